@@ -1,0 +1,54 @@
+"""Installs the library `vq_jax`; training runs from the checkout."""
+
+import pathlib
+import re
+
+import setuptools
+
+_HERE = pathlib.Path(__file__).parent
+_VERSION = re.search(
+  r"^__version__ = '(.+)'$",
+  (_HERE / 'vq_jax' / '__init__.py').read_text(),
+  re.MULTILINE,
+).group(1)
+
+setuptools.setup(
+  name='vq_jax',
+  version=_VERSION,
+  description='Vector-quantized image models in JAX and Flax',
+  long_description=(_HERE / 'README.md').read_text(),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  python_requires='>=3.11',
+  # `train` and `configs` are too common as names to be installed.
+  packages=setuptools.find_packages(include=['vq_jax', 'vq_jax.*']),
+  package_data={'vq_jax.data': ['fashion_mnist_mini/*']},
+  install_requires=[
+    'array_record',
+    'chex',
+    'flax>=0.12',
+    'grain>=0.2.18',
+    'importlib_resources',  # tensorflow-datasets needs it, unsaid
+    'jax>=0.10',
+    'ml_collections',
+    'numpy>=2.0',
+    'optax>=0.2.8',
+    'orbax-checkpoint>=0.12',
+    'pillow',
+    'tensorboardX',
+    'tensorflow-datasets>=4.9.10',
+    'tqdm',
+  ],
+  extras_require={
+    'tpu': ['jax[tpu]'],
+    'cuda': ['jax[cuda12]'],
+    'plan': ['libtpu'],
+    'test': ['ipykernel', 'nbclient', 'nbformat', 'pytest', 'ruff'],
+  },
+  entry_points={'console_scripts': ['vqjax = vq_jax.cli.main:main']},
+  classifiers=[
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
+  ],
+)

@@ -1,0 +1,1 @@
+"""What the published modules compute at toy size."""

@@ -1,0 +1,100 @@
+"""Towers that go to the latent grid at once, by overlapping patches.
+
+All blocks work at the resolution of the latents, where convolutions are cheap:
+on a CPU these towers reach a given quality several times sooner than a
+pyramid of strided convolutions.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.layers import convolution
+
+
+class PatchEncoder(nn.Module):
+  """One wide strided convolution, then residual blocks on the grid.
+
+  Attributes:
+    channels: width of the features.
+    inner_channels: width inside a residual block.
+    blocks: residual blocks.
+    patch: side of a patch; larger than `patch_stride`, patches overlap.
+    patch_stride: pixels per latent along a side.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  channels: int = 64
+  inner_channels: int = 64
+  blocks: int = 2
+  patch: int = 8
+  patch_stride: int = 4
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @property
+  def stride(self) -> int:
+    """Pixels per latent along a side."""
+    return self.patch_stride
+
+  @nn.compact
+  def __call__(self, image: jax.Array) -> jax.Array:
+    """Maps float [B, H, W, C] to [B, H / stride, W / stride, channels]."""
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    x = nn.Conv(
+      self.channels,
+      (self.patch, self.patch),
+      strides=self.patch_stride,
+      **types,
+    )(image)
+    for _ in range(self.blocks):
+      x = convolution.NormalizedBlock(
+        self.channels, self.inner_channels, **types
+      )(x)
+    return nn.LayerNorm(**types)(x)
+
+
+class PatchDecoder(nn.Module):
+  """Residual blocks on the grid, then overlapping patches are added up.
+
+  Attributes:
+    out_channels: channels of the image.
+    channels: width of the features.
+    inner_channels: width inside a residual block.
+    blocks: residual blocks.
+    patch: side of a patch; larger than `patch_stride`, patches overlap.
+    patch_stride: pixels per latent along a side.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  out_channels: int = 3
+  channels: int = 64
+  inner_channels: int = 64
+  blocks: int = 3
+  patch: int = 8
+  patch_stride: int = 4
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @property
+  def stride(self) -> int:
+    """Pixels per latent along a side."""
+    return self.patch_stride
+
+  @nn.compact
+  def __call__(self, codes: jax.Array) -> jax.Array:
+    """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    x = nn.Conv(self.channels, (1, 1), **types)(codes)
+    for _ in range(self.blocks):
+      x = convolution.NormalizedBlock(
+        self.channels, self.inner_channels, **types
+      )(x)
+    return nn.ConvTranspose(
+      self.out_channels,
+      (self.patch, self.patch),
+      strides=(self.patch_stride, self.patch_stride),
+      **types,
+    )(nn.LayerNorm(**types)(x))

@@ -1,0 +1,78 @@
+"""VQVAE: any two towers around any quantizer."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.quantizers import base
+from vq_jax.utils import images
+
+
+class VQVAE(nn.Module):
+  """An autoencoder whose latent is a grid of codes (van den Oord et al. 2017).
+
+  A linear layer takes the encoder's features to the width of the codes, so
+  that any quantizer fits any tower.
+
+  Attributes:
+    encoder: tower: image [B, H, W, C] -> features [B, h, w, D'].
+    quantizer: `vq_jax.quantizers`: [B, h, w, D] -> `Quantized`.
+    decoder: tower: codes [B, h, w, D] -> image [B, H, W, C].
+    value_range: the pixel range inside; [0, 1] outside.
+  """
+
+  encoder: nn.Module
+  quantizer: nn.Module
+  decoder: nn.Module
+  value_range: tuple[float, float] = (-1.0, 1.0)
+
+  def setup(self):
+    self.to_code = nn.Dense(self.quantizer.code_dim)
+
+  def __call__(
+    self, image: jax.Array, *, train: bool = False
+  ) -> tuple[jax.Array, base.Quantized]:
+    """Returns the reconstruction of `image` and its `Quantized` latent."""
+    quantized = self.encode(image, train=train)
+    return self.decode(quantized.codes), quantized
+
+  def encode(
+    self, image: jax.Array, *, train: bool = False
+  ) -> base.Quantized:
+    """Encodes images.
+
+    Args:
+      image: [B, H, W, C], float in [0, 1] or uint8; H and W are multiples of
+        `stride`.
+      train: whether the codebook learns from this batch.
+
+    Raises:
+      ValueError: if the image does not divide into the grid.
+    """
+    if image.ndim != 4 or any(s % self.stride for s in image.shape[1:3]):
+      raise ValueError(
+        'the image must be [B, H, W, C] with H and W multiples of '
+        f'{self.stride}; got {image.shape}. Crop or resize it.'
+      )
+    x = images.to_range(images.to_float(image), self.value_range)
+    features = self.encoder(x)
+    return self.quantizer(self.to_code(features), train=train)
+
+  def decode(self, codes: jax.Array) -> jax.Array:
+    """Decodes codes [B, h, w, D] to float32 [B, H, W, C], [0, 1] unclipped."""
+    x = self.decoder(codes)
+    return images.from_range(x.astype(jnp.float32), self.value_range)
+
+  def decode_indices(self, indices: jax.Array) -> jax.Array:
+    """Decodes indices int32 [B, h, w] to an image; see `decode`."""
+    return self.decode(self.quantizer.lookup(indices))
+
+  @property
+  def stride(self) -> int:
+    """Pixels per latent along a side."""
+    return self.encoder.stride
+
+  @property
+  def codebook_size(self) -> int:
+    """K, the number of codes."""
+    return self.quantizer.codebook_size

@@ -1,0 +1,79 @@
+"""What every quantizer returns, and the few lines that all of them share."""
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from vq_jax.utils import replicas
+
+
+@flax.struct.dataclass
+class Quantized:
+  """A quantized latent.
+
+  Attributes:
+    codes: float [..., D], the nearest codes; the gradient passes straight
+      through to the latent that was quantized.
+    indices: int32 [...] or [..., G], which codes.
+    loss: float32 [], what the quantizer adds to the training objective.
+    stats: name -> float32 [], for the eye alone: no gradient flows.
+  """
+
+  codes: jax.Array
+  indices: jax.Array
+  loss: jax.Array
+  stats: dict[str, jax.Array]
+
+
+def straight_through(z: jax.Array, codes: jax.Array) -> jax.Array:
+  """Returns `codes` with the gradient of `z` (van den Oord et al. 2017, 3.2).
+
+  The sum is written so that its value is `codes` to the bit.
+  """
+  return jax.lax.stop_gradient(codes) + (z - jax.lax.stop_gradient(z))
+
+
+def check_width(z: jax.Array, width: int, quantizer: nn.Module) -> None:
+  """Raises ValueError unless the last axis of `z` is `width`."""
+  if z.ndim < 1 or z.shape[-1] != width:
+    raise ValueError(
+      f'{type(quantizer).__name__} quantizes vectors of width {width}; got an '
+      f'array of shape {z.shape}. Let the encoder end in {width} channels, or '
+      f'set code_dim={z.shape[-1] if z.ndim else 1}.'
+    )
+
+
+def code_counts(
+  indices: jax.Array, codebook_size: int, axis_name: str | None = None
+) -> jax.Array:
+  """Counts how often each code was chosen: float32 [K], over all replicas."""
+  counts = jnp.zeros(codebook_size, jnp.float32).at[indices.reshape(-1)].add(1)
+  return replicas.psum(counts, axis_name)
+
+
+def batch_stats(counts: jax.Array) -> dict[str, jax.Array]:
+  """Returns the usage and the perplexity within one batch.
+
+  Both are bounded by the number of vectors in the batch: they tell how the
+  codebook moves, not how well it serves a data set. For that see
+  `vq_jax.metrics.codebook`.
+
+  Args:
+    counts: float [K], how often each code was chosen.
+
+  Returns:
+    `batch_usage`, the fraction of codes chosen at least once, and
+    `batch_perplexity`, exp of the entropy of the choice, in [1, K].
+  """
+  p = counts / jnp.maximum(counts.sum(), 1)
+  entropy = -jnp.sum(jax.scipy.special.xlogy(p, p))
+  return {
+    'batch_usage': jnp.mean((counts > 0).astype(jnp.float32)),
+    'batch_perplexity': jnp.exp(entropy),
+  }
+
+
+def mean_square(x: jax.Array) -> jax.Array:
+  """Mean over all elements, 0 for an empty array."""
+  return jnp.sum(jnp.square(x)) / max(x.size, 1)

@@ -1,0 +1,165 @@
+"""Vector quantization with a codebook of moving averages."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.quantizers import base
+from vq_jax.quantizers import kmeans
+from vq_jax.quantizers import nearest as search
+from vq_jax.quantizers import revival
+from vq_jax.utils import replicas
+
+
+class EMAVectorQuantizer(nn.Module):
+  """Each code follows the mean of the latents that chose it.
+
+  The update is online k-means (van den Oord et al. 2017, appendix A.1): with
+  n_k latents of sum s_k at code k in this batch,
+
+    N_k <- g N_k + (1 - g) n_k,   S_k <- g S_k + (1 - g) s_k,   e_k = S_k / N_k
+
+  This batch is quantized with the codebook from before its own update. A code
+  that no latent chose stays exactly where it is: there is neither the
+  smoothing by which an unused code slides to the origin nor a division by an
+  average that has decayed to nothing, by which it explodes. N starts at 1 and
+  S at the codebook, so that the first batch already moves the codes.
+
+  State, in the collection 'codebook': `codebook` [K, D], `cluster_size` [K],
+  `cluster_sum` [K, D], `updates` []. It changes only when `train` is True.
+
+  Attributes:
+    codebook_size: K.
+    code_dim: D.
+    beta: weight of the commitment loss, mean (sg[e] - z)^2.
+    decay: g.
+    kmeans_iterations: if set, the first training batch initialises the
+      codebook: vectors drawn from it, improved by so many rounds of k-means.
+    revive_below: a code whose average count N_k falls under this fraction of
+      its fair share (vectors per batch / K) is put onto a latent of the
+      batch, one that its code serves badly. 0 never revives.
+    revive_until: no revival after so many updates, so that the codes can
+      settle; None for no end.
+    codebook_init: initializer of the table [K, D].
+    axis_name: the pmap axis over which the statistics are summed; None under
+      jit, where the batch is global already.
+  """
+
+  codebook_size: int
+  code_dim: int
+  beta: float = 0.25
+  decay: float = 0.99
+  kmeans_iterations: int | None = None
+  revive_below: float = 0.0
+  revive_until: int | None = None
+  codebook_init: nn.initializers.Initializer = (
+    nn.initializers.variance_scaling(1.0, 'fan_out', 'uniform')
+  )
+  axis_name: str | None = None
+
+  def setup(self):
+    shape = (self.codebook_size, self.code_dim)
+
+    def table():
+      return self.codebook_init(self.make_rng('params'), shape, jnp.float32)
+
+    self.codebook = self.variable('codebook', 'codebook', table)
+    self.cluster_size = self.variable(
+      'codebook', 'cluster_size', jnp.ones, shape[:1], jnp.float32
+    )
+    self.cluster_sum = self.variable(
+      'codebook', 'cluster_sum', lambda: self.codebook.value
+    )
+    self.updates = self.variable('codebook', 'updates', jnp.int32, 0)
+
+  def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
+    """Quantizes z: float [..., D]; see `base.Quantized`.
+
+    With `train` the collection 'codebook' must be mutable; revival and
+    k-means draw from the stream 'code'.
+    """
+    base.check_width(z, self.code_dim, self)
+    z = z.astype(jnp.float32)
+    learn = train and not self.is_initializing()
+    if learn and self.kmeans_iterations is not None:
+      self._initialize(z)
+    indices = search.nearest(z, self.codebook.value)
+    codes = self.lookup(indices)
+    commitment = base.mean_square(jax.lax.stop_gradient(codes) - z)
+    counts = base.code_counts(indices, self.codebook_size, self.axis_name)
+    stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
+    if learn:
+      stats['revived'] = self._update(z, indices, codes)
+    return base.Quantized(
+      codes=base.straight_through(z, codes),
+      indices=indices,
+      loss=self.beta * commitment,
+      stats=stats,
+    )
+
+  def lookup(self, indices: jax.Array) -> jax.Array:
+    """Returns the codes, float32 [..., D], of indices int32 [...]."""
+    return self.codebook.value[indices]
+
+  def _rows(self, z: jax.Array) -> jax.Array:
+    return jax.lax.stop_gradient(z).reshape(-1, self.code_dim)
+
+  def _initialize(self, z: jax.Array) -> None:
+    """Puts the codebook onto the first batch."""
+    rng = self.make_rng('code')
+
+    def from_batch(_):
+      centroids, counts = kmeans.kmeans(
+        rng,
+        self._rows(z),
+        self.codebook_size,
+        self.kmeans_iterations,
+        self.axis_name,
+      )
+      size = jnp.maximum(counts, 1.0)
+      return centroids, size, centroids * size[:, None]
+
+    state = (self.codebook, self.cluster_size, self.cluster_sum)
+    values = jax.lax.cond(
+      self.updates.value == 0,
+      from_batch,
+      lambda kept: kept,
+      tuple(v.value for v in state),
+    )
+    for variable, value in zip(state, values, strict=True):
+      variable.value = value
+
+  def _update(
+    self, z: jax.Array, indices: jax.Array, codes: jax.Array
+  ) -> jax.Array:
+    """Moves the averages; returns how many codes were revived."""
+    rows = self._rows(z)
+    counts, sums = kmeans.cluster_sums(
+      rows, indices.reshape(-1), self.codebook_size, self.axis_name
+    )
+    size = self.decay * self.cluster_size.value + (1 - self.decay) * counts
+    total = self.decay * self.cluster_sum.value + (1 - self.decay) * sums
+    # The floor only matters where nothing was chosen and nothing changes.
+    mean = total / jnp.maximum(size, 1e-20)[:, None]
+    codebook = jnp.where(counts[:, None] > 0, mean, self.codebook.value)
+    dead = jnp.zeros(self.codebook_size, bool)
+    if self.revive_below > 0:
+      share = counts.sum() / self.codebook_size
+      dead = size < self.revive_below * share
+      if self.revive_until is not None:
+        dead &= self.updates.value < self.revive_until
+      fresh = revival.replacements(
+        self.make_rng('code'),
+        rows,
+        jnp.sum(jnp.square(rows - codes.reshape(rows.shape)), axis=-1),
+        self.codebook_size,
+        self.axis_name,
+      )
+      codebook = jnp.where(dead[:, None], fresh, codebook)
+      size = jnp.where(dead, share, size)
+      total = jnp.where(dead[:, None], fresh * share, total)
+    self.codebook.value = codebook
+    self.cluster_size.value = size
+    self.cluster_sum.value = total
+    self.updates.value += 1
+    return dead.sum().astype(jnp.float32)

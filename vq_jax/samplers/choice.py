@@ -1,0 +1,29 @@
+"""Which token: one draw from the logits."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenChoice:
+  """Draws ids from logits.
+
+  Attributes:
+    temperature: divides the logits; 0 takes the most likely id.
+  """
+
+  temperature: float = 1.0
+
+  def __post_init__(self):
+    if self.temperature < 0:
+      raise ValueError(f'temperature must be >= 0; got {self.temperature}.')
+
+  def __call__(self, rng: jax.Array, logits: jax.Array) -> jax.Array:
+    """Returns int32 [...] for logits [..., K]."""
+    if self.temperature == 0:
+      return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    return jax.random.categorical(rng, logits / self.temperature).astype(
+      jnp.int32
+    )

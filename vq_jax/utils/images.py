@@ -1,0 +1,112 @@
+"""The one place that knows pixel ranges; grids and PNG files.
+
+Images are NHWC, uint8 in [0, 255] or float in [0, 1].
+"""
+
+import io
+import math
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+def to_float(image: Array) -> jax.Array:
+  """Maps uint8 in [0, 255] to float32 in [0, 1]; a float array passes.
+
+  Raises:
+    TypeError: if the array is neither uint8 nor floating.
+  """
+  if image.dtype == jnp.uint8:
+    return jnp.asarray(image).astype(jnp.float32) / 255
+  if jnp.issubdtype(image.dtype, jnp.floating):
+    return jnp.asarray(image, jnp.float32)
+  raise TypeError(
+    f'images must be uint8 in [0, 255] or float in [0, 1]; got {image.dtype}.'
+  )
+
+
+def to_uint8(image: Array) -> np.ndarray:
+  """Clips a float image to [0, 1] and rounds it to uint8 on the host."""
+  if image.dtype == np.uint8:
+    return np.asarray(image)
+  image = np.clip(np.asarray(image, np.float32), 0, 1)
+  return np.round(image * 255).astype(np.uint8)
+
+
+def to_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
+  """Maps [0, 1] linearly to `value_range`, the range a network wants."""
+  low, high = value_range
+  return image * (high - low) + low
+
+
+def from_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
+  """Undoes `to_range`."""
+  low, high = value_range
+  return (image - low) / (high - low)
+
+
+def grid(
+  images: Array, *, columns: int | None = None, pad: int = 2, scale: int = 1
+) -> np.ndarray:
+  """Lays a batch out as one picture.
+
+  Args:
+    images: [B, H, W, C] uint8 or float in [0, 1].
+    columns: images in a row; the smallest square that holds all by default.
+    pad: white pixels between images.
+    scale: each pixel becomes `scale` x `scale`, for small images.
+
+  Returns:
+    uint8 [height, width, C].
+  """
+  images = to_uint8(images).repeat(scale, axis=1).repeat(scale, axis=2)
+  b, h, w, c = images.shape
+  columns = columns or math.ceil(math.sqrt(b))
+  rows = math.ceil(b / columns)
+  canvas = np.full(
+    (rows * (h + pad) + pad, columns * (w + pad) + pad, c), 255, np.uint8
+  )
+  for i, image in enumerate(images):
+    top = pad + i // columns * (h + pad)
+    left = pad + i % columns * (w + pad)
+    canvas[top : top + h, left : left + w] = image
+  return canvas
+
+
+def side_by_side(*batches: Array) -> np.ndarray:
+  """Interleaves batches, so that a grid shows the same example in a column.
+
+  Args:
+    *batches: arrays [B, H, W, C] of one shape, e.g. originals and
+      reconstructions.
+
+  Returns:
+    uint8 [len(batches) * B, H, W, C]; with `columns=B` each batch is a row.
+  """
+  return np.concatenate([to_uint8(batch) for batch in batches])
+
+
+def encode_png(image: Array) -> bytes:
+  """Encodes one image [H, W, C] with C of 1, 3 or 4."""
+  from PIL import Image  # not needed to train or to sample
+
+  pixels = to_uint8(image)
+  if pixels.shape[-1] == 1:
+    pixels = pixels[..., 0]
+  buffer = io.BytesIO()
+  Image.fromarray(pixels).save(buffer, 'PNG')
+  return buffer.getvalue()
+
+
+def save_png(path: str | os.PathLike, image: Array) -> None:
+  """Writes one image [H, W, C]; a reader never sees half a file."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  temporary.write_bytes(encode_png(image))
+  temporary.replace(path)
