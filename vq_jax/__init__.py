@@ -1,3 +1,32 @@
-"""vq_jax: vector-quantized image models in JAX and Flax."""
+"""vq_jax: vector-quantized image models in JAX and Flax.
+
+Images become discrete codes, a prior learns the codes, a sampler draws new
+ones, and the decoder turns them back into images.
+
+    model = vq_jax.load('runs/maskgit')
+    images = model.generate(0, labels=[3, 7])
+"""
+
+from vq_jax import autoencoders
+from vq_jax import data
+from vq_jax import losses
+from vq_jax import metrics
+from vq_jax import priors
+from vq_jax import quantizers
+from vq_jax import samplers
+from vq_jax.model import Model
+from vq_jax.model import load
 
 __version__ = '0.1.0'
+
+__all__ = [
+  'Model',
+  'autoencoders',
+  'data',
+  'load',
+  'losses',
+  'metrics',
+  'priors',
+  'quantizers',
+  'samplers',
+]

@@ -1,1 +1,30 @@
-"""TODO."""
+"""How good it is: reconstructions, codebooks, generated images.
+
+Images are uint8 or float in [0, 1], [B, H, W, C].
+"""
+
+from vq_jax.metrics import classifier
+from vq_jax.metrics import codebook
+from vq_jax.metrics import frechet
+from vq_jax.metrics.classifier import Classifier
+from vq_jax.metrics.classifier import class_agreement
+from vq_jax.metrics.codebook import CodebookWindow
+from vq_jax.metrics.frechet import frechet_distance
+from vq_jax.metrics.image import mse
+from vq_jax.metrics.image import psnr
+from vq_jax.metrics.image import psnr_from_mse
+from vq_jax.metrics.image import ssim
+
+__all__ = [
+  'Classifier',
+  'CodebookWindow',
+  'class_agreement',
+  'classifier',
+  'codebook',
+  'frechet',
+  'frechet_distance',
+  'mse',
+  'psnr',
+  'psnr_from_mse',
+  'ssim',
+]

@@ -1,0 +1,160 @@
+"""Evaluation of both stages on held-out images, each exactly once.
+
+A batch is reduced on the devices to sums over its examples; the padding of the
+last batch has mask 0. The sums are added up on the host.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from train import parallel
+from train.steps import prior as prior_step
+from vq_jax import build
+from vq_jax import losses
+from vq_jax import metrics
+from vq_jax import model as model_lib
+from vq_jax import priors
+from vq_jax.utils import images
+
+Tree = Any
+Sums = dict[str, np.ndarray]
+
+
+def sum_over(
+  function: Callable[[Tree, dict], Tree],
+  variables: Tree,
+  batches: Iterable[dict],
+  runner: parallel.JitRunner,
+) -> Sums:
+  """Adds up what `function(variables, batch)` returns for all batches.
+
+  Each batch also carries `index`, the place of each example in the data set.
+  """
+  total, place = None, 0
+  for batch in batches:
+    size = len(batch['label']) * jax.process_count()
+    first = place + len(batch['label']) * jax.process_index()
+    index = np.arange(first, first + len(batch['label']), dtype=np.int32)
+    place += size
+    sums = function(variables, runner.transfer_eval({**batch, 'index': index}))
+    sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+    total = sums if total is None else jax.tree.map(np.add, total, sums)
+  return total
+
+
+def autoencoder_sums(autoencoder: nn.Module):
+  """Returns the function that `sum_over` needs for an autoencoder."""
+
+  def function(variables: Tree, batch: dict) -> Tree:
+    image = images.to_float(batch['image'])
+    reconstruction, quantized = autoencoder.apply(variables, image)
+    reconstruction = jnp.clip(reconstruction, 0, 1)
+    mask = batch['mask'].astype(jnp.float32)
+    mse = losses.l2(image, reconstruction)
+    per_image = {
+      'mse': mse,
+      'psnr': metrics.psnr_from_mse(mse),
+      'ssim': metrics.ssim(
+        image, reconstruction, window=min(11, *image.shape[1:3])
+      ),
+    }
+    sums = {name: jnp.sum(value * mask) for name, value in per_image.items()}
+    k = autoencoder.codebook_size
+    shape = mask.shape + (1,) * (quantized.indices.ndim - 1)
+    real = jnp.broadcast_to(mask.reshape(shape), quantized.indices.shape)
+    counts = jnp.zeros(k).at[quantized.indices.reshape(-1)].add(real.reshape(-1))
+    return {**sums, 'examples': mask.sum(), 'code_counts': counts}
+
+  return function
+
+
+def autoencoder_metrics(sums: Sums) -> dict[str, float]:
+  """Turns the sums into metrics of the data set.
+
+  `psnr` is pooled, that of the mean squared error over all pixels of the data
+  set; `psnr_per_image` is the mean of the images' own.
+  """
+  n = sums['examples']
+  return {
+    'mse': float(sums['mse'] / n),
+    'psnr': float(metrics.psnr_from_mse(sums['mse'] / n)),
+    'psnr_per_image': float(sums['psnr'] / n),
+    'ssim': float(sums['ssim'] / n),
+    'dataset_usage': float(metrics.codebook.usage(sums['code_counts'])),
+    'dataset_perplexity': float(
+      metrics.codebook.perplexity(sums['code_counts'])
+    ),
+  }
+
+
+def reconstruction_grid(
+  autoencoder: nn.Module, variables: Tree, image: np.ndarray
+) -> np.ndarray:
+  """Returns a picture: originals in one row, reconstructions under them."""
+  both = jax.jit(lambda v, x: autoencoder.apply(v, images.to_float(x))[0])
+  rows = images.side_by_side(image, both(variables, image))
+  return images.grid(rows, columns=len(image), scale=_scale(image))
+
+
+def prior_sums(
+  prior: nn.Module, autoencoder: nn.Module, settings: prior_step.Loss
+):
+  """Returns the function that `sum_over` needs for a prior.
+
+  The masks are a function of the example's place, so that evaluations can be
+  compared.
+  """
+  schedule = build.lookup(build.SCHEDULES, settings.schedule, 'mask schedule')
+  root = jax.random.key(0)
+
+  def function(variables: Tree, batch: dict) -> Tree:
+    tokens = prior_step.encode(
+      autoencoder, variables['autoencoder'], batch['image']
+    )
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
+    mask = priors.random_mask(
+      keys, prior.num_tokens, schedule, settings.min_ratio
+    )
+    label = batch['label'] if prior.vocab.num_classes else None
+    logits = prior.apply(
+      variables['prior'],
+      jnp.where(mask, prior.vocab.mask_id, tokens),
+      label=label,
+    )
+    weights = mask * batch['mask'][:, None].astype(jnp.float32)
+    nll = losses.cross_entropy(logits, tokens)
+    hits = (logits.argmax(axis=-1) == tokens).astype(jnp.float32)
+    return {
+      'masked_nll': jnp.sum(nll * weights),
+      'masked_accuracy': jnp.sum(hits * weights),
+      'masked': weights.sum(),
+    }
+
+  return function
+
+
+def prior_metrics(sums: Sums) -> dict[str, float]:
+  """Turns the sums into means over the masked tokens of the data set."""
+  return {
+    name: float(sums[name] / sums['masked'])
+    for name in ('masked_nll', 'masked_accuracy')
+  }
+
+
+def sample_grid(model: model_lib.Model, num: int) -> np.ndarray:
+  """Returns a picture of samples; with classes, a column holds one class."""
+  classes = model.vocab.num_classes
+  columns = min(classes, num) if classes > 1 else None
+  made = np.asarray(model.generate(0, num=num))
+  return images.grid(made, columns=columns, scale=_scale(made))
+
+
+def _scale(image: np.ndarray) -> int:
+  """Small images are shown larger."""
+  return max(1, 96 // image.shape[1])
+

@@ -1,0 +1,133 @@
+"""When things are due, and what happened since the last line of metrics."""
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from train import config as config_lib
+from vq_jax import metrics as metrics_lib
+
+
+class DivergedError(RuntimeError):
+  """A metric is not finite."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+  """Section `train` in steps.
+
+  Attributes:
+    total: steps of the whole training.
+    log_every: between lines of metrics.
+    eval_every: between evaluations.
+    save_every: between checkpoints.
+    keep: checkpoints that stay.
+    pictures: images in a grid.
+    steps_per_epoch: how many make a pass over the training examples.
+  """
+
+  total: int
+  log_every: int
+  eval_every: int
+  save_every: int
+  keep: int
+  pictures: int
+  steps_per_epoch: float
+
+  @classmethod
+  def create(
+    cls, settings: config_lib.Train, *, steps_per_epoch: float
+  ) -> 'Plan':
+    """Resolves all durations.
+
+    Raises:
+      ConfigError: if a duration is none, or the training has no step.
+    """
+
+    def steps(name, total):
+      values = getattr(settings, name)
+      duration = config_lib.settings(
+        config_lib.Duration, f'train.{name}', values
+      )
+      found = duration.resolve(steps_per_epoch=steps_per_epoch, total=total)
+      return max(found, 1)
+
+    total = steps('duration', None)
+    return cls(
+      total=total,
+      log_every=steps('log_every', total),
+      eval_every=steps('eval_every', total),
+      save_every=steps('save_every', total),
+      keep=settings.keep,
+      pictures=settings.pictures,
+      steps_per_epoch=steps_per_epoch,
+    )
+
+  def due(self, every: int, step: int) -> bool:
+    """Whether something that happens so often, and at the end, is due."""
+    return step % every == 0 or step == self.total
+
+
+class Window:
+  """The metrics of the steps since the last line.
+
+  They stay on the devices until they are asked for, so that the host runs
+  ahead of the devices by one step, and no more.
+  """
+
+  def __init__(self, start: int, batch_size: int):
+    """Begins after step `start`."""
+    self._step, self._batch_size = start, batch_size
+    self._pending: list[dict[str, Any]] = []
+    self._counts = None
+    self._began = time.monotonic()
+
+  def add(self, metrics: dict[str, jax.Array]) -> None:
+    """Takes the metrics of one step."""
+    if self._pending:
+      jax.block_until_ready(self._pending[-1])
+    metrics = dict(metrics)
+    counts = metrics.pop('code_counts', None)
+    if counts is not None:
+      self._counts = counts if self._counts is None else self._counts + counts
+    self._pending.append(metrics)
+
+  def flush(self) -> dict[str, float]:
+    """Returns the means since the last flush, and begins anew.
+
+    `window_usage` and `window_perplexity` are those of all codes chosen since.
+
+    Raises:
+      DivergedError: at the first step with a metric that is not finite.
+    """
+    if not self._pending:
+      return {}
+    records = jax.device_get(self._pending)
+    for i, record in enumerate(records):
+      for name in sorted(record, key=lambda n: (n != 'loss', n)):
+        if not np.isfinite(record[name]):
+          raise DivergedError(
+            f'at step {self._step + i + 1} the metric {name} is '
+            f'{float(record[name])}.'
+          )
+    means = {
+      name: float(np.mean([record[name] for record in records]))
+      for name in records[0]
+    }
+    if self._counts is not None:
+      counts = np.asarray(self._counts)
+      means['window_usage'] = float(metrics_lib.codebook.usage(counts))
+      means['window_perplexity'] = float(metrics_lib.codebook.perplexity(counts))
+    seconds = time.monotonic() - self._began
+    means['images_per_second'] = len(records) * self._batch_size / seconds
+    self._step += len(records)
+    self._pending, self._counts = [], None
+    self._began = time.monotonic()
+    return means
+
+  def restart_clock(self) -> None:
+    """Leaves the time of an evaluation out of the images per second."""
+    self._began = time.monotonic()

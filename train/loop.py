@@ -1,0 +1,161 @@
+"""The loop: every model of the library is trained by this one.
+
+The unit of saving is (state, data iterator), written after a step and before
+the next batch is drawn; so N steps, a restart and N more are 2N steps.
+"""
+
+import contextlib
+import os
+import pathlib
+import signal
+import time
+from typing import Any
+
+import jax
+
+from train import config as config_lib
+from train import interrupt
+from train import log
+from train import parallel
+from train import progress
+from train import report
+from train import run
+from train import writers
+from train.steps import update
+from vq_jax import checkpoints
+
+
+def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
+  """Trains what a card describes in a run folder, or goes on with it.
+
+  Args:
+    config_card: a config card, from `config.load_card`, or a plain mapping.
+    workdir: the run folder; made if it does not exist.
+
+  Returns:
+    The metrics of the last evaluation.
+
+  Raises:
+    ConfigError: something in the card is wrong; also SpecError, DataError.
+    RunError: the folder holds something else, or cannot be read or written.
+    Interrupted: SIGTERM or Ctrl-C came; the run is saved.
+    DivergedError: a metric is not finite; the last good checkpoint stays.
+  """
+  folder = pathlib.Path(workdir)
+  card = config_lib.parse_card(run.plain(config_card))
+  settings = config_lib.settings(config_lib.Parallel, 'parallel', card.parallel)
+  runner = parallel.make_runner(settings)
+  with run.locked(folder):
+    return _train(config_card, card, folder, runner)
+
+
+def _train(
+  config_card: Any,
+  card: config_lib.AutoencoderCard,
+  folder: pathlib.Path,
+  runner: parallel.JitRunner,
+) -> dict[str, float]:
+  datasets = run.open_datasets(card, runner)
+  config = run.config_of(config_card, datasets)
+  optim = config_lib.settings(config_lib.Optim, 'optim', card.optim)
+  plan = log.Plan.create(
+    config_lib.settings(config_lib.Train, 'train', card.train),
+    steps_per_epoch=len(datasets.train) / datasets.settings.batch_size,
+  )
+  optimizer, schedule = run.optimizer_of(
+    optim, steps_per_epoch=plan.steps_per_epoch, total=plan.total
+  )
+  run.claim(folder, config)
+  task = run.make_task(card, folder, config, datasets, runner, plan.pictures)
+  state = run.initial_state(
+    card, task, optimizer, average=optim.ema_decay is not None
+  )
+  step_fn = runner.compile(
+    update.make_step(
+      task.loss_fn,
+      optimizer,
+      optim,
+      seed=card.seed,
+      schedule=schedule,
+      axis_name=runner.axis_name,
+    )
+  )
+  with contextlib.ExitStack() as stack:
+    manager = stack.enter_context(checkpoints.manager(folder, keep=plan.keep))
+    batches = stack.enter_context(run.train_batches(datasets, card.seed, runner))
+    state, done = run.restore(manager, state, batches, runner)
+    writer = stack.enter_context(writers.Writer(folder, done))
+    bar = progress.Progress(
+      folder.name,
+      start=done,
+      total=plan.total,
+      batch_size=datasets.settings.batch_size,
+    )
+    stack.callback(bar.close)
+    if done == plan.total:
+      bar.say(f'all {done} steps are done already')
+      return writers.last_evaluation(folder)
+    if done:
+      bar.say(f'goes on from step {done} of {plan.total}')
+    return _loop(step_fn, state, batches, manager, task, runner, plan,
+                 writer, bar, done)
+
+
+def _loop(
+  step_fn, state, batches, manager, task, runner, plan, writer, bar, done
+) -> dict[str, float]:
+  window = log.Window(done, bar.batch_size)
+  result: dict[str, float] = {}
+
+  def write_metrics():
+    means = window.flush()
+    if means:
+      writer.metrics(done, 'train', means)
+      bar.metrics(done, {'loss': means['loss']})
+
+  def evaluate():
+    variables = runner.gather(state.eval_variables)
+    found = task.evaluate(variables)
+    writer.metrics(done, 'eval', found.metrics)
+    writer.pictures(done, found.pictures)
+    writer.histograms(done, found.histograms)
+    report.write(writer.folder)
+    bar.say(
+      f'evaluation at step {done}: '
+      + ', '.join(f'{k} {v:.4g}' for k, v in found.metrics.items())
+    )
+    window.restart_clock()
+    return found.metrics
+
+  def save():
+    write_metrics()  # nothing that diverged is saved
+    run.save(manager, state, batches, runner, done)
+
+  with interrupt.Interrupt() as watch:
+    began = time.monotonic()
+    bar.say('compiling the first step ...')
+    while done < plan.total:
+      state, metrics = step_fn(state, next(batches))
+      done += 1
+      window.add(metrics)
+      if began is not None:
+        jax.block_until_ready(metrics)
+        bar.first_step(time.monotonic() - began)
+        began = None
+      bar.advance()
+      if plan.due(plan.log_every, done):
+        write_metrics()
+      if plan.due(plan.eval_every, done):
+        write_metrics()
+        result = evaluate()
+      if plan.due(plan.save_every, done) or watch.signum:
+        save()
+      if watch.signum and done < plan.total:
+        run.finish_saving(manager)
+        raise interrupt.Interrupted(
+          f'stopped by {signal.Signals(watch.signum).name} and saved at step '
+          f'{done} of {plan.total}. The same command goes on from there.',
+          watch.signum,
+        )
+  run.finish_saving(manager)
+  return result

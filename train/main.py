@@ -1,0 +1,111 @@
+"""Trains a config card: `python -m train.main --config FILE --workdir DIR`.
+
+Stopped or killed, the same command goes on where the run was saved.
+"""
+
+import argparse
+import sys
+
+from train import config as config_lib
+from train import interrupt
+from train import log
+from train import loop
+from train import parallel
+from vq_jax import build
+from vq_jax import checkpoints
+from vq_jax import data
+
+USER_ERRORS = (
+  build.SpecError,
+  checkpoints.RunError,
+  config_lib.ConfigError,
+  data.DataError,
+  log.DivergedError,
+  OSError,
+  ValueError,
+)
+
+
+def parse_arguments(argv: list[str]):
+  """Returns the arguments, and the overrides [(key, text)].
+
+  Exits with a message if an argument is unknown.
+  """
+  parser = argparse.ArgumentParser(
+    prog='python -m train.main',
+    description='Train a model, or go on with a run that was stopped.',
+    epilog='Any leaf of the card can be overridden: '
+    '--config.optim.learning_rate=1e-4 --config.parallel.mode=pmap',
+    allow_abbrev=False,
+  )
+  parser.add_argument(
+    '--config',
+    required=True,
+    metavar='FILE[:VARIANT]',
+    help='a config card, e.g. configs/quickstart_tokenizer.py; with :smoke it '
+    'shrinks to a test of a few seconds',
+  )
+  parser.add_argument(
+    '--workdir',
+    required=True,
+    metavar='DIR',
+    help='the run folder: checkpoints, metrics, samples, report.html',
+  )
+  arguments, rest = parser.parse_known_args(argv)
+  overrides = []
+  for text in rest:
+    key, equals, value = text.partition('=')
+    if not key.startswith('--config.') or not equals:
+      parser.error(
+        f'unknown argument {text!r}; overrides are written '
+        '--config.section.key=value'
+      )
+    overrides.append((key.removeprefix('--config.'), value))
+  return arguments, overrides
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  arguments, overrides = parse_arguments(
+    sys.argv[1:] if argv is None else argv
+  )
+  parallel.initialize_distributed()
+
+  def run():
+    card = config_lib.load_card(arguments.config)
+    for key, text in overrides:
+      config_lib.override(card, key, text)
+    loop.train(card, arguments.workdir)
+
+  return guarded(run)
+
+
+def guarded(run) -> int:
+  """Runs a training program; its errors become one message and an exit code.
+
+  0 is success, 1 an error, 128 + n an orderly end on signal n.
+  """
+  try:
+    run()
+  except interrupt.Interrupted as error:
+    print(error, file=sys.stderr)
+    return 128 + error.signum
+  except KeyboardInterrupt:
+    print('stopped at once; the last checkpoint stays.', file=sys.stderr)
+    return 130
+  except log.DivergedError as error:
+    print(
+      f'error: training diverged: {error} Nothing of it was saved; the last '
+      'good checkpoint stays. A lower learning rate, clipping '
+      '(optim.clip_norm) or a longer warm-up may help.',
+      file=sys.stderr,
+    )
+    return 1
+  except USER_ERRORS as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

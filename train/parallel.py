@@ -1,0 +1,194 @@
+"""The one place that makes a mesh and compiles a step: jit or pmap.
+
+A runner hides which: `place` puts a state on the devices, `transfer` a batch,
+`compile` a pure step, and `gather` brings a state back to one copy.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.jax_utils
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import AxisType
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+from train import config as config_lib
+
+Tree = Any
+PMAP_AXIS = 'batch'
+_BATCH = PartitionSpec(('data', 'fsdp'))
+
+# Set by whoever starts one process per host (JAX's own name, Slurm, Open MPI).
+_LAUNCHERS = (
+  'JAX_COORDINATOR_ADDRESS',
+  'SLURM_STEP_NUM_TASKS',
+  'OMPI_COMM_WORLD_SIZE',
+)
+
+
+def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
+  """Joins the other processes if the environment says that there are some.
+
+  Returns:
+    Whether there are.
+  """
+  hosts = environ.get('TPU_WORKER_HOSTNAMES', '').split(',')
+  several = len(hosts) > 1 or any(
+    environ.get(name, '1') != '1' for name in _LAUNCHERS
+  )
+  if several:
+    jax.distributed.initialize()
+  return several
+
+
+def make_mesh(settings: config_lib.Parallel, devices=None) -> jax.sharding.Mesh:
+  """Makes the mesh with axes `data` and `fsdp`.
+
+  Raises:
+    ConfigError: if the sizes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  n, fsdp = len(devices), settings.fsdp
+  data = n // fsdp if settings.data == -1 else settings.data
+  if data * fsdp != n:
+    raise config_lib.ConfigError(
+      f'the mesh data x fsdp = {data} x {fsdp} must hold the {n} devices there '
+      'are; set parallel.data=-1 to let it follow.'
+    )
+  return jax.make_mesh(
+    (data, fsdp), ('data', 'fsdp'), (AxisType.Auto,) * 2, devices=devices
+  )
+
+
+def bind_axis(module: nn.Module, axis_name: str | None) -> nn.Module:
+  """Sets the field `axis_name` of a module and of its submodules."""
+  changes = {}
+  for field in dataclasses.fields(module):
+    value = getattr(module, field.name)
+    if field.name == 'axis_name':
+      changes[field.name] = axis_name
+    elif isinstance(value, nn.Module) and field.name != 'parent':
+      changes[field.name] = bind_axis(value, axis_name)
+  return module.clone(**changes) if changes else module
+
+
+class JitRunner:
+  """jit over a mesh: batches are split over it, the state is replicated."""
+
+  axis_name: str | None = None
+
+  def __init__(self, settings: config_lib.Parallel, devices=None):
+    """See `make_mesh`."""
+    self.mesh = make_mesh(settings, devices)
+    self._replicated = NamedSharding(self.mesh, PartitionSpec())
+    self._split = NamedSharding(self.mesh, _BATCH)
+
+  def place(self, state: Tree) -> Tree:
+    """Puts a state on the devices, as a copy that a step may overwrite."""
+    return jax.device_put(state, self._replicated, may_alias=False)
+
+  def gather(self, state: Tree) -> Tree:
+    """Undoes `place`: the state as global arrays, to evaluate or to save."""
+    return state
+
+  def transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts this process's part of a training batch on its devices."""
+    return self.transfer_eval(batch)
+
+  def compile(self, step: Callable) -> Callable:
+    """Compiles (state, batch) -> (state, metrics); the state is donated."""
+    return jax.jit(
+      step,
+      in_shardings=(self._replicated, self._split),
+      out_shardings=(self._replicated, self._replicated),
+      donate_argnums=0,
+    )
+
+  def transfer_eval(self, batch: Mapping[str, np.ndarray]):
+    """Puts this process's part of an evaluation batch on its devices."""
+    return {
+      name: jax.make_array_from_process_local_data(self._split, value)
+      for name, value in batch.items()
+    }
+
+  def compile_eval(self, function: Callable) -> Callable:
+    """Compiles (gathered variables, batch) -> a tree, whole on all devices."""
+    return jax.jit(
+      function,
+      in_shardings=(self._replicated, self._split),
+      out_shardings=self._replicated,
+    )
+
+  def abstract(self, tree: Tree) -> Tree:
+    """Returns shapes, and where a checkpoint's arrays are to be put."""
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=self._replicated
+      ),
+      tree,
+    )
+
+
+class PmapRunner(JitRunner):
+  """pmap: each device holds its share of the batch and all of the state.
+
+  Evaluation, which trains nothing, stays with jit.
+  """
+
+  axis_name = PMAP_AXIS
+
+  def place(self, state: Tree) -> Tree:
+    """Puts a copy of the state on each device, on a leading axis."""
+    return flax.jax_utils.replicate(state)
+
+  def gather(self, state: Tree) -> Tree:
+    """Takes the first of the copies, which are all the same."""
+    one = jax.device_get(flax.jax_utils.unreplicate(state))
+    return super().place(one)
+
+  def transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Splits this process's part of a batch over its devices."""
+    n = jax.local_device_count()
+    return {
+      name: np.reshape(value, (n, -1, *value.shape[1:]))
+      for name, value in batch.items()
+    }
+
+  def compile(self, step: Callable) -> Callable:
+    """Compiles (state, batch) -> (state, metrics); the state is donated."""
+    mapped = jax.pmap(step, axis_name=self.axis_name, donate_argnums=0)
+
+    def run(state, batch):
+      state, metrics = mapped(state, batch)
+      return state, jax.tree.map(lambda x: x[0], metrics)
+
+    return run
+
+
+def make_runner(settings: config_lib.Parallel, devices=None) -> JitRunner:
+  """Returns the runner of a mode.
+
+  Raises:
+    ConfigError: if there is no such mode.
+  """
+  runners = {'jit': JitRunner, 'pmap': PmapRunner}
+  if settings.mode not in runners:
+    raise config_lib.ConfigError(
+      f'config.parallel.mode must be one of {", ".join(runners)}; got '
+      f'{settings.mode!r}.'
+    )
+  return runners[settings.mode](settings, devices)
+
+
+def check_batch(name: str, size: int, runner: JitRunner) -> None:
+  """Raises ConfigError unless a batch divides over the devices."""
+  if size % runner.mesh.size:
+    raise config_lib.ConfigError(
+      f'config.data.{name}={size} must be a multiple of the '
+      f'{runner.mesh.size} devices.'
+    )

@@ -1,0 +1,62 @@
+"""A progress bar on a terminal, a line now and then in a log file."""
+
+import sys
+import time
+from collections.abc import Mapping
+
+import jax
+import tqdm
+
+
+class Progress:
+  """Shows steps, images per second, the time left and a few metrics."""
+
+  def __init__(self, name: str, *, start: int, total: int, batch_size: int):
+    """Shows nothing before the first step; only process 0 speaks."""
+    self._name, self._total, self.batch_size = name, total, batch_size
+    self._start, self._began = start, time.monotonic()
+    self._quiet = jax.process_index() != 0
+    terminal = sys.stderr.isatty() and not self._quiet
+    self._bar = (
+      tqdm.tqdm(
+        desc=name, total=total, initial=start, unit='step', smoothing=0.05
+      )
+      if terminal
+      else None
+    )
+
+  def say(self, text: str) -> None:
+    """Prints a line without tearing the bar."""
+    if not self._quiet:
+      tqdm.tqdm.write(f'{self._name}: {text}', file=sys.stderr)
+
+  def first_step(self, seconds: float) -> None:
+    """Tells how long compiling took, and starts the clock after it."""
+    self.say(f'first step done after {seconds:.0f} s (compiling included)')
+    self._start += 1
+    self._began = time.monotonic()
+
+  def advance(self) -> None:
+    """One step is done."""
+    if self._bar is not None:
+      self._bar.update()
+
+  def metrics(self, step: int, values: Mapping[str, float]) -> None:
+    """Shows metrics at a step."""
+    shown = {k: f'{v:.4g}' for k, v in values.items()}
+    text = ' '.join(f'{k} {v}' for k, v in shown.items())
+    seconds = max(time.monotonic() - self._began, 1e-9)
+    rate = max(step - self._start, 0) / seconds
+    if self._bar is not None:
+      self._bar.set_postfix_str(f'{rate * self.batch_size:.0f} img/s {text}')
+    elif not self._quiet:
+      left = (self._total - step) / rate if rate else 0
+      self.say(
+        f'step {step}/{self._total}, {rate * self.batch_size:.0f} images/s, '
+        f'{tqdm.tqdm.format_interval(left)} left: {text}'
+      )
+
+  def close(self) -> None:
+    """Leaves the bar as it stands."""
+    if self._bar is not None:
+      self._bar.close()

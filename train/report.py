@@ -1,0 +1,2 @@
+"""TODO."""
+def write(folder): pass

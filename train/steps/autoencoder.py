@@ -1,0 +1,61 @@
+"""Stage one: learn to reconstruct through the codes."""
+
+import dataclasses
+
+import flax.linen as nn
+
+from train.steps import update
+from vq_jax import losses
+from vq_jax.quantizers import base
+from vq_jax.utils import images
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loss:
+  """Section `loss` of an autoencoder's card: weights of the terms.
+
+  Attributes:
+    l1: of the mean absolute error.
+    l2: of the mean squared error, pixels in [0, 1].
+    quantizer: of what the quantizer adds.
+  """
+
+  l1: float = 0.0
+  l2: float = 1.0
+  quantizer: float = 1.0
+
+
+def make_loss(
+  autoencoder: nn.Module, settings: Loss, axis_name: str | None = None
+) -> update.LossFn:
+  """Returns the loss of an autoencoder whose latent is quantized.
+
+  The metric `code_counts` [K] tells how often each code was chosen.
+  """
+
+  def loss_fn(params, state, batch, rngs):
+    image = images.to_float(batch['image'])
+    (reconstruction, quantized), changed = autoencoder.apply(
+      {**state.variables, 'params': params},
+      image,
+      train=True,
+      mutable=['codebook'],
+      rngs=rngs,
+    )
+    l1 = losses.l1(image, reconstruction).mean()
+    l2 = losses.l2(image, reconstruction).mean()
+    loss = (
+      settings.l1 * l1 + settings.l2 * l2 + settings.quantizer * quantized.loss
+    )
+    metrics = {
+      'l1': l1,
+      'l2': l2,
+      'quantizer_loss': quantized.loss,
+      'code_counts': base.code_counts(
+        quantized.indices, autoencoder.codebook_size, axis_name
+      ),
+      **quantized.stats,
+    }
+    return loss, (changed.get('codebook', {}), metrics)
+
+  return loss_fn

@@ -1,0 +1,177 @@
+"""What the one loop must know of each kind of model."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+import vq_jax
+from train import config as config_lib
+from train import evaluation
+from train import parallel
+from train.steps import autoencoder as autoencoder_step
+from train.steps import prior as prior_step
+from train.steps import update
+from vq_jax import checkpoints
+from vq_jax import data
+from vq_jax import model as model_lib
+
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+  """The result of an evaluation.
+
+  Attributes:
+    metrics: name -> number.
+    pictures: name -> uint8 [H, W, C].
+    histograms: name -> counts.
+  """
+
+  metrics: dict[str, float]
+  pictures: dict[str, np.ndarray]
+  histograms: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+  """A kind of model, ready to be trained.
+
+  Attributes:
+    init: rng -> variables.
+    loss_fn: see `train.steps.update.LossFn`.
+    frozen: variables of networks that are only applied.
+    evaluate: variables (gathered) -> `Evaluation`.
+  """
+
+  init: Callable[[jax.Array], Tree]
+  loss_fn: update.LossFn
+  frozen: Mapping[str, Tree]
+  evaluate: Callable[[Tree], Evaluation]
+
+
+def autoencoder_task(
+  config: Mapping[str, Any],
+  runner: parallel.JitRunner,
+  batches: data.EvalBatches,
+  pictures: int,
+) -> Task:
+  """Stage one.
+
+  Args:
+    config: what `config.json` holds.
+    runner: compiles the evaluation.
+    batches: of held-out images.
+    pictures: images in a grid.
+  """
+  module = model_lib.build_autoencoder(config)
+  settings = config_lib.settings(
+    autoencoder_step.Loss, 'loss', config['card']['loss']
+  )
+  sums_fn = runner.compile_eval(evaluation.autoencoder_sums(module))
+  shown = first_images(batches, pictures)
+
+  def evaluate(variables: Tree) -> Evaluation:
+    sums = evaluation.sum_over(sums_fn, variables, batches, runner)
+    local = jax.device_get(variables)
+    return Evaluation(
+      metrics=evaluation.autoencoder_metrics(sums),
+      pictures={
+        'reconstructions': evaluation.reconstruction_grid(module, local, shown)
+      },
+      histograms={'code_counts': sums['code_counts']},
+    )
+
+  trained = parallel.bind_axis(module, runner.axis_name)
+  return Task(
+    init=lambda rng: model_lib.init_autoencoder(module, config, rng),
+    loss_fn=autoencoder_step.make_loss(trained, settings, runner.axis_name),
+    frozen={},
+    evaluate=evaluate,
+  )
+
+
+def prior_task(
+  config: Mapping[str, Any],
+  runner: parallel.JitRunner,
+  batches: data.EvalBatches,
+  pictures: int,
+  autoencoder: model_lib.Model,
+) -> Task:
+  """Stage two; `autoencoder` is that of the run's own folder."""
+  module = autoencoder.autoencoder
+  prior = model_lib.build_prior(config, module)
+  settings = config_lib.settings(
+    prior_step.Loss, 'loss', config['card']['loss']
+  )
+  config_lib.settings(
+    model_lib.Sampling, 'sampling', config['card']['sampling']
+  ).strategies()
+  sums_fn = runner.compile_eval(
+    evaluation.prior_sums(prior, module, settings)
+  )
+  frozen = {'autoencoder': dict(autoencoder.variables['autoencoder'])}
+
+  def evaluate(variables: Tree) -> Evaluation:
+    both = {**frozen, 'prior': variables}
+    sums = evaluation.sum_over(sums_fn, both, batches, runner)
+    model = model_lib.Model(
+      autoencoder=module,
+      prior=prior,
+      vocab=prior.vocab,
+      variables=jax.device_get(both),
+      config=config,
+    )
+    return Evaluation(
+      metrics=evaluation.prior_metrics(sums),
+      pictures={'samples': evaluation.sample_grid(model, pictures)},
+      histograms={},
+    )
+
+  return Task(
+    init=lambda rng: model_lib.init_prior(prior, rng),
+    loss_fn=prior_step.make_loss(prior, module, settings, runner.axis_name),
+    frozen=frozen,
+    evaluate=evaluate,
+  )
+
+
+def own_autoencoder(folder: pathlib.Path, source: str) -> model_lib.Model:
+  """Copies an autoencoder's run into a prior's run folder, once; loads it.
+
+  Raises:
+    RunError: if `source` is no run of an autoencoder.
+  """
+  target = folder / model_lib.AUTOENCODER
+  if not (target / checkpoints.CONFIG).is_file():
+    model = vq_jax.load(source)
+    if jax.process_index() == 0:
+      shutil.rmtree(target, ignore_errors=True)  # half of a killed copy
+      model_lib.export_autoencoder(model, target)
+  return vq_jax.load(target)
+
+
+def check_images(autoencoder: model_lib.Model, shape: tuple[int, ...]) -> None:
+  """Raises ConfigError unless a prior's images are its autoencoder's kind."""
+  want = tuple(autoencoder.config['data']['image_shape'])
+  if tuple(shape) != want:
+    raise config_lib.ConfigError(
+      f'the autoencoder was trained on images {want}, but the data gives '
+      f'{tuple(shape)}. Use the same config.data.channels and preprocessing.'
+    )
+
+
+def first_images(batches: data.EvalBatches, number: int) -> np.ndarray:
+  """Returns the first held-out images, uint8 [number, H, W, C]."""
+  found = []
+  for batch in batches:
+    found.extend(batch['image'][batch['mask']])
+    if len(found) >= number:
+      break
+  return np.stack(found[:number])

@@ -1,0 +1,105 @@
+"""What a run leaves for the eye: metrics, TensorBoard events, pictures."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from vq_jax import checkpoints
+from vq_jax.utils import images
+
+METRICS = 'metrics.jsonl'
+SAMPLES = 'samples'
+HISTOGRAMS = 'histograms.json'
+
+
+def read_metrics(folder: pathlib.Path) -> list[dict]:
+  """Reads `metrics.jsonl`; a last line that a kill cut short is left out."""
+  path = pathlib.Path(folder) / METRICS
+  if not path.is_file():
+    return []
+  records = []
+  for line in path.read_text().splitlines():
+    try:
+      records.append(json.loads(line))
+    except json.JSONDecodeError:
+      continue
+  return records
+
+
+def last_evaluation(folder: pathlib.Path) -> dict[str, float]:
+  """Returns the metrics of the last evaluation; {} if there was none."""
+  evaluations = [r for r in read_metrics(folder) if r['kind'] == 'eval']
+  if not evaluations:
+    return {}
+  return {k: v for k, v in evaluations[-1].items() if k not in ('step', 'kind')}
+
+
+class Writer:
+  """Writes a run's metrics and pictures; on other processes than 0, nothing.
+
+  What an earlier, killed part of the run wrote beyond `start` is dropped, so
+  that each step stands there once.
+  """
+
+  def __init__(self, folder: pathlib.Path, start: int):
+    """Opens the files of a run that goes on from step `start`."""
+    self.folder = pathlib.Path(folder)
+    self._active = jax.process_index() == 0
+    if not self._active:
+      return
+    from tensorboardX import SummaryWriter  # half a second to import
+
+    kept = [r for r in read_metrics(self.folder) if r['step'] <= start]
+    text = ''.join(json.dumps(record) + '\n' for record in kept)
+    checkpoints.write_text(self.folder / METRICS, text)
+    self._file = open(self.folder / METRICS, 'a', buffering=1)
+    self._board = SummaryWriter(
+      str(self.folder / 'tensorboard'), purge_step=start + 1
+    )
+
+  def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+    """Writes one line; `kind` is 'train' or 'eval'."""
+    if not self._active:
+      return
+    values = {name: float(value) for name, value in values.items()}
+    # JSON knows no NaN.
+    plain = {k: v if math.isfinite(v) else None for k, v in values.items()}
+    line = json.dumps({'step': step, 'kind': kind, **plain})
+    self._file.write(line + '\n')
+    for name, value in values.items():
+      self._board.add_scalar(f'{kind}/{name}', value, step)
+
+  def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+    """Writes `samples/<name>_<step>.png`."""
+    if not self._active:
+      return
+    for name, picture in pictures.items():
+      path = self.folder / SAMPLES / f'{name}_{step:08d}.png'
+      images.save_png(path, picture)
+      self._board.add_image(name, picture, step, dataformats='HWC')
+
+  def histograms(self, step: int, counts: Mapping[str, np.ndarray]) -> None:
+    """Keeps the latest counts per name, e.g. how often each code is used."""
+    if not self._active or not counts:
+      return
+    plain = {name: np.asarray(c).tolist() for name, c in counts.items()}
+    text = json.dumps({'step': step, **plain})
+    checkpoints.write_text(self.folder / HISTOGRAMS, text)
+
+  def close(self) -> None:
+    """Closes the files."""
+    if self._active:
+      self._file.close()
+      self._board.close()
+
+  def __enter__(self) -> 'Writer':
+    """Itself."""
+    return self
+
+  def __exit__(self, *exception) -> None:
+    """Closes."""
+    self.close()

@@ -1,0 +1,139 @@
+"""Spec -> object: the one place that maps names to classes.
+
+A spec is a mapping `{'type': name, **fields}`, as configs write it. Fields
+that are themselves specs (`encoder`, `quantizer`, ...) are built first, and
+`dtype` and `param_dtype` may be names.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from vq_jax import autoencoders
+from vq_jax import priors
+from vq_jax import quantizers
+from vq_jax.data import preprocessing
+from vq_jax.samplers import guidance
+from vq_jax.samplers import schedules
+
+REGISTRY: dict[str, dict[str, Callable]] = {
+  'autoencoder': {
+    'vqvae': autoencoders.VQVAE,
+    'vqvae_sonnet': autoencoders.vqvae_sonnet,
+  },
+  'encoder': {
+    'conv_encoder': autoencoders.ConvEncoder,
+    'patch_encoder': autoencoders.PatchEncoder,
+  },
+  'decoder': {
+    'conv_decoder': autoencoders.ConvDecoder,
+    'patch_decoder': autoencoders.PatchDecoder,
+  },
+  'quantizer': {
+    'ema_vq': quantizers.EMAVectorQuantizer,
+    'vq': quantizers.VectorQuantizer,
+  },
+  'prior': {
+    'maskgit': priors.MaskGIT,
+  },
+  'preprocessing': {
+    'center_crop': preprocessing.CenterCrop,
+    'channels': preprocessing.Channels,
+    'random_crop': preprocessing.RandomCrop,
+    'random_flip': preprocessing.RandomFlip,
+    'random_resized_crop': preprocessing.RandomResizedCrop,
+    'resize': preprocessing.Resize,
+  },
+}
+
+SCHEDULES: dict[str, Callable] = {
+  'arccos': schedules.arccos,
+  'cosine': schedules.cosine,
+  'cubic': schedules.cubic,
+  'exp': schedules.exp,
+  'linear': schedules.linear,
+  'log': schedules.log,
+  'sqrt': schedules.sqrt,
+  'square': schedules.square,
+}
+
+GUIDANCE_SCHEDULES: dict[str, Callable] = {
+  'constant': guidance.constant,
+  'cosine_ramp': guidance.cosine_ramp,
+  'ramp': guidance.ramp,
+}
+
+# Fields that flax.linen.Module adds, and those that only a mesh may set.
+_NOT_IN_A_SPEC = ('parent', 'name', 'axis_name')
+
+
+class SpecError(ValueError):
+  """A spec names something that does not exist."""
+
+
+def unknown(what: str, name: Any, valid: Iterable[str]) -> str:
+  """Says that a name is unknown, which ones are known, and which was meant."""
+  valid = sorted(valid)
+  close = difflib.get_close_matches(str(name), valid, n=1)
+  hint = f' Did you mean {close[0]!r}?' if close else ''
+  return f'unknown {what} {name!r}.{hint} Valid: {", ".join(valid)}.'
+
+
+def lookup(table: Mapping[str, Any], name: Any, what: str) -> Any:
+  """Returns `table[name]`.
+
+  Raises:
+    SpecError: if there is no such name; lists those there are.
+  """
+  if name not in table:
+    raise SpecError(unknown(what, name, table))
+  return table[name]
+
+
+def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
+  """Builds what a spec describes.
+
+  Args:
+    kind: a key of `REGISTRY`.
+    spec: `{'type': name, **fields}`.
+    **extra: fields that no config can know, such as the vocabulary.
+
+  Raises:
+    SpecError: if the type or a field is unknown, or a needed one is missing.
+  """
+  fields = dict(spec)
+  if 'type' not in fields:
+    raise SpecError(
+      f"the {kind} spec has no 'type'. Valid: {', '.join(REGISTRY[kind])}."
+    )
+  name = fields.pop('type')
+  factory = lookup(REGISTRY[kind], name, f'{kind} type')
+  parameters = inspect.signature(factory).parameters
+  valid = [p for p in parameters if p not in (*_NOT_IN_A_SPEC, *extra)]
+  for field, value in fields.items():
+    if field not in valid:
+      raise SpecError(unknown(f'field of {kind} {name!r}', field, valid))
+    fields[field] = _value(field, value)
+  missing = [
+    p for p in valid if parameters[p].default is inspect.Parameter.empty
+    and p not in fields
+  ]
+  if missing:
+    raise SpecError(f'{kind} {name!r} needs the field(s) {", ".join(missing)}.')
+  return factory(**fields, **extra)
+
+
+def _value(field: str, value: Any) -> Any:
+  if field in REGISTRY and isinstance(value, Mapping):
+    return build(field, value)
+  if field in ('dtype', 'param_dtype') and isinstance(value, str):
+    return jnp.dtype(value)
+  return tuple(value) if isinstance(value, list) else value
+
+
+def preprocess(specs: Iterable[Mapping[str, Any]]) -> tuple:
+  """Builds a sequence of preprocessing operations."""
+  return tuple(build('preprocessing', spec) for spec in specs)

@@ -1,0 +1,194 @@
+"""Run folders: the config, and Orbax checkpoints of all that a run needs.
+
+    run/config.json           the card, and facts about its data
+    run/checkpoints/<step>/   variables, ema, training, data (see `save`)
+    run/autoencoder/          a prior's own copy of its autoencoder's run
+
+A checkpoint appears under its name only when it is complete, so a killed
+process leaves no half of one.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+CONFIG = 'config.json'
+CHECKPOINTS = 'checkpoints'
+
+
+class RunError(ValueError):
+  """A run folder is missing, incomplete or not what was expected."""
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file such that a reader sees the old or the new, never half."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  temporary.write_text(text)
+  temporary.replace(path)
+
+
+def write_config(folder: str | os.PathLike, config: Mapping[str, Any]) -> None:
+  """Writes `config.json`."""
+  text = json.dumps(config, indent=2)
+  write_text(pathlib.Path(folder) / CONFIG, text + '\n')
+
+
+def read_config(folder: str | os.PathLike) -> dict[str, Any]:
+  """Reads `config.json`.
+
+  Raises:
+    RunError: if the folder is no run.
+  """
+  path = pathlib.Path(folder) / CONFIG
+  if not path.parent.is_dir():
+    raise RunError(f'no such run folder: {folder}')
+  if not path.is_file():
+    raise RunError(
+      f'{folder} is not a run folder: it has no {CONFIG}. A run folder is what '
+      'was given to training as --workdir.'
+    )
+  try:
+    return json.loads(path.read_text())
+  except json.JSONDecodeError as error:
+    raise RunError(f'{path} is not valid JSON: {error}') from error
+
+
+def manager(
+  folder: str | os.PathLike, *, keep: int | None = None, wait: bool = False
+):
+  """Opens the checkpoints of a run.
+
+  Args:
+    folder: the run folder.
+    keep: how many of the latest checkpoints stay; None keeps all.
+    wait: whether saving waits for the disk instead of going on beside the
+      training.
+
+  Returns:
+    An `orbax.checkpoint.CheckpointManager`; close it.
+  """
+  import orbax.checkpoint as ocp  # takes a second to import
+
+  path = pathlib.Path(folder).resolve() / CHECKPOINTS
+  path.mkdir(parents=True, exist_ok=True)
+  options = ocp.CheckpointManagerOptions(
+    max_to_keep=keep, enable_async_checkpointing=not wait
+  )
+  return ocp.CheckpointManager(path, options=options)
+
+
+def save(checkpoints, step: int, trees: Mapping[str, Any], data: Any) -> None:
+  """Saves a checkpoint.
+
+  Args:
+    checkpoints: from `manager`.
+    step: its name.
+    trees: item name -> tree of arrays; a None is left out. By convention
+      `variables` holds what the modules apply with, `ema` the averaged
+      parameters, and `training` what only training needs.
+    data: the state of the data iterator, as JSON.
+  """
+  import orbax.checkpoint as ocp
+
+  items = {
+    name: ocp.args.StandardSave(tree)
+    for name, tree in trees.items()
+    if tree is not None
+  }
+  args = ocp.args.Composite(data=ocp.args.JsonSave(data), **items)
+  checkpoints.save(step, args=args)
+
+
+def restore(
+  checkpoints, step: int, trees: Mapping[str, Any]
+) -> tuple[dict[str, Any], Any]:
+  """Restores a checkpoint; undoes `save`.
+
+  Args:
+    checkpoints: from `manager`.
+    step: which.
+    trees: item name -> tree of arrays or shapes (with shardings) that says
+      what is wanted; None items are left out.
+
+  Returns:
+    the trees, and the state of the data iterator.
+  """
+  import orbax.checkpoint as ocp
+
+  abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, dict(trees))
+  items = {
+    name: ocp.args.StandardRestore(tree)
+    for name, tree in abstract.items()
+    if tree is not None
+  }
+  args = ocp.args.Composite(data=ocp.args.JsonRestore(), **items)
+  restored = checkpoints.restore(step, args=args)
+  found = {name: restored[name] if name in items else None for name in trees}
+  return found, restored['data']
+
+
+def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
+  """Reads what the latest checkpoint of a run applies with.
+
+  Needs neither the optimizer nor the devices that trained it.
+
+  Args:
+    folder: the run folder.
+
+  Returns:
+    `{'params': ..., 'codebook': ...}` with averaged parameters where they
+    were kept, and the step.
+
+  Raises:
+    RunError: if there is no complete checkpoint.
+  """
+  import orbax.checkpoint as ocp
+
+  path = pathlib.Path(folder).resolve() / CHECKPOINTS
+  steps = ocp.utils.checkpoint_steps(path) if path.is_dir() else []
+  if not steps:
+    raise RunError(
+      f'{folder} has no complete checkpoint yet. Let its training save one.'
+    )
+  step = max(steps)
+
+  def read(name):
+    item = path / str(step) / name
+    handler = ocp.StandardCheckpointer()
+    shapes = handler.metadata(item).item_metadata.tree
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = jax.tree.map(
+      lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device), shapes
+    )
+    return handler.restore(item, target)
+
+  try:
+    variables = read('variables')
+    if (path / str(step) / 'ema').is_dir():
+      variables = {**variables, 'params': read('ema')}
+  except (OSError, ValueError, KeyError) as error:
+    raise RunError(
+      f'the checkpoint {path / str(step)} cannot be read: {error}'
+    ) from error
+  return variables, step
+
+
+def export(
+  folder: str | os.PathLike,
+  config: Mapping[str, Any],
+  variables: Mapping[str, Any],
+  step: int = 0,
+) -> None:
+  """Writes a run folder that only serves `vq_jax.load`: no training state.
+
+  `config.json` comes last, so a folder that has one is complete.
+  """
+  with manager(folder, wait=True) as checkpoints:
+    save(checkpoints, step, {'variables': dict(variables)}, data=None)
+    checkpoints.wait_until_finished()
+  write_config(folder, config)

@@ -1,0 +1,54 @@
+"""Images from files to batches.
+
+`open_source` opens a source of images by a name (`tfds:fashion_mnist_mini`,
+`folder:photos`, `npz:images.npz`), `in_memory` decodes a small one once, and
+`train_batches` and `eval_batches` turn a source into batches with grain:
+`image` uint8 [B, H, W, C] and `label` int32 [B]. The steps in between, such as
+`RandomCrop`, are uint8 -> uint8; floats begin on the device.
+
+Importing this package imports neither TFDS nor grain nor Pillow.
+"""
+
+from vq_jax.data.base import ArraySource
+from vq_jax.data.base import Source
+from vq_jax.data.errors import DataError
+from vq_jax.data.errors import UnreadableImage
+from vq_jax.data.errors import UnreadableImageWarning
+from vq_jax.data.evaluation import EvalBatches
+from vq_jax.data.evaluation import eval_batches
+from vq_jax.data.folder import FolderSource
+from vq_jax.data.memory import fits_in_memory
+from vq_jax.data.memory import in_memory
+from vq_jax.data.pipeline import TrainIterator
+from vq_jax.data.pipeline import train_batches
+from vq_jax.data.preprocessing import CenterCrop
+from vq_jax.data.preprocessing import Channels
+from vq_jax.data.preprocessing import RandomCrop
+from vq_jax.data.preprocessing import RandomFlip
+from vq_jax.data.preprocessing import RandomResizedCrop
+from vq_jax.data.preprocessing import Resize
+from vq_jax.data.sources import open_source
+from vq_jax.data.tfds_source import TfdsSource
+
+__all__ = [
+  'ArraySource',
+  'CenterCrop',
+  'Channels',
+  'DataError',
+  'EvalBatches',
+  'FolderSource',
+  'RandomCrop',
+  'RandomFlip',
+  'RandomResizedCrop',
+  'Resize',
+  'Source',
+  'TfdsSource',
+  'TrainIterator',
+  'UnreadableImage',
+  'UnreadableImageWarning',
+  'eval_batches',
+  'fits_in_memory',
+  'in_memory',
+  'open_source',
+  'train_batches',
+]

@@ -1,0 +1,176 @@
+"""What a source of images is, and the one that is an array."""
+
+import abc
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
+
+from vq_jax.data.errors import DataError
+from vq_jax.data.errors import UnreadableImage
+from vq_jax.data.splits import parse_split
+from vq_jax.data.splits import require_split
+
+Example = Mapping[str, np.ndarray]
+
+
+class Source(abc.ABC):
+  """A finite, randomly readable list of labelled images.
+
+  Attributes:
+    name: for messages.
+    class_names: one name per class; a single one where there are no labels.
+    image_shape: (H, W, C) if all images are known to share it, else `None`.
+    max_unreadable: how many images may fail to decode before a reader stops.
+  """
+
+  def __init__(
+    self,
+    *,
+    name: str,
+    class_names: Sequence[str],
+    image_shape: tuple[int, int, int] | None = None,
+    max_unreadable: int = 100,
+  ):
+    """Checks nothing but `max_unreadable`; each source checks its own data."""
+    if max_unreadable < 0:
+      raise DataError(f'max_unreadable must be >= 0; got {max_unreadable}.')
+    self.name = name
+    self.class_names = tuple(class_names)
+    self.image_shape = image_shape
+    self.max_unreadable = max_unreadable
+
+  @property
+  def num_classes(self) -> int:
+    """Number of classes; 1 without labels."""
+    return len(self.class_names)
+
+  @abc.abstractmethod
+  def __len__(self) -> int:
+    """Number of examples."""
+
+  @abc.abstractmethod
+  def __getitem__(self, index: int) -> Example:
+    """One example: `image` uint8 [H, W, C] and `label` int32 [].
+
+    Raises:
+      UnreadableImage: if the image cannot be decoded.
+    """
+
+  def read(self, indices: Sequence[int]) -> list[Example | UnreadableImage]:
+    """Many examples; one that cannot be decoded is given as its error."""
+    examples = []
+    for index in indices:
+      try:
+        examples.append(self[int(index)])
+      except UnreadableImage as error:
+        examples.append(error)
+    return examples
+
+  def __repr__(self) -> str:
+    """Says what is in it."""
+    return (
+      f'{type(self).__name__}({self.name}: {len(self)} examples, '
+      f'{self.num_classes} classes)'
+    )
+
+
+class ArraySource(Source):
+  """Images that lie in one array, so that a batch is one fancy index."""
+
+  def __init__(
+    self,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    name: str = 'array',
+  ):
+    """Wraps arrays; nothing is copied.
+
+    Args:
+      images: uint8 [N, H, W, C] or [N, H, W].
+      labels: integers [N] in [0, number of classes); `None`: no labels.
+      class_names: by default as many numbers as the labels need.
+      name: for messages.
+
+    Raises:
+      DataError: if shapes, types or labels do not fit.
+    """
+    self.images = _checked_images(np.asarray(images), name)
+    if labels is None:
+      labels = np.zeros(len(self.images), np.int32)
+      class_names = class_names or ('all',)
+    self.labels = _checked_labels(np.asarray(labels), len(self.images), name)
+    if class_names is None:
+      class_names = tuple(str(c) for c in range(self.labels.max() + 1))
+    check_label(int(self.labels.max()), len(class_names), name)
+    super().__init__(
+      name=name, class_names=class_names, image_shape=self.images.shape[1:]
+    )
+
+  def __len__(self) -> int:
+    """Number of examples."""
+    return len(self.images)
+
+  def __getitem__(self, index: int) -> Example:
+    """One example."""
+    return {'image': self.images[index], 'label': self.labels[index]}
+
+  def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """Copies of many examples at once, stacked."""
+    return {'image': self.images[indices], 'label': self.labels[indices]}
+
+  def subset(self, split: str) -> 'ArraySource':
+    """The examples of a split string, such as `train[:90%]`.
+
+    All of an array is the split `train`; the order is that of the array.
+    """
+    parsed = parse_split(split)
+    require_split(parsed, ('train',), self.name)
+    rows = parsed.rows(len(self))
+    return ArraySource(
+      self.images[rows.start : rows.stop],
+      self.labels[rows.start : rows.stop],
+      class_names=self.class_names,
+      name=f'{self.name} {split}',
+    )
+
+
+def check_label(label: int, num_classes: int, name: str) -> None:
+  """Fails unless 0 <= label < num_classes."""
+  if not 0 <= label < num_classes:
+    raise DataError(
+      f'labels must lie in [0, {num_classes}), the number of classes; '
+      f'{name} has the label {label}.'
+    )
+
+
+def _checked_images(images: np.ndarray, name: str) -> np.ndarray:
+  if images.ndim == 3:
+    images = images[..., None]
+  if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
+    raise DataError(
+      'images must be a non-empty uint8 array [N, H, W, C] or [N, H, W] with '
+      f'values 0-255; {name} has {images.dtype} {list(images.shape)}.'
+    )
+  if images.shape[-1] not in (1, 3):
+    raise DataError(
+      f'images must have 1 or 3 channels, last; {name} has '
+      f'{list(images.shape)}.'
+    )
+  return images
+
+
+def _checked_labels(labels: np.ndarray, count: int, name: str) -> np.ndarray:
+  if labels.shape != (count,) or labels.dtype.kind not in 'iu':
+    raise DataError(
+      f'labels must be integers [{count}], one for each image; {name} has '
+      f'{labels.dtype} {list(labels.shape)}.'
+    )
+  if labels.min() < 0:
+    raise DataError(
+      f'labels must not be negative; {name} has {labels.min()}. Pass no '
+      'labels if there are none.'
+    )
+  return labels.astype(np.int32)

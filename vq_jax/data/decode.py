@@ -1,0 +1,87 @@
+"""Encoded image -> uint8 [H, W, C], whatever the file holds."""
+
+import io
+import os
+
+import numpy as np
+
+from vq_jax.data.errors import DataError
+from vq_jax.data.errors import UnreadableImage
+
+GREY_MODES = frozenset({'1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L'})
+
+
+def check_channels(channels: int | None) -> None:
+  """Fails unless `channels` is 1, 3 or `None` (as the images are)."""
+  if channels not in (None, 1, 3):
+    raise DataError(
+      f'channels must be 1 (grey), 3 (RGB) or None (as stored); got {channels}.'
+    )
+
+
+def decode_image(
+  data: bytes | str | os.PathLike, *, channels: int | None, name: str
+) -> np.ndarray:
+  """Decodes a JPEG, PNG or WebP image.
+
+  The EXIF orientation is applied, transparency is laid on white, 16 bits
+  become 8, palettes and CMYK become RGB.
+
+  Args:
+    data: the encoded bytes, or the path of a file.
+    channels: 1 or 3; `None` keeps grey images grey and gives RGB for all else.
+    name: of the image, for the error.
+
+  Returns:
+    uint8 [H, W, C].
+
+  Raises:
+    UnreadableImage: if the image is truncated or no image at all.
+  """
+  from PIL import Image
+  from PIL import ImageOps
+
+  file = io.BytesIO(data) if isinstance(data, bytes) else data
+  try:
+    with Image.open(file) as opened:
+      ImageOps.exif_transpose(opened, in_place=True)
+      image = _flatten(opened)
+      if channels is not None:
+        image = _converted(image, grey=channels == 1)
+      pixels = np.array(image)
+  except Exception as error:  # Pillow's decoders raise half a dozen types
+    raise UnreadableImage(name, f'{type(error).__name__}: {error}') from error
+  return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def is_grey(path: str | os.PathLike) -> bool:
+  """Whether a file holds a grey image; reads the header only."""
+  from PIL import Image
+
+  try:
+    with Image.open(path) as opened:
+      return opened.mode in GREY_MODES
+  except Exception as error:  # as in decode_image
+    raise UnreadableImage(os.fspath(path), str(error)) from error
+
+
+def _flatten(image):
+  """A PIL image of any mode -> mode L or RGB."""
+  from PIL import Image
+
+  if image.mode.startswith('I'):
+    # Pillow clips when it converts 16 bits; 65535 must become 255.
+    wide = np.asarray(image).astype(np.int64)
+    return Image.fromarray(((wide + 128) // 257).clip(0, 255).astype(np.uint8))
+  if image.has_transparency_data:
+    grey = image.mode in GREY_MODES
+    image = image.convert('RGBA')
+    white = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(white, image)
+    return _converted(image, grey=grey)
+  return _converted(image, grey=image.mode in GREY_MODES)
+
+
+def _converted(image, *, grey: bool):
+  mode = 'L' if grey else 'RGB'
+  return image if image.mode == mode else image.convert(mode)

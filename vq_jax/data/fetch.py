@@ -1,0 +1,117 @@
+"""Indices -> one batch; images that cannot be read are replaced and counted."""
+
+import dataclasses
+import warnings
+from collections.abc import Iterable
+from collections.abc import Iterator
+
+import numpy as np
+
+from vq_jax.data.base import ArraySource
+from vq_jax.data.base import Example
+from vq_jax.data.base import Source
+from vq_jax.data.errors import DataError
+from vq_jax.data.errors import UnreadableImage
+from vq_jax.data.errors import UnreadableImageWarning
+from vq_jax.data.preprocessing import Preprocess
+from vq_jax.data.preprocessing import apply
+from vq_jax.data.preprocessing import stack
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fetch:
+  """Reads, preprocesses and stacks the examples of a batch.
+
+  Chance is a function of (seed, position of the example in the stream), so it
+  does not matter which thread, worker or process reads it.
+  """
+
+  source: Source
+  preprocess: tuple[Preprocess, ...]
+  seed: int
+
+  def __call__(
+    self, positions: np.ndarray, indices: np.ndarray
+  ) -> tuple[Batch, np.ndarray, tuple[UnreadableImage, ...]]:
+    """Fetches one batch.
+
+    Args:
+      positions: int [B], of the examples in the stream; they seed the steps.
+      indices: int [B], of the examples in the source.
+
+    Returns:
+      the batch; bool [B], which examples were readable (another example
+      stands in for one that was not); and the errors of those that were not.
+    """
+    if isinstance(self.source, ArraySource) and not self.preprocess:
+      return self.source.batch(indices), np.ones(len(indices), bool), ()
+    examples = self.source.read(indices)
+    readable = np.array([not isinstance(e, Exception) for e in examples])
+    errors = []
+    for row in np.flatnonzero(~readable):
+      errors.append(examples[row])
+      examples[row] = self._stand_in(int(indices[row]), errors)
+    images = [
+      apply(self.preprocess, example['image'], rng)
+      for example, rng in zip(examples, self._rngs(positions), strict=True)
+    ]
+    batch = {
+      'image': stack(images, self.source.name),
+      'label': np.array([example['label'] for example in examples], np.int32),
+    }
+    return batch, readable, tuple(errors)
+
+  def _rngs(self, positions: np.ndarray) -> Iterator[np.random.Generator]:
+    """The generator of each example in turn: one object, set anew."""
+    bits = np.random.Philox(key=0)
+    rng, state = np.random.Generator(bits), bits.state
+    for position in positions:
+      state['state']['key'] = np.array([self.seed, position], np.uint64)
+      bits.state = state
+      yield rng
+
+  def _stand_in(self, index: int, errors: list[UnreadableImage]) -> Example:
+    """The next readable example; those on the way join `errors`."""
+    length = len(self.source)
+    for step in range(1, min(length, self.source.max_unreadable + 2)):
+      example = self.source.read([(index + step) % length])[0]
+      if not isinstance(example, Exception):
+        return example
+      errors.append(example)
+    raise DataError(
+      f'{len(errors)} images of {self.source.name} in a row cannot be read, '
+      f'the last: {errors[-1]}'
+    )
+
+
+class Tally:
+  """Counts the images of a source that cannot be read, each of them once."""
+
+  def __init__(self, source: Source):
+    """Starts at none."""
+    self._source_name = source.name
+    self._limit = source.max_unreadable
+    self.names: set[str] = set()
+
+  def add(self, errors: Iterable[UnreadableImage]) -> None:
+    """Warns of each new one.
+
+    Raises:
+      DataError: if there are more than the source allows.
+    """
+    for error in errors:
+      if error.name in self.names:
+        continue
+      self.names.add(error.name)
+      if len(self.names) > self._limit:
+        raise DataError(
+          f'{len(self.names)} images of {self._source_name} cannot be read, '
+          f'and max_unreadable is {self._limit}; the last: {error}'
+        )
+      warnings.warn(
+        f'{error}; skipped ({len(self.names)} so far)',
+        UnreadableImageWarning,
+        stacklevel=3,
+      )

@@ -1,0 +1,84 @@
+"""Opens images by a name: `tfds:`, `folder:` or `npz:`."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from vq_jax.data.base import ArraySource
+from vq_jax.data.base import Source
+from vq_jax.data.errors import DataError
+from vq_jax.data.folder import FolderSource
+from vq_jax.data.memory import with_channels
+from vq_jax.data.tfds_source import TfdsSource
+
+_KINDS = 'tfds:<name>, folder:<path>, npz:<path>'
+
+
+def open_source(
+  spec: str,
+  split: str = 'train',
+  *,
+  data_dir: str | os.PathLike | None = None,
+  channels: int | None = None,
+  max_unreadable: int = 100,
+) -> Source:
+  """Opens a source of images.
+
+  Args:
+    spec: `tfds:<name>`, a TensorFlow Datasets name, with `fashion_mnist_mini`
+      carried in this package; `folder:<path>`, image files in class
+      sub-folders or flat; `npz:<path>`, arrays `images` uint8 [N, H, W, C] or
+      [N, H, W] and optionally `labels` [N].
+    split: `train`, `test`, .., or a part: `train[:90%]`, `train[100:200]`. A
+      folder without split folders, and an npz file, is all `train`.
+    data_dir: where TFDS keeps its data; `None`: its own default.
+    channels: 1 or 3, converts; `None`: as they are.
+    max_unreadable: so many images may fail to decode before a reader stops.
+
+  Returns:
+    the source.
+
+  Raises:
+    DataError: if there is no such thing; the message lists what there is.
+  """
+  kind, _, name = spec.partition(':')
+  if kind == 'tfds' and name:
+    return TfdsSource(
+      name,
+      split,
+      data_dir=data_dir,
+      channels=channels,
+      max_unreadable=max_unreadable,
+    )
+  if kind == 'folder' and name:
+    return FolderSource(
+      name, split, channels=channels, max_unreadable=max_unreadable
+    )
+  if kind == 'npz' and name:
+    return _open_npz(name, split, channels)
+  raise DataError(f'a source must be one of {_KINDS}; got {spec!r}.')
+
+
+def _open_npz(path: str, split: str, channels: int | None) -> ArraySource:
+  arrays = _load_npz(pathlib.Path(path).expanduser())
+  if 'images' not in arrays:
+    raise DataError(
+      f'{path} must hold an array `images`; it has '
+      f'{", ".join(arrays) or "no array"}.'
+    )
+  source = ArraySource(
+    arrays['images'], arrays.get('labels'), name=f'npz:{path}'
+  )
+  return with_channels(source.subset(split), channels)
+
+
+def _load_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+  try:
+    with np.load(path) as arrays:
+      return dict(arrays)
+  except Exception as error:  # zip, pickle, header and type errors alike
+    raise DataError(
+      f'npz: must be followed by a file of plain arrays that np.savez wrote; '
+      f'{path}: {error}'
+    ) from error

@@ -1,0 +1,270 @@
+"""A small classifier of real images, to judge generated ones.
+
+Where a generated image of class c is taken for a c, the prior has learnt what
+a c looks like; the distance between the features of real and of generated
+images (`vq_jax.metrics.frechet`) tells how varied they are. Neither figure is
+comparable with another classifier's.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import warnings
+import zipfile
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vq_jax.losses import tokens as losses
+from vq_jax.utils import images as image_lib
+from vq_jax.utils import trees
+
+# Part of a cached file's name: raise it when the same settings come to mean
+# another network or another training.
+_VERSION = 1
+
+
+class ConvClassifier(nn.Module):
+  """Strided 3x3 convolutions down to at most 8 x 8, then two dense layers.
+
+  Attributes:
+    num_classes: logits.
+    channels: width of the last convolution; the first has half of it.
+    features: width of the layer under the logits.
+    dropout: rate on the grid, when training.
+  """
+
+  num_classes: int
+  channels: int = 64
+  features: int = 64
+  dropout: float = 0.2
+
+  @nn.compact
+  def __call__(
+    self, image: jax.Array, *, train: bool = False
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns logits [B, num_classes] and features [B, features], >= 0.
+
+    Args:
+      image: float [B, H, W, C] in [0, 1].
+      train: whether dropout acts, drawing from the stream 'dropout'.
+    """
+    x = nn.Conv(self.channels // 2, (3, 3), strides=2)(2 * image - 1)
+    x = nn.Conv(self.channels, (3, 3), strides=2)(nn.gelu(x))
+    while max(x.shape[1:3]) > 8:
+      x = nn.Conv(self.channels, (3, 3), strides=2)(nn.gelu(x))
+    x = nn.gelu(x).reshape(len(x), -1)
+    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    x = nn.relu(nn.Dense(self.features)(x))
+    return nn.Dense(self.num_classes)(x), x
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+  """A fitted `ConvClassifier`.
+
+  Attributes:
+    network: the module.
+    params: its parameters.
+  """
+
+  network: ConvClassifier
+  params: dict
+
+  def __call__(
+    self, images: image_lib.Array, *, batch_size: int = 500
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Classifies images.
+
+    Args:
+      images: uint8 or float in [0, 1], [B, H, W, C], of the size of those it
+        was fitted to; floats are clipped.
+      batch_size: images at a time.
+
+    Returns:
+      Logits float32 [B, num_classes] and features float32 [B, 64].
+    """
+    parts = [
+      _forward(self.network, self.params, images[i : i + batch_size])
+      for i in range(0, len(images), batch_size)
+    ]
+    logits, features = zip(*parts, strict=True)
+    return np.concatenate(logits), np.concatenate(features)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(network, params, images):
+  images = jnp.clip(image_lib.to_float(images), 0, 1)
+  return network.apply({'params': params}, images)
+
+
+def class_agreement(
+  predicted: jax.Array | np.ndarray, labels: jax.Array | np.ndarray
+) -> float:
+  """Fraction of images classified as their label says.
+
+  For held-out real images this is the accuracy.
+
+  Args:
+    predicted: logits [B, classes] or classes int [B].
+    labels: int [B].
+  """
+  predicted, labels = np.asarray(predicted), np.asarray(labels)
+  if predicted.ndim == 2:
+    predicted = predicted.argmax(axis=-1)
+  if predicted.shape != labels.shape:
+    raise ValueError(
+      f'one label per prediction; got {labels.shape} and {predicted.shape}.'
+    )
+  return float(np.mean(predicted == labels))
+
+
+def fit(
+  images: np.ndarray,
+  labels: np.ndarray,
+  num_classes: int,
+  *,
+  seed: int = 0,
+  epochs: int = 12,
+  batch_size: int = 64,
+  learning_rate: float = 2e-3,
+  progress: Callable[[int, int], None] | None = None,
+) -> Classifier:
+  """Trains a classifier; equal arguments give equal weights on one machine.
+
+  Args:
+    images: uint8 or float in [0, 1], [n, H, W, C], H and W at least 8.
+    labels: int [n].
+    num_classes: logits; every label lies under it.
+    seed: of the weights, of the order and of the dropout.
+    epochs: passes over the images.
+    batch_size: images per step; the rest of an epoch is left out.
+    learning_rate: at its peak.
+    progress: called with (epochs done, epochs) after each.
+
+  Raises:
+    ValueError: if images and labels do not fit each other.
+  """
+  labels = np.asarray(labels, np.int32)
+  _check(images, labels, num_classes)
+  batch_size = min(batch_size, len(images))
+  per_epoch = len(images) // batch_size
+  network = ConvClassifier(num_classes)
+  schedule = optax.warmup_cosine_decay_schedule(
+    0.0, learning_rate, per_epoch // 2, epochs * per_epoch
+  )
+  tx = optax.adamw(schedule, weight_decay=0.01)
+  key = jax.random.key(seed)
+  params = network.init(key, jnp.zeros((1, *images.shape[1:])))['params']
+  state = (params, tx.init(params), jnp.int32(0))
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def step(state, image, label):
+    params, opt_state, count = state
+
+    def loss(params):
+      logits, _ = network.apply(
+        {'params': params},
+        image_lib.to_float(image),
+        train=True,
+        rngs={'dropout': jax.random.fold_in(key, count)},
+      )
+      return losses.cross_entropy(logits, label, label_smoothing=0.1).mean()
+
+    updates, opt_state = tx.update(jax.grad(loss)(params), opt_state, params)
+    return optax.apply_updates(params, updates), opt_state, count + 1
+
+  order = np.random.default_rng(seed)
+  for epoch in range(epochs):
+    rows = order.permutation(len(images))[: per_epoch * batch_size]
+    for batch in rows.reshape(per_epoch, batch_size):
+      state = step(state, images[batch], labels[batch])
+    if progress is not None:
+      progress(epoch + 1, epochs)
+  return Classifier(network, jax.device_get(state[0]))
+
+
+def load_or_fit(
+  images: np.ndarray,
+  labels: np.ndarray,
+  num_classes: int,
+  *,
+  cache_dir: str | os.PathLike,
+  **settings,
+) -> Classifier:
+  """As `fit`, but keeps the weights in a file, named by all that made them.
+
+  Args:
+    images: see `fit`.
+    labels: see `fit`.
+    num_classes: see `fit`.
+    cache_dir: folder of the files; made if missing.
+    **settings: the keyword arguments of `fit`.
+  """
+  labels = np.asarray(labels, np.int32)
+  made_by = {k: v for k, v in settings.items() if k != 'progress'}
+  name = _fingerprint(images, labels, [_VERSION, num_classes, made_by])
+  path = pathlib.Path(cache_dir) / f'classifier-{name}.npz'
+  if path.exists():
+    try:
+      return _read(path, images, num_classes)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+      warnings.warn(
+        f'{path} cannot be read ({e}); fitting the classifier again.',
+        stacklevel=2,
+      )
+  classifier = fit(images, labels, num_classes, **settings)
+  _write(path, classifier.params)
+  return classifier
+
+
+def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
+  if images.ndim != 4 or min(images.shape[1:3]) < 8:
+    raise ValueError(
+      'images must be [n, H, W, C] of at least 8 x 8 pixels; got '
+      f'{images.shape}.'
+    )
+  if labels.shape != images.shape[:1] or not len(labels):
+    raise ValueError(
+      f'one label per image; got {labels.shape} for {images.shape}.'
+    )
+  if not 0 <= labels.min() <= labels.max() < num_classes:
+    raise ValueError(
+      f'labels must be in [0, {num_classes}); got {labels.min()} ... '
+      f'{labels.max()}.'
+    )
+
+
+def _fingerprint(images: np.ndarray, labels: np.ndarray, settings) -> str:
+  digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+  for array in (images, labels):
+    digest.update(f'{array.dtype}{array.shape}'.encode())
+    digest.update(np.ascontiguousarray(array))
+  return digest.hexdigest()[:16]
+
+
+def _read(path: pathlib.Path, images, num_classes: int) -> Classifier:
+  with np.load(path) as file:
+    loaded = trees.unflatten(dict(file))
+  network = ConvClassifier(num_classes)
+  shapes = jax.eval_shape(
+    network.init, jax.random.key(0), jnp.zeros((1, *images.shape[1:]))
+  )
+  params = trees.merge_strict(shapes['params'], loaded, source=str(path))
+  return Classifier(network, params)
+
+
+def _write(path: pathlib.Path, params: dict) -> None:
+  """Saves the weights; a reader never sees half a file."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  with temporary.open('wb') as file:
+    np.savez(file, **trees.flatten(params))
+  temporary.replace(path)
