@@ -1,1 +1,1 @@
-"""TODO."""
+"""The programs that train; they run from the checkout."""

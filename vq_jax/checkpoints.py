@@ -77,7 +77,9 @@ def manager(
   path = pathlib.Path(folder).resolve() / CHECKPOINTS
   path.mkdir(parents=True, exist_ok=True)
   options = ocp.CheckpointManagerOptions(
-    max_to_keep=keep, enable_async_checkpointing=not wait
+    max_to_keep=keep,
+    enable_async_checkpointing=not wait,
+    cleanup_tmp_directories=True,  # what a killed process left
   )
   return ocp.CheckpointManager(path, options=options)
 
@@ -148,6 +150,7 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
     RunError: if there is no complete checkpoint.
   """
   import orbax.checkpoint as ocp
+  from etils import epath  # Orbax's own paths
 
   path = pathlib.Path(folder).resolve() / CHECKPOINTS
   steps = ocp.utils.checkpoint_steps(path) if path.is_dir() else []
@@ -155,27 +158,24 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
     raise RunError(
       f'{folder} has no complete checkpoint yet. Let its training save one.'
     )
-  step = max(steps)
+  path = epath.Path(path / str(max(steps)))
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  handler = ocp.StandardCheckpointHandler()
 
-  def read(name):
-    item = path / str(step) / name
-    handler = ocp.StandardCheckpointer()
-    shapes = handler.metadata(item).item_metadata.tree
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = jax.tree.map(
-      lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device), shapes
+  def read(item):
+    shapes = jax.tree.map(
+      lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device),
+      handler.metadata(path / item).tree,
     )
-    return handler.restore(item, target)
+    return handler.restore(path / item, args=ocp.args.StandardRestore(shapes))
 
   try:
     variables = read('variables')
-    if (path / str(step) / 'ema').is_dir():
+    if (path / 'ema').is_dir():
       variables = {**variables, 'params': read('ema')}
-  except (OSError, ValueError, KeyError) as error:
-    raise RunError(
-      f'the checkpoint {path / str(step)} cannot be read: {error}'
-    ) from error
-  return variables, step
+  except (OSError, ValueError, KeyError, AttributeError) as error:
+    raise RunError(f'the checkpoint {path} cannot be read: {error}') from error
+  return variables, max(steps)
 
 
 def export(

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command `vqjax`: thin, no logic."""

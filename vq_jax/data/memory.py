@@ -1,6 +1,7 @@
 """Sources decoded once and kept in one array."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -80,7 +81,8 @@ def with_channels(source: ArraySource, channels: int | None) -> ArraySource:
   """The same images with 1 or 3 channels; `None`: as they are."""
   if channels is None or source.image_shape[-1] == channels:
     return source
-  return in_memory(source, preprocess=(Channels(count=channels),))
+  steps = (Channels(count=channels),)
+  return in_memory(source, preprocess=steps, limit=sys.maxsize)
 
 
 def _room(shape: tuple[int, ...], source: Source, limit: int) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Blocks that models are made of."""

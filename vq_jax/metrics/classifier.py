@@ -157,38 +157,44 @@ def fit(
   batch_size = min(batch_size, len(images))
   per_epoch = len(images) // batch_size
   network = ConvClassifier(num_classes)
-  schedule = optax.warmup_cosine_decay_schedule(
-    0.0, learning_rate, per_epoch // 2, epochs * per_epoch
-  )
-  tx = optax.adamw(schedule, weight_decay=0.01)
+  tx = _optimizer(learning_rate, per_epoch // 2, epochs * per_epoch)
   key = jax.random.key(seed)
   params = network.init(key, jnp.zeros((1, *images.shape[1:])))['params']
   state = (params, tx.init(params), jnp.int32(0))
-
-  @functools.partial(jax.jit, donate_argnums=0)
-  def step(state, image, label):
-    params, opt_state, count = state
-
-    def loss(params):
-      logits, _ = network.apply(
-        {'params': params},
-        image_lib.to_float(image),
-        train=True,
-        rngs={'dropout': jax.random.fold_in(key, count)},
-      )
-      return losses.cross_entropy(logits, label, label_smoothing=0.1).mean()
-
-    updates, opt_state = tx.update(jax.grad(loss)(params), opt_state, params)
-    return optax.apply_updates(params, updates), opt_state, count + 1
-
   order = np.random.default_rng(seed)
   for epoch in range(epochs):
     rows = order.permutation(len(images))[: per_epoch * batch_size]
     for batch in rows.reshape(per_epoch, batch_size):
-      state = step(state, images[batch], labels[batch])
+      state = _step(network, tx, key, state, images[batch], labels[batch])
     if progress is not None:
       progress(epoch + 1, epochs)
   return Classifier(network, jax.device_get(state[0]))
+
+
+@functools.cache
+def _optimizer(learning_rate: float, warmup: int, steps: int):
+  """The same object for the same settings, so that jit knows it again."""
+  schedule = optax.warmup_cosine_decay_schedule(
+    0.0, learning_rate, warmup, max(steps, warmup + 1)
+  )
+  return optax.adamw(schedule, weight_decay=0.01)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def _step(network, tx, key, state, image, label):
+  params, opt_state, count = state
+
+  def loss(params):
+    logits, _ = network.apply(
+      {'params': params},
+      image_lib.to_float(image),
+      train=True,
+      rngs={'dropout': jax.random.fold_in(key, count)},
+    )
+    return losses.cross_entropy(logits, label, label_smoothing=0.1).mean()
+
+  updates, opt_state = tx.update(jax.grad(loss)(params), opt_state, params)
+  return optax.apply_updates(params, updates), opt_state, count + 1
 
 
 def load_or_fit(

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What every room may use: trees, images, sums over replicas."""

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +90,21 @@ def side_by_side(*batches: Array) -> np.ndarray:
     uint8 [len(batches) * B, H, W, C]; with `columns=B` each batch is a row.
   """
   return np.concatenate([to_uint8(batch) for batch in batches])
+
+
+def beside(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
+  """Puts pictures [H, W, C] of any heights side by side, on white."""
+  pictures = [to_uint8(picture) for picture in pictures]
+  height = max(picture.shape[0] for picture in pictures)
+  padded = [
+    np.pad(
+      picture,
+      ((0, height - picture.shape[0]), (0, pad), (0, 0)),
+      constant_values=255,
+    )
+    for picture in pictures
+  ]
+  return np.concatenate(padded, axis=1)
 
 
 def encode_png(image: Array) -> bytes:

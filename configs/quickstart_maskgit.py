@@ -1,0 +1,73 @@
+"""The quickstart's prior: MaskGIT on the 7 x 7 codes of Fashion-MNIST."""
+
+import ml_collections
+
+
+def get_config(variant: str = ''):
+  """Returns the card; 'smoke' shrinks it to a test of seconds."""
+  config = ml_collections.ConfigDict()
+  config.task = 'prior'
+  config.seed = 0
+  config.autoencoder = 'runs/quickstart/tokenizer'
+  config.conditional = True
+  config.data = {
+    'source': 'tfds:fashion_mnist_mini',
+    'train_split': 'train',
+    'eval_split': 'test',
+    'data_dir': None,
+    'batch_size': 32,
+    'eval_batch_size': 200,
+    'eval_limit': None,
+    'workers': 0,
+  }
+  config.model = {
+    'type': 'maskgit',
+    'layers': 4,
+    'width': 128,
+    'heads': 2,
+    'mlp_width': 256,
+    'norm': 'pre',
+    'mlp_kernel': 3,
+    'dropout': 0.0,
+    'epsilon': 1e-6,
+    'scan': False,
+  }
+  config.loss = {
+    'schedule': 'cosine',
+    'min_ratio': 0.0,
+    'label_smoothing': 0.1,
+    'unmasked_weight': 0.0,
+    'label_drop': 0.1,
+  }
+  config.sampling = {
+    'steps': 12,
+    'schedule': 'cosine',
+    'choice_temperature': 8.0,
+    'temperature': 1.0,
+    'guidance': 2.0,
+    'guidance_schedule': 'ramp',
+  }
+  config.optim = {
+    'learning_rate': 2.5e-3,
+    'schedule': 'cosine',
+    'warmup': {'steps': 50},
+    'b2': 0.98,
+    'weight_decay': 0.05,
+    'clip_norm': 1.0,
+    'ema_decay': None,
+  }
+  config.train = {
+    'duration': {'steps': 5000},
+    'log_every': {'steps': 100},
+    'eval_every': {'percent': 25},
+    'save_every': {'percent': 25},
+    'pictures': 40,
+  }
+  config.parallel = {'mode': 'jit', 'data': -1, 'fsdp': 1}
+  config.init_from = None
+  config.init_keep = ()
+  if variant == 'smoke':
+    config.train.duration.steps = 20
+    config.data.eval_limit = 100
+    config.train.log_every.steps = 5
+  return config
