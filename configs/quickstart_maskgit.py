@@ -70,4 +70,6 @@ def get_config(variant: str = ''):
     config.train.duration.steps = 20
     config.data.eval_limit = 100
     config.train.log_every.steps = 5
+  elif variant:
+    raise ValueError(f"no variant {variant!r} of this card; there is: smoke.")
   return config

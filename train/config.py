@@ -10,7 +10,9 @@ import dataclasses
 import importlib.util
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any
+from typing import Literal
+from typing import TypeVar
 
 import ml_collections
 
@@ -297,9 +299,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
   for i, part in enumerate([*path, leaf]):
     if not isinstance(node, ml_collections.ConfigDict) or part not in node:
       where = '.'.join(['config', *path[:i]])
-      names = (
-        list(node) if isinstance(node, ml_collections.ConfigDict) else []
-      )
+      names = list(node) if isinstance(node, ml_collections.ConfigDict) else []
       raise ConfigError(build.unknown(f'key of {where}', part, names))
     if i < len(path):
       node = node[part]

@@ -4,7 +4,8 @@ A batch is reduced on the devices to sums over its examples; the padding of the
 last batch has mask 0. The sums are added up on the host.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -67,7 +68,9 @@ def autoencoder_sums(autoencoder: nn.Module):
     k = autoencoder.codebook_size
     shape = mask.shape + (1,) * (quantized.indices.ndim - 1)
     real = jnp.broadcast_to(mask.reshape(shape), quantized.indices.shape)
-    counts = jnp.zeros(k).at[quantized.indices.reshape(-1)].add(real.reshape(-1))
+    counts = (
+      jnp.zeros(k).at[quantized.indices.reshape(-1)].add(real.reshape(-1))
+    )
     return {**sums, 'examples': mask.sum(), 'code_counts': counts}
 
   return function
@@ -157,4 +160,3 @@ def sample_grid(model: model_lib.Model, num: int) -> np.ndarray:
 def _scale(image: np.ndarray) -> int:
   """Small images are shown larger."""
   return max(1, 96 // image.shape[1])
-

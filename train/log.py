@@ -120,7 +120,9 @@ class Window:
     if self._counts is not None:
       counts = np.asarray(self._counts)
       means['window_usage'] = float(metrics_lib.codebook.usage(counts))
-      means['window_perplexity'] = float(metrics_lib.codebook.perplexity(counts))
+      means['window_perplexity'] = float(
+        metrics_lib.codebook.perplexity(counts)
+      )
     seconds = time.monotonic() - self._began
     means['images_per_second'] = len(records) * self._batch_size / seconds
     self._step += len(records)

@@ -44,6 +44,8 @@ def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
   folder = pathlib.Path(workdir)
   card = config_lib.parse_card(run.plain(config_card))
   settings = config_lib.settings(config_lib.Parallel, 'parallel', card.parallel)
+  batches = config_lib.settings(config_lib.Data, 'data', card.data)
+  parallel.use_cpu_cores(batches.batch_size, batches.eval_batch_size)
   runner = parallel.make_runner(settings)
   with run.locked(folder):
     return _train(config_card, card, folder, runner)
@@ -65,11 +67,12 @@ def _train(
   optimizer, schedule = run.optimizer_of(
     optim, steps_per_epoch=plan.steps_per_epoch, total=plan.total
   )
-  run.claim(folder, config)
+  run.refuse_another(folder, config)
   task = run.make_task(card, folder, config, datasets, runner, plan.pictures)
   state = run.initial_state(
     card, task, optimizer, average=optim.ema_decay is not None
   )
+  run.claim(folder, config)
   step_fn = runner.compile(
     update.make_step(
       task.loss_fn,
@@ -82,7 +85,9 @@ def _train(
   )
   with contextlib.ExitStack() as stack:
     manager = stack.enter_context(checkpoints.manager(folder, keep=plan.keep))
-    batches = stack.enter_context(run.train_batches(datasets, card.seed, runner))
+    batches = stack.enter_context(
+      run.train_batches(datasets, card.seed, runner)
+    )
     state, done = run.restore(manager, state, batches, runner)
     writer = stack.enter_context(writers.Writer(folder, done))
     bar = progress.Progress(
@@ -97,8 +102,9 @@ def _train(
       return writers.last_evaluation(folder)
     if done:
       bar.say(f'goes on from step {done} of {plan.total}')
-    return _loop(step_fn, state, batches, manager, task, runner, plan,
-                 writer, bar, done)
+    return _loop(
+      step_fn, state, batches, manager, task, runner, plan, writer, bar, done
+    )
 
 
 def _loop(

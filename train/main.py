@@ -66,9 +66,7 @@ def parse_arguments(argv: list[str]):
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
-  arguments, overrides = parse_arguments(
-    sys.argv[1:] if argv is None else argv
-  )
+  arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
   parallel.initialize_distributed()
 
   def run():

@@ -4,14 +4,17 @@ A runner hides which: `place` puts a state on the devices, `transfer` a batch,
 `compile` a pure step, and `gather` brings a state back to one copy.
 """
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import flax.jax_utils
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
@@ -22,6 +25,9 @@ from train import config as config_lib
 Tree = Any
 PMAP_AXIS = 'batch'
 _BATCH = PartitionSpec(('data', 'fsdp'))
+
+# Fewer examples on a core are not worth the exchange of gradients.
+_EXAMPLES_PER_CORE = 8
 
 # Set by whoever starts one process per host (JAX's own name, Slurm, Open MPI).
 _LAUNCHERS = (
@@ -44,6 +50,26 @@ def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
   if several:
     jax.distributed.initialize()
   return several
+
+
+def use_cpu_cores(*batch_sizes: int) -> None:
+  """On a CPU, makes each core a device, as many as divide all batches.
+
+  XLA runs many an operation on one core per device, so that this trains up to
+  twice as fast on two cores. It acts only before JAX starts its devices, not on
+  a GPU or TPU, and not where `jax_num_cpu_devices` is set already (environment
+  variable JAX_NUM_CPU_DEVICES).
+  """
+  if jax.config.jax_num_cpu_devices != -1:
+    return
+  affinity = getattr(os, 'sched_getaffinity', None)  # not on a Mac
+  cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+  most = max(1, min(cores, min(batch_sizes) // _EXAMPLES_PER_CORE))
+  fitting = [
+    n for n in range(1, most + 1) if not any(b % n for b in batch_sizes)
+  ]
+  with contextlib.suppress(RuntimeError):  # the devices are started already
+    jax.config.update('jax_num_cpu_devices', fitting[-1])
 
 
 def make_mesh(settings: config_lib.Parallel, devices=None) -> jax.sharding.Mesh:
@@ -77,6 +103,11 @@ def bind_axis(module: nn.Module, axis_name: str | None) -> nn.Module:
   return module.clone(**changes) if changes else module
 
 
+@jax.jit
+def _copy(tree: Tree) -> Tree:
+  return jax.tree.map(jnp.copy, tree)
+
+
 class JitRunner:
   """jit over a mesh: batches are split over it, the state is replicated."""
 
@@ -90,7 +121,9 @@ class JitRunner:
 
   def place(self, state: Tree) -> Tree:
     """Puts a state on the devices, as a copy that a step may overwrite."""
-    return jax.device_put(state, self._replicated, may_alias=False)
+    # `device_put` alone may share a buffer with the original, which the first
+    # step, donated the state, would then delete.
+    return _copy(jax.device_put(state, self._replicated))
 
   def gather(self, state: Tree) -> Tree:
     """Undoes `place`: the state as global arrays, to evaluate or to save."""
@@ -134,6 +167,11 @@ class JitRunner:
     )
 
 
+def _first(x: jax.Array) -> jax.Array:
+  """Takes the first of the copies, from its own device."""
+  return x.addressable_data(0).reshape(x.shape[1:])
+
+
 class PmapRunner(JitRunner):
   """pmap: each device holds its share of the batch and all of the state.
 
@@ -165,7 +203,7 @@ class PmapRunner(JitRunner):
 
     def run(state, batch):
       state, metrics = mapped(state, batch)
-      return state, jax.tree.map(lambda x: x[0], metrics)
+      return state, jax.tree.map(_first, metrics)
 
     return run
 

@@ -122,8 +122,7 @@ def _histograms(folder: pathlib.Path) -> str:
       'share of each code, most used first</figcaption></figure>'
     )
   return (
-    f'<h2>Codebook, step {step}</h2>'
-    f'<div class="grid">{"".join(figures)}</div>'
+    f'<h2>Codebook, step {step}</h2><div class="grid">{"".join(figures)}</div>'
   )
 
 

@@ -20,7 +20,11 @@ from train.state import TrainState
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
+from vq_jax import model as model_lib
 from vq_jax.utils import trees
+
+# What a run that was never claimed may have left in its folder.
+_BEFORE_CLAIM = ('.lock', model_lib.AUTOENCODER)
 
 
 @contextlib.contextmanager
@@ -49,13 +53,18 @@ def plain(card: Any) -> Any:
   return json.loads(json.dumps(as_dict))
 
 
-def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Writes a new run's `config.json`, or checks that it is the same run.
+def is_claimed(folder: pathlib.Path) -> bool:
+  """Whether a run has begun in a folder."""
+  return (folder / checkpoints.CONFIG).is_file()
+
+
+def refuse_another(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Checks that a folder is new, or holds the run of this config.
 
   Raises:
-    RunError: if the folder holds the run of another config, or foreign files.
+    RunError: if it holds the run of another config, or foreign files.
   """
-  if (folder / checkpoints.CONFIG).is_file():
+  if is_claimed(folder):
     there = checkpoints.read_config(folder)
     lines = config_lib.differences(there.get('card'), config['card'])
     lines += config_lib.differences(there.get('data'), config['data'], 'images')
@@ -64,11 +73,15 @@ def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
         f'{folder} holds the run of another config. Give another --workdir, or '
         'the config of that run. They differ in:\n' + '\n'.join(lines)
       )
-  elif any(p.name not in ('.lock', 'autoencoder') for p in folder.iterdir()):
+  elif any(p.name not in _BEFORE_CLAIM for p in folder.iterdir()):
     raise checkpoints.RunError(
       f'{folder} is not empty and holds no run; give a new folder as --workdir.'
     )
-  elif jax.process_index() == 0:
+
+
+def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Writes a new run's `config.json`, once all else of it could be built."""
+  if jax.process_index() == 0 and not is_claimed(folder):
     checkpoints.write_config(folder, config)
 
 
@@ -162,11 +175,11 @@ def make_task(
     return tasks.autoencoder_task(
       config, runner, datasets.eval_batches, pictures
     )
-  own = tasks.own_autoencoder(folder, card.autoencoder)
-  tasks.check_images(own, datasets.facts['image_shape'])
-  return tasks.prior_task(
-    config, runner, datasets.eval_batches, pictures, own
+  own = tasks.own_autoencoder(
+    folder, card.autoencoder, copied=is_claimed(folder)
   )
+  tasks.check_images(own, datasets.facts['image_shape'])
+  return tasks.prior_task(config, runner, datasets.eval_batches, pictures, own)
 
 
 def initial_state(

@@ -3,12 +3,13 @@
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 import vq_jax
 from train import config as config_lib
@@ -17,7 +18,6 @@ from train import parallel
 from train.steps import autoencoder as autoencoder_step
 from train.steps import prior as prior_step
 from train.steps import update
-from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import model as model_lib
 
@@ -113,9 +113,7 @@ def prior_task(
   config_lib.settings(
     model_lib.Sampling, 'sampling', config['card']['sampling']
   ).strategies()
-  sums_fn = runner.compile_eval(
-    evaluation.prior_sums(prior, module, settings)
-  )
+  sums_fn = runner.compile_eval(evaluation.prior_sums(prior, module, settings))
   frozen = {'autoencoder': dict(autoencoder.variables['autoencoder'])}
 
   def evaluate(variables: Tree) -> Evaluation:
@@ -142,18 +140,27 @@ def prior_task(
   )
 
 
-def own_autoencoder(folder: pathlib.Path, source: str) -> model_lib.Model:
-  """Copies an autoencoder's run into a prior's run folder, once; loads it.
+def own_autoencoder(
+  folder: pathlib.Path, source: str, *, copied: bool
+) -> model_lib.Model:
+  """Returns a prior's own copy of its autoencoder, in its run folder.
+
+  Args:
+    folder: the prior's run folder.
+    source: run folder of the autoencoder.
+    copied: whether the run has begun, so that the copy is there.
 
   Raises:
-    RunError: if `source` is no run of an autoencoder.
+    RunError: if `source` is no run.
+    ValueError: if it is not one of an autoencoder.
   """
   target = folder / model_lib.AUTOENCODER
-  if not (target / checkpoints.CONFIG).is_file():
+  if not copied:
     model = vq_jax.load(source)
     if jax.process_index() == 0:
-      shutil.rmtree(target, ignore_errors=True)  # half of a killed copy
+      shutil.rmtree(target, ignore_errors=True)
       model_lib.export_autoencoder(model, target)
+    multihost_utils.sync_global_devices('autoencoder copied')
   return vq_jax.load(target)
 
 

@@ -7,7 +7,9 @@ that are themselves specs (`encoder`, `quantizer`, ...) are built first, and
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -118,8 +120,9 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
       raise SpecError(unknown(f'field of {kind} {name!r}', field, valid))
     fields[field] = _value(field, value)
   missing = [
-    p for p in valid if parameters[p].default is inspect.Parameter.empty
-    and p not in fields
+    p
+    for p in valid
+    if parameters[p].default is inspect.Parameter.empty and p not in fields
   ]
   if missing:
     raise SpecError(f'{kind} {name!r} needs the field(s) {", ".join(missing)}.')

@@ -55,14 +55,13 @@ def test_scan_and_unrolled_blocks_compute_the_same(norm, mlp_kernel):
   tokens, label = inputs(prior)
   params = prior.init(jax.random.key(0), tokens, label=label)['params']
   unrolled = dict(params)
+  blocks = params['transformer']['blocks']
   unrolled['transformer'] = {
-    f'block_{i}': jax.tree.map(lambda x: x[i], params['transformer']['blocks'])
-    for i in range(2)
+    'block_0': jax.tree.map(lambda x: x[0], blocks),
+    'block_1': jax.tree.map(lambda x: x[1], blocks),
   }
   want = prior.apply({'params': params}, tokens, label=label)
-  got = prior.clone(scan=False).apply(
-    {'params': unrolled}, tokens, label=label
-  )
+  got = prior.clone(scan=False).apply({'params': unrolled}, tokens, label=label)
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
@@ -78,7 +77,9 @@ def test_remat_changes_no_gradient():
     return jax.grad(loss)(variables)
 
   want, got = gradient(prior), gradient(prior.clone(remat=True))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), want, got)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), want, got
+  )
 
 
 def test_grid_convolution_sees_exactly_the_neighbours():

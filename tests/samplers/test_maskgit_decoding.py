@@ -63,7 +63,7 @@ def test_partly_masked_tokens_equal_the_published_ones():
   ],
 )
 def test_masked_counts_equal_the_published_ones(steps, counts):
-  """The published last count is 1, of a position that is decided all the same."""
+  """The published last count is 1, of a position decided all the same."""
   strategy = samplers.MaskGITDecoding(steps=steps)
   now, got = jnp.array([256]), []
   for t in range(steps):
@@ -107,7 +107,9 @@ def test_each_position_is_decided_once_and_given_tokens_stay(steps, schedule):
   seen = []  # the tokens that each step was given
 
   def spy(tokens, progress):
-    jax.debug.callback(lambda x: seen.append(np.asarray(x)), tokens, ordered=True)
+    jax.debug.callback(
+      lambda x: seen.append(np.asarray(x)), tokens, ordered=True
+    )
     return random_logits(tokens, progress)
 
   final = np.asarray(
@@ -164,7 +166,9 @@ def test_choice_temperature_decides_which_positions_go_first():
     seen = []
 
     def spy(tokens, progress):
-      jax.debug.callback(lambda x: seen.append(np.asarray(x)), tokens, ordered=True)
+      jax.debug.callback(
+        lambda x: seen.append(np.asarray(x)), tokens, ordered=True
+      )
       return logits_fn(tokens, progress)
 
     samplers.decode(

@@ -1,6 +1,7 @@
 """One step of training, for any loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -59,7 +60,7 @@ def make_step(
     ema = state.ema
     if ema is not None:
       ema = trees.ema(ema, params, optim.ema_decay(settings, state.step))
-    metrics['grad_norm'] = optax.global_norm(grads)
+    metrics['grad_norm'] = optax.tree.norm(grads)
     metrics['learning_rate'] = schedule(state.step)
     state = state.replace(
       step=state.step + 1,
@@ -86,7 +87,7 @@ def example_keys(
 
 
 def step_rngs(key: jax.Array, axis_name: str | None) -> dict[str, jax.Array]:
-  """Returns the streams 'code' (shared) and 'dropout' (each replica its own)."""
+  """Returns the streams: 'code' is shared, 'dropout' each replica's own."""
   dropout, code = jax.random.split(jax.random.fold_in(key, 2**31 - 1))
   if axis_name is not None:
     dropout = jax.random.fold_in(dropout, jax.lax.axis_index(axis_name))

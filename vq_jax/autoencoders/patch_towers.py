@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import convolution
+from vq_jax.layers import patches
 
 
 class PatchEncoder(nn.Module):
@@ -19,14 +20,15 @@ class PatchEncoder(nn.Module):
     channels: width of the features.
     inner_channels: width inside a residual block.
     blocks: residual blocks.
-    patch: side of a patch; larger than `patch_stride`, patches overlap.
+    patch: side of a patch, a multiple of `patch_stride`; a larger one overlaps
+      its neighbours.
     patch_stride: pixels per latent along a side.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
 
   channels: int = 64
-  inner_channels: int = 64
+  inner_channels: int = 32
   blocks: int = 2
   patch: int = 8
   patch_stride: int = 4
@@ -42,14 +44,11 @@ class PatchEncoder(nn.Module):
   def __call__(self, image: jax.Array) -> jax.Array:
     """Maps float [B, H, W, C] to [B, H / stride, W / stride, channels]."""
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    x = nn.Conv(
-      self.channels,
-      (self.patch, self.patch),
-      strides=self.patch_stride,
-      **types,
+    x = patches.PatchConv(
+      self.channels, self.patch, self.patch_stride, **types
     )(image)
     for _ in range(self.blocks):
-      x = convolution.NormalizedBlock(
+      x = convolution.BottleneckBlock(
         self.channels, self.inner_channels, **types
       )(x)
     return nn.LayerNorm(**types)(x)
@@ -63,7 +62,8 @@ class PatchDecoder(nn.Module):
     channels: width of the features.
     inner_channels: width inside a residual block.
     blocks: residual blocks.
-    patch: side of a patch; larger than `patch_stride`, patches overlap.
+    patch: side of a patch, a multiple of `patch_stride`; a larger one overlaps
+      its neighbours.
     patch_stride: pixels per latent along a side.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -71,7 +71,7 @@ class PatchDecoder(nn.Module):
 
   out_channels: int = 3
   channels: int = 64
-  inner_channels: int = 64
+  inner_channels: int = 32
   blocks: int = 3
   patch: int = 8
   patch_stride: int = 4
@@ -87,14 +87,11 @@ class PatchDecoder(nn.Module):
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    x = nn.Conv(self.channels, (1, 1), **types)(codes)
+    x = nn.Dense(self.channels, **types)(codes)
     for _ in range(self.blocks):
-      x = convolution.NormalizedBlock(
+      x = convolution.BottleneckBlock(
         self.channels, self.inner_channels, **types
       )(x)
-    return nn.ConvTranspose(
-      self.out_channels,
-      (self.patch, self.patch),
-      strides=(self.patch_stride, self.patch_stride),
-      **types,
+    return patches.OverlapAdd(
+      self.out_channels, self.patch, self.patch_stride, **types
     )(nn.LayerNorm(**types)(x))

@@ -27,6 +27,7 @@ class VQVAE(nn.Module):
   value_range: tuple[float, float] = (-1.0, 1.0)
 
   def setup(self):
+    """Declares the layer between encoder and quantizer."""
     self.to_code = nn.Dense(self.quantizer.code_dim)
 
   def __call__(
@@ -36,9 +37,7 @@ class VQVAE(nn.Module):
     quantized = self.encode(image, train=train)
     return self.decode(quantized.codes), quantized
 
-  def encode(
-    self, image: jax.Array, *, train: bool = False
-  ) -> base.Quantized:
+  def encode(self, image: jax.Array, *, train: bool = False) -> base.Quantized:
     """Encodes images.
 
     Args:

@@ -181,7 +181,9 @@ def _info(arguments) -> None:
   model = vq_jax.load(arguments.folder)
   card, data = model.config['card'], model.config['data']
   _, step = checkpoints.load_variables(arguments.folder)
-  holds = 'an autoencoder' if model.prior is None else 'a prior, its autoencoder'
+  holds = (
+    'an autoencoder' if model.prior is None else 'a prior, its autoencoder'
+  )
   classes = ', '.join(data['class_names'][:20])
   stride = model.autoencoder.stride
   lines = {

@@ -28,12 +28,15 @@ class ResidualBlock(nn.Module):
     return x + nn.Conv(self.channels, (1, 1), **types)(nn.relu(y))
 
 
-class NormalizedBlock(nn.Module):
-  """LayerNorm, 3x3, gelu, 1x1, add: cheap, and stable at high learning rates.
+class BottleneckBlock(nn.Module):
+  """1x1, gelu, 3x3, gelu, 1x1, add: a narrow convolution in a wide stream.
+
+  Without a norm, and the last layer starts small: a stack of them begins near
+  the identity, and trains at high learning rates.
 
   Attributes:
     channels: width of the input and of the output.
-    inner_channels: width between the two convolutions.
+    inner_channels: width of the 3x3 convolution.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -47,6 +50,7 @@ class NormalizedBlock(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, H, W, channels] to the same shape."""
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    y = nn.LayerNorm(**types)(x)
+    y = nn.gelu(nn.Dense(self.inner_channels, **types)(x))
     y = nn.gelu(nn.Conv(self.inner_channels, (3, 3), **types)(y))
-    return x + nn.Conv(self.channels, (1, 1), **types)(y)
+    small = nn.initializers.variance_scaling(0.1, 'fan_in', 'truncated_normal')
+    return x + nn.Dense(self.channels, kernel_init=small, **types)(y)

@@ -1,4 +1,4 @@
-"""A stack of transformer blocks, scanned so that depth costs no compile time."""
+"""Transformer blocks, and a stack of them that compiles as one."""
 
 import functools
 from collections.abc import Callable

@@ -8,7 +8,6 @@ from vq_jax.quantizers import base
 from vq_jax.quantizers import kmeans
 from vq_jax.quantizers import nearest as search
 from vq_jax.quantizers import revival
-from vq_jax.utils import replicas
 
 
 class EMAVectorQuantizer(nn.Module):
@@ -52,12 +51,13 @@ class EMAVectorQuantizer(nn.Module):
   kmeans_iterations: int | None = None
   revive_below: float = 0.0
   revive_until: int | None = None
-  codebook_init: nn.initializers.Initializer = (
-    nn.initializers.variance_scaling(1.0, 'fan_out', 'uniform')
+  codebook_init: nn.initializers.Initializer = nn.initializers.variance_scaling(
+    1.0, 'fan_out', 'uniform'
   )
   axis_name: str | None = None
 
   def setup(self):
+    """Declares the codebook."""
     shape = (self.codebook_size, self.code_dim)
 
     def table():
@@ -68,7 +68,7 @@ class EMAVectorQuantizer(nn.Module):
       'codebook', 'cluster_size', jnp.ones, shape[:1], jnp.float32
     )
     self.cluster_sum = self.variable(
-      'codebook', 'cluster_sum', lambda: self.codebook.value
+      'codebook', 'cluster_sum', lambda: jnp.copy(self.codebook.value)
     )
     self.updates = self.variable('codebook', 'updates', jnp.int32, 0)
 
@@ -80,7 +80,8 @@ class EMAVectorQuantizer(nn.Module):
     """
     base.check_width(z, self.code_dim, self)
     z = z.astype(jnp.float32)
-    learn = train and not self.is_initializing()
+    # An empty batch teaches nothing, and there is no vector to draw from it.
+    learn = train and z.size > 0 and not self.is_initializing()
     if learn and self.kmeans_iterations is not None:
       self._initialize(z)
     indices = search.nearest(z, self.codebook.value)
@@ -94,7 +95,7 @@ class EMAVectorQuantizer(nn.Module):
       codes=base.straight_through(z, codes),
       indices=indices,
       loss=self.beta * commitment,
-      stats=stats,
+      stats=jax.lax.stop_gradient(stats),
     )
 
   def lookup(self, indices: jax.Array) -> jax.Array:

@@ -47,7 +47,9 @@ def kmeans(
     centroids float32 [K, D], and counts float32 [K] of the last assignment
     (ones if there was none).
   """
-  total = z.shape[0] * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+  total = z.shape[0] * (
+    1 if axis_name is None else jax.lax.axis_size(axis_name)
+  )
   rows = jax.random.choice(
     rng, total, (codebook_size,), replace=total < codebook_size
   )

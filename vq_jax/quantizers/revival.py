@@ -1,4 +1,4 @@
-"""Dead-code revival: a code that nothing chooses moves to where it is missed."""
+"""Dead-code revival: a code that nothing chooses goes where it is missed."""
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,9 @@ def replacements(
     float32 [K, D], the same on every replica.
   """
   errors = replicas.all_gather(errors, axis_name)
-  logits = jnp.log(jnp.maximum(errors, 1e-12))
-  rows = jax.random.categorical(rng, logits, shape=(codebook_size,))
+  # By the inverse of the distribution function: `categorical` would draw noise
+  # for each pair of code and vector.
+  total = jnp.cumsum(jnp.maximum(errors, 1e-12))
+  places = jax.random.uniform(rng, (codebook_size,)) * total[-1]
+  rows = jnp.minimum(jnp.searchsorted(total, places), total.size - 1)
   return replicas.take_rows(z, rows, axis_name)

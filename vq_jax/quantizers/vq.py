@@ -29,13 +29,14 @@ class VectorQuantizer(nn.Module):
   codebook_size: int
   code_dim: int
   beta: float = 0.25
-  codebook_init: nn.initializers.Initializer = (
-    nn.initializers.variance_scaling(1.0, 'fan_out', 'uniform')
+  codebook_init: nn.initializers.Initializer = nn.initializers.variance_scaling(
+    1.0, 'fan_out', 'uniform'
   )
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 
   def setup(self):
+    """Declares the codebook."""
     self.codebook = self.param(
       'codebook',
       self.codebook_init,
@@ -53,11 +54,12 @@ class VectorQuantizer(nn.Module):
     commitment = base.mean_square(jax.lax.stop_gradient(codes) - z)
     codebook_loss = base.mean_square(codes - jax.lax.stop_gradient(z))
     counts = base.code_counts(indices, self.codebook_size, self.axis_name)
+    stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
     return base.Quantized(
       codes=base.straight_through(z, codes),
       indices=indices,
       loss=codebook_loss + self.beta * commitment,
-      stats={'commitment_loss': commitment, **base.batch_stats(counts)},
+      stats=jax.lax.stop_gradient(stats),
     )
 
   def lookup(self, indices: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
-"""Drawing tokens from a prior: pure functions of (rng, logits_fn, tokens, strategy).
+"""Drawing tokens from a prior.
 
-Strategies are frozen dataclasses, so they are static under jit.
+Samplers are pure functions of (rng, logits_fn, tokens, strategy). Strategies
+are frozen dataclasses, so they are static under jit.
 """
 
 from vq_jax.samplers import guidance

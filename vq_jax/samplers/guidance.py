@@ -13,7 +13,7 @@ def constant(progress: jax.Array) -> jax.Array:
 
 
 def ramp(progress: jax.Array) -> jax.Array:
-  """From nothing to full strength, linearly (Muse): early tokens stay diverse."""
+  """From nothing to full strength (Muse): early tokens stay diverse."""
   return progress
 
 

@@ -110,7 +110,5 @@ def decode(
     return jnp.where(again, mask_id, drawn), drawn
 
   keys = jax.random.split(rng, strategy.steps)
-  final, draws = jax.lax.scan(
-    step, tokens, (jnp.arange(strategy.steps), keys)
-  )
+  final, draws = jax.lax.scan(step, tokens, (jnp.arange(strategy.steps), keys))
   return jnp.swapaxes(draws, 0, 1) if trace else final

@@ -34,13 +34,13 @@ def cubic(ratio: jax.Array, num_tokens: int) -> jax.Array:
 
 
 def sqrt(ratio: jax.Array, num_tokens: int) -> jax.Array:
-  """1 - sqrt(r)."""
+  """1 minus the square root of r."""
   del num_tokens
   return 1 - jnp.sqrt(ratio)
 
 
 def arccos(ratio: jax.Array, num_tokens: int) -> jax.Array:
-  """2 / pi arccos(r), the schedule of Muse and TiTok."""
+  """The arc cosine of r over pi / 2: the schedule of Muse and TiTok."""
   del num_tokens
   return jnp.arccos(jnp.clip(ratio, 0, 1)) * (2 / jnp.pi)
 

@@ -1,6 +1,7 @@
 """Functions over trees of arrays: averages, sizes, strict merging."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import flax.traverse_util
@@ -12,7 +13,7 @@ Tree = Any
 
 
 def ema(average: Tree, value: Tree, decay: jax.Array | float) -> Tree:
-  """Moves an exponential moving average one step: d * average + (1-d) * value."""
+  """Returns decay * average + (1 - decay) * value, leaf by leaf."""
   return jax.tree.map(lambda a, v: a + (1 - decay) * (v - a), average, value)
 
 

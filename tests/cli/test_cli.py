@@ -1,0 +1,141 @@
+"""What a newcomer types, right and wrong."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.train import cards
+from train import loop
+from train import main as train_main
+from vq_jax.cli import main as cli
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('runs')
+  source = cards.write_images(folder)
+  loop.train(cards.autoencoder(source), folder / 'tokenizer')
+  loop.train(cards.prior(source, str(folder / 'tokenizer')), folder / 'maskgit')
+  return folder
+
+
+def run(capsys, *argv) -> tuple[int, str, str]:
+  code = cli.main([str(arg) for arg in argv])
+  captured = capsys.readouterr()
+  return code, captured.out, captured.err
+
+
+def test_generate_writes_the_same_picture_for_a_seed(runs, tmp_path, capsys):
+  def picture(seed, *more):
+    path = tmp_path / 'samples.png'
+    code, out, _ = run(
+      capsys, 'generate', runs / 'maskgit', '--labels', '0,2', '--num', 6,
+      '--seed', seed, '--out', path, *more,
+    )  # fmt: skip
+    assert code == 0 and '6 images' in out
+    return np.asarray(Image.open(path))
+
+  first = picture(0)
+  np.testing.assert_array_equal(first, picture(0))
+  assert (first != picture(1)).any()
+  for option in ('--steps 1', '--guidance 9', '--temperature 0'):
+    assert (first != picture(0, *option.split())).any(), option
+  picture(0, '--choice-temperature', '50')
+
+
+def test_reconstruct_puts_originals_above(runs, tmp_path, capsys):
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 256, (9, 8), dtype=np.uint8)
+  Image.fromarray(pixels).save(tmp_path / 'grey.png')
+  colour = np.repeat(pixels[..., None], 3, axis=-1)
+  Image.fromarray(colour).resize((12, 16)).save(tmp_path / 'colour.jpg')
+  code, _, _ = run(
+    capsys, 'reconstruct', runs / 'tokenizer', tmp_path / 'grey.png',
+    tmp_path / 'colour.jpg', '--out', tmp_path / 'out.png',
+  )  # fmt: skip
+  assert code == 0
+  made = np.asarray(Image.open(tmp_path / 'out.png'))
+  np.testing.assert_array_equal(made[2:10, 2:10], pixels[:8])
+
+
+def test_info_tells_what_a_run_holds(runs, capsys):
+  code, out, _ = run(capsys, 'info', runs / 'maskgit')
+  assert code == 0
+  for part in (
+    'a prior',
+    'step 8',
+    '8 x 8 x 1',
+    '16, each for 2 x 2',
+    'prior ',
+  ):
+    assert part in out
+
+
+@pytest.mark.parametrize(
+  ('argv', 'message'),
+  [
+    (['generate', 'nowhere'], 'no such run folder: nowhere'),
+    (['generate', '{}'], 'is not a run folder: it has no config.json'),
+    (['generate', '{}/tokenizer'], 'holds an autoencoder alone'),
+    (['generate', '{}/maskgit', '--labels', '7'], "no class '7'. Classes: 0"),
+    (['generate', '{}/maskgit', '--labels', 'cat'], "no class 'cat'"),
+    (['generate', '{}/maskgit', '--num', '0'], 'num must be at least 1'),
+    (['generate', '{}/maskgit', '--steps', '0'], 'at least one step'),
+    (['generate', '{}/maskgit', '--temperature', '-1'], 'must be >= 0'),
+    (['reconstruct', '{}/tokenizer', 'no.png'], 'no.png'),
+  ],
+)
+def test_mistakes_get_one_clear_line(argv, message, runs, capsys):
+  code, out, err = run(capsys, *(arg.format(runs) for arg in argv))
+  assert code == 1 and out == ''
+  assert message in err and err.startswith('error: ')
+  assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize('main', [cli.main, train_main.main])
+@pytest.mark.parametrize('argv', [['--help'], []])
+def test_help_and_usage(main, argv, capsys):
+  with pytest.raises(SystemExit) as exit_info:
+    main(argv)
+  assert exit_info.value.code == (0 if argv else 2)
+  captured = capsys.readouterr()
+  assert 'usage:' in captured.out + captured.err
+
+
+@pytest.mark.parametrize(
+  ('argv', 'message'),
+  [
+    (['--config', 'configs/nope.py'], 'no config card configs/nope.py'),
+    (
+      ['--config', 'configs/quickstart_tokenizer.py', '--config.optim.lr=1'],
+      "unknown key of config.optim 'lr'",
+    ),
+    (
+      [
+        '--config',
+        'configs/quickstart_tokenizer.py:smoke',
+        '--config.data.source=folder:/nowhere',
+      ],
+      '/nowhere',
+    ),
+    (
+      [
+        '--config',
+        'configs/quickstart_maskgit.py:smoke',
+        '--config.autoencoder=/nowhere',
+      ],
+      'no such run folder: /nowhere',
+    ),
+  ],
+)
+def test_training_mistakes_get_one_clear_line(argv, message, tmp_path, capsys):
+  assert train_main.main([*argv, '--workdir', str(tmp_path / 'run')]) == 1
+  err = capsys.readouterr().err
+  lines = [line for line in err.splitlines() if line.startswith('error: ')]
+  assert len(lines) == 1 and message in lines[0]
+
+
+def test_unknown_arguments_are_refused(capsys):
+  with pytest.raises(SystemExit):
+    train_main.main(['--config', 'x', '--workdir', 'y', '--steps=3'])
+  assert '--config.section.key=value' in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Laws of the transformer's blocks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.utils.variables import random_variables
+from vq_jax.layers import transformer
+
+
+def features(*shape, seed=0):
+  return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_grid_convolution_of_kernel_one_is_a_dense_layer():
+  layer = transformer.GridConv(features=5, kernel=1, grid=(2, 3))
+  x = features(2, 7, 4)
+  kernel, bias = features(1, 1, 4, 5, seed=1), features(5, seed=2)
+  params = {'params': {'kernel': kernel, 'bias': bias}}
+  got = jax.jit(layer.apply)(params, x)
+  np.testing.assert_allclose(got, x @ kernel[0, 0] + bias, atol=1e-5)
+
+
+def test_grid_convolution_row_by_row():
+  """Against its definition; tokens in front meet the kernel's centre alone."""
+  layer = transformer.GridConv(features=5, kernel=3, grid=(2, 3))
+  x = features(2, 8, 4)
+  kernel, bias = features(3, 3, 4, 5, seed=1), features(5, seed=2)
+  params = {'params': {'kernel': kernel, 'bias': bias}}
+  got = jax.jit(layer.apply)(params, x)
+  want = np.zeros((2, 8, 5)) + bias
+  want[:, :2] += x[:, :2] @ kernel[1, 1]
+  for row in range(2):
+    for column in range(3):
+      for i in range(2):
+        for j in range(3):
+          di, dj = i - row + 1, j - column + 1
+          if 0 <= di <= 2 and 0 <= dj <= 2:
+            neighbour = x[:, 2 + 3 * i + j]
+            want[:, 2 + 3 * row + column] += neighbour @ kernel[di, dj]
+  np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize('norm', ['pre', 'post'])
+def test_a_stack_does_not_know_the_order_of_its_tokens(norm):
+  block = transformer.TransformerBlock(
+    heads=2, mlp_width=12, norm=norm, parent=None
+  )
+  stack = transformer.TransformerStack(block, layers=2)
+  x = features(2, 6, 8)
+  variables = random_variables(stack, x)
+  order = np.array([3, 1, 5, 0, 4, 2])
+  apply = jax.jit(stack.apply)
+  want = apply(variables, x)[:, order]
+  np.testing.assert_allclose(apply(variables, x[:, order]), want, atol=2e-4)
+  assert np.abs(want - x[:, order]).max() > 0.1
+
+
+@pytest.mark.parametrize('norm', ['pre', 'post'])
+def test_where_the_residual_is_normalised(norm):
+  """Layers that return nothing leave x, or after each layer its LayerNorm."""
+  block = transformer.TransformerBlock(heads=2, mlp_width=12, norm=norm)
+  x = 3 + 5 * features(2, 6, 8)
+  variables = random_variables(block, x)
+  params = jax.tree_util.tree_map_with_path(
+    lambda path, v: jnp.full_like(v, path[-1].key == 'scale'), variables
+  )
+  got = np.asarray(jax.jit(block.apply)(params, x))
+  if norm == 'pre':
+    np.testing.assert_array_equal(got, x)
+  else:
+    np.testing.assert_allclose(got.mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(got.std(-1), 1, atol=1e-4)
+
+
+def test_gelu_is_the_tanh_approximation():
+  x = np.linspace(-4, 4, 101, dtype=np.float32)
+  inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+  want = x * (1 + np.tanh(inner)) / 2
+  np.testing.assert_allclose(transformer.gelu(x), want, atol=1e-6)

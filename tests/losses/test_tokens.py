@@ -1,0 +1,88 @@
+"""Laws of the losses over tokens."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vq_jax import losses
+
+
+def example(*shape, size=7, scale=3):
+  rng = np.random.default_rng(0)
+  logits = scale * rng.normal(size=(*shape, size))
+  return logits.astype(np.float32), rng.integers(0, size, shape).astype(np.int32)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1, 1.0])
+@pytest.mark.parametrize('shape', [(5,), (3, 4)])
+def test_cross_entropy_by_hand(shape, smoothing):
+  logits, targets = example(*shape)
+  p = np.exp(logits.astype(np.float64))
+  p /= p.sum(axis=-1, keepdims=True)
+  want = np.zeros(shape)
+  for index in np.ndindex(shape):
+    row = np.log(p[index])
+    want[index] = -(1 - smoothing) * row[targets[index]]
+    want[index] -= smoothing * row.mean()
+  got = losses.cross_entropy(logits, targets, smoothing)
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_cross_entropy_is_that_of_smoothed_labels(smoothing):
+  logits, targets = example(3, 4)
+  labels = optax.smooth_labels(jax.nn.one_hot(targets, 7), smoothing)
+  want = optax.softmax_cross_entropy(logits, labels)
+  got = losses.cross_entropy(logits, targets, smoothing)
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_cross_entropy_of_half_precision_logits_is_float32():
+  logits, targets = example(50, size=500)
+  half = jnp.asarray(logits, jnp.bfloat16)
+  got = losses.cross_entropy(half, targets)
+  assert got.dtype == jnp.float32
+  np.testing.assert_array_equal(
+    got, losses.cross_entropy(half.astype(jnp.float32), targets)
+  )
+
+
+def test_cross_entropy_of_huge_logits_is_finite():
+  logits = jnp.array([[1e30, -1e30, 0.0]])
+  assert losses.cross_entropy(logits, jnp.array([0]))[0] == 0
+  assert np.isfinite(losses.cross_entropy(logits, jnp.array([1]), 0.1))[0]
+
+
+def test_weighted_mean_by_hand():
+  values, weights = np.array([1.0, 2.0, 4.0]), np.array([1, 0, 3])
+  np.testing.assert_allclose(
+    losses.weighted_mean(jnp.asarray(values), jnp.asarray(weights)), 13 / 4
+  )
+  mask = jnp.array([True, True, False])
+  assert losses.weighted_mean(jnp.asarray(values), mask) == 1.5
+  assert losses.weighted_mean(jnp.asarray(values), jnp.zeros(3)) == 0
+
+
+def test_weighted_mean_over_replicas_is_that_of_the_whole_batch():
+  """Values and gradients, though one replica has no weight and one has most."""
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(8, 5)).astype(np.float32)
+  weights = rng.integers(0, 2, (8, 5)).astype(np.float32)
+  weights[0], weights[1] = 0, 50
+  slope = jnp.float32(0.7)
+
+  def loss(slope, x, weights, axis_name=None):
+    return losses.weighted_mean(jnp.sin(slope * x), weights, axis_name)
+
+  both = jax.value_and_grad(loss)
+  want = jax.jit(both)(slope, x, weights)
+  got = jax.pmap(
+    functools.partial(both, axis_name='batch'), 'batch', in_axes=(None, 0, 0)
+  )(slope, x, weights)
+  assert got[0][0] == 0
+  for mine, whole in zip(got, want, strict=True):
+    np.testing.assert_allclose(np.mean(mine), whole, rtol=1e-5)

@@ -1,0 +1,94 @@
+"""Laws of classifier-free guidance."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vq_jax import samplers
+from vq_jax.samplers import guidance
+
+NULL = 9
+TOKENS = jnp.arange(6).reshape(2, 3)
+LABEL = jnp.array([3, 4])
+
+
+class Prior:
+  """Logits that tell the tokens and the label apart; counts its rows."""
+
+  def __init__(self):
+    self.rows = []
+
+  def __call__(self, tokens, *, label):
+    self.rows.append(len(tokens))
+    table = jax.random.normal(jax.random.key(0), (NULL + 1, 5))
+    return jnp.sin(tokens)[..., None] + table[label][:, None]
+
+
+def logits(strategy, progress):
+  prior = Prior()
+  fn = strategy.logits_fn(prior, LABEL, NULL)
+  return fn(TOKENS, jnp.float32(progress)), prior.rows
+
+
+def plain(label):
+  return np.asarray(Prior()(TOKENS, label=label))
+
+
+def test_without_scale_it_is_the_conditional_model_at_its_price():
+  got, rows = logits(samplers.Guidance(), 0.5)
+  np.testing.assert_array_equal(got, plain(LABEL))
+  assert rows == [2]
+
+
+def test_without_scale_neither_label_nor_null_label_is_needed():
+  seen = []
+
+  def apply(tokens, *, label):
+    seen.append(label)
+    return tokens
+
+  samplers.Guidance().logits_fn(apply, None, None)(TOKENS, jnp.float32(0))
+  assert seen == [None]
+
+
+@pytest.mark.parametrize('progress', [0.0, 0.3, 1.0])
+@pytest.mark.parametrize('scale', [0.5, 3.0, -1.0])
+@pytest.mark.parametrize(
+  ('schedule', 'strength'),
+  [
+    (guidance.constant, lambda r: 1),
+    (guidance.ramp, lambda r: r),
+    (guidance.cosine_ramp, lambda r: (1 - np.cos(np.pi * r)) / 2),
+  ],
+)
+def test_formula(schedule, strength, scale, progress):
+  strategy = samplers.Guidance(scale=scale, schedule=schedule)
+  got, rows = logits(strategy, progress)
+  conditional, unconditional = plain(LABEL), plain(jnp.full(2, NULL))
+  want = conditional + scale * strength(progress) * (
+    conditional - unconditional
+  )
+  np.testing.assert_allclose(got, want, atol=1e-5)
+  assert rows == [4]
+
+
+def test_full_negative_guidance_is_the_unconditional_model():
+  strategy = samplers.Guidance(scale=-1.0, schedule=guidance.constant)
+  np.testing.assert_allclose(
+    logits(strategy, 0.2)[0], plain(jnp.full(2, NULL)), atol=1e-5
+  )
+
+
+def test_ramps_rise_from_nothing_to_all():
+  progress = jnp.linspace(0, 1, 11)
+  for schedule in [guidance.ramp, guidance.cosine_ramp]:
+    strength = np.asarray(schedule(progress))
+    np.testing.assert_allclose(strength[[0, 5, 10]], [0, 0.5, 1], atol=1e-6)
+    assert (np.diff(strength) > 0).all()
+  np.testing.assert_array_equal(guidance.constant(progress), np.ones(11))
+
+
+def test_strategies_are_values():
+  assert samplers.Guidance(scale=2.0) == samplers.Guidance(scale=2.0)
+  assert len({samplers.Guidance(scale=s) for s in (1.0, 1.0, 2.0)}) == 2

@@ -1,0 +1,99 @@
+"""Tiny cards: seconds to train, all the machinery."""
+
+import pathlib
+
+import numpy as np
+
+
+def write_images(folder: pathlib.Path, *, size=8, channels=1, classes=3) -> str:
+  """Writes 48 images of bars, a class each for three directions."""
+  rng = np.random.default_rng(0)
+  ramp = np.linspace(0, 200, size)[:, None] * np.ones(size)
+  shapes = np.stack([ramp, ramp.T, ramp[::-1]])
+  labels = np.arange(48) % classes
+  noise = rng.integers(0, 50, (48, size, size))
+  images = (shapes[labels] + noise).astype(np.uint8)[..., None]
+  path = folder / 'images.npz'
+  np.savez(path, images=images.repeat(channels, axis=-1), labels=labels)
+  return f'npz:{path}'
+
+
+def autoencoder(source: str, **train) -> dict:
+  """A card of an EMA VQ-VAE on 4 x 4 codes."""
+  return {
+    'task': 'autoencoder',
+    'seed': 0,
+    'data': {
+      'source': source,
+      'train_split': 'train',
+      'eval_split': 'train[:20]',
+      'batch_size': 16,
+      'eval_batch_size': 8,
+    },
+    'model': {
+      'type': 'vqvae',
+      'encoder': {
+        'type': 'patch_encoder',
+        'channels': 8,
+        'inner_channels': 8,
+        'blocks': 1,
+        'patch': 4,
+        'patch_stride': 2,
+      },
+      'quantizer': {
+        'type': 'ema_vq',
+        'codebook_size': 16,
+        'code_dim': 4,
+        'kmeans_iterations': 2,
+        'revive_below': 0.2,
+      },
+      'decoder': {
+        'type': 'patch_decoder',
+        'out_channels': 1,
+        'channels': 8,
+        'inner_channels': 8,
+        'blocks': 1,
+        'patch': 4,
+        'patch_stride': 2,
+      },
+    },
+    'loss': {'l2': 1.0, 'quantizer': 0.25},
+    'optim': {
+      'learning_rate': 3e-3,
+      'warmup': {'steps': 2},
+      'weight_decay': 0.01,
+      'clip_norm': 1.0,
+      'ema_decay': 0.9,
+    },
+    'train': {
+      'duration': {'steps': 8},
+      'log_every': {'steps': 2},
+      'eval_every': {'steps': 4},
+      'save_every': {'steps': 4},
+      'pictures': 4,
+      **train,
+    },
+    'parallel': {'mode': 'jit'},
+  }
+
+
+def prior(source: str, tokenizer: str, **train) -> dict:
+  """A card of a MaskGIT on those codes."""
+  card = autoencoder(source, **train)
+  card.update(
+    task='prior',
+    autoencoder=tokenizer,
+    conditional=True,
+    model={
+      'type': 'maskgit',
+      'layers': 2,
+      'width': 16,
+      'heads': 2,
+      'mlp_width': 32,
+      'norm': 'pre',
+      'dropout': 0.0,
+    },
+    loss={'label_smoothing': 0.1, 'label_drop': 0.2},
+    sampling={'steps': 3, 'guidance': 1.0},
+  )
+  return card

@@ -1,0 +1,294 @@
+"""Every card runs, and every leaf of it is read."""
+
+import ast
+import dataclasses
+import inspect
+import pathlib
+import textwrap
+
+import ml_collections
+import numpy as np
+import pytest
+from PIL import Image
+
+import vq_jax
+from train import config as config_lib
+from train import loop
+from vq_jax import build
+from vq_jax import model as model_lib
+
+CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
+CARDS = sorted(path.stem for path in CONFIGS.glob('*.py'))
+TOKENIZER_OF = {
+  'quickstart_maskgit': 'quickstart_tokenizer',
+  'folder_maskgit': 'folder_tokenizer',
+}
+
+
+def smoke(name: str, folder: pathlib.Path) -> ml_collections.ConfigDict:
+  """The shrunken card, on images that it would find."""
+  card = config_lib.load_card(f'{CONFIGS / name}.py:smoke')
+  card.data.source = fake_source(card.data.source, folder)
+  return card
+
+
+def fake_source(source: str, folder: pathlib.Path) -> str:
+  rng = np.random.default_rng(0)
+  if source.startswith('folder:'):
+    for i in range(200):
+      path = folder / 'images' / 'ab'[i % 2] / f'{i}.png'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      pixels = rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)
+      Image.fromarray(pixels).save(path)
+    return f'folder:{folder / "images"}'
+  if source == 'tfds:cifar10':
+    images = rng.integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    np.savez(folder / 'fake.npz', images=images, labels=np.arange(64) % 10)
+    return f'npz:{folder / "fake.npz"}'
+  return source
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory):
+  """Trains a card once, by name, and its tokenizer before it."""
+  done = {}
+
+  def train(name: str) -> pathlib.Path:
+    if name not in done:
+      folder = tmp_path_factory.mktemp(name)
+      card = smoke(name, folder)
+      if card.data.source.startswith('npz:'):
+        card.data.train_split = card.data.eval_split = 'train'
+      if name in TOKENIZER_OF:
+        card.autoencoder = str(train(TOKENIZER_OF[name]))
+      with Recorder() as recorder:
+        loop.train(card, folder / 'run')
+      recorder.check(card)
+      done[name] = folder / 'run'
+    return done[name]
+
+  return train
+
+
+class Recorder:
+  """Watches which fields of the settings' dataclasses are read."""
+
+  CLASSES = (
+    config_lib.Data,
+    config_lib.Optim,
+    config_lib.Train,
+    config_lib.Parallel,
+    config_lib.AutoencoderCard,
+    config_lib.PriorCard,
+    model_lib.Sampling,
+  )
+
+  def __enter__(self):
+    from train.steps import autoencoder
+    from train.steps import prior
+
+    self.read = {}
+    self.losses = {'autoencoder': autoencoder.Loss, 'prior': prior.Loss}
+    self.patched = [*self.CLASSES, *self.losses.values()]
+    for cls in self.patched:
+      cls.__getattribute__ = self._watch(cls)
+    return self
+
+  def __exit__(self, *exception):
+    for cls in self.patched:
+      del cls.__getattribute__
+
+  def _watch(self, cls):
+    read = self.read.setdefault(cls.__name__ + cls.__module__, set())
+
+    def getattribute(instance, name):
+      read.add(name)
+      return object.__getattribute__(instance, name)
+
+    return getattribute
+
+  def check(self, card) -> None:
+    task = card.task
+    classes = {
+      '': config_lib.CARDS[task],
+      'data': config_lib.Data,
+      'optim': config_lib.Optim,
+      'train': config_lib.Train,
+      'parallel': config_lib.Parallel,
+      'loss': self.losses[task],
+      'sampling': model_lib.Sampling,
+    }
+    for section, cls in classes.items():
+      keys = set(card if not section else card.get(section, {}))
+      unread = keys - self.read[cls.__name__ + cls.__module__]
+      assert not unread, (
+        f'nothing reads {sorted(unread)} of {section or "config"}'
+      )
+
+
+@pytest.mark.parametrize('name', CARDS)
+def test_card_runs_and_every_leaf_is_read(name, trained):
+  folder = trained(name)
+  loaded = vq_jax.load(folder)
+  assert loaded.config['card']['seed'] == 0
+
+
+@pytest.mark.parametrize('name', CARDS)
+def test_fields_of_modules_are_read_by_their_code(name):
+  """A field of a spec must stand in the code of the class that it builds."""
+  card = config_lib.load_card(f'{CONFIGS / name}.py')
+  for kind, spec in specs(card.task, card.model):
+    source = source_of(build.REGISTRY[kind][spec['type']])
+    for field in spec:
+      if field not in ('type', *build.REGISTRY):
+        assert field in source, f'{spec["type"]} never reads {field}'
+
+
+def specs(kind, spec):
+  yield kind, spec
+  for field, value in spec.items():
+    if field in build.REGISTRY and field != 'type':
+      yield from specs(field, value)
+
+
+def source_of(factory) -> set[str]:
+  """The names that a class or function reads."""
+  tree = ast.parse(textwrap.dedent(inspect.getsource(factory)))
+  return {
+    node.attr if isinstance(node, ast.Attribute) else node.id
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Attribute | ast.Name)
+    and isinstance(node.ctx, ast.Load)
+  }
+
+
+@pytest.mark.parametrize('name', CARDS)
+def test_cards_import_nothing_of_ours_and_name_a_command(name):
+  tree = ast.parse((CONFIGS / f'{name}.py').read_text())
+  modules = {
+    (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Import | ast.ImportFrom)
+  }
+  assert modules == {'ml_collections'}
+  assert 'python -m train.' in ast.get_docstring(tree)
+
+
+@pytest.mark.parametrize('name', CARDS)
+def test_unknown_variant_is_refused(name):
+  with pytest.raises(ValueError, match='no variant .*smoke'):
+    config_lib.load_card(f'{CONFIGS / name}.py:smokey')
+
+
+def card():
+  return config_lib.load_card(str(CONFIGS / 'quickstart_tokenizer.py'))
+
+
+@pytest.mark.parametrize(
+  ('key', 'text', 'value'),
+  [
+    ('optim.learning_rate', '1e-4', 1e-4),
+    ('optim.learning_rate', '1', 1.0),
+    ('train.duration.steps', '7', 7),
+    ('data.source', 'folder:a b', 'folder:a b'),
+    ('data.eval_limit', '10', 10),
+    ('data.eval_limit', 'None', None),
+    ('init_from', 'runs/x', 'runs/x'),
+    ('init_keep', "('a', 'b')", ('a', 'b')),
+  ],
+)
+def test_leaves_are_overridden_by_type(key, text, value):
+  changed = card()
+  config_lib.override(changed, key, text)
+  found = changed
+  for part in key.split('.'):
+    found = found[part]
+  assert found == value and type(found) is type(value)
+
+
+def test_a_section_is_overridden_as_a_whole():
+  changed = card()
+  config_lib.override(changed, 'train.duration', "{'epochs': 3}")
+  assert changed.train.duration.to_dict() == {'epochs': 3}
+
+
+@pytest.mark.parametrize(
+  ('key', 'text', 'message'),
+  [
+    ('optim.lerning_rate', '1', "Did you mean 'learning_rate'.*Valid:.*b2"),
+    ('optm.b2', '1', "unknown key of config 'optm'. Did you mean 'optim'"),
+    ('optim.b2.x', '1', 'unknown key of config.optim.b2'),
+    ('data.batch_size', 'many', "is of type int .*got 'many'"),
+    ('data.batch_size', '1.5', 'is of type int'),
+    ('train.duration', '3', 'is of type dict'),
+  ],
+)
+def test_bad_overrides_are_named(key, text, message):
+  with pytest.raises(config_lib.ConfigError, match=message):
+    config_lib.override(card(), key, text)
+
+
+@pytest.mark.parametrize(
+  ('section', 'key'),
+  [
+    ('data', 'batchsize'),
+    ('optim', 'lr'),
+    ('train', 'steps'),
+    ('parallel', 'fdsp'),
+    ('loss', 'l3'),
+    ('model', 'encodr'),
+  ],
+)
+def test_unknown_keys_fail_before_anything_is_made(section, key, tmp_path):
+  changed = card()
+  changed[section][key] = 1
+  with pytest.raises(ValueError, match=f"{key}'.*Valid: "):
+    loop.train(changed, tmp_path / 'run')
+  made = tmp_path / 'run'
+  assert not made.exists() or {p.name for p in made.iterdir()} <= {'.lock'}
+
+
+def test_unknown_task_and_top_level_key_are_named(tmp_path):
+  changed = card()
+  changed.task = 'autoencode'
+  with pytest.raises(ValueError, match="Did you mean 'autoencoder'"):
+    loop.train(changed, tmp_path)
+  changed = card()
+  changed.sede = 1
+  with pytest.raises(ValueError, match="Did you mean 'seed'"):
+    loop.train(changed, tmp_path)
+
+
+def test_missing_cards_are_named_with_those_there_are():
+  with pytest.raises(config_lib.ConfigError, match='quickstart_maskgit.py'):
+    config_lib.load_card(str(CONFIGS / 'quickstar.py'))
+
+
+def test_durations():
+  def steps(total=200, **given):
+    duration = config_lib.Duration(**given)
+    return duration.resolve(steps_per_epoch=12.5, total=total)
+
+  assert steps(steps=7) == 7
+  assert steps(epochs=2) == 25
+  assert steps(percent=25) == 50
+  with pytest.raises(config_lib.ConfigError, match='percentage of itself'):
+    steps(total=None, percent=1)
+  for bad in ({}, {'steps': 1, 'epochs': 1}, {'steps': -1}):
+    with pytest.raises(config_lib.ConfigError, match='one of'):
+      config_lib.Duration(**bad)
+
+
+def test_differences_leave_out_what_is_free_to_change():
+  old = {'data': {'workers': 0, 'batch_size': 2}, 'parallel': {'mode': 'jit'}}
+  new = {'data': {'workers': 4, 'batch_size': 2}, 'parallel': {'mode': 'pmap'}}
+  assert config_lib.differences(old, new) == []
+  new['data']['batch_size'] = 3
+  assert config_lib.differences(old, new) == [
+    '  data.batch_size: 2 there, 3 here'
+  ]
+
+
+def test_settings_are_frozen_dataclasses():
+  for cls in Recorder.CLASSES:
+    assert dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen

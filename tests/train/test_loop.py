@@ -1,0 +1,359 @@
+"""A run is a function of its card, stopped, resumed or spread."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import vq_jax
+from tests.train import cards
+from train import config as config_lib
+from train import interrupt
+from train import log
+from train import loop
+from train import run
+from train import writers
+from vq_jax import checkpoints
+from vq_jax.data import pipeline
+from vq_jax.utils import trees
+
+STAGES = ['autoencoder', 'prior']
+
+
+@pytest.fixture
+def card(request, source, tokenizer):
+  if request.param == 'autoencoder':
+    return cards.autoencoder(source)
+  return cards.prior(source, tokenizer)
+
+
+def saved(folder) -> dict[str, np.ndarray]:
+  """Everything the latest checkpoint holds, flat."""
+  import orbax.checkpoint as ocp
+
+  path = pathlib.Path(folder) / checkpoints.CHECKPOINTS
+  step = max(ocp.utils.checkpoint_steps(path))
+  handler = ocp.PyTreeCheckpointHandler()
+  found = {'step': step}
+  for item in ('variables', 'ema', 'training'):
+    if (path / str(step) / item).is_dir():
+      tree = ocp.PyTreeCheckpointer(handler).restore(path / str(step) / item)
+      leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+      for key, leaf in leaves:
+        found[item + jax.tree_util.keystr(key)] = np.asarray(leaf)
+  return found
+
+
+def assert_same(a: dict, b: dict, atol: float = 0.0) -> None:
+  assert a.keys() == b.keys()
+  for name in a:
+    np.testing.assert_allclose(
+      a[name], b[name], atol=atol, rtol=0, err_msg=name
+    )
+
+
+def stop_after(monkeypatch, steps: int) -> None:
+  """As if SIGTERM came during a step."""
+  drawn = {'count': 0}
+  draw = pipeline.TrainIterator.__next__
+
+  def spy(self):
+    drawn['count'] += 1
+    if drawn['count'] == steps:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return draw(self)
+
+  monkeypatch.setattr(pipeline.TrainIterator, '__next__', spy)
+
+
+@pytest.mark.parametrize('card', STAGES, indirect=True)
+@pytest.mark.parametrize('at', [3, 4])
+def test_stopped_and_resumed_is_uninterrupted_to_the_bit(
+  card, at, tmp_path, monkeypatch
+):
+  whole = loop.train(card, tmp_path / 'whole')
+  with monkeypatch.context() as patched:
+    stop_after(patched, at)
+    with pytest.raises(interrupt.Interrupted, match=f'saved at step {at} of 8'):
+      loop.train(card, tmp_path / 'parts')
+  parts = loop.train(card, tmp_path / 'parts')
+  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'))
+  assert whole == parts
+
+  def losses(folder):
+    records = writers.read_metrics(tmp_path / folder)
+    return {r['step']: r['loss'] for r in records if r['kind'] == 'train'}
+
+  whole, parts = losses('whole'), losses('parts')
+  assert whole.keys() <= parts.keys()
+  assert [s for s in parts if parts[s] != whole.get(s)] in ([], [3, 4])
+
+
+@pytest.mark.parametrize('card', STAGES, indirect=True)
+def test_pmap_computes_what_jit_does(card, tmp_path):
+  """20 steps on 8 devices: parameters, averages and codebook."""
+  card['train']['duration'] = {'steps': 20}
+  loop.train(card, tmp_path / 'jit')
+  card['parallel'] = {'mode': 'pmap'}
+  loop.train(card, tmp_path / 'pmap')
+  one, many = saved(tmp_path / 'jit'), saved(tmp_path / 'pmap')
+  assert card['task'] == 'prior' or any('cluster_sum' in n for n in one)
+  assert_same(one, many, atol=1e-5)
+
+
+def test_mesh_with_an_fsdp_axis_computes_the_same(source, tmp_path):
+  card = cards.autoencoder(source)
+  loop.train(card, tmp_path / 'a')
+  card['parallel'] = {'mode': 'jit', 'data': 4, 'fsdp': 2}
+  loop.train(card, tmp_path / 'b')
+  assert_same(saved(tmp_path / 'a'), saved(tmp_path / 'b'), atol=1e-5)
+
+
+def test_resuming_with_pmap_what_jit_began(source, tmp_path, monkeypatch):
+  card = cards.autoencoder(source)
+  loop.train(card, tmp_path / 'whole')
+  with monkeypatch.context() as patched:
+    stop_after(patched, 5)
+    with pytest.raises(interrupt.Interrupted):
+      loop.train(card, tmp_path / 'parts')
+  card['parallel'] = {'mode': 'pmap'}
+  loop.train(card, tmp_path / 'parts')
+  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'), atol=1e-5)
+
+
+def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
+  card = cards.autoencoder(source)
+  card['model']['quantizer'] = {
+    'type': 'vq',
+    'codebook_size': 16,
+    'code_dim': 4,
+  }
+  loop.train(card, tmp_path / 'whole')
+  card['optim']['accumulate'] = 2
+  loop.train(card, tmp_path / 'parts')
+  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'), atol=1e-5)
+
+
+@pytest.mark.parametrize('card', STAGES, indirect=True)
+def test_bfloat16_trains(card, tmp_path):
+  model = card['model']
+  for part in (model.get('encoder', model), model.get('decoder', model)):
+    part['dtype'] = 'bfloat16'
+  card['train']['duration'] = {'steps': 40}
+  loop.train(card, tmp_path)
+  records = [r for r in writers.read_metrics(tmp_path) if r['kind'] == 'train']
+  assert records[-1]['loss'] < 0.9 * records[0]['loss']
+
+
+def test_a_run_of_another_config_is_refused(source, tmp_path):
+  card = cards.autoencoder(source)
+  loop.train(card, tmp_path)
+  before = saved(tmp_path)
+  card['optim']['learning_rate'] = 1e-4
+  with pytest.raises(
+    checkpoints.RunError, match='optim.learning_rate: 0.003 there, 0.0001 here'
+  ):
+    loop.train(card, tmp_path)
+  assert_same(saved(tmp_path), before)
+
+
+def test_a_folder_of_something_else_is_refused(source, tmp_path):
+  (tmp_path / 'thesis.tex').write_text('')
+  with pytest.raises(checkpoints.RunError, match='not empty and holds no run'):
+    loop.train(cards.autoencoder(source), tmp_path)
+  assert [p.name for p in tmp_path.iterdir() if p.name != '.lock'] == [
+    'thesis.tex'
+  ]
+
+
+def test_a_folder_in_use_is_refused(source, tmp_path):
+  with run.locked(tmp_path):
+    with pytest.raises(checkpoints.RunError, match='another process'):
+      loop.train(cards.autoencoder(source), tmp_path)
+
+
+def test_a_finished_run_is_not_trained_again(source, tmp_path, capsys):
+  card = cards.autoencoder(source)
+  first = loop.train(card, tmp_path)
+  before = saved(tmp_path)
+  assert loop.train(card, tmp_path) == first
+  assert 'all 8 steps are done already' in capsys.readouterr().err
+  assert_same(saved(tmp_path), before)
+
+
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
+  source, tmp_path, monkeypatch
+):
+  card = cards.autoencoder(source, save_every={'steps': 2})
+  card['optim'].update(learning_rate=1e30, clip_norm=None, warmup={'steps': 4})
+  with pytest.raises(log.DivergedError, match=r'at step \d the metric \w+ is'):
+    loop.train(card, tmp_path)
+  kept = saved(tmp_path)
+  assert all(np.isfinite(value).all() for value in kept.values())
+
+
+def test_the_first_bad_metric_is_named():
+  window = log.Window(10, batch_size=4)
+  good = {'loss': np.float32(1), 'grad_norm': np.float32(2)}
+  for bad in ({}, {'grad_norm': np.float32(np.inf)}, {'loss': np.nan}):
+    window.add({**good, **bad})
+  with pytest.raises(log.DivergedError, match='step 12 the metric grad_norm'):
+    window.flush()
+
+
+def test_keep_is_the_number_of_checkpoints(source, tmp_path):
+  card = cards.autoencoder(source, save_every={'steps': 2}, keep=3)
+  loop.train(card, tmp_path)
+  found = {p.name for p in (tmp_path / checkpoints.CHECKPOINTS).iterdir()}
+  assert found == {'4', '6', '8'}
+
+
+def test_init_from_is_strict(source, tokenizer, tmp_path):
+  card = cards.autoencoder(source)
+  card['init_from'] = tokenizer
+  card['optim']['learning_rate'] = 0.0
+  card['optim']['ema_decay'] = None
+  loop.train(card, tmp_path / 'same')
+  want = trees.flatten(vq_jax.load(tokenizer).variables['autoencoder'])
+  got = trees.flatten(vq_jax.load(tmp_path / 'same').variables['autoencoder'])
+  for name in want:
+    if name.startswith('params'):
+      np.testing.assert_array_equal(want[name], got[name], err_msg=name)
+
+  card['model']['decoder']['channels'] = 12
+  with pytest.raises(ValueError, match='! params/decoder/Conv_0/kernel'):
+    loop.train(card, tmp_path / 'other')
+  card['init_keep'] = ('params/decoder',)
+  loop.train(card, tmp_path / 'kept')
+
+
+def test_workers_and_prefetch_do_not_change_a_run(source, tmp_path):
+  card = cards.autoencoder(source)
+  loop.train(card, tmp_path / 'a')
+  card['data']['prefetch'] = 0
+  loop.train(card, tmp_path / 'b')
+  assert_same(saved(tmp_path / 'a'), saved(tmp_path / 'b'))
+
+
+def test_averaged_parameters_serve_evaluation(source, tmp_path):
+  card = cards.autoencoder(source)
+  loop.train(card, tmp_path)
+  found = saved(tmp_path)
+  loaded = vq_jax.load(tmp_path).variables['autoencoder']['params']
+  kernel = loaded['to_code']['kernel']
+  np.testing.assert_array_equal(kernel, found["ema['to_code']['kernel']"])
+  raw = found["variables['params']['to_code']['kernel']"]
+  assert not np.array_equal(kernel, raw)
+
+
+def test_what_a_run_leaves(source, tokenizer):
+  folder = pathlib.Path(tokenizer)
+  names = {p.name for p in folder.iterdir()}
+  assert {'config.json', 'metrics.jsonl', 'report.html', 'samples'} <= names
+  assert list((folder / 'tensorboard').glob('events.*'))
+  assert len(list((folder / 'samples').glob('reconstructions_*.png'))) == 2
+  page = (folder / 'report.html').read_text()
+  for part in ('psnr', 'data:image/png;base64', 'code_counts', 'patch_encoder'):
+    assert part in page
+  assert 'http://' not in page and 'https://' not in page
+
+
+def test_evaluation_counts_each_example_once(source, tokenizer):
+  """20 images of 16 codes, in batches of 8: the histogram holds 320."""
+  counts = json.loads((pathlib.Path(tokenizer) / 'histograms.json').read_text())
+  assert sum(counts['code_counts']) == 20 * 16
+
+
+def test_evaluation_equals_the_metrics_of_the_whole_set(source, tokenizer):
+  model = vq_jax.load(tokenizer)
+  images = np.load(source.removeprefix('npz:'))['images'][:20]
+  error = np.square(np.asarray(model.reconstruct(images)) - images / 255.0)
+  last = writers.last_evaluation(pathlib.Path(tokenizer))
+  np.testing.assert_allclose(
+    last['psnr'], -10 * np.log10(error.mean()), atol=1e-3
+  )
+  per_image = -10 * np.log10(error.mean(axis=(1, 2, 3)))
+  np.testing.assert_allclose(
+    last['psnr_per_image'], per_image.mean(), atol=1e-3
+  )
+
+
+def test_other_images_than_the_autoencoders_are_refused(tokenizer, tmp_path):
+  (tmp_path / 'big').mkdir()
+  source = cards.write_images(tmp_path / 'big', size=16)
+  with pytest.raises(config_lib.ConfigError, match='trained on images'):
+    loop.train(cards.prior(source, tokenizer), tmp_path / 'run')
+
+
+def test_batches_must_divide_over_the_devices(source, tmp_path):
+  card = cards.autoencoder(source)
+  card['data']['batch_size'] = 12
+  with pytest.raises(config_lib.ConfigError, match='multiple of the 8 devices'):
+    loop.train(card, tmp_path)
+
+
+SCRIPT = """
+import sys
+import jax
+jax.config.update('jax_num_cpu_devices', 1)
+from tests.train import cards
+from train import loop, main
+source, workdir = sys.argv[1:]
+card = cards.autoencoder(source, duration={'steps': 400},
+                         eval_every={'steps': 1000}, save_every={'steps': 20})
+sys.exit(main.guarded(lambda: loop.train(card, workdir)))
+"""
+
+
+def start(source, workdir) -> subprocess.Popen:
+  return subprocess.Popen(
+    [sys.executable, '-c', SCRIPT, source, str(workdir)],
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def wait_for_checkpoint(folder: pathlib.Path, process) -> None:
+  import orbax.checkpoint as ocp
+
+  path = folder / checkpoints.CHECKPOINTS
+  while not (path.is_dir() and ocp.utils.checkpoint_steps(path)):
+    assert process.poll() is None, process.stderr.read()
+    time.sleep(0.05)
+
+
+def test_killed_runs_go_on_to_the_bit(source, tmp_path):
+  """kill -9 at arbitrary moments, then SIGINT, then to the end."""
+  whole = start(source, tmp_path / 'whole')
+  assert whole.wait() == 0, whole.stderr.read()
+  for delay in (0.0, 0.13, 0.29):
+    process = start(source, tmp_path / 'killed')
+    wait_for_checkpoint(tmp_path / 'killed', process)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+  process = start(source, tmp_path / 'killed')
+  for line in process.stderr:
+    if 'first step done' in line:
+      process.send_signal(signal.SIGINT)
+      break
+  _, errors = process.communicate()
+  if process.returncode:  # else it was done before the signal came
+    assert process.returncode == 130, errors
+    assert 'The same command goes on from there' in errors
+  last = start(source, tmp_path / 'killed')
+  assert last.wait() == 0, last.stderr.read()
+  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'killed'))
+  steps = [
+    r['step']
+    for r in writers.read_metrics(tmp_path / 'killed')
+    if r['kind'] == 'train'
+  ]
+  assert steps == sorted(set(steps))
