@@ -87,8 +87,8 @@ def get_config(variant: str = ''):
     config.model.quantizer.codebook_size = 32
     config.train.duration = {'steps': 4}
     config.train.log_every.steps = 2
-    config.train.eval_every.percent = 100.0
-    config.train.save_every.percent = 50.0
+    config.train.eval_every = {'steps': 4}
+    config.train.save_every = {'steps': 2}
     config.data.batch_size = config.data.eval_batch_size = 8
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')

@@ -71,5 +71,5 @@ def get_config(variant: str = ''):
     config.data.eval_limit = 100
     config.train.log_every.steps = 5
   elif variant:
-    raise ValueError(f"no variant {variant!r} of this card; there is: smoke.")
+    raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config

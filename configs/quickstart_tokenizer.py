@@ -79,8 +79,8 @@ def get_config(variant: str = ''):
   if variant == 'smoke':
     config.train.duration.steps = 16
     config.train.log_every.steps = 8
-    config.train.eval_every.percent = 50
-    config.train.save_every.percent = 50.0
+    config.train.eval_every = {'steps': 8}
+    config.train.save_every = {'steps': 8}
     config.data.eval_limit = 200
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')

@@ -65,8 +65,8 @@ def get_config(variant: str = ''):
   if variant == 'smoke':
     config.train.duration.steps = 4
     config.train.log_every.steps = 2
-    config.train.eval_every.percent = 100.0
-    config.train.save_every.percent = 50.0
+    config.train.eval_every = {'steps': 4}
+    config.train.save_every = {'steps': 2}
     config.data.eval_limit = 32
     config.data.eval_batch_size = 32
   elif variant:

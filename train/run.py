@@ -173,13 +173,15 @@ def make_task(
   """Builds the task that a card names."""
   if card.task == 'autoencoder':
     return tasks.autoencoder_task(
-      config, runner, datasets.eval_batches, pictures
+      card, config, runner, datasets.eval_batches, pictures
     )
   own = tasks.own_autoencoder(
     folder, card.autoencoder, copied=is_claimed(folder)
   )
   tasks.check_images(own, datasets.facts['image_shape'])
-  return tasks.prior_task(config, runner, datasets.eval_batches, pictures, own)
+  return tasks.prior_task(
+    card, config, runner, datasets.eval_batches, pictures, own
+  )
 
 
 def initial_state(
@@ -190,6 +192,11 @@ def initial_state(
   average: bool,
 ) -> TrainState:
   """Initialises a state, from another run's weights if the card names one."""
+  if card.init_keep and card.init_from is None:
+    raise config_lib.ConfigError(
+      'config.init_keep says which weights of config.init_from are left out; '
+      'set config.init_from.'
+    )
   variables = jax.jit(task.init)(jax.random.key(card.seed))
   if card.init_from is not None:
     loaded, _ = checkpoints.load_variables(card.init_from)

@@ -57,6 +57,7 @@ class Task:
 
 
 def autoencoder_task(
+  card: config_lib.AutoencoderCard,
   config: Mapping[str, Any],
   runner: parallel.JitRunner,
   batches: data.EvalBatches,
@@ -65,15 +66,14 @@ def autoencoder_task(
   """Stage one.
 
   Args:
+    card: the parsed card.
     config: what `config.json` holds.
     runner: compiles the evaluation.
     batches: of held-out images.
     pictures: images in a grid.
   """
   module = model_lib.build_autoencoder(config)
-  settings = config_lib.settings(
-    autoencoder_step.Loss, 'loss', config['card']['loss']
-  )
+  settings = config_lib.settings(autoencoder_step.Loss, 'loss', card.loss)
   sums_fn = runner.compile_eval(evaluation.autoencoder_sums(module))
   shown = first_images(batches, pictures)
 
@@ -98,6 +98,7 @@ def autoencoder_task(
 
 
 def prior_task(
+  card: config_lib.PriorCard,
   config: Mapping[str, Any],
   runner: parallel.JitRunner,
   batches: data.EvalBatches,
@@ -107,11 +108,9 @@ def prior_task(
   """Stage two; `autoencoder` is that of the run's own folder."""
   module = autoencoder.autoencoder
   prior = model_lib.build_prior(config, module)
-  settings = config_lib.settings(
-    prior_step.Loss, 'loss', config['card']['loss']
-  )
+  settings = config_lib.settings(prior_step.Loss, 'loss', card.loss)
   config_lib.settings(
-    model_lib.Sampling, 'sampling', config['card']['sampling']
+    model_lib.Sampling, 'sampling', card.sampling
   ).strategies()
   sums_fn = runner.compile_eval(evaluation.prior_sums(prior, module, settings))
   frozen = {'autoencoder': dict(autoencoder.variables['autoencoder'])}

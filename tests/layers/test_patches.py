@@ -10,7 +10,7 @@ from tests.utils.variables import random_variables
 from vq_jax.layers import patches
 
 SIZES = pytest.mark.parametrize(
-  ('patch', 'stride'), [(1, 1), (2, 2), (4, 2), (9, 3), (8, 4), (3, 1)]
+  ('patch', 'stride'), [(2, 2), (4, 2), (9, 3), (3, 1)]
 )
 
 
@@ -35,7 +35,8 @@ def test_each_cell_paints_its_patch(patch, stride):
   layer = patches.OverlapAdd(3, patch, stride)
   x = features(2, 3, 4, 5)
   variables = random_variables(layer, x)
-  kernel = variables['params']['kernel']
+  params = jax.tree.map(np.asarray, variables['params'])
+  kernel = params['kernel']
   canvas = np.zeros((2, 2 * stride + patch, 3 * stride + patch, 3))
   for i in range(3):
     for j in range(4):
@@ -44,21 +45,25 @@ def test_each_cell_paints_its_patch(patch, stride):
       canvas[:, top : top + patch, left : left + patch] += painted
   cut = (patch - stride) // 2
   canvas = canvas[:, cut : cut + 3 * stride, cut : cut + 4 * stride]
-  want = canvas + variables['params']['bias']
+  want = canvas + params['bias']
   got = jax.jit(layer.apply)(variables, x)
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-@SIZES
+@pytest.mark.parametrize(('patch', 'stride'), [(4, 2), (9, 3)])
 def test_painting_is_the_transpose_of_looking(patch, stride):
   """<conv(image), x> = <image, paint(x)> with the same kernel."""
   image, x = features(2, 3 * stride, 4 * stride, 3), features(2, 3, 4, 5)
   look = patches.PatchConv(5, patch, stride)
   paint = patches.OverlapAdd(3, patch, stride)
   kernel = random_variables(look, image)['params']['kernel']
-  seen = look.apply({'params': {'kernel': kernel, 'bias': np.zeros(5)}}, image)
+  seen = jax.jit(look.apply)(
+    {'params': {'kernel': kernel, 'bias': np.zeros(5)}}, image
+  )
   turned = jnp.swapaxes(kernel, 2, 3)
-  drawn = paint.apply({'params': {'kernel': turned, 'bias': np.zeros(3)}}, x)
+  drawn = jax.jit(paint.apply)(
+    {'params': {'kernel': turned, 'bias': np.zeros(3)}}, x
+  )
   np.testing.assert_allclose(
     np.sum(seen * x), np.sum(image * drawn), rtol=1e-3, atol=1e-3
   )

@@ -18,7 +18,9 @@ def pair():
 def test_one_mean_per_image(loss, distance):
   a, b = pair()
   got = jax.jit(loss)(a, b)
-  want = [distance(x.astype(np.float64) - y).mean() for x, y in zip(a, b, strict=True)]
+  want = [
+    distance(x.astype(np.float64) - y).mean() for x, y in zip(a, b, strict=True)
+  ]
   np.testing.assert_allclose(got, want, rtol=1e-5)
   np.testing.assert_array_equal(loss(a, a), np.zeros(4))
   np.testing.assert_array_equal(loss(a, b), loss(b, a))

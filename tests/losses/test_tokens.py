@@ -14,7 +14,9 @@ from vq_jax import losses
 def example(*shape, size=7, scale=3):
   rng = np.random.default_rng(0)
   logits = scale * rng.normal(size=(*shape, size))
-  return logits.astype(np.float32), rng.integers(0, size, shape).astype(np.int32)
+  return logits.astype(np.float32), rng.integers(0, size, shape).astype(
+    np.int32
+  )
 
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.1, 1.0])

@@ -90,9 +90,9 @@ def test_evaluation_needs_no_rng_and_no_mutable_state():
 
 def test_initialising_with_train_learns_nothing():
   quantizer = make(kmeans_iterations=2, revive_below=0.5)
-  variables = jax.jit(lambda z: quantizer.init(jax.random.key(0), z, train=True))(
-    cases.latents(50)
-  )
+  variables = jax.jit(
+    lambda z: quantizer.init(jax.random.key(0), z, train=True)
+  )(cases.latents(50))
   cases.assert_same(variables, cases.init(quantizer))
   assert variables['codebook']['updates'] == 0
 

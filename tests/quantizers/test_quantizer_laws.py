@@ -181,12 +181,12 @@ def test_a_wrong_width_is_named(make, shape):
 def test_bfloat16_latents_get_the_codes_of_their_float32_upcast(make):
   quantizer = make()
   variables = cases.init(quantizer)
-  z = cases.latents(500).astype(jnp.bfloat16)
+  z = jnp.asarray(cases.latents(500), jnp.bfloat16)
   # Codes much closer to one another than bfloat16 can tell apart.
   codes = 1 + 1e-3 * cases.latents(K, seed=1)
-  for variables in [variables, cases.with_table(variables, codes)]:
-    half, _ = cases.run(quantizer, variables, z)
-    full, _ = cases.run(quantizer, variables, z.astype(jnp.float32))
+  for tried in [variables, cases.with_table(variables, codes)]:
+    half, _ = cases.run(quantizer, tried, z)
+    full, _ = cases.run(quantizer, tried, z.astype(jnp.float32))
     assert half.codes.dtype == half.loss.dtype == jnp.float32
     cases.assert_same(half, full)
 

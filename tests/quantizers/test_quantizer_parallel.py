@@ -54,6 +54,10 @@ def follow(train, variables, prepare=lambda z: z):
   return seen, variables
 
 
+def copy_of(state, replica):
+  return jax.tree.map(lambda x: x[replica], state)
+
+
 @functools.cache
 def on_one_device(make):
   quantizer = make()
@@ -96,8 +100,8 @@ def test_eight_replicas_equal_one_device(make):
     )
     cases.assert_close(joined, want)
   for replica in range(8):
-    own = jax.tree.map(lambda x: x[replica], state)
-    cases.assert_same(own, jax.tree.map(lambda x: x[0], state))
+    own = copy_of(state, replica)
+    cases.assert_same(own, copy_of(state, 0))
     cases.assert_close(own, want_state)
 
 

@@ -121,7 +121,9 @@ def test_a_vector_is_drawn_by_its_squared_error():
     jax.random.key(0), z, errors, 20_000
   )
   frequencies = np.bincount(np.asarray(drawn[:, 0], int), minlength=4) / 20_000
-  np.testing.assert_allclose(frequencies, np.array([0, 1, 2, 5]) / 8, atol=0.015)
+  np.testing.assert_allclose(
+    frequencies, np.array([0, 1, 2, 5]) / 8, atol=0.015
+  )
   assert frequencies[0] == 0
 
 

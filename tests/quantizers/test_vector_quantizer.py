@@ -59,7 +59,9 @@ def test_training_keeps_no_state():
   variables = cases.init(QUANTIZER)
   quantized, after = cases.step(QUANTIZER, variables, cases.latents(6))
   cases.assert_same(after, variables)
-  cases.assert_same(quantized, cases.run(QUANTIZER, variables, cases.latents(6))[0])
+  cases.assert_same(
+    quantized, cases.run(QUANTIZER, variables, cases.latents(6))[0]
+  )
 
 
 def test_gradient_descent_brings_the_codes_to_the_latents():

@@ -120,6 +120,8 @@ class Recorder:
     }
     for section, cls in classes.items():
       keys = set(card if not section else card.get(section, {}))
+      if not section:  # read by `vq_jax.model`, from config.json
+        keys.remove('model')
       unread = keys - self.read[cls.__name__ + cls.__module__]
       assert not unread, (
         f'nothing reads {sorted(unread)} of {section or "config"}'

@@ -231,6 +231,8 @@ def test_init_from_is_strict(source, tokenizer, tmp_path):
   with pytest.raises(ValueError, match='! params/decoder/Conv_0/kernel'):
     loop.train(card, tmp_path / 'other')
   card['init_keep'] = ('params/decoder',)
+  with pytest.raises(config_lib.ConfigError, match='set config.init_from'):
+    loop.train({**card, 'init_from': None}, tmp_path / 'kept')
   loop.train(card, tmp_path / 'kept')
 
 

@@ -16,23 +16,32 @@ import numpy as np
 Array = jax.Array | np.ndarray
 
 
+def _check_dtype(image: Array) -> None:
+  if image.dtype != jnp.uint8 and not jnp.issubdtype(image.dtype, jnp.floating):
+    raise TypeError(
+      f'images must be uint8 in [0, 255] or float in [0, 1]; got {image.dtype}.'
+    )
+
+
 def to_float(image: Array) -> jax.Array:
   """Maps uint8 in [0, 255] to float32 in [0, 1]; a float array passes.
 
   Raises:
     TypeError: if the array is neither uint8 nor floating.
   """
+  _check_dtype(image)
   if image.dtype == jnp.uint8:
     return jnp.asarray(image).astype(jnp.float32) / 255
-  if jnp.issubdtype(image.dtype, jnp.floating):
-    return jnp.asarray(image, jnp.float32)
-  raise TypeError(
-    f'images must be uint8 in [0, 255] or float in [0, 1]; got {image.dtype}.'
-  )
+  return jnp.asarray(image, jnp.float32)
 
 
 def to_uint8(image: Array) -> np.ndarray:
-  """Clips a float image to [0, 1] and rounds it to uint8 on the host."""
+  """Clips a float image to [0, 1] and rounds it to uint8 on the host.
+
+  Raises:
+    TypeError: if the array is neither uint8 nor floating.
+  """
+  _check_dtype(image)
   if image.dtype == np.uint8:
     return np.asarray(image)
   image = np.clip(np.asarray(image, np.float32), 0, 1)

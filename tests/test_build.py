@@ -1,0 +1,183 @@
+"""Laws of specs: each builds what it says, or names what is wrong."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import pytest
+
+from vq_jax import autoencoders
+from vq_jax import build
+from vq_jax import priors
+from vq_jax import quantizers
+
+QUANTIZER = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
+TOWERS = {
+  'encoder': {'type': 'conv_encoder', 'channels': 8},
+  'decoder': {'type': 'conv_decoder', 'channels': 8},
+}
+VOCAB = priors.Vocab(codebook_size=8)
+
+# What a type cannot do without: fields of the spec, and extra ones.
+NEEDED = {
+  'vqvae': ({'quantizer': QUANTIZER, **TOWERS}, {}),
+  'vqvae_sonnet': ({'quantizer': QUANTIZER}, {}),
+  'vq': ({'codebook_size': 8, 'code_dim': 4}, {}),
+  'ema_vq': ({'codebook_size': 8, 'code_dim': 4}, {}),
+  'maskgit': ({}, {'vocab': VOCAB, 'grid': (2, 2)}),
+  'center_crop': ({'size': 8}, {}),
+  'channels': ({'count': 3}, {}),
+  'random_crop': ({'size': 8}, {}),
+  'random_resized_crop': ({'size': 8}, {}),
+  'resize': ({'size': 8}, {}),
+}
+TYPES = [
+  (kind, name) for kind, table in build.REGISTRY.items() for name in table
+]
+each = pytest.mark.parametrize(('kind', 'name'), TYPES)
+
+
+@each
+def test_every_type_builds_and_keeps_its_fields(kind, name):
+  fields, extra = NEEDED.get(name, ({}, {}))
+  built = build.build(kind, {'type': name, **fields}, **extra)
+  factory = build.REGISTRY[kind][name]
+  if isinstance(factory, type):
+    assert isinstance(built, factory)
+  for field, value in {**fields, **extra}.items():
+    if not isinstance(value, dict):
+      assert getattr(built, field) == value
+  assert built == build.build(kind, {'type': name, **fields}, **extra)
+
+
+@each
+def test_every_needed_field_is_asked_for(kind, name):
+  fields, extra = NEEDED.get(name, ({}, {}))
+  for field in fields:
+    rest = {f: v for f, v in fields.items() if f != field}
+    with pytest.raises(build.SpecError, match=rf'needs the field.* {field}\b'):
+      build.build(kind, {'type': name, **rest}, **extra)
+
+
+@each
+def test_every_unknown_field_is_named(kind, name):
+  fields, extra = NEEDED.get(name, ({}, {}))
+  with pytest.raises(build.SpecError, match="'nonsense'") as error:
+    build.build(kind, {'type': name, **fields, 'nonsense': 1}, **extra)
+  message = str(error.value)
+  assert repr(name) in message
+  assert 'Did you mean' not in message
+  for field in fields:
+    assert field in message.split('Valid: ')[1]
+
+
+@pytest.mark.parametrize('kind', build.REGISTRY)
+def test_unknown_and_missing_types_list_the_valid_ones(kind):
+  valid = ', '.join(sorted(build.REGISTRY[kind]))
+  with pytest.raises(build.SpecError) as error:
+    build.build(kind, {'type': 'nonsense'})
+  assert f"unknown {kind} type 'nonsense'" in str(error.value)
+  assert f'Valid: {valid}.' in str(error.value)
+  with pytest.raises(build.SpecError, match=f"the {kind} spec has no 'type'"):
+    build.build(kind, {'size': 3})
+
+
+@pytest.mark.parametrize(
+  ('spec', 'close'),
+  [
+    ({'type': 'ema_vqq'}, 'ema_vq'),
+    ({**QUANTIZER, 'codebok_size': 8}, 'codebook_size'),
+    ({**QUANTIZER, 'code_dims': 4}, 'code_dim'),
+  ],
+)
+def test_the_close_name_is_suggested(spec, close):
+  with pytest.raises(build.SpecError, match=f"Did you mean '{close}'"):
+    build.build('quantizer', spec)
+
+
+def test_specs_are_nested():
+  model = build.build(
+    'autoencoder', {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
+  )
+  assert model == autoencoders.VQVAE(
+    encoder=autoencoders.ConvEncoder(channels=8),
+    quantizer=quantizers.VectorQuantizer(codebook_size=8, code_dim=4),
+    decoder=autoencoders.ConvDecoder(channels=8),
+  )
+  wrong = {**TOWERS['encoder'], 'chanels': 8}
+  with pytest.raises(build.SpecError, match="field of encoder 'conv_encoder'"):
+    build.build(
+      'autoencoder',
+      {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS, 'encoder': wrong},
+    )
+
+
+def test_a_spec_is_left_as_it_was():
+  spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
+  before = {name: dict(v) if name != 'type' else v for name, v in spec.items()}
+  build.build('autoencoder', spec)
+  assert spec == before
+
+
+@pytest.mark.parametrize('field', ['dtype', 'param_dtype'])
+def test_names_of_dtypes_become_dtypes(field):
+  tower = build.build('encoder', {'type': 'conv_encoder', field: 'bfloat16'})
+  assert getattr(tower, field) == jnp.bfloat16
+  assert not isinstance(getattr(tower, field), str)
+
+
+def test_lists_become_tuples():
+  """As JSON gives them; a module must be hashable to be static under jit."""
+  spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
+  model = build.build('autoencoder', {**spec, 'value_range': [-0.5, 0.5]})
+  assert model.value_range == (-0.5, 0.5)
+  assert isinstance(model.value_range, tuple)
+  hash(model)
+  crop = build.build(
+    'preprocessing',
+    {'type': 'random_resized_crop', 'size': 8, 'scale': [0.5, 1]},
+  )
+  assert crop.scale == (0.5, 1)
+
+
+@pytest.mark.parametrize('field', ['axis_name', 'parent', 'name'])
+def test_no_spec_sets_what_is_not_its_business(field):
+  with pytest.raises(build.SpecError, match=f"'{field}'") as error:
+    build.build('quantizer', {**QUANTIZER, field: 'batch'})
+  assert field not in str(error.value).split('Valid: ')[1].split(', ')
+
+
+def test_extra_fields_cannot_come_from_the_spec():
+  with pytest.raises(build.SpecError, match="'grid'"):
+    build.build(
+      'prior', {'type': 'maskgit', 'grid': (3, 3)}, vocab=VOCAB, grid=(2, 2)
+    )
+
+
+def test_sequences_of_preprocessing():
+  steps = build.preprocess(
+    [{'type': 'resize', 'size': 8}, {'type': 'random_flip'}]
+  )
+  assert isinstance(steps, tuple)
+  assert [type(s).__name__ for s in steps] == ['Resize', 'RandomFlip']
+  with pytest.raises(build.SpecError, match="Did you mean 'resize'"):
+    build.preprocess([{'type': 'resise', 'size': 8}])
+
+
+@pytest.mark.parametrize('table', [build.SCHEDULES, build.GUIDANCE_SCHEDULES])
+def test_schedules_are_found_by_their_own_names(table):
+  for name, function in table.items():
+    assert build.lookup(table, name, 'schedule') is function
+    assert function.__name__ == name
+  with pytest.raises(build.SpecError, match="unknown schedule 'consine'"):
+    build.lookup(table, 'consine', 'schedule')
+
+
+def test_each_public_module_of_a_room_can_be_built():
+  """A class that no config can name would be dead."""
+  rooms = {autoencoders: ('autoencoder', 'encoder', 'decoder')}
+  rooms |= {quantizers: ('quantizer',), priors: ('prior',)}
+  for room, kinds in rooms.items():
+    known = [f for kind in kinds for f in build.REGISTRY[kind].values()]
+    for name in room.__all__:
+      value = getattr(room, name)
+      if isinstance(value, type) and issubclass(value, nn.Module):
+        assert value in known, name
