@@ -44,7 +44,7 @@ def get_config(variant: str = ''):
       'decay': 0.99,
       'kmeans_iterations': 5,
       'revive_below': 0.1,
-      'revive_until': 6000,
+      'revive_until': 3900,
     },
     'decoder': {
       'type': 'patch_decoder',
@@ -66,7 +66,7 @@ def get_config(variant: str = ''):
     'clip_norm': 1.0,
   }
   config.train = {
-    'duration': {'steps': 8000},
+    'duration': {'steps': 5200},
     'log_every': {'steps': 200},
     'eval_every': {'percent': 25},
     'save_every': {'percent': 12.5},

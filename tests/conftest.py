@@ -1,9 +1,13 @@
 """A hostile place to run in: eight devices, and no silent promotion."""
 
+import os
 import tempfile
 
-import jax
-import pytest
+# Compiling is most of what the tests do.
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

@@ -25,6 +25,7 @@ ROWS = [
   {'convert'},
   {'build'},
   {'checkpoints'},
+  {'generation'},
   {'model'},
   {'cli'},
 ]

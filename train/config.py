@@ -1,8 +1,6 @@
-"""Config cards: read one, override its leaves, and turn sections into settings.
+"""Config cards: read one, override its leaves, check and compare it.
 
-A card is a Python file with `get_config(variant='')`. Its sections reach the
-code as keywords of the frozen dataclasses below (or of modules, by
-`vq_jax.build`), so that a key which nothing reads cannot pass.
+A card is a Python file with `get_config(variant='')`.
 """
 
 import ast
@@ -11,208 +9,16 @@ import importlib.util
 import pathlib
 from collections.abc import Mapping
 from typing import Any
-from typing import Literal
 from typing import TypeVar
 
 import ml_collections
 
+from train.settings import AutoencoderCard
+from train.settings import ConfigError
+from train.settings import PriorCard
 from vq_jax import build
 
 T = TypeVar('T')
-
-
-class ConfigError(ValueError):
-  """A card, a key of it or a value is wrong."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Duration:
-  """A length of training; exactly one field is given.
-
-  Attributes:
-    steps: optimizer steps.
-    epochs: passes over the training examples.
-    percent: of the whole training.
-  """
-
-  steps: int | None = None
-  epochs: float | None = None
-  percent: float | None = None
-
-  def __post_init__(self):
-    given = [v for v in dataclasses.astuple(self) if v is not None]
-    if len(given) != 1 or given[0] < 0:
-      raise ConfigError(
-        "a duration is one of {'steps': n}, {'epochs': n}, {'percent': n} with "
-        f'n >= 0; got {dataclasses.asdict(self)}.'
-      )
-
-  def resolve(self, *, steps_per_epoch: float, total: int | None) -> int:
-    """Returns the duration in steps; `total` is the whole training."""
-    if self.steps is not None:
-      return int(self.steps)
-    if self.epochs is not None:
-      return round(self.epochs * steps_per_epoch)
-    if total is None:
-      raise ConfigError('the whole training cannot be a percentage of itself.')
-    return round(self.percent / 100 * total)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Data:
-  """Section `data`.
-
-  Attributes:
-    source: `tfds:<name>`, `folder:<path>` or `npz:<file>`.
-    train_split: e.g. 'train' or 'train[:95%]'.
-    eval_split: e.g. 'test' or 'train[95%:]'.
-    data_dir: where TFDS keeps its data sets; None for its default.
-    channels: 1 or 3 converts the images; None takes them as they are.
-    batch_size: of all devices together.
-    eval_batch_size: likewise, in evaluation.
-    eval_limit: evaluate on so many examples only; None for all.
-    train_preprocess: specs of preprocessing operations.
-    eval_preprocess: likewise; none may be random.
-    in_memory: decode everything once, if it fits.
-    workers: processes that read; 0 reads in a thread.
-    prefetch: batches put on the devices ahead of time.
-    max_unreadable: unreadable images that are skipped before the run stops.
-  """
-
-  source: str
-  train_split: str = 'train'
-  eval_split: str = 'test'
-  data_dir: str | None = None
-  channels: int | None = None
-  batch_size: int = 256
-  eval_batch_size: int = 256
-  eval_limit: int | None = None
-  train_preprocess: tuple = ()
-  eval_preprocess: tuple = ()
-  in_memory: bool = True
-  workers: int = 0
-  prefetch: int = 2
-  max_unreadable: int = 100
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Optim:
-  """Section `optim`: AdamW.
-
-  Attributes:
-    learning_rate: the peak.
-    schedule: after the warm-up: 'constant', 'cosine' or 'linear'.
-    warmup: duration of a linear warm-up from 0.
-    final_scale: the last learning rate as a fraction of the peak.
-    b1: Adam's decay of the first moment.
-    b2: Adam's decay of the second moment.
-    eps: Adam's epsilon.
-    weight_decay: decoupled; scaled by the learning rate.
-    decay_names: names of the parameters that decay.
-    clip_norm: global norm to which gradients are clipped; None for none.
-    ema_decay: of averaged parameters, which evaluation and sampling use. It
-      ramps up as min(decay, (1 + t) / (10 + t)). None keeps no average.
-    accumulate: the batch is split into so many parts whose gradients are
-      averaged, to save memory.
-  """
-
-  learning_rate: float
-  schedule: Literal['constant', 'cosine', 'linear'] = 'cosine'
-  warmup: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
-  final_scale: float = 0.0
-  b1: float = 0.9
-  b2: float = 0.999
-  eps: float = 1e-8
-  weight_decay: float = 0.0
-  decay_names: tuple[str, ...] = ('kernel',)
-  clip_norm: float | None = None
-  ema_decay: float | None = None
-  accumulate: int = 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Train:
-  """Section `train`: how long, and what is written how often.
-
-  Attributes:
-    duration: of the whole training.
-    log_every: duration between lines of metrics.
-    eval_every: duration between evaluations (one is made at the end, too).
-    save_every: duration between checkpoints (likewise).
-    keep: how many of the latest checkpoints stay.
-    pictures: images in a grid.
-  """
-
-  duration: Mapping
-  log_every: Mapping = dataclasses.field(default_factory=lambda: {'steps': 100})
-  eval_every: Mapping = dataclasses.field(
-    default_factory=lambda: {'percent': 25}
-  )
-  save_every: Mapping = dataclasses.field(
-    default_factory=lambda: {'percent': 25}
-  )
-  keep: int = 2
-  pictures: int = 16
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Parallel:
-  """Section `parallel`.
-
-  Attributes:
-    mode: 'jit' over a mesh, or 'pmap'.
-    data: size of the mesh axis `data`; -1 for all devices that are left.
-    fsdp: size of the mesh axis `fsdp`. Batches are split over both axes.
-  """
-
-  mode: Literal['jit', 'pmap'] = 'jit'
-  data: int = -1
-  fsdp: int = 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderCard:
-  """The sections of a card with `task = 'autoencoder'`.
-
-  Attributes:
-    task: 'autoencoder'.
-    seed: of the order of the data, the initialisation and all randomness.
-    data: see `Data`.
-    model: spec of an autoencoder; see `vq_jax.build`.
-    loss: see `train.steps.autoencoder.Loss`.
-    optim: see `Optim`.
-    train: see `Train`.
-    parallel: see `Parallel`.
-    init_from: a run folder whose weights a new run starts from.
-    init_keep: prefixes of names ('params/decoder') that `init_from` leaves.
-  """
-
-  task: str
-  data: Mapping
-  model: Mapping
-  loss: Mapping
-  optim: Mapping
-  train: Mapping
-  parallel: Mapping = dataclasses.field(default_factory=dict)
-  seed: int = 0
-  init_from: str | None = None
-  init_keep: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PriorCard(AutoencoderCard):
-  """The sections of a card with `task = 'prior'`, beside those above.
-
-  Attributes:
-    autoencoder: the run folder of a trained autoencoder.
-    conditional: whether the prior learns the classes of the data.
-    sampling: see `vq_jax.model.Sampling`.
-  """
-
-  autoencoder: str
-  conditional: bool = True
-  sampling: Mapping = dataclasses.field(default_factory=dict)
-
 
 CARDS = {'autoencoder': AutoencoderCard, 'prior': PriorCard}
 
@@ -226,7 +32,7 @@ def parse_card(config: Mapping[str, Any]) -> AutoencoderCard:
   task = config.get('task')
   if task not in CARDS:
     raise ConfigError(build.unknown('config.task', task, CARDS))
-  return settings(CARDS[task], '', config)
+  return section(CARDS[task], '', config)
 
 
 # What may differ between the parts of one run: where it computes and how its
@@ -241,24 +47,24 @@ FREE_TO_CHANGE = (
 )
 
 
-def settings(cls: type[T], section: str, values: Mapping[str, Any]) -> T:
+def section(cls: type[T], name: str, values: Mapping[str, Any]) -> T:
   """Returns `cls(**values)`.
 
   Raises:
     ConfigError: if a key is unknown or missing; lists the valid ones.
   """
-  where = f'config.{section}' if section else 'config'
+  where = f'config.{name}' if name else 'config'
   fields = {field.name: field for field in dataclasses.fields(cls)}
   for key in values:
     if key not in fields:
       raise ConfigError(build.unknown(f'key of {where}', key, fields))
-  for name, field in fields.items():
+  for key, field in fields.items():
     required = (
       field.default is dataclasses.MISSING
       and field.default_factory is dataclasses.MISSING
     )
-    if required and name not in values:
-      raise ConfigError(f'{where} needs the key {name!r}.')
+    if required and key not in values:
+      raise ConfigError(f'{where} needs the key {key!r}.')
   return cls(**values)
 
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from train import config as config_lib
+from train import settings as settings_lib
 from vq_jax import metrics as metrics_lib
 
 
@@ -39,7 +40,7 @@ class Plan:
 
   @classmethod
   def create(
-    cls, settings: config_lib.Train, *, steps_per_epoch: float
+    cls, settings: settings_lib.Train, *, steps_per_epoch: float
   ) -> 'Plan':
     """Resolves all durations.
 
@@ -49,8 +50,8 @@ class Plan:
 
     def steps(name, total):
       values = getattr(settings, name)
-      duration = config_lib.settings(
-        config_lib.Duration, f'train.{name}', values
+      duration = config_lib.section(
+        settings_lib.Duration, f'train.{name}', values
       )
       found = duration.resolve(steps_per_epoch=steps_per_epoch, total=total)
       return max(found, 1)

@@ -20,6 +20,7 @@ from train import parallel
 from train import progress
 from train import report
 from train import run
+from train import settings as settings_lib
 from train import writers
 from train.steps import update
 from vq_jax import checkpoints
@@ -43,8 +44,10 @@ def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
   """
   folder = pathlib.Path(workdir)
   card = config_lib.parse_card(run.plain(config_card))
-  settings = config_lib.settings(config_lib.Parallel, 'parallel', card.parallel)
-  batches = config_lib.settings(config_lib.Data, 'data', card.data)
+  settings = config_lib.section(
+    settings_lib.Parallel, 'parallel', card.parallel
+  )
+  batches = config_lib.section(settings_lib.Data, 'data', card.data)
   parallel.use_cpu_cores(batches.batch_size, batches.eval_batch_size)
   runner = parallel.make_runner(settings)
   with run.locked(folder):
@@ -53,15 +56,15 @@ def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
 
 def _train(
   config_card: Any,
-  card: config_lib.AutoencoderCard,
+  card: settings_lib.AutoencoderCard,
   folder: pathlib.Path,
   runner: parallel.JitRunner,
 ) -> dict[str, float]:
   datasets = run.open_datasets(card, runner)
   config = run.config_of(config_card, datasets)
-  optim = config_lib.settings(config_lib.Optim, 'optim', card.optim)
+  optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
   plan = log.Plan.create(
-    config_lib.settings(config_lib.Train, 'train', card.train),
+    config_lib.section(settings_lib.Train, 'train', card.train),
     steps_per_epoch=len(datasets.train) / datasets.settings.batch_size,
   )
   optimizer, schedule = run.optimizer_of(

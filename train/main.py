@@ -11,6 +11,7 @@ from train import interrupt
 from train import log
 from train import loop
 from train import parallel
+from train import settings as settings_lib
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
@@ -18,7 +19,7 @@ from vq_jax import data
 USER_ERRORS = (
   build.SpecError,
   checkpoints.RunError,
-  config_lib.ConfigError,
+  settings_lib.ConfigError,
   data.DataError,
   log.DivergedError,
   OSError,

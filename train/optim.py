@@ -3,14 +3,14 @@
 import jax
 import optax
 
-from train import config as config_lib
+from train import settings as settings_lib
 from vq_jax.utils import trees
 
 _SCHEDULES = ('constant', 'cosine', 'linear')
 
 
 def learning_rate(
-  settings: config_lib.Optim, *, steps_per_epoch: float, total: int
+  settings: settings_lib.Optim, *, steps_per_epoch: float, total: int
 ) -> optax.Schedule:
   """Returns the learning rate by step: a linear warm-up, then the schedule.
 
@@ -19,7 +19,7 @@ def learning_rate(
   """
   peak = settings.learning_rate
   end = peak * settings.final_scale
-  warmup = config_lib.Duration(**settings.warmup).resolve(
+  warmup = settings_lib.Duration(**settings.warmup).resolve(
     steps_per_epoch=steps_per_epoch, total=total
   )
   rest = max(total - warmup, 1)
@@ -30,7 +30,7 @@ def learning_rate(
   elif settings.schedule == 'linear':
     after = optax.linear_schedule(peak, end, rest)
   else:
-    raise config_lib.ConfigError(
+    raise settings_lib.ConfigError(
       f'unknown config.optim.schedule {settings.schedule!r}. Valid: '
       f'{", ".join(_SCHEDULES)}.'
     )
@@ -45,7 +45,7 @@ def decay_mask(params, names: tuple[str, ...]):
 
 
 def adamw(
-  settings: config_lib.Optim, schedule: optax.Schedule
+  settings: settings_lib.Optim, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
   """Returns clipping and AdamW with decay on the named parameters only."""
   steps = []
@@ -64,6 +64,6 @@ def adamw(
   return optax.chain(*steps)
 
 
-def ema_decay(settings: config_lib.Optim, step: jax.Array) -> jax.Array:
+def ema_decay(settings: settings_lib.Optim, step: jax.Array) -> jax.Array:
   """Returns the decay of the averaged parameters at a step, ramped up."""
   return jax.numpy.minimum(settings.ema_decay, (1 + step) / (10 + step))

@@ -20,7 +20,7 @@ from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-from train import config as config_lib
+from train import settings as settings_lib
 
 Tree = Any
 PMAP_AXIS = 'batch'
@@ -72,7 +72,9 @@ def use_cpu_cores(*batch_sizes: int) -> None:
     jax.config.update('jax_num_cpu_devices', fitting[-1])
 
 
-def make_mesh(settings: config_lib.Parallel, devices=None) -> jax.sharding.Mesh:
+def make_mesh(
+  settings: settings_lib.Parallel, devices=None
+) -> jax.sharding.Mesh:
   """Makes the mesh with axes `data` and `fsdp`.
 
   Raises:
@@ -82,13 +84,19 @@ def make_mesh(settings: config_lib.Parallel, devices=None) -> jax.sharding.Mesh:
   n, fsdp = len(devices), settings.fsdp
   data = n // fsdp if settings.data == -1 else settings.data
   if data * fsdp != n:
-    raise config_lib.ConfigError(
+    raise settings_lib.ConfigError(
       f'the mesh data x fsdp = {data} x {fsdp} must hold the {n} devices there '
       'are; set parallel.data=-1 to let it follow.'
     )
   return jax.make_mesh(
     (data, fsdp), ('data', 'fsdp'), (AxisType.Auto,) * 2, devices=devices
   )
+
+
+def batch_sharding(batch_size: int) -> jax.sharding.Sharding | None:
+  """Spreads a batch over all devices; None if it does not divide."""
+  mesh = make_mesh(settings_lib.Parallel())
+  return NamedSharding(mesh, _BATCH) if batch_size % mesh.size == 0 else None
 
 
 def bind_axis(module: nn.Module, axis_name: str | None) -> nn.Module:
@@ -113,7 +121,7 @@ class JitRunner:
 
   axis_name: str | None = None
 
-  def __init__(self, settings: config_lib.Parallel, devices=None):
+  def __init__(self, settings: settings_lib.Parallel, devices=None):
     """See `make_mesh`."""
     self.mesh = make_mesh(settings, devices)
     self._replicated = NamedSharding(self.mesh, PartitionSpec())
@@ -208,7 +216,7 @@ class PmapRunner(JitRunner):
     return run
 
 
-def make_runner(settings: config_lib.Parallel, devices=None) -> JitRunner:
+def make_runner(settings: settings_lib.Parallel, devices=None) -> JitRunner:
   """Returns the runner of a mode.
 
   Raises:
@@ -216,7 +224,7 @@ def make_runner(settings: config_lib.Parallel, devices=None) -> JitRunner:
   """
   runners = {'jit': JitRunner, 'pmap': PmapRunner}
   if settings.mode not in runners:
-    raise config_lib.ConfigError(
+    raise settings_lib.ConfigError(
       f'config.parallel.mode must be one of {", ".join(runners)}; got '
       f'{settings.mode!r}.'
     )
@@ -226,7 +234,7 @@ def make_runner(settings: config_lib.Parallel, devices=None) -> JitRunner:
 def check_batch(name: str, size: int, runner: JitRunner) -> None:
   """Raises ConfigError unless a batch divides over the devices."""
   if size % runner.mesh.size:
-    raise config_lib.ConfigError(
+    raise settings_lib.ConfigError(
       f'config.data.{name}={size} must be a multiple of the '
       f'{runner.mesh.size} devices.'
     )

@@ -23,6 +23,7 @@ import vq_jax
 from train import config as config_lib
 from train import loop
 from train import main as main_lib
+from train import parallel
 from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import metrics
@@ -55,7 +56,7 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
     vq_jax.load(workdir / 'maskgit'),
     workdir,
     generated=20 if smoke else GENERATED,
-    epochs=1 if smoke else 12,
+    epochs=1 if smoke else 8,
   )
   summary = {
     'psnr': reconstruction['psnr'],
@@ -102,7 +103,11 @@ def evaluate(
   )
   real = frechet.fit(classifier(train.images)[1])
   labels = np.arange(generated) % train.num_classes
-  made = np.asarray(model.generate(0, labels=labels))
+  size = min(generated, 200)
+  made = model.generate(
+    0, labels=labels, batch_size=size, sharding=parallel.batch_sharding(size)
+  )
+  made = np.asarray(made)
   held_out = test.images[:generated]
   sets = {
     '': (made, labels),

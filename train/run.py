@@ -15,6 +15,7 @@ import vq_jax
 from train import config as config_lib
 from train import optim
 from train import parallel
+from train import settings as settings_lib
 from train import tasks
 from train.state import TrainState
 from vq_jax import build
@@ -98,12 +99,12 @@ class Datasets:
 
   train: data.Source
   eval_batches: data.EvalBatches
-  settings: config_lib.Data
+  settings: settings_lib.Data
   facts: dict[str, Any]
 
 
 def open_datasets(
-  card: config_lib.AutoencoderCard, runner: parallel.JitRunner
+  card: settings_lib.AutoencoderCard, runner: parallel.JitRunner
 ) -> Datasets:
   """Opens both splits, in memory where they fit.
 
@@ -111,7 +112,7 @@ def open_datasets(
     DataError: if they cannot be read.
     ConfigError: if batches do not divide over the devices.
   """
-  settings = config_lib.settings(config_lib.Data, 'data', card.data)
+  settings = config_lib.section(settings_lib.Data, 'data', card.data)
   parallel.check_batch('batch_size', settings.batch_size, runner)
   parallel.check_batch('eval_batch_size', settings.eval_batch_size, runner)
 
@@ -163,7 +164,7 @@ def train_batches(datasets: Datasets, seed: int, runner: parallel.JitRunner):
 
 
 def make_task(
-  card: config_lib.AutoencoderCard,
+  card: settings_lib.AutoencoderCard,
   folder: pathlib.Path,
   config: Mapping[str, Any],
   datasets: Datasets,
@@ -185,7 +186,7 @@ def make_task(
 
 
 def initial_state(
-  card: config_lib.AutoencoderCard,
+  card: settings_lib.AutoencoderCard,
   task: tasks.Task,
   optimizer: optax.GradientTransformation,
   *,
@@ -193,7 +194,7 @@ def initial_state(
 ) -> TrainState:
   """Initialises a state, from another run's weights if the card names one."""
   if card.init_keep and card.init_from is None:
-    raise config_lib.ConfigError(
+    raise settings_lib.ConfigError(
       'config.init_keep says which weights of config.init_from are left out; '
       'set config.init_from.'
     )
@@ -274,7 +275,7 @@ def unwritable(manager, error: Exception) -> checkpoints.RunError:
 
 
 def optimizer_of(
-  settings: config_lib.Optim, *, steps_per_epoch: float, total: int
+  settings: settings_lib.Optim, *, steps_per_epoch: float, total: int
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Returns the optimizer and its learning rate."""
   schedule = optim.learning_rate(

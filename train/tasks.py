@@ -15,10 +15,13 @@ import vq_jax
 from train import config as config_lib
 from train import evaluation
 from train import parallel
+from train import settings as settings_lib
 from train.steps import autoencoder as autoencoder_step
 from train.steps import prior as prior_step
 from train.steps import update
+from vq_jax import build
 from vq_jax import data
+from vq_jax import generation
 from vq_jax import model as model_lib
 
 Tree = Any
@@ -57,7 +60,7 @@ class Task:
 
 
 def autoencoder_task(
-  card: config_lib.AutoencoderCard,
+  card: settings_lib.AutoencoderCard,
   config: Mapping[str, Any],
   runner: parallel.JitRunner,
   batches: data.EvalBatches,
@@ -72,8 +75,8 @@ def autoencoder_task(
     batches: of held-out images.
     pictures: images in a grid.
   """
-  module = model_lib.build_autoencoder(config)
-  settings = config_lib.settings(autoencoder_step.Loss, 'loss', card.loss)
+  module = build.autoencoder_of(config)
+  settings = config_lib.section(autoencoder_step.Loss, 'loss', card.loss)
   sums_fn = runner.compile_eval(evaluation.autoencoder_sums(module))
   shown = first_images(batches, pictures)
 
@@ -90,7 +93,7 @@ def autoencoder_task(
 
   trained = parallel.bind_axis(module, runner.axis_name)
   return Task(
-    init=lambda rng: model_lib.init_autoencoder(module, config, rng),
+    init=lambda rng: build.init_autoencoder(module, config, rng),
     loss_fn=autoencoder_step.make_loss(trained, settings, runner.axis_name),
     frozen={},
     evaluate=evaluate,
@@ -98,7 +101,7 @@ def autoencoder_task(
 
 
 def prior_task(
-  card: config_lib.PriorCard,
+  card: settings_lib.PriorCard,
   config: Mapping[str, Any],
   runner: parallel.JitRunner,
   batches: data.EvalBatches,
@@ -107,10 +110,10 @@ def prior_task(
 ) -> Task:
   """Stage two; `autoencoder` is that of the run's own folder."""
   module = autoencoder.autoencoder
-  prior = model_lib.build_prior(config, module)
-  settings = config_lib.settings(prior_step.Loss, 'loss', card.loss)
-  config_lib.settings(
-    model_lib.Sampling, 'sampling', card.sampling
+  prior = build.prior_of(config, module)
+  settings = config_lib.section(prior_step.Loss, 'loss', card.loss)
+  config_lib.section(
+    generation.Sampling, 'sampling', card.sampling
   ).strategies()
   sums_fn = runner.compile_eval(evaluation.prior_sums(prior, module, settings))
   frozen = {'autoencoder': dict(autoencoder.variables['autoencoder'])}
@@ -132,7 +135,7 @@ def prior_task(
     )
 
   return Task(
-    init=lambda rng: model_lib.init_prior(prior, rng),
+    init=lambda rng: build.init_prior(prior, rng),
     loss_fn=prior_step.make_loss(prior, module, settings, runner.axis_name),
     frozen=frozen,
     evaluate=evaluate,
@@ -167,7 +170,7 @@ def check_images(autoencoder: model_lib.Model, shape: tuple[int, ...]) -> None:
   """Raises ConfigError unless a prior's images are its autoencoder's kind."""
   want = tuple(autoencoder.config['data']['image_shape'])
   if tuple(shape) != want:
-    raise config_lib.ConfigError(
+    raise settings_lib.ConfigError(
       f'the autoencoder was trained on images {want}, but the data gives '
       f'{tuple(shape)}. Use the same config.data.channels and preprocessing.'
     )

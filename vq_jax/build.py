@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from vq_jax import autoencoders
@@ -130,13 +132,56 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
 
 
 def _value(field: str, value: Any) -> Any:
-  if field in REGISTRY and isinstance(value, Mapping):
+  if field in REGISTRY and hasattr(value, 'keys'):  # also a ConfigDict
     return build(field, value)
   if field in ('dtype', 'param_dtype') and isinstance(value, str):
-    return jnp.dtype(value)
+    try:
+      return jnp.dtype(value)
+    except TypeError as error:
+      raise SpecError(
+        f'unknown {field} {value!r}; give float32, bfloat16 or float16.'
+      ) from error
   return tuple(value) if isinstance(value, list) else value
 
 
 def preprocess(specs: Iterable[Mapping[str, Any]]) -> tuple:
   """Builds a sequence of preprocessing operations."""
   return tuple(build('preprocessing', spec) for spec in specs)
+
+
+def autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
+  """Builds the autoencoder that a run's `config.json` describes."""
+  return build('autoencoder', config['card']['model'])
+
+
+def prior_of(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
+  """Builds the prior that a run's `config.json` describes.
+
+  It is conditional on the class if the card says so and the data has more
+  than one; it has a null class if training drops labels.
+  """
+  card, data = config['card'], config['data']
+  conditional = card['conditional'] and data['num_classes'] > 1
+  vocab = priors.Vocab(
+    codebook_size=autoencoder.codebook_size,
+    num_classes=data['num_classes'] if conditional else 0,
+    null_class=bool(conditional and card['loss']['label_drop'] > 0),
+  )
+  height, width, _ = data['image_shape']
+  grid = (height // autoencoder.stride, width // autoencoder.stride)
+  return build('prior', card['model'], vocab=vocab, grid=grid)
+
+
+def init_autoencoder(
+  autoencoder: nn.Module, config: Mapping[str, Any], rng: jax.Array
+) -> dict[str, Any]:
+  """Initialises an autoencoder's variables."""
+  image = jnp.zeros((1, *config['data']['image_shape']))
+  return autoencoder.init(rng, image)
+
+
+def init_prior(prior: nn.Module, rng: jax.Array) -> dict[str, Any]:
+  """Initialises a prior's variables."""
+  tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
+  label = jnp.zeros(1, jnp.int32) if prior.vocab.num_classes else None
+  return prior.init(rng, tokens, label=label)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 CONFIG = 'config.json'
 CHECKPOINTS = 'checkpoints'
@@ -175,7 +176,8 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
       variables = {**variables, 'params': read('ema')}
   except (OSError, ValueError, KeyError, AttributeError) as error:
     raise RunError(f'the checkpoint {path} cannot be read: {error}') from error
-  return variables, max(steps)
+  # Uncommitted: whoever applies them decides on which devices.
+  return jax.tree.map(jnp.asarray, jax.device_get(variables)), max(steps)
 
 
 def export(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -14,47 +15,13 @@ import numpy as np
 
 from vq_jax import build
 from vq_jax import checkpoints
-from vq_jax import samplers
+from vq_jax import generation
 from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import trees
 
 Array = jax.Array | np.ndarray
 
 AUTOENCODER = 'autoencoder'  # the folder of a prior's own autoencoder
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampling:
-  """How a prior is sampled: section `sampling` of its card.
-
-  Attributes:
-    steps: decoding steps.
-    schedule: of the masked fraction, by name; see `build.SCHEDULES`.
-    choice_temperature: randomness in which positions are decided first.
-    temperature: of the drawn tokens; 0 takes the most likely ones.
-    guidance: strength of classifier-free guidance; 0 is none.
-    guidance_schedule: of that strength; see `build.GUIDANCE_SCHEDULES`.
-  """
-
-  steps: int = 8
-  schedule: str = 'cosine'
-  choice_temperature: float = 4.5
-  temperature: float = 1.0
-  guidance: float = 0.0
-  guidance_schedule: str = 'ramp'
-
-  def strategies(self) -> tuple[samplers.MaskGITDecoding, samplers.Guidance]:
-    """Returns what the sampler takes."""
-    decoding = samplers.MaskGITDecoding(
-      steps=self.steps,
-      schedule=build.lookup(build.SCHEDULES, self.schedule, 'mask schedule'),
-      choice_temperature=self.choice_temperature,
-      choice=samplers.TokenChoice(temperature=self.temperature),
-    )
-    schedule = build.lookup(
-      build.GUIDANCE_SCHEDULES, self.guidance_schedule, 'guidance schedule'
-    )
-    return decoding, samplers.Guidance(scale=self.guidance, schedule=schedule)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,6 +99,7 @@ class Model:
     choice_temperature: float | None = None,
     temperature: float | None = None,
     batch_size: int = 100,
+    sharding: jax.sharding.Sharding | None = None,
   ) -> jax.Array:
     """Draws new images.
 
@@ -148,6 +116,7 @@ class Model:
       choice_temperature: randomness in which positions are decided first.
       temperature: of the drawn tokens.
       batch_size: images decoded at a time.
+      sharding: how such a batch is spread over devices; None for one device.
 
     Returns:
       float32 [B, H, W, C] in [0, 1].
@@ -168,27 +137,33 @@ class Model:
       'temperature': temperature,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    card = Sampling(**self.config['card']['sampling'])
-    decoding, guide = dataclasses.replace(card, **given).strategies()
+    card = generation.Sampling(**self.config['card']['sampling'])
+    sampling = dataclasses.replace(card, **given)
     rng = jax.random.key(rng) if isinstance(rng, int) else rng
     size = min(batch_size, num)
-    made = []
-    for i, start in enumerate(range(0, num, size)):
-      label = None
-      if labels is not None:
-        label = np.resize(labels[start : start + size], size)
-      tokens = jnp.full((size, self.prior.num_tokens), self.vocab.mask_id)
-      filled = sample_tokens(
-        self.prior,
-        self.variables['prior'],
-        jax.random.fold_in(rng, i),
-        tokens,
-        label,
-        decoding=decoding,
-        guidance=guide,
+    made = [
+      self._generate_batch(
+        jax.random.fold_in(rng, i), labels, i, size, sampling
       )
-      made.append(self.decode(filled.reshape(size, *self.prior.grid)))
+      for i in range(math.ceil(num / size))
+    ]
     return jnp.concatenate(made)[:num]
+
+  def _generate_batch(self, rng, labels, i, size, sampling):
+    """Draws the i-th batch of images, always `size` of them."""
+    if labels is not None:
+      labels = np.resize(labels[i * size : (i + 1) * size], size)
+    decoding, guidance = sampling.strategies()
+    tokens = generation.sample_tokens(
+      self.prior,
+      self.variables['prior'],
+      rng,
+      jnp.full((size, self.prior.num_tokens), self.vocab.mask_id),
+      labels,
+      decoding=decoding,
+      guidance=guidance,
+    )
+    return self.decode(tokens.reshape(size, *self.prior.grid))
 
   def _labels(self, labels, num):
     classes = self.vocab.num_classes
@@ -236,67 +211,6 @@ def _decode(autoencoder, variables, indices):
   return jnp.clip(image, 0, 1)
 
 
-@functools.partial(jax.jit, static_argnames=('prior', 'decoding', 'guidance'))
-def sample_tokens(
-  prior: nn.Module,
-  variables: Mapping[str, Any],
-  rng: jax.Array,
-  tokens: jax.Array,
-  label: jax.Array | None,
-  *,
-  decoding: samplers.MaskGITDecoding,
-  guidance: samplers.Guidance,
-) -> jax.Array:
-  """Fills the masked tokens int32 [B, N] by a prior; see `samplers.decode`."""
-  null = prior.vocab.null_label if guidance.scale else None
-  apply = functools.partial(prior.apply, variables)
-  return samplers.decode(
-    rng,
-    guidance.logits_fn(apply, label, null),
-    tokens,
-    decoding,
-    mask_id=prior.vocab.mask_id,
-  )
-
-
-def build_autoencoder(config: Mapping[str, Any]) -> nn.Module:
-  """Builds the autoencoder that a run's `config.json` describes."""
-  return build.build('autoencoder', config['card']['model'])
-
-
-def build_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
-  """Builds the prior that a run's `config.json` describes.
-
-  It is conditional on the class if the card says so and the data has more
-  than one; it has a null class if training drops labels.
-  """
-  card, data = config['card'], config['data']
-  conditional = card['conditional'] and data['num_classes'] > 1
-  vocab = vocab_lib.Vocab(
-    codebook_size=autoencoder.codebook_size,
-    num_classes=data['num_classes'] if conditional else 0,
-    null_class=bool(conditional and card['loss']['label_drop'] > 0),
-  )
-  height, width, _ = data['image_shape']
-  grid = (height // autoencoder.stride, width // autoencoder.stride)
-  return build.build('prior', card['model'], vocab=vocab, grid=grid)
-
-
-def init_autoencoder(
-  autoencoder: nn.Module, config: Mapping[str, Any], rng: jax.Array
-) -> dict[str, Any]:
-  """Initialises an autoencoder's variables."""
-  image = jnp.zeros((1, *config['data']['image_shape']))
-  return autoencoder.init(rng, image)
-
-
-def init_prior(prior: nn.Module, rng: jax.Array) -> dict[str, Any]:
-  """Initialises a prior's variables."""
-  tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
-  label = jnp.zeros(1, jnp.int32) if prior.vocab.num_classes else None
-  return prior.init(rng, tokens, label=label)
-
-
 def load(folder: str | os.PathLike) -> Model:
   """Loads a run: an autoencoder's, or a prior's with its autoencoder.
 
@@ -314,22 +228,22 @@ def load(folder: str | os.PathLike) -> Model:
     return trees.merge_strict(shapes, variables, source=source)
 
   if config['card']['task'] == 'autoencoder':
-    module = build_autoencoder(config)
-    variables = checked(lambda rng: init_autoencoder(module, config, rng))
+    module = build.autoencoder_of(config)
+    variables = checked(lambda rng: build.init_autoencoder(module, config, rng))
     return Model(
       autoencoder=module,
       variables={'autoencoder': variables},
       config=config,
     )
   inner = load(folder / AUTOENCODER)
-  prior = build_prior(config, inner.autoencoder)
+  prior = build.prior_of(config, inner.autoencoder)
   return Model(
     autoencoder=inner.autoencoder,
     prior=prior,
     vocab=prior.vocab,
     variables={
       'autoencoder': inner.variables['autoencoder'],
-      'prior': checked(lambda rng: init_prior(prior, rng)),
+      'prior': checked(lambda rng: build.init_prior(prior, rng)),
     },
     config=config,
   )

@@ -69,7 +69,10 @@ def test_info_tells_what_a_run_holds(runs, capsys):
   ('argv', 'message'),
   [
     (['generate', 'nowhere'], 'no such run folder: nowhere'),
-    (['generate', '{tokenizer}/samples'], 'is not a run folder: it has no config.json'),
+    (
+      ['generate', '{tokenizer}/samples'],
+      'is not a run folder: it has no config.json',
+    ),
     (['generate', '{tokenizer}'], 'holds an autoencoder alone'),
     (['generate', '{maskgit}', '--labels', '7'], "no class '7'. Classes: 0"),
     (['generate', '{maskgit}', '--labels', 'cat'], "no class 'cat'"),

@@ -14,8 +14,9 @@ from PIL import Image
 import vq_jax
 from train import config as config_lib
 from train import loop
+from train import settings as settings_lib
 from vq_jax import build
-from vq_jax import model as model_lib
+from vq_jax import generation
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 CARDS = sorted(path.stem for path in CONFIGS.glob('*.py'))
@@ -74,13 +75,13 @@ class Recorder:
   """Watches which fields of the settings' dataclasses are read."""
 
   CLASSES = (
-    config_lib.Data,
-    config_lib.Optim,
-    config_lib.Train,
-    config_lib.Parallel,
-    config_lib.AutoencoderCard,
-    config_lib.PriorCard,
-    model_lib.Sampling,
+    settings_lib.Data,
+    settings_lib.Optim,
+    settings_lib.Train,
+    settings_lib.Parallel,
+    settings_lib.AutoencoderCard,
+    settings_lib.PriorCard,
+    generation.Sampling,
   )
 
   def __enter__(self):
@@ -111,12 +112,12 @@ class Recorder:
     task = card.task
     classes = {
       '': config_lib.CARDS[task],
-      'data': config_lib.Data,
-      'optim': config_lib.Optim,
-      'train': config_lib.Train,
-      'parallel': config_lib.Parallel,
+      'data': settings_lib.Data,
+      'optim': settings_lib.Optim,
+      'train': settings_lib.Train,
+      'parallel': settings_lib.Parallel,
       'loss': self.losses[task],
-      'sampling': model_lib.Sampling,
+      'sampling': generation.Sampling,
     }
     for section, cls in classes.items():
       keys = set(card if not section else card.get(section, {}))
@@ -226,7 +227,7 @@ def test_a_section_is_overridden_as_a_whole():
   ],
 )
 def test_bad_overrides_are_named(key, text, message):
-  with pytest.raises(config_lib.ConfigError, match=message):
+  with pytest.raises(settings_lib.ConfigError, match=message):
     config_lib.override(card(), key, text)
 
 
@@ -262,23 +263,23 @@ def test_unknown_task_and_top_level_key_are_named(tmp_path):
 
 
 def test_missing_cards_are_named_with_those_there_are():
-  with pytest.raises(config_lib.ConfigError, match='quickstart_maskgit.py'):
+  with pytest.raises(settings_lib.ConfigError, match='quickstart_maskgit.py'):
     config_lib.load_card(str(CONFIGS / 'quickstar.py'))
 
 
 def test_durations():
   def steps(total=200, **given):
-    duration = config_lib.Duration(**given)
+    duration = settings_lib.Duration(**given)
     return duration.resolve(steps_per_epoch=12.5, total=total)
 
   assert steps(steps=7) == 7
   assert steps(epochs=2) == 25
   assert steps(percent=25) == 50
-  with pytest.raises(config_lib.ConfigError, match='percentage of itself'):
+  with pytest.raises(settings_lib.ConfigError, match='percentage of itself'):
     steps(total=None, percent=1)
   for bad in ({}, {'steps': 1, 'epochs': 1}, {'steps': -1}):
-    with pytest.raises(config_lib.ConfigError, match='one of'):
-      config_lib.Duration(**bad)
+    with pytest.raises(settings_lib.ConfigError, match='one of'):
+      settings_lib.Duration(**bad)
 
 
 def test_differences_leave_out_what_is_free_to_change():

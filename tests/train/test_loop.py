@@ -14,11 +14,11 @@ import pytest
 
 import vq_jax
 from tests.train import cards
-from train import config as config_lib
 from train import interrupt
 from train import log
 from train import loop
 from train import run
+from train import settings as settings_lib
 from train import writers
 from vq_jax import checkpoints
 from vq_jax.data import pipeline
@@ -231,7 +231,7 @@ def test_init_from_is_strict(source, tokenizer, tmp_path):
   with pytest.raises(ValueError, match='! params/decoder/Conv_0/kernel'):
     loop.train(card, tmp_path / 'other')
   card['init_keep'] = ('params/decoder',)
-  with pytest.raises(config_lib.ConfigError, match='set config.init_from'):
+  with pytest.raises(settings_lib.ConfigError, match='set config.init_from'):
     loop.train({**card, 'init_from': None}, tmp_path / 'kept')
   loop.train(card, tmp_path / 'kept')
 
@@ -290,14 +290,16 @@ def test_evaluation_equals_the_metrics_of_the_whole_set(source, tokenizer):
 def test_other_images_than_the_autoencoders_are_refused(tokenizer, tmp_path):
   (tmp_path / 'big').mkdir()
   source = cards.write_images(tmp_path / 'big', size=16)
-  with pytest.raises(config_lib.ConfigError, match='trained on images'):
+  with pytest.raises(settings_lib.ConfigError, match='trained on images'):
     loop.train(cards.prior(source, tokenizer), tmp_path / 'run')
 
 
 def test_batches_must_divide_over_the_devices(source, tmp_path):
   card = cards.autoencoder(source)
   card['data']['batch_size'] = 12
-  with pytest.raises(config_lib.ConfigError, match='multiple of the 8 devices'):
+  with pytest.raises(
+    settings_lib.ConfigError, match='multiple of the 8 devices'
+  ):
     loop.train(card, tmp_path)
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train import config as config_lib
 from train import optim
+from train import settings as settings_lib
 from train.state import TrainState
 from vq_jax.utils import replicas
 from vq_jax.utils import trees
@@ -25,7 +25,7 @@ LossFn = Callable[..., tuple[jax.Array, tuple[Tree, Metrics]]]
 def make_step(
   loss_fn: LossFn,
   optimizer: optax.GradientTransformation,
-  settings: config_lib.Optim,
+  settings: settings_lib.Optim,
   *,
   seed: int,
   schedule: optax.Schedule,

@@ -39,6 +39,8 @@ class ConvEncoder(nn.Module):
   @nn.compact
   def __call__(self, image: jax.Array) -> jax.Array:
     """Maps float [B, H, W, C] to [B, H / stride, W / stride, channels]."""
+    if self.downsamples < 1:
+      raise ValueError(f'downsamples must be >= 1; got {self.downsamples}.')
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = image
     for i in range(self.downsamples):
@@ -82,6 +84,8 @@ class ConvDecoder(nn.Module):
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""
+    if self.upsamples < 1:
+      raise ValueError(f'upsamples must be >= 1; got {self.upsamples}.')
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = nn.Conv(self.channels, (3, 3), **types)(codes)
     for _ in range(self.residual_blocks):

@@ -28,6 +28,11 @@ class VQVAE(nn.Module):
 
   def setup(self):
     """Declares the layer between encoder and quantizer."""
+    if self.encoder.stride != self.decoder.stride:
+      raise ValueError(
+        'the towers must have one stride; the encoder has '
+        f'{self.encoder.stride}, the decoder {self.decoder.stride}.'
+      )
     self.to_code = nn.Dense(self.quantizer.code_dim)
 
   def __call__(

@@ -77,10 +77,6 @@ class MaskGIT(nn.Module):
     """
     self._check(tokens, label)
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    ids, prefix = tokens, 0
-    if label is not None:
-      ids = jnp.concatenate([self.vocab.label_id(label)[:, None], ids], axis=1)
-      prefix = 1
     words = nn.Embed(
       self.vocab.size,
       self.width,
@@ -88,15 +84,6 @@ class MaskGIT(nn.Module):
       name='embedding',
       **types,
     )
-    positions = self.param(
-      'positions',
-      transformer.bert_init,
-      (prefix + self.num_tokens, self.width),
-      self.param_dtype,
-    )
-    x = words(ids) + jnp.expand_dims(positions.astype(self.dtype), 0)
-    x = nn.LayerNorm(epsilon=self.epsilon, name='embedding_norm', **types)(x)
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
     block = transformer.TransformerBlock(
       heads=self.heads,
       mlp_width=self.mlp_width,
@@ -108,16 +95,42 @@ class MaskGIT(nn.Module):
       parent=None,
       **types,
     )
+    x, prefix = self._embed(words, tokens, label, train)
     x = transformer.TransformerStack(
       block, self.layers, self.scan, self.remat, name='transformer'
-    )(x, train=train)[:, prefix:]
+    )(x, train=train)
+    return self._head(words, x[:, prefix:])
+
+  def _embed(self, words, tokens, label, train):
+    """Returns embeddings [B, P + N, D], and how many tokens come first: P."""
+    ids, prefix = tokens, 0
+    if label is not None:
+      ids = jnp.concatenate([self.vocab.label_id(label)[:, None], ids], axis=1)
+      prefix = 1
+    positions = self.param(
+      'positions',
+      transformer.bert_init,
+      (prefix + self.num_tokens, self.width),
+      self.param_dtype,
+    )
+    x = words(ids) + jnp.expand_dims(positions.astype(self.dtype), 0)
+    x = self._norm('embedding_norm')(x)
+    return nn.Dropout(self.dropout, deterministic=not train)(x), prefix
+
+  def _head(self, words, x):
+    """Returns float32 logits of the codes, tied to the embedding.
+
+    Only codes can be predicted: the rows of labels and mask, and their entries
+    of the published bias, take no part.
+    """
     x = nn.Dense(
-      self.width, kernel_init=transformer.bert_init, name='head', **types
+      self.width,
+      kernel_init=transformer.bert_init,
+      name='head',
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
     )(x)
-    x = transformer.gelu(x)
-    x = nn.LayerNorm(epsilon=self.epsilon, name='head_norm', **types)(x)
-    # Tied to the embedding. Only codes can be predicted: the rows of labels
-    # and mask, and their entries of the published bias, take no part.
+    x = self._norm('head_norm')(transformer.gelu(x))
     bias = self.param(
       'head_bias',
       nn.initializers.zeros_init(),
@@ -130,6 +143,14 @@ class MaskGIT(nn.Module):
     k = self.vocab.codebook_size
     logits = jnp.einsum('bnd,kd->bnk', x, codes[:k])
     return (logits + jnp.expand_dims(bias[:k], (0, 1))).astype(jnp.float32)
+
+  def _norm(self, name):
+    return nn.LayerNorm(
+      epsilon=self.epsilon,
+      name=name,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+    )
 
   def _check(self, tokens: jax.Array, label: jax.Array | None) -> None:
     if tokens.ndim != 2 or tokens.shape[1] != self.num_tokens:

@@ -35,8 +35,9 @@ class EMAVectorQuantizer(nn.Module):
     kmeans_iterations: if set, the first training batch initialises the
       codebook: vectors drawn from it, improved by so many rounds of k-means.
     revive_below: a code whose average count N_k falls under this fraction of
-      its fair share (vectors per batch / K) is put onto a latent of the
-      batch, one that its code serves badly. 0 never revives.
+      its fair share (vectors per batch / K), and that this batch did not
+      choose, is put onto a latent of the batch, one that its code serves
+      badly. 0 never revives.
     revive_until: no revival after so many updates, so that the codes can
       settle; None for no end.
     codebook_init: initializer of the table [K, D].
@@ -100,7 +101,7 @@ class EMAVectorQuantizer(nn.Module):
 
   def lookup(self, indices: jax.Array) -> jax.Array:
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
-    return self.codebook.value[indices]
+    return jnp.asarray(self.codebook.value)[indices]
 
   def _rows(self, z: jax.Array) -> jax.Array:
     return jax.lax.stop_gradient(z).reshape(-1, self.code_dim)
@@ -146,7 +147,7 @@ class EMAVectorQuantizer(nn.Module):
     dead = jnp.zeros(self.codebook_size, bool)
     if self.revive_below > 0:
       share = counts.sum() / self.codebook_size
-      dead = size < self.revive_below * share
+      dead = (size < self.revive_below * share) & (counts == 0)
       if self.revive_until is not None:
         dead &= self.updates.value < self.revive_until
       fresh = revival.replacements(

@@ -64,4 +64,4 @@ class VectorQuantizer(nn.Module):
 
   def lookup(self, indices: jax.Array) -> jax.Array:
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
-    return self.codebook.astype(jnp.float32)[indices]
+    return jnp.asarray(self.codebook, jnp.float32)[indices]

@@ -1,0 +1,201 @@
+"""A loaded run: codes and back, new images, and clear refusals."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import vq_jax
+from train import parallel
+from train import settings
+from vq_jax import checkpoints
+from vq_jax import model as model_lib
+from vq_jax.utils import trees
+
+
+@pytest.fixture(scope='module')
+def images(source):
+  return np.load(source.removeprefix('npz:'))['images']
+
+
+@pytest.fixture(scope='module')
+def autoencoder(tokenizer):
+  return vq_jax.load(tokenizer)
+
+
+@pytest.fixture(scope='module')
+def model(maskgit):
+  return vq_jax.load(maskgit)
+
+
+def test_codes_and_back(autoencoder, images):
+  indices = autoencoder.encode(images)
+  assert indices.shape == (48, 4, 4) and indices.dtype == np.int32
+  decoded = np.asarray(autoencoder.decode(indices))
+  np.testing.assert_array_equal(decoded, autoencoder.reconstruct(images))
+  assert decoded.dtype == np.float32
+  assert 0 <= decoded.min() and decoded.max() <= 1
+  floats = images / np.float32(255)
+  np.testing.assert_array_equal(indices, autoencoder.encode(floats))
+
+
+def test_a_priors_run_needs_nothing_else(maskgit, tmp_path, images):
+  """Moved elsewhere, its autoencoder is the one that it was trained on."""
+  moved = shutil.copytree(maskgit, tmp_path / 'moved')
+  here, there = vq_jax.load(maskgit), vq_jax.load(moved)
+  np.testing.assert_array_equal(here.encode(images), there.encode(images))
+  np.testing.assert_array_equal(
+    here.generate(0, num=3), there.generate(0, num=3)
+  )
+
+
+def test_a_prior_keeps_the_autoencoder_it_was_trained_on(
+  model, autoencoder, images
+):
+  np.testing.assert_array_equal(
+    model.encode(images), autoencoder.encode(images)
+  )
+
+
+def test_the_prior_gives_logits(model):
+  tokens = np.full((2, 16), model.vocab.mask_id)
+  logits = model.prior.apply(
+    model.variables['prior'], tokens, label=np.array([0, 1])
+  )
+  assert logits.shape == (2, 16, model.autoencoder.codebook_size)
+
+
+def test_generate_is_a_function_of_the_seed(model):
+  first = np.asarray(model.generate(0, labels=[0, 1, 2]))
+  assert first.shape == (3, 8, 8, 1)
+  np.testing.assert_array_equal(first, model.generate(0, labels=[0, 1, 2]))
+  key = jax.random.key(0)
+  np.testing.assert_array_equal(first, model.generate(key, labels=[0, 1, 2]))
+  assert (first != np.asarray(model.generate(1, labels=[0, 1, 2]))).any()
+
+
+def test_generate_in_parts_fills_up_the_last(model):
+  made = np.asarray(model.generate(0, num=5, batch_size=2))
+  assert made.shape[0] == 5
+  assert len({image.tobytes() for image in made}) > 1
+
+
+def test_labels_default_to_all_classes_and_one_serves_all(model):
+  np.testing.assert_array_equal(
+    model.generate(0, num=4), model.generate(0, labels=[0, 1, 2, 0])
+  )
+  np.testing.assert_array_equal(
+    model.generate(0, labels=2, num=3), model.generate(0, labels=[2, 2, 2])
+  )
+
+
+def test_spread_over_devices_the_same_is_drawn(model):
+  sharding = parallel.batch_sharding(16)
+  assert len(sharding.device_set) == 8
+  assert parallel.batch_sharding(12) is None
+  np.testing.assert_allclose(
+    model.generate(0, num=16),
+    model.generate(0, num=16, sharding=sharding),
+    atol=1e-5,
+  )
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'labels': [3]}, r'labels must lie in \[0, 3\); got 3'),
+    ({'labels': [-1]}, r'labels must lie in \[0, 3\)'),
+    ({'labels': [0, 1], 'num': 3}, r'\[3\]; got \(2,\)'),
+    ({'num': 0}, 'num must be at least 1'),
+    ({'steps': 0}, 'at least one step'),
+  ],
+)
+def test_impossible_requests_are_refused(model, options, message):
+  with pytest.raises(ValueError, match=message):
+    model.generate(0, **options)
+
+
+def test_an_autoencoder_alone_cannot_generate(autoencoder):
+  with pytest.raises(ValueError, match='an autoencoder alone'):
+    autoencoder.generate(0)
+
+
+@pytest.mark.parametrize(
+  ('bad', 'message'),
+  [
+    (np.zeros((1, 4, 4), np.float32), 'indices must be integers'),
+    (np.zeros((4, 4), int), r'\[B, h, w\]'),
+    (np.full((1, 4, 4), 16), r'must lie in \[0, 16\)'),
+    (np.full((1, 4, 4), -1), 'still masked cannot be decoded'),
+  ],
+)
+def test_indices_that_are_no_codes_are_refused(autoencoder, bad, message):
+  with pytest.raises(ValueError, match=message):
+    autoencoder.decode(bad)
+
+
+def test_images_of_another_kind_are_refused(autoencoder):
+  with pytest.raises(ValueError, match=r'images must be \[B, H, W, 1\]'):
+    autoencoder.encode(np.zeros((1, 8, 8, 3), np.uint8))
+  with pytest.raises(ValueError, match='multiples of 2'):
+    autoencoder.encode(np.zeros((1, 7, 8, 1), np.uint8))
+  with pytest.raises(TypeError, match='uint8'):
+    autoencoder.encode(np.zeros((1, 8, 8, 1), np.int32))
+
+
+def test_guidance_needs_a_null_class(model):
+  vocab = dataclasses.replace(model.vocab, null_class=False)
+  without = dataclasses.replace(
+    model, prior=model.prior.clone(vocab=vocab), vocab=vocab
+  )
+  with pytest.raises(ValueError, match='without a null class'):
+    without.generate(0, num=1, guidance=1.0)
+
+
+def test_no_run_and_no_checkpoint_are_named(tokenizer, tmp_path):
+  with pytest.raises(checkpoints.RunError, match='no such run folder'):
+    vq_jax.load(tmp_path / 'none')
+  with pytest.raises(checkpoints.RunError, match='has no config.json'):
+    vq_jax.load(tmp_path)
+  shutil.copy(pathlib.Path(tokenizer) / 'config.json', tmp_path)
+  with pytest.raises(checkpoints.RunError, match='no complete checkpoint yet'):
+    vq_jax.load(tmp_path)
+
+
+def test_a_broken_checkpoint_is_named(tokenizer, tmp_path):
+  broken = shutil.copytree(tokenizer, tmp_path / 'run')
+  for file in (broken / 'checkpoints' / '8' / 'variables').rglob('*'):
+    if file.is_file():
+      file.write_bytes(b'')
+  with pytest.raises(checkpoints.RunError, match='cannot be read'):
+    vq_jax.load(broken)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tokenizer, tmp_path):
+  changed = shutil.copytree(tokenizer, tmp_path / 'run')
+  config = json.loads((changed / 'config.json').read_text())
+  config['card']['model']['encoder']['blocks'] = 2
+  (changed / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(ValueError, match='- params/encoder/BottleneckBlock_1'):
+    vq_jax.load(changed)
+
+
+def test_export_serves_loading_alone(autoencoder, tmp_path, images):
+  model_lib.export_autoencoder(autoencoder, tmp_path / 'exported')
+  again = vq_jax.load(tmp_path / 'exported')
+  np.testing.assert_array_equal(
+    autoencoder.encode(images), again.encode(images)
+  )
+  want = trees.flatten(autoencoder.variables['autoencoder'])
+  got = trees.flatten(again.variables['autoencoder'])
+  for name in want:
+    np.testing.assert_array_equal(want[name], got[name], err_msg=name)
+
+
+def test_a_mesh_that_does_not_hold_the_devices_is_refused():
+  with pytest.raises(settings.ConfigError, match='must hold the 8 devices'):
+    parallel.make_mesh(settings.Parallel(data=3))

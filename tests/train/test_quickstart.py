@@ -1,0 +1,40 @@
+"""The whole road at smoke size, as a newcomer runs it."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+import vq_jax
+from train import quickstart
+
+
+def test_the_road_leads_from_images_to_new_images(tmp_path, capsys):
+  workdir = tmp_path / 'quickstart'
+  assert quickstart.main(['--smoke', '--workdir', str(workdir)]) == 0
+  summary = json.loads((workdir / 'summary.json').read_text())
+  assert {
+    'psnr',
+    'codebook_usage',
+    'class_agreement',
+    'class_agreement_reconstructions',
+    'class_agreement_real',
+    'frechet_distance',
+    'frechet_distance_reconstructions',
+    'frechet_distance_real',
+    'seconds',
+  } <= summary.keys()
+  assert all(np.isfinite(value) for value in summary.values())
+  # One epoch of the classifier tells real garments apart, and noise is noise.
+  assert summary['class_agreement_real'] > 0.5
+  assert summary['frechet_distance_real'] < summary['frechet_distance']
+  picture = np.asarray(Image.open(workdir / 'samples.png'))
+  assert picture.std() > 10
+  assert vq_jax.load(workdir / 'maskgit').generate(0, num=2).shape[0] == 2
+  out = capsys.readouterr().out
+  assert 'class agreement' in out and 'vqjax generate' in out
+
+  # The same command finds everything done.
+  assert quickstart.main(['--smoke', '--workdir', str(workdir)]) == 0
+  again = json.loads((workdir / 'summary.json').read_text())
+  assert {**again, 'seconds': 0} == {**summary, 'seconds': 0}
