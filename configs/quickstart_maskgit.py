@@ -50,9 +50,9 @@ def get_config(variant: str = ''):
     'label_drop': 0.1,
   }
   config.sampling = {
-    'steps': 12,
+    'steps': 8,
     'schedule': 'cosine',
-    'choice_temperature': 8.0,
+    'choice_temperature': 12.0,
     'temperature': 1.0,
     'guidance': 2.0,
     'guidance_schedule': 'ramp',
@@ -67,7 +67,7 @@ def get_config(variant: str = ''):
     'ema_decay': None,
   }
   config.train = {
-    'duration': {'steps': 2800},
+    'duration': {'steps': 3000},
     'log_every': {'steps': 100},
     'eval_every': {'percent': 50},
     'save_every': {'percent': 12.5},

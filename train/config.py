@@ -35,8 +35,8 @@ def parse_card(config: Mapping[str, Any]) -> AutoencoderCard:
   return section(CARDS[task], '', config)
 
 
-# What may differ between the parts of one run: where it computes and how its
-# bytes travel, not what it computes.
+# What may differ between the parts of one run: where it computes, how its bytes
+# travel and what it tells of itself, not what it computes.
 FREE_TO_CHANGE = (
   'parallel',
   'data.workers',
@@ -44,6 +44,11 @@ FREE_TO_CHANGE = (
   'data.data_dir',
   'data.in_memory',
   'data.max_unreadable',
+  'train.log_every',
+  'train.eval_every',
+  'train.save_every',
+  'train.keep',
+  'train.pictures',
 )
 
 

@@ -88,10 +88,12 @@ def autoencoder_metrics(sums: Sums) -> dict[str, float]:
     'psnr': float(metrics.psnr_from_mse(sums['mse'] / n)),
     'psnr_per_image': float(sums['psnr'] / n),
     'ssim': float(sums['ssim'] / n),
-    'dataset_usage': float(metrics.codebook.usage(sums['code_counts'])),
-    'dataset_perplexity': float(
-      metrics.codebook.perplexity(sums['code_counts'])
-    ),
+    **{
+      name: float(value)
+      for name, value in metrics.codebook.dataset_stats(
+        sums['code_counts']
+      ).items()
+    },
   }
 
 

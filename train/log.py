@@ -9,7 +9,7 @@ import numpy as np
 
 from train import config as config_lib
 from train import settings as settings_lib
-from vq_jax import metrics as metrics_lib
+from vq_jax.metrics import codebook
 
 
 class DivergedError(RuntimeError):
@@ -119,11 +119,8 @@ class Window:
       for name in records[0]
     }
     if self._counts is not None:
-      counts = np.asarray(self._counts)
-      means['window_usage'] = float(metrics_lib.codebook.usage(counts))
-      means['window_perplexity'] = float(
-        metrics_lib.codebook.perplexity(counts)
-      )
+      stats = codebook.window_stats(self._counts)
+      means.update({name: float(value) for name, value in stats.items()})
     seconds = time.monotonic() - self._began
     means['images_per_second'] = len(records) * self._batch_size / seconds
     self._step += len(records)

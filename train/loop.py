@@ -20,6 +20,7 @@ from train import parallel
 from train import progress
 from train import report
 from train import run
+from train import run_folder
 from train import settings as settings_lib
 from train import writers
 from train.steps import update
@@ -43,14 +44,14 @@ def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
     DivergedError: a metric is not finite; the last good checkpoint stays.
   """
   folder = pathlib.Path(workdir)
-  card = config_lib.parse_card(run.plain(config_card))
+  card = config_lib.parse_card(run_folder.plain(config_card))
   settings = config_lib.section(
     settings_lib.Parallel, 'parallel', card.parallel
   )
   batches = config_lib.section(settings_lib.Data, 'data', card.data)
   parallel.use_cpu_cores(batches.batch_size, batches.eval_batch_size)
   runner = parallel.make_runner(settings)
-  with run.locked(folder):
+  with run_folder.locked(folder):
     return _train(config_card, card, folder, runner)
 
 
@@ -70,12 +71,12 @@ def _train(
   optimizer, schedule = run.optimizer_of(
     optim, steps_per_epoch=plan.steps_per_epoch, total=plan.total
   )
-  run.refuse_another(folder, config)
+  run_folder.refuse_another(folder, config)
   task = run.make_task(card, folder, config, datasets, runner, plan.pictures)
   state = run.initial_state(
     card, task, optimizer, average=optim.ema_decay is not None
   )
-  run.claim(folder, config)
+  run_folder.claim(folder, config)
   step_fn = runner.compile(
     update.make_step(
       task.loss_fn,
@@ -91,7 +92,7 @@ def _train(
     batches = stack.enter_context(
       run.train_batches(datasets, card.seed, runner)
     )
-    state, done = run.restore(manager, state, batches, runner)
+    state, done = run_folder.restore(manager, state, batches, runner)
     writer = stack.enter_context(writers.Writer(folder, done))
     bar = progress.Progress(
       folder.name,
@@ -138,7 +139,7 @@ def _loop(
 
   def save():
     write_metrics()  # nothing that diverged is saved
-    run.save(manager, state, batches, runner, done)
+    run_folder.save(manager, state, batches, runner, done)
 
   with interrupt.Interrupt() as watch:
     began = time.monotonic()
@@ -160,11 +161,11 @@ def _loop(
       if plan.due(plan.save_every, done) or watch.signum:
         save()
       if watch.signum and done < plan.total:
-        run.finish_saving(manager)
+        run_folder.finish_saving(manager)
         raise interrupt.Interrupted(
           f'stopped by {signal.Signals(watch.signum).name} and saved at step '
           f'{done} of {plan.total}. The same command goes on from there.',
           watch.signum,
         )
-  run.finish_saving(manager)
+  run_folder.finish_saving(manager)
   return result

@@ -1,9 +1,6 @@
-"""Opening a run: its folder, its data, its task, and where it goes on from."""
+"""Opening a run: its data, its task, its first state, its optimizer."""
 
-import contextlib
 import dataclasses
-import fcntl
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,75 +12,14 @@ import vq_jax
 from train import config as config_lib
 from train import optim
 from train import parallel
+from train import run_folder
 from train import settings as settings_lib
 from train import tasks
 from train.state import TrainState
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
-from vq_jax import model as model_lib
 from vq_jax.utils import trees
-
-# What a run that was never claimed may have left in its folder.
-_BEFORE_CLAIM = ('.lock', model_lib.AUTOENCODER)
-
-
-@contextlib.contextmanager
-def locked(folder: pathlib.Path):
-  """Holds a run folder; the lock goes with the process, however it ends.
-
-  Raises:
-    RunError: if another process trains in it.
-  """
-  folder.mkdir(parents=True, exist_ok=True)
-  with open(folder / '.lock', 'w') as file:
-    try:
-      if jax.process_index() == 0:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise checkpoints.RunError(
-        f'another process is training in {folder}; wait for it or give another '
-        '--workdir.'
-      ) from error
-    yield
-
-
-def plain(card: Any) -> Any:
-  """Returns a card as JSON gives it back: dicts, lists, numbers, strings."""
-  as_dict = card.to_dict() if hasattr(card, 'to_dict') else dict(card)
-  return json.loads(json.dumps(as_dict))
-
-
-def is_claimed(folder: pathlib.Path) -> bool:
-  """Whether a run has begun in a folder."""
-  return (folder / checkpoints.CONFIG).is_file()
-
-
-def refuse_another(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Checks that a folder is new, or holds the run of this config.
-
-  Raises:
-    RunError: if it holds the run of another config, or foreign files.
-  """
-  if is_claimed(folder):
-    there = checkpoints.read_config(folder)
-    lines = config_lib.differences(there.get('card'), config['card'])
-    lines += config_lib.differences(there.get('data'), config['data'], 'images')
-    if lines:
-      raise checkpoints.RunError(
-        f'{folder} holds the run of another config. Give another --workdir, or '
-        'the config of that run. They differ in:\n' + '\n'.join(lines)
-      )
-  elif any(p.name not in _BEFORE_CLAIM for p in folder.iterdir()):
-    raise checkpoints.RunError(
-      f'{folder} is not empty and holds no run; give a new folder as --workdir.'
-    )
-
-
-def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Writes a new run's `config.json`, once all else of it could be built."""
-  if jax.process_index() == 0 and not is_claimed(folder):
-    checkpoints.write_config(folder, config)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,7 +113,7 @@ def make_task(
       card, config, runner, datasets.eval_batches, pictures
     )
   own = tasks.own_autoencoder(
-    folder, card.autoencoder, copied=is_claimed(folder)
+    folder, card.autoencoder, copied=run_folder.is_claimed(folder)
   )
   tasks.check_images(own, datasets.facts['image_shape'])
   return tasks.prior_task(
@@ -212,68 +148,6 @@ def initial_state(
   )
 
 
-def restore(
-  manager, state: TrainState, batches, runner: parallel.JitRunner
-) -> tuple[TrainState, int]:
-  """Goes on from the run's latest checkpoint, if there is one.
-
-  Returns:
-    the state on the devices, and the step.
-
-  Raises:
-    RunError: if the checkpoint cannot be read.
-  """
-  latest = manager.latest_step()
-  if latest is None:
-    return runner.place(state), 0
-  try:
-    items, position = checkpoints.restore(
-      manager, latest, runner.abstract(state.to_items())
-    )
-  except (OSError, ValueError, KeyError) as error:
-    raise checkpoints.RunError(
-      f'the checkpoint of step {latest} cannot be read: {error}. Delete its '
-      'folder to go on from the one before.'
-    ) from error
-  batches.set_state(position)
-  return runner.place(state.from_items(items)), latest
-
-
-def save(manager, state: TrainState, batches, runner, step: int) -> None:
-  """Saves (state, data iterator); the disk is written beside the training.
-
-  Raises:
-    RunError: if this or the checkpoint before could not be written.
-  """
-  items = runner.gather(state.replace(frozen={})).to_items()
-  try:
-    checkpoints.save(manager, step, items, batches.get_state())
-  except (OSError, ValueError, RuntimeError) as error:
-    raise unwritable(manager, error) from error
-
-
-def finish_saving(manager) -> None:
-  """Waits until all checkpoints are on the disk.
-
-  Raises:
-    RunError: if one could not be written.
-  """
-  try:
-    manager.wait_until_finished()
-  except (OSError, ValueError, RuntimeError) as error:
-    raise unwritable(manager, error) from error
-
-
-def unwritable(manager, error: Exception) -> checkpoints.RunError:
-  """Says what a failed save means."""
-  kept = manager.latest_step()
-  left = 'nothing is saved yet' if kept is None else f'step {kept} is kept'
-  return checkpoints.RunError(
-    f'a checkpoint could not be written, {left}: '
-    f'{str(error).strip().splitlines()[0][:300]}'
-  )
-
-
 def optimizer_of(
   settings: settings_lib.Optim, *, steps_per_epoch: float, total: int
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
@@ -287,7 +161,7 @@ def optimizer_of(
 def config_of(card: Any, datasets: Datasets) -> dict[str, Any]:
   """Returns what `config.json` holds."""
   return {
-    'card': plain(card),
+    'card': run_folder.plain(card),
     'data': datasets.facts,
     'vq_jax': vq_jax.__version__,
   }

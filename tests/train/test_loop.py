@@ -17,7 +17,7 @@ from tests.train import cards
 from train import interrupt
 from train import log
 from train import loop
-from train import run
+from train import run_folder
 from train import settings as settings_lib
 from train import writers
 from vq_jax import checkpoints
@@ -174,7 +174,7 @@ def test_a_folder_of_something_else_is_refused(source, tmp_path):
 
 
 def test_a_folder_in_use_is_refused(source, tmp_path):
-  with run.locked(tmp_path):
+  with run_folder.locked(tmp_path):
     with pytest.raises(checkpoints.RunError, match='another process'):
       loop.train(cards.autoencoder(source), tmp_path)
 
@@ -361,3 +361,16 @@ def test_killed_runs_go_on_to_the_bit(source, tmp_path):
     if r['kind'] == 'train'
   ]
   assert steps == sorted(set(steps))
+
+
+def test_window_figures_join_the_codes_of_all_its_steps():
+  """Each step uses two codes, the window all eight."""
+  window = log.Window(0, batch_size=1)
+  for step in range(4):
+    counts = np.zeros(8, np.float32)
+    counts[2 * step : 2 * step + 2] = 5
+    window.add({'loss': np.float32(step), 'code_counts': counts})
+  means = window.flush()
+  assert means['window_usage'] == 1.0 and means['loss'] == 1.5
+  np.testing.assert_allclose(means['window_perplexity'], 8, rtol=1e-5)
+  assert window.flush() == {}

@@ -8,7 +8,6 @@ from vq_jax.metrics import codebook
 from vq_jax.metrics import frechet
 from vq_jax.metrics.classifier import Classifier
 from vq_jax.metrics.classifier import class_agreement
-from vq_jax.metrics.codebook import CodebookWindow
 from vq_jax.metrics.frechet import frechet_distance
 from vq_jax.metrics.image import mse
 from vq_jax.metrics.image import psnr
@@ -17,7 +16,6 @@ from vq_jax.metrics.image import ssim
 
 __all__ = [
   'Classifier',
-  'CodebookWindow',
   'class_agreement',
   'classifier',
   'codebook',

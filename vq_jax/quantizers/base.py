@@ -52,25 +52,39 @@ def code_counts(
   return replicas.psum(counts, axis_name)
 
 
+def usage(counts: jax.Array) -> jax.Array:
+  """Returns the fraction of codes chosen at least once, float32 [].
+
+  Args:
+    counts: [K], how often each code was chosen.
+  """
+  return jnp.mean((jnp.asarray(counts) > 0).astype(jnp.float32))
+
+
+def perplexity(counts: jax.Array) -> jax.Array:
+  """Returns exp of the entropy of the choice: as many codes, evenly used.
+
+  Args:
+    counts: [K], how often each code was chosen.
+
+  Returns:
+    float32 [], in [1, K]; 1 if nothing was counted.
+  """
+  counts = jnp.asarray(counts, jnp.float32)
+  p = counts / jnp.maximum(counts.sum(), 1)
+  return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(p, p)))
+
+
 def batch_stats(counts: jax.Array) -> dict[str, jax.Array]:
-  """Returns the usage and the perplexity within one batch.
+  """Returns `batch_usage` and `batch_perplexity` of counts [K].
 
   Both are bounded by the number of vectors in the batch: they tell how the
   codebook moves, not how well it serves a data set. For that see
   `vq_jax.metrics.codebook`.
-
-  Args:
-    counts: float [K], how often each code was chosen.
-
-  Returns:
-    `batch_usage`, the fraction of codes chosen at least once, and
-    `batch_perplexity`, exp of the entropy of the choice, in [1, K].
   """
-  p = counts / jnp.maximum(counts.sum(), 1)
-  entropy = -jnp.sum(jax.scipy.special.xlogy(p, p))
   return {
-    'batch_usage': jnp.mean((counts > 0).astype(jnp.float32)),
-    'batch_perplexity': jnp.exp(entropy),
+    'batch_usage': usage(counts),
+    'batch_perplexity': perplexity(counts),
   }
 
 
