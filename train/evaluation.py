@@ -98,11 +98,10 @@ def autoencoder_metrics(sums: Sums) -> dict[str, float]:
 
 
 def reconstruction_grid(
-  autoencoder: nn.Module, variables: Tree, image: np.ndarray
+  model: model_lib.Model, image: np.ndarray
 ) -> np.ndarray:
   """Returns a picture: originals in one row, reconstructions under them."""
-  both = jax.jit(lambda v, x: autoencoder.apply(v, images.to_float(x))[0])
-  rows = images.side_by_side(image, both(variables, image))
+  rows = images.side_by_side(image, model.reconstruct(image))
   return images.grid(rows, columns=len(image), scale=_scale(image))
 
 

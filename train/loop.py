@@ -24,7 +24,6 @@ from train import run_folder
 from train import settings as settings_lib
 from train import writers
 from train.steps import update
-from vq_jax import checkpoints
 
 
 def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
@@ -88,7 +87,9 @@ def _train(
     )
   )
   with contextlib.ExitStack() as stack:
-    manager = stack.enter_context(checkpoints.manager(folder, keep=plan.keep))
+    manager = stack.enter_context(
+      run_folder.opened_checkpoints(folder, plan.keep)
+    )
     batches = stack.enter_context(
       run.train_batches(datasets, card.seed, runner)
     )
@@ -151,6 +152,7 @@ def _loop(
       if began is not None:
         jax.block_until_ready(metrics)
         bar.first_step(time.monotonic() - began)
+        window.restart_clock()
         began = None
       bar.advance()
       if plan.due(plan.log_every, done):

@@ -4,6 +4,8 @@ Stopped or killed, the same command goes on where the run was saved.
 """
 
 import argparse
+import errno
+import logging
 import sys
 
 from train import config as config_lib
@@ -84,6 +86,9 @@ def guarded(run) -> int:
 
   0 is success, 1 an error, 128 + n an orderly end on signal n.
   """
+  # Orbax logs tracebacks beside the error that it raises.
+  for name in ('absl', 'asyncio'):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
   try:
     run()
   except interrupt.Interrupted as error:
@@ -101,7 +106,9 @@ def guarded(run) -> int:
     )
     return 1
   except USER_ERRORS as error:
-    print(f'error: {error}', file=sys.stderr)
+    full = getattr(error, 'errno', None) == errno.ENOSPC
+    hint = ' Free some; the same command then goes on.' if full else ''
+    print(f'error: {error}{"." + hint if hint else ""}', file=sys.stderr)
     return 1
   return 0
 

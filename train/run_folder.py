@@ -1,8 +1,10 @@
 """A run's folder: who may train in it, and where its training goes on from."""
 
 import contextlib
+import errno
 import fcntl
 import json
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -77,6 +79,23 @@ def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     checkpoints.write_config(folder, config)
 
 
+@contextlib.contextmanager
+def opened_checkpoints(folder: pathlib.Path, keep: int):
+  """Opens the checkpoints of a run, and closes them when all are written.
+
+  Raises:
+    RunError: if one could not be written.
+  """
+  manager = checkpoints.manager(folder, keep=keep)
+  try:
+    yield manager
+  finally:
+    try:
+      manager.close()
+    except (OSError, ValueError, RuntimeError) as error:
+      raise unwritable(manager, error) from error
+
+
 def restore(
   manager, state: TrainState, batches, runner: parallel.JitRunner
 ) -> tuple[TrainState, int]:
@@ -130,10 +149,12 @@ def finish_saving(manager) -> None:
 
 
 def unwritable(manager, error: Exception) -> checkpoints.RunError:
-  """Says what a failed save means."""
+  """Says what a failed save means, and what to do."""
   kept = manager.latest_step()
   left = 'nothing is saved yet' if kept is None else f'step {kept} is kept'
+  full = os.strerror(errno.ENOSPC)
+  why = full if full in str(error) else str(error).strip().splitlines()[0]
   return checkpoints.RunError(
-    f'a checkpoint could not be written, {left}: '
-    f'{str(error).strip().splitlines()[0][:300]}'
+    f'a checkpoint could not be written, {left}: {why}. Mend that; the same '
+    'command then goes on.'
   )

@@ -82,11 +82,15 @@ def autoencoder_task(
 
   def evaluate(variables: Tree) -> Evaluation:
     sums = evaluation.sum_over(sums_fn, variables, batches, runner)
-    local = jax.device_get(variables)
+    model = model_lib.Model(
+      autoencoder=module,
+      variables={'autoencoder': jax.device_get(variables)},
+      config=config,
+    )
     return Evaluation(
       metrics=evaluation.autoencoder_metrics(sums),
       pictures={
-        'reconstructions': evaluation.reconstruction_grid(module, local, shown)
+        'reconstructions': evaluation.reconstruction_grid(model, shown)
       },
       histograms={'code_counts': sums['code_counts']},
     )

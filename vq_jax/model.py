@@ -104,7 +104,7 @@ class Model:
     """Draws new images.
 
     Options left at None take the values of the run's card (section
-    `sampling`).
+    `sampling`); a prior without classes is not guided, whatever its card says.
 
     Args:
       rng: key, or a seed.
@@ -130,16 +130,15 @@ class Model:
         'run of a prior that was trained on its codes.'
       )
     labels, num = self._labels(labels, num)
-    given = {
-      'steps': steps,
-      'guidance': guidance,
-      'choice_temperature': choice_temperature,
-      'temperature': temperature,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    card = generation.Sampling(**self.config['card']['sampling'])
-    sampling = dataclasses.replace(card, **given)
-    rng = jax.random.key(rng) if isinstance(rng, int) else rng
+    if guidance is None and not self.vocab.num_classes:
+      guidance = 0.0
+    sampling = self._sampling(
+      steps=steps,
+      guidance=guidance,
+      choice_temperature=choice_temperature,
+      temperature=temperature,
+    )
+    rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
     size = min(batch_size, num)
     made = [
       self._generate_batch(
@@ -148,6 +147,12 @@ class Model:
       for i in range(math.ceil(num / size))
     ]
     return jnp.concatenate(made)[:num]
+
+  def _sampling(self, **options):
+    """Returns the card's sampling, but for the options that are given."""
+    card = generation.Sampling(**self.config['card']['sampling'])
+    given = {k: v for k, v in options.items() if v is not None}
+    return dataclasses.replace(card, **given)
 
   def _generate_batch(self, rng, labels, i, size, sampling):
     """Draws the i-th batch of images, always `size` of them."""

@@ -374,3 +374,37 @@ def test_window_figures_join_the_codes_of_all_its_steps():
   assert means['window_usage'] == 1.0 and means['loss'] == 1.5
   np.testing.assert_allclose(means['window_perplexity'], 8, rtol=1e-5)
   assert window.flush() == {}
+
+
+def test_images_without_classes_train_an_unconditional_prior(tmp_path):
+  """One class, as a flat folder gives: no label, no guidance, no failure."""
+  source = cards.write_images(tmp_path, classes=1)
+  loop.train(cards.autoencoder(source), tmp_path / 'tokenizer')
+  card = cards.prior(source, str(tmp_path / 'tokenizer'))
+  assert card['sampling']['guidance'] > 0
+  loop.train(card, tmp_path / 'prior')
+  model = vq_jax.load(tmp_path / 'prior')
+  assert model.vocab.num_classes == 0
+  assert model.generate(0, num=2).shape == (2, 8, 8, 1)
+  with pytest.raises(ValueError, match='knows no classes'):
+    model.generate(0, labels=[0])
+
+
+def test_classes_can_be_left_out(source, tokenizer, tmp_path):
+  card = cards.prior(source, tokenizer)
+  card['conditional'] = False
+  loop.train(card, tmp_path)
+  assert vq_jax.load(tmp_path).vocab.num_classes == 0
+
+
+@pytest.mark.parametrize(
+  ('loss', 'null_class'), [({'label_drop': 0.0}, False), ({}, True)]
+)
+def test_a_null_class_is_there_if_labels_are_dropped(
+  source, tokenizer, tmp_path, loss, null_class
+):
+  card = cards.prior(source, tokenizer)
+  card['loss'] = {'unmasked_weight': 0.1, 'min_ratio': 0.4, **loss}
+  card['sampling']['guidance'] = 0.0
+  loop.train(card, tmp_path)
+  assert vq_jax.load(tmp_path).vocab.null_class == null_class
