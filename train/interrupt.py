@@ -3,6 +3,12 @@
 import signal
 import threading
 
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+_AGREE_EVERY = 10  # steps
+
 
 class Interrupted(Exception):
   """A run ended early, saved, because it was asked to.
@@ -44,6 +50,19 @@ class Interrupt:
     """Puts the former handlers back."""
     for signum, handler in self._before.items():
       signal.signal(signum, handler)
+
+  def asked(self, step: int) -> int | None:
+    """Returns the signal that came, the same on every process.
+
+    Several processes must stop after the same step, so they agree on it; they
+    do so every few steps, because it costs an exchange.
+    """
+    if jax.process_count() == 1:
+      return self.signum
+    if step % _AGREE_EVERY:
+      return None
+    all_asked = multihost_utils.process_allgather(np.int32(self.signum or 0))
+    return int(all_asked.max()) or None
 
   def _handle(self, signum, frame) -> None:
     if self.signum is not None:  # asked twice: the former handler decides

@@ -160,14 +160,15 @@ def _loop(
       if plan.due(plan.eval_every, done):
         write_metrics()
         result = evaluate()
-      if plan.due(plan.save_every, done) or watch.signum:
+      asked = watch.asked(done)
+      if plan.due(plan.save_every, done) or asked:
         save()
-      if watch.signum and done < plan.total:
+      if asked and done < plan.total:
         run_folder.finish_saving(manager)
         raise interrupt.Interrupted(
-          f'stopped by {signal.Signals(watch.signum).name} and saved at step '
-          f'{done} of {plan.total}. The same command goes on from there.',
-          watch.signum,
+          f'stopped by {signal.Signals(asked).name} and saved at step {done} '
+          f'of {plan.total}. The same command goes on from there.',
+          asked,
         )
   run_folder.finish_saving(manager)
   return result

@@ -165,7 +165,8 @@ def own_autoencoder(
     model = vq_jax.load(source)
     if jax.process_index() == 0:
       shutil.rmtree(target, ignore_errors=True)
-      model_lib.export_autoencoder(model, target)
+    multihost_utils.sync_global_devices('room for the autoencoder')
+    model_lib.export_autoencoder(model, target)
     multihost_utils.sync_global_devices('autoencoder copied')
   return vq_jax.load(target)
 

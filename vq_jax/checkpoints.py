@@ -188,9 +188,11 @@ def export(
 ) -> None:
   """Writes a run folder that only serves `vq_jax.load`: no training state.
 
-  `config.json` comes last, so a folder that has one is complete.
+  `config.json` comes last, so a folder that has one is complete. With several
+  processes all of them call this, and one writes.
   """
+  variables = jax.device_get(dict(variables))
   with manager(folder, wait=True) as checkpoints:
-    save(checkpoints, step, {'variables': dict(variables)}, data=None)
+    save(checkpoints, step, {'variables': variables}, data=None)
     checkpoints.wait_until_finished()
   write_config(folder, config)

@@ -11,6 +11,7 @@ import pytest
 from tests.utils.variables import random_variables
 from vq_jax import autoencoders
 from vq_jax import quantizers
+from vq_jax.autoencoders import conv_towers
 
 K, D = 8, 4
 CONV = {'channels': 8, 'residual_channels': 4, 'residual_blocks': 1}
@@ -132,6 +133,8 @@ class Seen(nn.Module):
 class Echo(nn.Module):
   """A decoder that paints the first channel of the codes."""
 
+  stride: int = 1
+
   def __call__(self, codes):
     return codes[..., :1].astype(jnp.bfloat16)
 
@@ -238,3 +241,20 @@ def test_only_a_training_call_moves_the_codebook(towers):
     return state['codebook']['quantizer']['updates']
 
   assert (updates(train=False), updates(train=True)) == (0, 1)
+
+
+def test_towers_of_two_strides_are_refused():
+  towers = (Seen(), Echo(stride=2))
+  with pytest.raises(ValueError, match='encoder has 1, the decoder 2'):
+    make(towers).apply({}, jnp.zeros((1, 2, 2, 1)), method='decode')
+
+
+def test_a_pyramid_has_at_least_one_step():
+  with pytest.raises(ValueError, match='downsamples must be >= 1'):
+    conv_towers.ConvEncoder(downsamples=0).init(
+      jax.random.key(0), jnp.zeros((1, 8, 8, 3))
+    )
+  with pytest.raises(ValueError, match='upsamples must be >= 1'):
+    conv_towers.ConvDecoder(upsamples=0).init(
+      jax.random.key(0), jnp.zeros((1, 8, 8, 4))
+    )

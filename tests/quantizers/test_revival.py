@@ -132,3 +132,12 @@ def test_a_batch_without_error_still_yields_its_vectors():
   draw = jax.jit(revival.replacements, static_argnums=3)
   drawn = draw(jax.random.key(0), z, jnp.zeros(6), K)
   assert is_a_row(drawn, z).all()
+
+
+def test_a_chosen_code_is_alive_however_young_its_average():
+  """The averages start at 1, far under the share of a large batch."""
+  quantizer = make(revive_below=0.5, decay=0.99)
+  codes = cases.latents(K)
+  variables = cases.with_table(cases.init(quantizer), codes)
+  quantized, _ = cases.step(quantizer, variables, jnp.tile(codes, (100, 1)))
+  assert quantized.stats['revived'] == 0

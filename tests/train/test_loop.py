@@ -241,7 +241,10 @@ def test_workers_and_prefetch_do_not_change_a_run(source, tmp_path):
   loop.train(card, tmp_path / 'a')
   card['data']['prefetch'] = 0
   loop.train(card, tmp_path / 'b')
+  card['data'].update(prefetch=2, workers=1)
+  loop.train(card, tmp_path / 'c')
   assert_same(saved(tmp_path / 'a'), saved(tmp_path / 'b'))
+  assert_same(saved(tmp_path / 'a'), saved(tmp_path / 'c'))
 
 
 def test_averaged_parameters_serve_evaluation(source, tmp_path):

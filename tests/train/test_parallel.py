@@ -1,0 +1,133 @@
+"""Where a run computes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import vq_jax
+from tests.train import cards
+from train import loop
+from train import parallel
+from train import settings
+from vq_jax import autoencoders
+from vq_jax import quantizers
+from vq_jax.utils import trees
+
+
+@pytest.mark.parametrize(
+  ('environ', 'several'),
+  [
+    ({}, False),
+    ({'SLURM_STEP_NUM_TASKS': '1'}, False),
+    ({'TPU_WORKER_HOSTNAMES': 'localhost'}, False),
+    ({'SLURM_STEP_NUM_TASKS': '4'}, True),
+    ({'OMPI_COMM_WORLD_SIZE': '2'}, True),
+    ({'JAX_COORDINATOR_ADDRESS': 'host:1234'}, True),
+    ({'TPU_WORKER_HOSTNAMES': 'a,b'}, True),
+  ],
+)
+def test_other_processes_are_joined_if_there_are_some(
+  environ, several, monkeypatch
+):
+  joined = []
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda: joined.append(1))
+  assert parallel.initialize_distributed(environ) == several
+  assert len(joined) == several
+
+
+def test_the_axis_reaches_every_module_that_has_one():
+  module = autoencoders.VQVAE(
+    encoder=autoencoders.PatchEncoder(),
+    quantizer=quantizers.EMAVectorQuantizer(8, 4),
+    decoder=autoencoders.PatchDecoder(),
+  )
+  bound = parallel.bind_axis(module, 'batch')
+  assert bound.quantizer.axis_name == 'batch'
+  assert module.quantizer.axis_name is None
+  assert bound.encoder == module.encoder
+
+
+def test_unknown_modes_are_named():
+  with pytest.raises(settings.ConfigError, match='one of jit, pmap'):
+    parallel.make_runner(settings.Parallel(mode='pjit'))
+
+
+@pytest.mark.parametrize(
+  ('batches', 'cores', 'devices'),
+  [((32, 200), 2, 2), ((32, 200), 3, 2), ((9, 12), 8, 1), ((64, 64), 16, 8)],
+)
+def test_cores_become_devices_that_divide_the_batches(batches, cores, devices):
+  script = f"""
+import os
+os.sched_getaffinity = lambda pid: range({cores})
+from train import parallel
+parallel.use_cpu_cores(*{batches})
+import jax
+print(jax.device_count())
+parallel.use_cpu_cores(1)  # too late, and harmless
+"""
+  out = subprocess.run(
+    [sys.executable, '-c', script],
+    capture_output=True,
+    text=True,
+    check=True,
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
+  ).stdout
+  assert int(out) == devices
+
+
+PROCESS = """
+import sys
+import jax
+index, port, source, workdir = sys.argv[1:]
+jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+jax.config.update('jax_num_cpu_devices', 1)
+jax.distributed.initialize(f'localhost:{port}', 2, int(index))
+from tests.train import cards
+from train import loop, main
+card = cards.autoencoder(source, duration={'steps': 20})
+sys.exit(main.guarded(lambda: loop.train(card, workdir)))
+"""
+
+
+def start_two(source, workdir) -> list[subprocess.Popen]:
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = free.getsockname()[1]
+  return [
+    subprocess.Popen(
+      [sys.executable, '-c', PROCESS, str(i), str(port), source, str(workdir)],
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i in range(2)
+  ]
+
+
+def test_two_processes_compute_what_one_does(source, tmp_path):
+  """And SIGTERM to one of them stops both after the same step, saved."""
+  both = start_two(source, tmp_path / 'two')
+  for line in both[0].stderr:
+    if 'first step done' in line:
+      both[1].send_signal(signal.SIGTERM)
+      break
+  errors = [process.communicate()[1] for process in both]
+  codes = [process.returncode for process in both]
+  assert codes == [143, 143], errors
+  assert 'saved at step 10 of 20' in errors[0]
+  both = start_two(source, tmp_path / 'two')
+  errors = [process.communicate()[1] for process in both]
+  assert [process.returncode for process in both] == [0, 0], errors
+
+  card = cards.autoencoder(source, duration={'steps': 20})
+  loop.train(card, tmp_path / 'one')
+  want = trees.flatten(vq_jax.load(tmp_path / 'one').variables['autoencoder'])
+  got = trees.flatten(vq_jax.load(tmp_path / 'two').variables['autoencoder'])
+  for name in want:
+    np.testing.assert_allclose(got[name], want[name], atol=1e-5, err_msg=name)
