@@ -3,20 +3,19 @@
 import os
 import tempfile
 
-# Compiling is most of what the tests do.
+# Compiling is most of what the tests do: do it lightly, and, for the processes
+# that they start too, only once for programs of one shape.
+_CACHE = tempfile.TemporaryDirectory()
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
+os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '0'
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-
-# Runs of one shape compile one program: the second finds it here.
-_CACHE = tempfile.TemporaryDirectory()
-jax.config.update('jax_compilation_cache_dir', _CACHE.name)
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
-jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
 
 
 @pytest.fixture(scope='session')
