@@ -61,7 +61,7 @@ def _train(
   runner: parallel.JitRunner,
 ) -> dict[str, float]:
   datasets = run.open_datasets(card, runner)
-  config = run.config_of(config_card, datasets)
+  config = run.config_of(config_card, card, datasets)
   optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
   plan = log.Plan.create(
     config_lib.section(settings_lib.Train, 'train', card.train),

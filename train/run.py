@@ -158,10 +158,21 @@ def optimizer_of(
   return optim.adamw(settings, schedule), schedule
 
 
-def config_of(card: Any, datasets: Datasets) -> dict[str, Any]:
-  """Returns what `config.json` holds."""
-  return {
-    'card': run_folder.plain(card),
+def config_of(
+  config_card: Any, card: settings_lib.AutoencoderCard, datasets: Datasets
+) -> dict[str, Any]:
+  """Returns what `config.json` holds.
+
+  Args:
+    config_card: the card as it was given.
+    card: the same, parsed.
+    datasets: the images of the run.
+  """
+  config = {
+    'card': run_folder.plain(config_card),
     'data': datasets.facts,
     'vq_jax': vq_jax.__version__,
   }
+  if card.task == 'prior':
+    config['labels'] = tasks.labels(card, datasets.facts['num_classes'])
+  return config

@@ -146,6 +146,20 @@ def prior_task(
   )
 
 
+def labels(card: settings_lib.PriorCard, num_classes: int) -> dict[str, Any]:
+  """Returns what a prior's vocabulary holds beside the codes.
+
+  It is conditional on the class if the card says so and the data has more
+  than one; it has a null class if training drops labels.
+  """
+  loss = config_lib.section(prior_step.Loss, 'loss', card.loss)
+  conditional = card.conditional and num_classes > 1
+  return {
+    'num_classes': num_classes if conditional else 0,
+    'null_class': conditional and loss.label_drop > 0,
+  }
+
+
 def own_autoencoder(
   folder: pathlib.Path, source: str, *, copied: bool
 ) -> model_lib.Model:

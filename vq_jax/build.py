@@ -155,21 +155,13 @@ def autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
 
 
 def prior_of(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
-  """Builds the prior that a run's `config.json` describes.
-
-  It is conditional on the class if the card says so and the data has more
-  than one; it has a null class if training drops labels.
-  """
-  card, data = config['card'], config['data']
-  conditional = card['conditional'] and data['num_classes'] > 1
+  """Builds the prior that a run's `config.json` describes."""
   vocab = priors.Vocab(
-    codebook_size=autoencoder.codebook_size,
-    num_classes=data['num_classes'] if conditional else 0,
-    null_class=bool(conditional and card['loss']['label_drop'] > 0),
+    codebook_size=autoencoder.codebook_size, **config['labels']
   )
-  height, width, _ = data['image_shape']
+  height, width, _ = config['data']['image_shape']
   grid = (height // autoencoder.stride, width // autoencoder.stride)
-  return build('prior', card['model'], vocab=vocab, grid=grid)
+  return build('prior', config['card']['model'], vocab=vocab, grid=grid)
 
 
 def init_autoencoder(

@@ -228,7 +228,7 @@ def test_init_from_is_strict(source, tokenizer, tmp_path):
       np.testing.assert_array_equal(want[name], got[name], err_msg=name)
 
   card['model']['decoder']['channels'] = 12
-  with pytest.raises(ValueError, match='! params/decoder/Conv_0/kernel'):
+  with pytest.raises(ValueError, match='! params/decoder/Dense_0/kernel'):
     loop.train(card, tmp_path / 'other')
   card['init_keep'] = ('params/decoder',)
   with pytest.raises(settings_lib.ConfigError, match='set config.init_from'):
