@@ -97,11 +97,11 @@ def test_spread_over_devices_the_same_is_drawn(model):
   sharding = parallel.batch_sharding(16)
   assert len(sharding.device_set) == 8
   assert parallel.batch_sharding(12) is None
-  np.testing.assert_allclose(
-    model.generate(0, num=16),
-    model.generate(0, num=16, sharding=sharding),
-    atol=1e-5,
-  )
+  spread = model.generate(0, num=16, sharding=sharding)
+  assert spread.sharding.device_set == sharding.device_set
+  alone = model.generate(0, num=16)
+  assert len(alone.sharding.device_set) == 1
+  np.testing.assert_allclose(alone, spread, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -140,35 +140,43 @@ class Model:
     )
     rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
     size = min(batch_size, num)
-    made = [
-      self._generate_batch(
-        jax.random.fold_in(rng, i), labels, i, size, sampling
-      )
-      for i in range(math.ceil(num / size))
-    ]
+    made = []
+    for i in range(math.ceil(num / size)):
+      part = labels
+      if labels is not None:  # always `size` of them, for one compilation
+        part = np.resize(labels[i * size : (i + 1) * size], size)
+      key = jax.random.fold_in(rng, i)
+      made.append(self._generate_batch(key, part, size, sampling, sharding))
     return jnp.concatenate(made)[:num]
 
   def _sampling(self, **options):
     """Returns the card's sampling, but for the options that are given."""
-    card = generation.Sampling(**self.config['card']['sampling'])
+    card = generation.Sampling(**self.config['card'].get('sampling', {}))
     given = {k: v for k, v in options.items() if v is not None}
     return dataclasses.replace(card, **given)
 
-  def _generate_batch(self, rng, labels, i, size, sampling):
-    """Draws the i-th batch of images, always `size` of them."""
-    if labels is not None:
-      labels = np.resize(labels[i * size : (i + 1) * size], size)
+  def _generate_batch(self, rng, labels, size, sampling, sharding):
+    """Draws `size` images, spread over devices as `sharding` says."""
+    tokens = np.full(
+      (size, self.prior.num_tokens), self.vocab.mask_id, np.int32
+    )
+    if sharding is not None:
+      tokens, labels = jax.device_put((tokens, labels), sharding)
     decoding, guidance = sampling.strategies()
     tokens = generation.sample_tokens(
       self.prior,
       self.variables['prior'],
       rng,
-      jnp.full((size, self.prior.num_tokens), self.vocab.mask_id),
+      tokens,
       labels,
       decoding=decoding,
       guidance=guidance,
     )
-    return self.decode(tokens.reshape(size, *self.prior.grid))
+    return _decode(
+      self.autoencoder,
+      self.variables['autoencoder'],
+      tokens.reshape(size, *self.prior.grid),
+    )
 
   def _labels(self, labels, num):
     classes = self.vocab.num_classes
