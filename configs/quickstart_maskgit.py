@@ -24,7 +24,7 @@ def get_config(variant: str = ''):
     'train_split': 'train',
     'eval_split': 'test',
     'data_dir': None,
-    'batch_size': 32,
+    'batch_size': 16,
     'eval_batch_size': 200,
     'eval_limit': None,
     'workers': 0,
@@ -32,7 +32,7 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'maskgit',
-    'layers': 4,
+    'layers': 3,
     'width': 128,
     'heads': 2,
     'mlp_width': 64,
@@ -52,13 +52,13 @@ def get_config(variant: str = ''):
   config.sampling = {
     'steps': 8,
     'schedule': 'cosine',
-    'choice_temperature': 12.0,
+    'choice_temperature': 20.0,
     'temperature': 1.0,
-    'guidance': 2.0,
+    'guidance': 3.0,
     'guidance_schedule': 'ramp',
   }
   config.optim = {
-    'learning_rate': 3e-3,
+    'learning_rate': 2e-3,
     'schedule': 'cosine',
     'warmup': {'percent': 2},
     'b2': 0.98,
@@ -67,8 +67,8 @@ def get_config(variant: str = ''):
     'ema_decay': None,
   }
   config.train = {
-    'duration': {'steps': 3000},
-    'log_every': {'steps': 100},
+    'duration': {'steps': 6400},
+    'log_every': {'steps': 200},
     'eval_every': {'percent': 50},
     'save_every': {'percent': 12.5},
     'keep': 2,
