@@ -50,11 +50,11 @@ def get_config(variant: str = ''):
     'label_drop': 0.1,
   }
   config.sampling = {
-    'steps': 8,
+    'steps': 12,
     'schedule': 'cosine',
-    'choice_temperature': 20.0,
-    'temperature': 1.0,
-    'guidance': 3.0,
+    'choice_temperature': 40.0,
+    'temperature': 1.1,
+    'guidance': 4.0,
     'guidance_schedule': 'ramp',
   }
   config.optim = {
@@ -67,7 +67,7 @@ def get_config(variant: str = ''):
     'ema_decay': None,
   }
   config.train = {
-    'duration': {'steps': 6400},
+    'duration': {'steps': 5600},
     'log_every': {'steps': 200},
     'eval_every': {'percent': 50},
     'save_every': {'percent': 12.5},
