@@ -194,7 +194,7 @@ class PriorCard(AutoencoderCard):
   Attributes:
     autoencoder: the run folder of a trained autoencoder.
     conditional: whether the prior learns the classes of the data.
-    sampling: see `vq_jax.model.Sampling`.
+    sampling: see `vq_jax.generation.Sampling`.
   """
 
   autoencoder: str

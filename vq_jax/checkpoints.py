@@ -1,6 +1,6 @@
 """Run folders: the config, and Orbax checkpoints of all that a run needs.
 
-    run/config.json           the card, and facts about its data
+    run/config.json           the card, facts about its data and its labels
     run/checkpoints/<step>/   variables, ema, training, data (see `save`)
     run/autoencoder/          a prior's own copy of its autoencoder's run
 

@@ -1,5 +1,6 @@
 """A run is a function of its card, stopped, resumed or spread."""
 
+import errno
 import json
 import os
 import pathlib
@@ -206,6 +207,28 @@ def test_the_first_bad_metric_is_named():
     window.add({**good, **bad})
   with pytest.raises(log.DivergedError, match='step 12 the metric grad_norm'):
     window.flush()
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(
+  source, tmp_path, monkeypatch
+):
+  card = cards.autoencoder(source, save_every={'steps': 2})
+  whole = loop.train(card, tmp_path / 'whole')
+  save = checkpoints.save
+
+  def full(manager, step, items, data):
+    if step == 4:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    save(manager, step, items, data)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(checkpoints, 'save', full)
+    with pytest.raises(checkpoints.RunError, match='No space left') as error:
+      loop.train(card, tmp_path / 'parts')
+  assert 'step 2 is kept' in str(error.value)
+  assert str(error.value).count('\n') == 0
+  assert loop.train(card, tmp_path / 'parts') == whole
+  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'))
 
 
 def test_keep_is_the_number_of_checkpoints(source, tmp_path):
