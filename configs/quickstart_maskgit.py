@@ -52,9 +52,9 @@ def get_config(variant: str = ''):
   config.sampling = {
     'steps': 12,
     'schedule': 'cosine',
-    'choice_temperature': 40.0,
-    'temperature': 1.1,
-    'guidance': 4.0,
+    'choice_temperature': 20.0,
+    'temperature': 1.0,
+    'guidance': 3.0,
     'guidance_schedule': 'ramp',
   }
   config.optim = {
