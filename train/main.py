@@ -7,6 +7,7 @@ import argparse
 import errno
 import logging
 import sys
+import warnings
 
 from train import config as config_lib
 from train import interrupt
@@ -89,6 +90,7 @@ def guarded(run) -> int:
   # Orbax logs tracebacks beside the error that it raises.
   for name in ('absl', 'asyncio'):
     logging.getLogger(name).setLevel(logging.CRITICAL)
+  warnings.formatwarning = _one_line
   try:
     run()
   except interrupt.Interrupted as error:
@@ -111,6 +113,12 @@ def guarded(run) -> int:
     print(f'error: {error}{"." + hint if hint else ""}', file=sys.stderr)
     return 1
   return 0
+
+
+def _one_line(message, *where, **line) -> str:
+  """Formats a warning for someone who did not write the code."""
+  del where, line
+  return f'warning: {message}\n'
 
 
 if __name__ == '__main__':

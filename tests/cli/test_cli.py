@@ -1,5 +1,8 @@
 """What a newcomer types, right and wrong."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -130,6 +133,15 @@ def test_training_mistakes_get_one_clear_line(argv, message, tmp_path, capsys):
   err = capsys.readouterr().err
   lines = [line for line in err.splitlines() if line.startswith('error: ')]
   assert len(lines) == 1 and message in lines[0]
+
+
+def test_a_warning_is_one_line():
+  program = 'import warnings; from train import main; '
+  program += 'main.guarded(lambda: warnings.warn("one image is broken"))'
+  done = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True, check=True
+  )
+  assert done.stderr == 'warning: one image is broken\n'
 
 
 def test_unknown_arguments_are_refused(capsys):
