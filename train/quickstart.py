@@ -8,7 +8,8 @@ ordinary cards and the ordinary loop, samples, and measures what came out:
     WORKDIR/samples.png    ten samples of each class
     WORKDIR/summary.json   the figures
 
-Stopped or killed, the same command goes on where it was.
+Stopped or killed, the same command goes on where it was; `seconds` in the
+summary then counts its last part alone.
 """
 
 import argparse
@@ -162,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='python -m train.quickstart',
     description='Train a tokenizer and a prior on the embedded Fashion-MNIST, '
-    'sample, and measure. About ten minutes on two CPU cores.',
+    'sample, and measure. Less than ten minutes on two CPU cores.',
   )
   parser.add_argument(
     '--workdir',
