@@ -47,6 +47,14 @@ def test_extreme_temperatures():
   assert frequencies(0.05)[0] > 0.999
 
 
+def test_half_precision_reaches_every_token():
+  """In bfloat16 a running sum of thousandths would stop long before 1."""
+  choice = samplers.TokenChoice()
+  drawn = choice(jax.random.key(0), jnp.zeros((DRAWS, 1000), jnp.bfloat16))
+  counts = np.bincount(drawn, minlength=1000)
+  assert counts.min() > 0 and counts.max() < 60  # 20 are expected
+
+
 def test_an_impossible_token_is_never_drawn():
   logits = LOGITS.copy()
   logits[0] = -np.inf

@@ -26,6 +26,8 @@ class TokenChoice:
       return jnp.argmax(logits, axis=-1).astype(jnp.int32)
     # By the inverse of the distribution function, one random number a token:
     # Gumbel noise for every id would cost a CPU as much as a small model.
-    total = jnp.cumsum(jax.nn.softmax(logits / self.temperature), axis=-1)
+    # A sum over many ids needs float32, whatever the logits come in.
+    scaled = logits.astype(jnp.float32) / self.temperature
+    total = jnp.cumsum(jax.nn.softmax(scaled), axis=-1)
     place = jax.random.uniform(rng, (*logits.shape[:-1], 1)) * total[..., -1:]
     return jnp.sum(total <= place, axis=-1, dtype=jnp.int32)
