@@ -83,7 +83,6 @@ def prior(source: str, tokenizer: str, **train) -> dict:
   card.update(
     task='prior',
     autoencoder=tokenizer,
-    conditional=True,
     model={
       'type': 'maskgit',
       'layers': 2,
