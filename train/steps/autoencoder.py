@@ -52,7 +52,7 @@ def make_loss(
       'l2': l2,
       'quantizer_loss': quantized.loss,
       'code_counts': base.code_counts(
-        quantized.indices, autoencoder.codebook_size, axis_name
+        quantized.indices, autoencoder.codebook_size, axis_name=axis_name
       ),
       **quantized.stats,
     }

@@ -16,7 +16,7 @@ __all__ = ['dataset_stats', 'perplexity', 'usage', 'window_stats']
 
 
 def window_stats(counts: jax.Array | np.ndarray) -> dict[str, jax.Array]:
-  """Returns `window_usage` and `window_perplexity` of counts [K]."""
+  """Returns `window_usage` and `window_perplexity` of counts [..., K]."""
   return {
     'window_usage': usage(counts),
     'window_perplexity': perplexity(counts),
@@ -24,7 +24,7 @@ def window_stats(counts: jax.Array | np.ndarray) -> dict[str, jax.Array]:
 
 
 def dataset_stats(counts: jax.Array | np.ndarray) -> dict[str, jax.Array]:
-  """Returns `dataset_usage` and `dataset_perplexity` of counts [K]."""
+  """Returns `dataset_usage` and `dataset_perplexity` of counts [..., K]."""
   return {
     'dataset_usage': usage(counts),
     'dataset_perplexity': perplexity(counts),

@@ -1,5 +1,7 @@
 """What every quantizer returns, and the few lines that all of them share."""
 
+import math
+
 import flax.linen as nn
 import flax.struct
 import jax
@@ -15,7 +17,8 @@ class Quantized:
   Attributes:
     codes: float [..., D], the nearest codes; the gradient passes straight
       through to the latent that was quantized.
-    indices: int32 [...] or [..., G], which codes.
+    indices: int32 [..., *index_shape], which codes; see `index_shape` of the
+      quantizer. A negative one chose none.
     loss: float32 [], what the quantizer adds to the training objective.
     stats: name -> float32 [], for the eye alone: no gradient flows.
   """
@@ -45,10 +48,33 @@ def check_width(z: jax.Array, width: int, quantizer: nn.Module) -> None:
 
 
 def code_counts(
-  indices: jax.Array, codebook_size: int, axis_name: str | None = None
+  indices: jax.Array,
+  codebook_size: int,
+  index_shape: tuple[int, ...] = (),
+  axis_name: str | None = None,
+  weights: jax.Array | None = None,
 ) -> jax.Array:
-  """Counts how often each code was chosen: float32 [K], over all replicas."""
-  counts = jnp.zeros(codebook_size, jnp.float32).at[indices.reshape(-1)].add(1)
+  """Counts how often each code was chosen, over all replicas.
+
+  Args:
+    indices: int32 [..., *index_shape]; a negative one chose no code.
+    codebook_size: K.
+    index_shape: () for one codebook; (G,) if each vector has an index into
+      each of G codebooks, which are counted apart.
+    axis_name: the replicas' axis.
+    weights: float [...], what a vector counts; 1 by default.
+
+  Returns:
+    float32 [*index_shape, K].
+  """
+  books = math.prod(index_shape)
+  flat = indices.reshape(-1, books)
+  weighed = (flat >= 0).astype(jnp.float32)
+  if weights is not None:
+    weighed *= weights.reshape(-1, 1)
+  places = jnp.maximum(flat, 0) + codebook_size * jnp.arange(books)[None]
+  counts = jnp.zeros(books * codebook_size, jnp.float32).at[places].add(weighed)
+  counts = counts.reshape(*index_shape, codebook_size)
   return replicas.psum(counts, axis_name)
 
 
@@ -56,7 +82,7 @@ def usage(counts: jax.Array) -> jax.Array:
   """Returns the fraction of codes chosen at least once, float32 [].
 
   Args:
-    counts: [K], how often each code was chosen.
+    counts: [..., K], how often each code was chosen.
   """
   return jnp.mean((jnp.asarray(counts) > 0).astype(jnp.float32))
 
@@ -65,18 +91,19 @@ def perplexity(counts: jax.Array) -> jax.Array:
   """Returns exp of the entropy of the choice: as many codes, evenly used.
 
   Args:
-    counts: [K], how often each code was chosen.
+    counts: [..., K], how often each code was chosen.
 
   Returns:
-    float32 [], in [1, K]; 1 if nothing was counted.
+    float32 [], in [1, K]; 1 if nothing was counted. With several codebooks it
+    is their mean.
   """
   counts = jnp.asarray(counts, jnp.float32)
-  p = counts / jnp.maximum(counts.sum(), 1)
-  return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(p, p)))
+  p = counts / jnp.maximum(counts.sum(axis=-1, keepdims=True), 1)
+  return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(p, p), axis=-1)).mean()
 
 
 def batch_stats(counts: jax.Array) -> dict[str, jax.Array]:
-  """Returns `batch_usage` and `batch_perplexity` of counts [K].
+  """Returns `batch_usage` and `batch_perplexity` of counts [..., K].
 
   Both are bounded by the number of vectors in the batch: they tell how the
   codebook moves, not how well it serves a data set. For that see

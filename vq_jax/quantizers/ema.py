@@ -57,6 +57,11 @@ class EMAVectorQuantizer(nn.Module):
   )
   axis_name: str | None = None
 
+  @property
+  def index_shape(self) -> tuple[int, ...]:
+    """A vector has one index."""
+    return ()
+
   def setup(self):
     """Declares the codebook."""
     shape = (self.codebook_size, self.code_dim)
@@ -88,7 +93,9 @@ class EMAVectorQuantizer(nn.Module):
     indices = search.nearest(z, self.codebook.value)
     codes = self.lookup(indices)
     commitment = base.mean_square(jax.lax.stop_gradient(codes) - z)
-    counts = base.code_counts(indices, self.codebook_size, self.axis_name)
+    counts = base.code_counts(
+      indices, self.codebook_size, axis_name=self.axis_name
+    )
     stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
     if learn:
       stats['revived'] = self._update(z, indices, codes)

@@ -35,6 +35,11 @@ class VectorQuantizer(nn.Module):
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 
+  @property
+  def index_shape(self) -> tuple[int, ...]:
+    """A vector has one index."""
+    return ()
+
   def setup(self):
     """Declares the codebook."""
     self.codebook = self.param(
@@ -53,7 +58,9 @@ class VectorQuantizer(nn.Module):
     codes = self.lookup(indices)
     commitment = base.mean_square(jax.lax.stop_gradient(codes) - z)
     codebook_loss = base.mean_square(codes - jax.lax.stop_gradient(z))
-    counts = base.code_counts(indices, self.codebook_size, self.axis_name)
+    counts = base.code_counts(
+      indices, self.codebook_size, axis_name=self.axis_name
+    )
     stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
     return base.Quantized(
       codes=base.straight_through(z, codes),
