@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import attention as attention_lib
+
 # BERT's: x ~ N(0, 0.02^2), cut at two standard deviations.
 bert_init = nn.initializers.truncated_normal(0.02)
 
@@ -76,6 +78,8 @@ class TransformerBlock(nn.Module):
   Attributes:
     heads: attention heads.
     mlp_width: width of the MLP.
+    head_dim: width of a head; the input's width over the heads by default.
+    qkv_bias: whether the projections of the attention have biases.
     norm: 'post' normalises after the residual (BERT), 'pre' before the layer.
     grid: (h, w) of the tokens; only needed with mlp_kernel > 1.
     mlp_kernel: 1 for the published MLP; 3 lets its first layer see a token's
@@ -89,6 +93,8 @@ class TransformerBlock(nn.Module):
 
   heads: int
   mlp_width: int
+  head_dim: int | None = None
+  qkv_bias: bool = True
   norm: Literal['post', 'pre'] = 'pre'
   grid: tuple[int, int] | None = None
   mlp_kernel: int = 1
@@ -110,15 +116,17 @@ class TransformerBlock(nn.Module):
         return x + drop(layer(norm(name=name)(x)))
       return norm(name=name)(x + drop(layer(x)))
 
-    attention = nn.MultiHeadDotProductAttention(
+    attention = attention_lib.SelfAttention(
       self.heads,
+      head_dim=self.head_dim,
+      qkv_bias=self.qkv_bias,
+      dropout=self.dropout,
       kernel_init=bert_init,
-      dropout_rate=self.dropout,
-      deterministic=not train,
       name='attention',
       **types,
     )
-    x = residual(attention, x, 'attention_norm')
+    attend = functools.partial(attention, train=train)
+    x = residual(attend, x, 'attention_norm')
     return residual(self._mlp, x, 'mlp_norm')
 
   def _mlp(self, x: jax.Array) -> jax.Array:

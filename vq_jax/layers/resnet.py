@@ -1,0 +1,172 @@
+"""The blocks of VQGAN's towers. Arrays are [B, H, W, C]."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.layers import attention
+
+Shortcut = Literal['input', 'output']
+Downsampling = Literal['strided', 'average']
+
+
+class NormSwish(nn.Module):
+  """Group normalisation, then swish: before every convolution here.
+
+  Attributes:
+    groups: groups of channels.
+    epsilon: added to the variance.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  groups: int = 32
+  epsilon: float = 1e-6
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to the same shape."""
+    norm = nn.GroupNorm(
+      self.groups,
+      epsilon=self.epsilon,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+      name='norm',
+    )
+    return nn.swish(norm(x))
+
+
+class ResNetBlock(nn.Module):
+  """Twice norm, swish, 3x3; a 1x1 on the residual where the width changes.
+
+  Attributes:
+    channels: width of the output.
+    shortcut: what the 1x1 is applied to. 'input' is a residual block. 'output'
+      is what google-research/maskgit computes, by a slip that its released
+      weights contain (its issue 3): y + conv(y), without the input.
+    use_bias: whether the convolutions have biases.
+    groups: of the norms.
+    epsilon: of the norms.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  channels: int
+  shortcut: Shortcut = 'input'
+  use_bias: bool = True
+  groups: int = 32
+  epsilon: float = 1e-6
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H, W, channels]."""
+    if self.shortcut not in ('input', 'output'):
+      raise ValueError(
+        f"shortcut must be 'input' or 'output'; got {self.shortcut!r}."
+      )
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    y = x
+    for i in (1, 2):
+      y = NormSwish(self.groups, self.epsilon, name=f'norm{i}', **types)(y)
+      y = nn.Conv(
+        self.channels,
+        (3, 3),
+        use_bias=self.use_bias,
+        name=f'conv{i}',
+        **types,
+      )(y)
+    if x.shape[-1] != self.channels:
+      x = nn.Dense(
+        self.channels, use_bias=self.use_bias, name='shortcut', **types
+      )(x if self.shortcut == 'input' else y)
+    return x + y
+
+
+class AttentionBlock(nn.Module):
+  """Norm, attention of all places to all with one head, add.
+
+  Attributes:
+    groups: of the norm.
+    epsilon: of the norm.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  groups: int = 32
+  epsilon: float = 1e-6
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to the same shape."""
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    y = nn.GroupNorm(self.groups, epsilon=self.epsilon, name='norm', **types)(x)
+    tokens = y.reshape(x.shape[0], -1, x.shape[-1])
+    attend = attention.SelfAttention(heads=1, name='attention', **types)
+    return x + attend(tokens).reshape(x.shape)
+
+
+class Downsample(nn.Module):
+  """Halves height and width.
+
+  Attributes:
+    kind: 'strided' is a 3x3 convolution of stride 2 whose input is padded to
+      the right and at the bottom only (taming-transformers); 'average' is the
+      mean of 2x2 pixels (MaskGIT).
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  kind: Downsampling = 'strided'
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H / 2, W / 2, C]."""
+    if self.kind == 'average':
+      return nn.avg_pool(x, (2, 2), (2, 2))
+    if self.kind == 'strided':
+      return nn.Conv(
+        x.shape[-1],
+        (3, 3),
+        strides=2,
+        padding=((0, 1), (0, 1)),
+        dtype=self.dtype,
+        param_dtype=self.param_dtype,
+        name='conv',
+      )(x)
+    raise ValueError(
+      f"downsampling must be 'strided' or 'average'; got {self.kind!r}."
+    )
+
+
+class Upsample(nn.Module):
+  """Doubles height and width: every pixel four times, then a 3x3.
+
+  Attributes:
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to [B, 2 H, 2 W, C]."""
+    x = x.repeat(2, axis=1).repeat(2, axis=2)
+    return nn.Conv(
+      x.shape[-1],
+      (3, 3),
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+      name='conv',
+    )(x)
