@@ -48,3 +48,13 @@ def test_rows_are_those_of_the_whole(shape, dtype):
   np.testing.assert_array_equal(
     replicas.take_rows(jnp.asarray(x.reshape(24, *shape[2:])), rows, None), want
   )
+
+
+def test_each_row_has_the_key_of_its_place_in_the_whole():
+  key = jax.random.key(0)
+  got = jax.pmap(
+    lambda _: jax.random.key_data(replicas.row_keys(key, 3, 'batch')), 'batch'
+  )(jnp.zeros(8))
+  want = jax.random.key_data(replicas.row_keys(key, 24, None))
+  np.testing.assert_array_equal(got.reshape(24, -1), want)
+  assert len(np.unique(want, axis=0)) == 24

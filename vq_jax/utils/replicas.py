@@ -49,3 +49,20 @@ def take_rows(
   taken = x[jnp.clip(local, 0, n - 1)]
   mine = mine.reshape((-1,) + (1,) * (x.ndim - 1))
   return jax.lax.psum(jnp.where(mine, taken, 0), axis_name)
+
+
+def row_keys(rng: jax.Array, n: int, axis_name: str | None) -> jax.Array:
+  """Returns a key for each of this replica's n rows, by its global place.
+
+  Args:
+    rng: key, the same on every replica.
+    n: rows of this replica.
+    axis_name: the replicas' axis.
+
+  Returns:
+    keys [n]: those one device would give to the same rows.
+  """
+  places = jnp.arange(n)
+  if axis_name is not None:
+    places += n * jax.lax.axis_index(axis_name)
+  return jax.vmap(lambda place: jax.random.fold_in(rng, place))(places)
