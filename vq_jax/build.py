@@ -37,7 +37,16 @@ REGISTRY: dict[str, dict[str, Callable]] = {
     'patch_decoder': autoencoders.PatchDecoder,
   },
   'quantizer': {
+    'bsq': quantizers.BSQ,
     'ema_vq': quantizers.EMAVectorQuantizer,
+    'factorized_vq': quantizers.FactorizedVectorQuantizer,
+    'fsq': quantizers.FSQ,
+    'grouped': quantizers.GroupedQuantizer,
+    'gumbel': quantizers.GumbelQuantizer,
+    'ibq': quantizers.IBQ,
+    'lfq': quantizers.LFQ,
+    'residual': quantizers.ResidualQuantizer,
+    'simvq': quantizers.SimVQ,
     'vq': quantizers.VectorQuantizer,
   },
   'prior': {

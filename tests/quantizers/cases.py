@@ -1,28 +1,203 @@
 """The quantizers that the laws are tried on, and how to run them."""
 
+import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.quantizers import notions
 from vq_jax import quantizers
 
-K, D, BETA = 16, 4, 0.7
+K, D, BETA = notions.K, notions.D, notions.BETA
+lookup = notions.lookup
 
-# A new quantizer joins by a line here.
-FACTORIES = {
-  'vq': functools.partial(
-    quantizers.VectorQuantizer, codebook_size=K, code_dim=D, beta=BETA
-  ),
-  'ema_vq': functools.partial(
-    quantizers.EMAVectorQuantizer, codebook_size=K, code_dim=D, beta=BETA
-  ),
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """A quantizer to try, and what the laws mean for it.
+
+  Attributes:
+    make: makes it; takes fields.
+    notion: what is nearest, what the gradient is, ...; see `notions`.
+    searches: whether it finds the nearest row of a table [K, D], which a test
+      may set.
+    learns: whether training moves the collection 'codebook'.
+    draws: whether training quantizes by chance, otherwise than evaluation.
+  """
+
+  make: Callable[..., nn.Module]
+  notion: Any = notions.Notion()
+  searches: bool = False
+  learns: bool = False
+  draws: bool = False
+
+
+def case(factory, notion=notions.Notion, *, flags=(), **fields):
+  make = functools.partial(factory, **fields)
+  return Case(make, notion(), **dict.fromkeys(flags, True))
+
+
+def nested(factory, notion, inner, *, flags=(), **fields):
+  """A quantizer of quantizers; fields given to `make` reach the inner one."""
+
+  def make(**changes):
+    own = {f.name for f in dataclasses.fields(factory)}
+    mine = {k: v for k, v in changes.items() if k in own}
+    rest = {k: v for k, v in changes.items() if k not in own}
+    return factory(quantizer=inner.make(**rest), **{**fields, **mine})
+
+  return Case(make, notion(inner.notion), **dict.fromkeys(flags, True))
+
+
+SIZE = {'codebook_size': K, 'code_dim': D}
+TABLE = {**SIZE, 'beta': BETA}
+ALL_OPTIONS = {
+  'normalize': True,
+  'gradient': 'rotation',
+  'entropy_weight': 0.3,
+  'entropy_temperature': 0.5,
+  'decay': 0.5,
+  'kmeans_iterations': 2,
+  'revive_below': 0.8,
 }
 
-every = pytest.mark.parametrize(
-  'make', [pytest.param(f, id=name) for name, f in FACTORIES.items()]
+# A new quantizer joins by a line here.
+CASES = {
+  'vq': case(quantizers.VectorQuantizer, flags=['searches'], **TABLE),
+  'vq with legacy beta': case(
+    quantizers.VectorQuantizer,
+    notions.LegacyBeta,
+    flags=['searches'],
+    legacy_beta=True,
+    **TABLE,
+  ),
+  'vq with all options': case(
+    quantizers.VectorQuantizer,
+    notions.AllOptions,
+    flags=['learns'],
+    **TABLE,
+    **ALL_OPTIONS,
+  ),
+  'ema_vq': case(
+    quantizers.EMAVectorQuantizer, flags=['searches', 'learns'], **TABLE
+  ),
+  'ema_vq with all options': case(
+    quantizers.EMAVectorQuantizer,
+    notions.AllOptions,
+    flags=['learns'],
+    **TABLE,
+    **ALL_OPTIONS,
+  ),
+  'factorized_vq': case(
+    quantizers.FactorizedVectorQuantizer,
+    notions.Normalized,
+    revive_below=0.0,
+    **TABLE,
+  ),
+  'gumbel': case(
+    quantizers.GumbelQuantizer,
+    notions.Gumbel,
+    flags=['learns', 'draws'],
+    kl_weight=0.3,
+    balance_weight=0.2,
+    temperature=1.5,
+    **SIZE,
+  ),
+  'fsq': case(quantizers.FSQ, notions.FSQ, levels=notions.LEVELS),
+  'lfq': case(
+    quantizers.LFQ,
+    notions.LFQ,
+    bits=D,
+    scale=0.5,
+    beta=BETA,
+    gamma=0.6,
+    entropy_temperature=0.8,
+  ),
+  'bsq': case(
+    quantizers.BSQ,
+    notions.BSQ,
+    bits=D,
+    beta=BETA,
+    gamma=0.6,
+    entropy_temperature=0.8,
+  ),
+  'simvq': case(quantizers.SimVQ, **TABLE),
+  'ibq': case(
+    quantizers.IBQ,
+    notions.IBQ,
+    entropy_weight=0.3,
+    entropy_temperature=0.5,
+    **TABLE,
+  ),
+}
+EMA = CASES['ema_vq']
+CASES['residual of vq'] = nested(
+  quantizers.ResidualQuantizer, notions.Residual, CASES['vq'], levels=3
+)
+CASES['residual of ema_vq with level dropout'] = nested(
+  quantizers.ResidualQuantizer,
+  notions.Residual,
+  EMA,
+  flags=['learns', 'draws'],
+  levels=3,
+  level_dropout=0.7,
+)
+HALF = dataclasses.replace(
+  EMA, make=functools.partial(EMA.make, code_dim=D // 2)
+)
+CASES['grouped of ema_vq'] = nested(
+  quantizers.GroupedQuantizer,
+  notions.Grouped,
+  HALF,
+  flags=['learns'],
+  groups=2,
+)
+CASES['residual of grouped'] = nested(
+  quantizers.ResidualQuantizer,
+  notions.Residual,
+  CASES['grouped of ema_vq'],
+  flags=['learns', 'draws'],
+  levels=2,
+  level_dropout=0.7,
+)
+CASES['grouped of residual'] = nested(
+  quantizers.GroupedQuantizer,
+  notions.Grouped,
+  nested(quantizers.ResidualQuantizer, notions.Residual, HALF, levels=2),
+  flags=['learns'],
+  groups=2,
+)
+
+
+def over(cases):
+  """Runs a test over cases, as argument `case`."""
+  return pytest.mark.parametrize(
+    'case', [pytest.param(c, id=name) for name, c in cases.items()]
+  )
+
+
+def those(flag):
+  """Cases with a flag."""
+  return {name: c for name, c in CASES.items() if getattr(c, flag)}
+
+
+every = over(CASES)
+searching = over(those('searches'))
+# Where training draws it has laws of its own, in each quantizer's own test.
+in_both_modes = pytest.mark.parametrize(
+  ('case', 'train'),
+  [
+    pytest.param(c, train, id=f'{name}, {"training" if train else "not"}')
+    for name, c in CASES.items()
+    for train in (False, True)
+    if not (train and c.draws)
+  ],
 )
 
 
@@ -34,7 +209,9 @@ def latents(*shape, seed=0):
 
 @functools.partial(jax.jit, static_argnames='quantizer')
 def init(quantizer, seed=0):
-  return quantizer.init(jax.random.key(seed), jnp.zeros((1, D)))
+  return quantizer.init(
+    jax.random.key(seed), jnp.zeros((1, quantizer.code_dim))
+  )
 
 
 @functools.partial(jax.jit, static_argnames=('quantizer', 'train'))
@@ -55,11 +232,6 @@ def step(quantizer, variables, z, seed=0):
   return run(quantizer, variables, z, train=True, seed=seed)
 
 
-@functools.partial(jax.jit, static_argnames='quantizer')
-def lookup(quantizer, variables, indices):
-  return quantizer.apply(variables, indices, method='lookup')
-
-
 def table(quantizer, variables):
   """The codes float32 [K, D], by the public way to them."""
   indices = jnp.arange(quantizer.codebook_size)
@@ -67,10 +239,17 @@ def table(quantizer, variables):
 
 
 def with_table(variables, codes):
-  """Replaces the table of codes, whatever collection it lives in."""
+  """Replaces each table of codes, whatever collection it lives in.
+
+  Args:
+    variables: of a quantizer.
+    codes: the table, or a function from a table's shape to one.
+  """
 
   def replace(path, leaf):
-    return np.asarray(codes) if path[-1].key == 'codebook' else leaf
+    if path[-1].key != 'codebook':
+      return leaf
+    return np.asarray(codes(leaf.shape) if callable(codes) else codes)
 
   return jax.tree_util.tree_map_with_path(replace, variables)
 

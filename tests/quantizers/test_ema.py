@@ -10,7 +10,7 @@ from tests.quantizers.cases import BETA
 from tests.quantizers.cases import D
 from tests.quantizers.cases import K
 
-make = cases.FACTORIES['ema_vq']
+make = cases.CASES['ema_vq'].make
 
 
 def reference(state, z, decay):

@@ -12,7 +12,7 @@ from tests.quantizers.cases import D
 from tests.quantizers.cases import K
 from vq_jax.quantizers import kmeans as kmeans_lib
 
-make = cases.FACTORIES['ema_vq']
+make = cases.CASES['ema_vq'].make
 
 
 @functools.partial(jax.jit, static_argnames='size')

@@ -12,7 +12,7 @@ from tests.quantizers.cases import D
 from tests.quantizers.cases import K
 from vq_jax.quantizers import revival
 
-make = functools.partial(cases.FACTORIES['ema_vq'], decay=0.5)
+make = functools.partial(cases.CASES['ema_vq'].make, decay=0.5)
 REVIVING = make(revive_below=0.1)
 
 
@@ -116,9 +116,9 @@ def test_zero_never_revives_and_draws_nothing():
 
 def test_a_vector_is_drawn_by_its_squared_error():
   z = jnp.arange(4, dtype=jnp.float32)[:, None]
-  errors = jnp.array([0.0, 1.0, 2.0, 5.0])
+  codes = z + jnp.sqrt(jnp.array([[0.0], [1.0], [2.0], [5.0]]))
   drawn = jax.jit(revival.replacements, static_argnums=3)(
-    jax.random.key(0), z, errors, 20_000
+    jax.random.key(0), z, codes, 20_000
   )
   frequencies = np.bincount(np.asarray(drawn[:, 0], int), minlength=4) / 20_000
   np.testing.assert_allclose(
@@ -128,10 +128,10 @@ def test_a_vector_is_drawn_by_its_squared_error():
 
 
 def test_a_batch_without_error_still_yields_its_vectors():
-  z = cases.latents(6)
+  z = cases.latents(2, 3)
   draw = jax.jit(revival.replacements, static_argnums=3)
-  drawn = draw(jax.random.key(0), z, jnp.zeros(6), K)
-  assert is_a_row(drawn, z).all()
+  drawn = draw(jax.random.key(0), z, z, K)
+  assert is_a_row(drawn, z.reshape(-1, D)).all()
 
 
 def test_a_chosen_code_is_alive_however_young_its_average():

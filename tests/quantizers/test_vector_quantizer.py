@@ -10,7 +10,7 @@ from tests.quantizers.cases import D
 from tests.quantizers.cases import K
 from vq_jax import quantizers
 
-QUANTIZER = cases.FACTORIES['vq']()
+QUANTIZER = cases.CASES['vq'].make()
 
 
 def test_loss_is_the_formula():
@@ -96,7 +96,7 @@ def test_default_table_is_uniform_in_sonnets_range():
 
 
 def test_a_bfloat16_table_quantizes_in_float32():
-  quantizer = cases.FACTORIES['vq'](param_dtype=jnp.bfloat16)
+  quantizer = cases.CASES['vq'].make(param_dtype=jnp.bfloat16)
   variables = cases.init(quantizer)
   assert variables['params']['codebook'].dtype == jnp.bfloat16
   quantized, _ = cases.run(quantizer, variables, cases.latents(50))

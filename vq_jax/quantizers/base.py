@@ -15,8 +15,8 @@ class Quantized:
   """A quantized latent.
 
   Attributes:
-    codes: float [..., D], the nearest codes; the gradient passes straight
-      through to the latent that was quantized.
+    codes: float32 [..., D], the chosen codes, equal to `lookup(indices)`; the
+      gradient passes to the latent that was quantized, see `gradients`.
     indices: int32 [..., *index_shape], which codes; see `index_shape` of the
       quantizer. A negative one chose none.
     loss: float32 [], what the quantizer adds to the training objective.
@@ -27,14 +27,6 @@ class Quantized:
   indices: jax.Array
   loss: jax.Array
   stats: dict[str, jax.Array]
-
-
-def straight_through(z: jax.Array, codes: jax.Array) -> jax.Array:
-  """Returns `codes` with the gradient of `z` (van den Oord et al. 2017, 3.2).
-
-  The sum is written so that its value is `codes` to the bit.
-  """
-  return jax.lax.stop_gradient(codes) + (z - jax.lax.stop_gradient(z))
 
 
 def check_width(z: jax.Array, width: int, quantizer: nn.Module) -> None:
@@ -118,3 +110,25 @@ def batch_stats(counts: jax.Array) -> dict[str, jax.Array]:
 def mean_square(x: jax.Array) -> jax.Array:
   """Mean over all elements, 0 for an empty array."""
   return jnp.sum(jnp.square(x)) / max(x.size, 1)
+
+
+def commitment_loss(z: jax.Array, codes: jax.Array) -> jax.Array:
+  """Returns mean (sg[e] - z)^2: it pulls latents to their codes."""
+  return mean_square(jax.lax.stop_gradient(codes) - z)
+
+
+def codebook_loss(z: jax.Array, codes: jax.Array) -> jax.Array:
+  """Returns mean (e - sg[z])^2: it pulls codes to their latents."""
+  return mean_square(codes - jax.lax.stop_gradient(z))
+
+
+def weighed_losses(
+  commitment: jax.Array,
+  codebook: jax.Array,
+  beta: float,
+  legacy_beta: bool = False,
+) -> jax.Array:
+  """Adds the two losses; beta weighs the commitment, or the other by legacy."""
+  if legacy_beta:
+    return beta * codebook + commitment
+  return codebook + beta * commitment

@@ -1,10 +1,14 @@
 """Vector quantization with a codebook of moving averages."""
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from vq_jax.quantizers import base
+from vq_jax.quantizers import entropy
+from vq_jax.quantizers import gradients
 from vq_jax.quantizers import kmeans
 from vq_jax.quantizers import nearest as search
 from vq_jax.quantizers import revival
@@ -31,6 +35,13 @@ class EMAVectorQuantizer(nn.Module):
     codebook_size: K.
     code_dim: D.
     beta: weight of the commitment loss, mean (sg[e] - z)^2.
+    normalize: whether latents and codes are put onto the unit sphere, as in
+      `VectorQuantizer`; each code then is the direction of S_k (spherical
+      k-means).
+    gradient: what the latent is told; see `gradients`.
+    entropy_weight: weight of the entropy loss, see `entropy`; 0 for none. It
+      moves the latents alone.
+    entropy_temperature: T in p = softmax(-|z - e|^2 / T).
     decay: g.
     kmeans_iterations: if set, the first training batch initialises the
       codebook: vectors drawn from it, improved by so many rounds of k-means.
@@ -48,6 +59,10 @@ class EMAVectorQuantizer(nn.Module):
   codebook_size: int
   code_dim: int
   beta: float = 0.25
+  normalize: bool = False
+  gradient: Literal['straight_through', 'rotation'] = 'straight_through'
+  entropy_weight: float = 0.0
+  entropy_temperature: float = 0.01
   decay: float = 0.99
   kmeans_iterations: int | None = None
   revive_below: float = 0.0
@@ -67,7 +82,8 @@ class EMAVectorQuantizer(nn.Module):
     shape = (self.codebook_size, self.code_dim)
 
     def table():
-      return self.codebook_init(self.make_rng('params'), shape, jnp.float32)
+      codes = self.codebook_init(self.make_rng('params'), shape, jnp.float32)
+      return search.unit(codes) if self.normalize else codes
 
     self.codebook = self.variable('codebook', 'codebook', table)
     self.cluster_size = self.variable(
@@ -86,23 +102,32 @@ class EMAVectorQuantizer(nn.Module):
     """
     base.check_width(z, self.code_dim, self)
     z = z.astype(jnp.float32)
+    point = search.unit(z) if self.normalize else z
     # An empty batch teaches nothing, and there is no vector to draw from it.
     learn = train and z.size > 0 and not self.is_initializing()
     if learn and self.kmeans_iterations is not None:
-      self._initialize(z)
-    indices = search.nearest(z, self.codebook.value)
-    codes = self.lookup(indices)
-    commitment = base.mean_square(jax.lax.stop_gradient(codes) - z)
+      self._initialize(point)
+    table = jax.lax.stop_gradient(self.codebook.value)
+    indices = search.nearest(point, table)
+    codes = table[indices]
+    commitment = base.commitment_loss(point, codes)
     counts = base.code_counts(
       indices, self.codebook_size, axis_name=self.axis_name
     )
     stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
-    if learn:
-      stats['revived'] = self._update(z, indices, codes)
+    loss = self.beta * commitment
+    if self.entropy_weight:
+      stats['entropy_loss'] = entropy.codebook_entropy_loss(
+        point, table, self.entropy_temperature, self.axis_name
+      )
+      loss += self.entropy_weight * stats['entropy_loss']
+    stats['revived'] = (
+      self._update(point, indices, codes) if learn else jnp.zeros(())
+    )
     return base.Quantized(
-      codes=base.straight_through(z, codes),
+      codes=gradients.estimate(self.gradient, z, codes),
       indices=indices,
-      loss=self.beta * commitment,
+      loss=loss,
       stats=jax.lax.stop_gradient(stats),
     )
 
@@ -110,20 +135,21 @@ class EMAVectorQuantizer(nn.Module):
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
     return jnp.asarray(self.codebook.value)[indices]
 
-  def _rows(self, z: jax.Array) -> jax.Array:
-    return jax.lax.stop_gradient(z).reshape(-1, self.code_dim)
+  def _rows(self, point: jax.Array) -> jax.Array:
+    return jax.lax.stop_gradient(point).reshape(-1, self.code_dim)
 
-  def _initialize(self, z: jax.Array) -> None:
+  def _initialize(self, point: jax.Array) -> None:
     """Puts the codebook onto the first batch."""
     rng = self.make_rng('code')
 
     def from_batch(_):
       centroids, counts = kmeans.kmeans(
         rng,
-        self._rows(z),
+        self._rows(point),
         self.codebook_size,
         self.kmeans_iterations,
         self.axis_name,
+        spherical=self.normalize,
       )
       size = jnp.maximum(counts, 1.0)
       return centroids, size, centroids * size[:, None]
@@ -139,30 +165,24 @@ class EMAVectorQuantizer(nn.Module):
       variable.value = value
 
   def _update(
-    self, z: jax.Array, indices: jax.Array, codes: jax.Array
+    self, point: jax.Array, indices: jax.Array, codes: jax.Array
   ) -> jax.Array:
     """Moves the averages; returns how many codes were revived."""
-    rows = self._rows(z)
+    rows = self._rows(point)
     counts, sums = kmeans.cluster_sums(
       rows, indices.reshape(-1), self.codebook_size, self.axis_name
     )
     size = self.decay * self.cluster_size.value + (1 - self.decay) * counts
     total = self.decay * self.cluster_sum.value + (1 - self.decay) * sums
-    # The floor only matters where nothing was chosen and nothing changes.
-    mean = total / jnp.maximum(size, 1e-20)[:, None]
-    codebook = jnp.where(counts[:, None] > 0, mean, self.codebook.value)
+    moved = kmeans.mean_codes(total, size, self.codebook.value, self.normalize)
+    codebook = jnp.where(counts[:, None] > 0, moved, self.codebook.value)
     dead = jnp.zeros(self.codebook_size, bool)
     if self.revive_below > 0:
-      share = counts.sum() / self.codebook_size
-      dead = (size < self.revive_below * share) & (counts == 0)
-      if self.revive_until is not None:
-        dead &= self.updates.value < self.revive_until
+      dead, share = revival.dead_codes(
+        size, counts, self.updates.value, self.revive_below, self.revive_until
+      )
       fresh = revival.replacements(
-        self.make_rng('code'),
-        rows,
-        jnp.sum(jnp.square(rows - codes.reshape(rows.shape)), axis=-1),
-        self.codebook_size,
-        self.axis_name,
+        self.make_rng('code'), rows, codes, self.codebook_size, self.axis_name
       )
       codebook = jnp.where(dead[:, None], fresh, codebook)
       size = jnp.where(dead, share, size)

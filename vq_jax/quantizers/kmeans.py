@@ -24,12 +24,34 @@ def cluster_sums(
   return replicas.psum((counts, sums), axis_name)
 
 
+def mean_codes(
+  sums: jax.Array, sizes: jax.Array, codes: jax.Array, spherical: bool
+) -> jax.Array:
+  """Returns each cluster's mean, or its code where there is none.
+
+  Args:
+    sums: float32 [K, D].
+    sizes: float32 [K]; a cluster of size 0 keeps its code.
+    codes: float32 [K, D].
+    spherical: whether the means are put back onto the unit sphere; one whose
+      vectors cancel has no direction, and keeps its code.
+  """
+  means = sums / jnp.where(sizes > 0, sizes, 1.0)[:, None]
+  some = (sizes > 0)[:, None]
+  if spherical:
+    means = search.unit(means)
+    some &= jnp.any(means != 0, axis=-1, keepdims=True)
+  return jnp.where(some, means, codes)
+
+
 def kmeans(
   rng: jax.Array,
   z: jax.Array,
   codebook_size: int,
   iterations: int,
   axis_name: str | None = None,
+  *,
+  spherical: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
   """Runs Lloyd's algorithm from randomly chosen vectors.
 
@@ -42,6 +64,7 @@ def kmeans(
       together hold fewer than K.
     iterations: 0 leaves the chosen vectors.
     axis_name: the replicas' axis.
+    spherical: whether centroids are kept on the unit sphere, where `z` lies.
 
   Returns:
     centroids float32 [K, D], and counts float32 [K] of the last assignment
@@ -59,8 +82,8 @@ def kmeans(
     centroids, _ = carry
     indices = search.nearest(z, centroids)
     counts, sums = cluster_sums(z, indices, codebook_size, axis_name)
-    means = sums / jnp.maximum(counts, 1)[:, None]
-    return jnp.where(counts[:, None] > 0, means, centroids), counts
+    means = mean_codes(sums, counts, centroids, spherical)
+    return means, counts
 
   start = (centroids, jnp.ones(codebook_size, jnp.float32))
   return jax.lax.fori_loop(0, iterations, lloyd, start)

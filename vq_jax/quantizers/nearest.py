@@ -3,6 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+# A vector shorter than this counts as zero, which has no direction.
+_SMALLEST_NORM = 1e-12
+
 
 def squared_distances(z: jax.Array, codebook: jax.Array) -> jax.Array:
   """Returns |z - e|^2 by its expansion, in float32.
@@ -40,3 +43,14 @@ def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
   """
   distances = squared_distances(z, codebook)
   return jnp.argmin(distances, axis=-1).astype(jnp.int32)
+
+
+def unit(x: jax.Array) -> jax.Array:
+  """Returns x / |x|; a zero vector stays zero, with zero gradient.
+
+  Args:
+    x: float32 [..., D].
+  """
+  square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+  some = square > _SMALLEST_NORM**2
+  return jnp.where(some, x / jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)

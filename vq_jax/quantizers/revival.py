@@ -6,28 +6,56 @@ import jax.numpy as jnp
 from vq_jax.utils import replicas
 
 
+def dead_codes(
+  sizes: jax.Array,
+  counts: jax.Array,
+  updates: jax.Array,
+  revive_below: float,
+  revive_until: int | None,
+) -> tuple[jax.Array, jax.Array]:
+  """Returns which codes are dead, bool [K], and a code's fair share, [].
+
+  Args:
+    sizes: float32 [K], the average counts.
+    counts: float32 [K], of this batch. A code that it chose lives.
+    updates: int32 [], updates before this one.
+    revive_below: the fraction of its fair share, vectors of the batch / K,
+      under which a code is dead.
+    revive_until: from this update on nothing is dead; None for no end.
+  """
+  share = counts.sum() / counts.size
+  dead = (sizes < revive_below * share) & (counts == 0)
+  if revive_until is not None:
+    dead &= updates < revive_until
+  return dead, share
+
+
 def replacements(
   rng: jax.Array,
   z: jax.Array,
-  errors: jax.Array,
+  codes: jax.Array,
   codebook_size: int,
   axis_name: str | None = None,
 ) -> jax.Array:
   """Draws vectors of the batch to put dead codes on.
 
-  A vector's chance is its squared distance to its nearest code, as in the
+  A vector's chance is its squared distance to its code, as in the
   seeding of k-means++: codes go where they mend the largest errors.
 
   Args:
     rng: key, the same on every replica.
-    z: float32 [N, D].
-    errors: float32 [N], squared distance of each vector to its code.
+    z: float32 [..., D].
+    codes: float32 [..., D], the code of each vector.
     codebook_size: K.
     axis_name: the replicas' axis.
 
   Returns:
     float32 [K, D], the same on every replica.
   """
+  z, codes = (
+    jax.lax.stop_gradient(x).reshape(-1, x.shape[-1]) for x in (z, codes)
+  )
+  errors = jnp.sum(jnp.square(z - codes), axis=-1)
   errors = replicas.all_gather(errors, axis_name)
   # By the inverse of the distribution function: `categorical` would draw noise
   # for each pair of code and vector.

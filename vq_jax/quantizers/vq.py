@@ -1,11 +1,17 @@
 """Vector quantization with a codebook that the gradient trains."""
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from vq_jax.quantizers import base
+from vq_jax.quantizers import entropy
+from vq_jax.quantizers import gradients
+from vq_jax.quantizers import kmeans
 from vq_jax.quantizers import nearest as search
+from vq_jax.quantizers import revival
 
 
 class VectorQuantizer(nn.Module):
@@ -16,19 +22,48 @@ class VectorQuantizer(nn.Module):
   commitment loss, keeps the latents near their codes. Both are means over all
   elements.
 
+  The table is a parameter, `codebook` [K, D]. K-means and revival cannot move a
+  parameter, so with either there is state as well, in the collection
+  'codebook': `anchor` [K, D], `cluster_size` [K] and `updates` []. A code is
+  then the sum of parameter and anchor: they set the anchor so that the code
+  lands where they want it, and the gradient goes on from there.
+
   Attributes:
     codebook_size: K.
     code_dim: D, the width of a code.
     beta: weight of the commitment loss.
+    legacy_beta: whether beta weighs the codebook loss instead, as in the models
+      that taming-transformers released (its `VectorQuantizer2`, whose default
+      is `legacy=True`; issues 46 and 57 there).
+    normalize: whether latents and codes are put onto the unit sphere for
+      search, loss and output (ViT-VQGAN, Yu et al. 2022, 3.2); the gradient
+      still passes to the latent as it came.
+    gradient: what the latent is told; see `gradients`.
+    entropy_weight: weight of the entropy loss, see `entropy`; 0 for none.
+    entropy_temperature: T in p = softmax(-|z - e|^2 / T).
+    kmeans_iterations: see `EMAVectorQuantizer`.
+    revive_below: see `EMAVectorQuantizer`.
+    revive_until: see `EMAVectorQuantizer`.
+    decay: of the average count by which a code is found dead.
     codebook_init: initializer of the table [K, D]; by default uniform in
       +-sqrt(3 / D), Sonnet's.
-    axis_name: the pmap axis over which the stats are summed.
+    axis_name: the pmap axis over which statistics are summed; None under jit,
+      where the batch is global already.
     param_dtype: dtype of the table.
   """
 
   codebook_size: int
   code_dim: int
   beta: float = 0.25
+  legacy_beta: bool = False
+  normalize: bool = False
+  gradient: Literal['straight_through', 'rotation'] = 'straight_through'
+  entropy_weight: float = 0.0
+  entropy_temperature: float = 0.01
+  kmeans_iterations: int | None = None
+  revive_below: float = 0.0
+  revive_until: int | None = None
+  decay: float = 0.99
   codebook_init: nn.initializers.Initializer = nn.initializers.variance_scaling(
     1.0, 'fan_out', 'uniform'
   )
@@ -40,35 +75,120 @@ class VectorQuantizer(nn.Module):
     """A vector has one index."""
     return ()
 
+  @property
+  def _has_state(self) -> bool:
+    return self.kmeans_iterations is not None or self.revive_below > 0
+
   def setup(self):
     """Declares the codebook."""
+    shape = (self.codebook_size, self.code_dim)
     self.codebook = self.param(
-      'codebook',
-      self.codebook_init,
-      (self.codebook_size, self.code_dim),
-      self.param_dtype,
+      'codebook', self.codebook_init, shape, self.param_dtype
     )
+    if self._has_state:
+      self.anchor = self.variable(
+        'codebook', 'anchor', jnp.zeros, shape, jnp.float32
+      )
+      self.cluster_size = self.variable(
+        'codebook', 'cluster_size', jnp.ones, shape[:1], jnp.float32
+      )
+      self.updates = self.variable('codebook', 'updates', jnp.int32, 0)
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`."""
-    del train  # the gradient does all the training
+    """Quantizes z: float [..., D]; see `base.Quantized`.
+
+    With k-means or revival, `train` needs the collection 'codebook' mutable and
+    the stream 'code'.
+    """
     base.check_width(z, self.code_dim, self)
     z = z.astype(jnp.float32)
-    indices = search.nearest(z, self.codebook)
-    codes = self.lookup(indices)
-    commitment = base.mean_square(jax.lax.stop_gradient(codes) - z)
-    codebook_loss = base.mean_square(codes - jax.lax.stop_gradient(z))
+    point = search.unit(z) if self.normalize else z
+    # An empty batch teaches nothing, and there is no vector to draw from it.
+    learn = train and z.size > 0 and not self.is_initializing()
+    if learn and self.kmeans_iterations is not None:
+      self._initialize(point)
+    table = self._table()
+    indices = search.nearest(point, table)
+    codes = table[indices]
+    commitment = base.commitment_loss(point, codes)
     counts = base.code_counts(
       indices, self.codebook_size, axis_name=self.axis_name
     )
     stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
+    loss = base.weighed_losses(
+      commitment, base.codebook_loss(point, codes), self.beta, self.legacy_beta
+    )
+    if self.entropy_weight:
+      stats['entropy_loss'] = entropy.codebook_entropy_loss(
+        point, table, self.entropy_temperature, self.axis_name
+      )
+      loss += self.entropy_weight * stats['entropy_loss']
+    if self._has_state:
+      stats['revived'] = (
+        self._update(point, codes, counts) if learn else jnp.zeros(())
+      )
     return base.Quantized(
-      codes=base.straight_through(z, codes),
+      codes=gradients.estimate(self.gradient, z, codes),
       indices=indices,
-      loss=codebook_loss + self.beta * commitment,
+      loss=loss,
       stats=jax.lax.stop_gradient(stats),
     )
 
   def lookup(self, indices: jax.Array) -> jax.Array:
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
-    return jnp.asarray(self.codebook, jnp.float32)[indices]
+    return self._table()[indices]
+
+  def _table(self) -> jax.Array:
+    table = jnp.asarray(self.codebook, jnp.float32)
+    if self._has_state:
+      table += jax.lax.stop_gradient(self.anchor.value)
+    return search.unit(table) if self.normalize else table
+
+  def _anchor_at(self, codes: jax.Array) -> jax.Array:
+    parameter = jnp.asarray(self.codebook, jnp.float32)
+    return codes - jax.lax.stop_gradient(parameter)
+
+  def _initialize(self, point: jax.Array) -> None:
+    """Puts the codebook onto the first batch."""
+    rng = self.make_rng('code')
+    rows = jax.lax.stop_gradient(point).reshape(-1, self.code_dim)
+
+    def from_batch(_):
+      centroids, counts = kmeans.kmeans(
+        rng,
+        rows,
+        self.codebook_size,
+        self.kmeans_iterations,
+        self.axis_name,
+        spherical=self.normalize,
+      )
+      return self._anchor_at(centroids), jnp.maximum(counts, 1.0)
+
+    self.anchor.value, self.cluster_size.value = jax.lax.cond(
+      self.updates.value == 0,
+      from_batch,
+      lambda kept: kept,
+      (self.anchor.value, self.cluster_size.value),
+    )
+
+  def _update(
+    self, point: jax.Array, codes: jax.Array, counts: jax.Array
+  ) -> jax.Array:
+    """Keeps count, revives; returns how many codes were revived."""
+    size = self.decay * self.cluster_size.value + (1 - self.decay) * counts
+    revived = jnp.zeros(())
+    if self.revive_below > 0:
+      dead, share = revival.dead_codes(
+        size, counts, self.updates.value, self.revive_below, self.revive_until
+      )
+      fresh = revival.replacements(
+        self.make_rng('code'), point, codes, self.codebook_size, self.axis_name
+      )
+      self.anchor.value = jnp.where(
+        dead[:, None], self._anchor_at(fresh), self.anchor.value
+      )
+      size = jnp.where(dead, share, size)
+      revived = dead.sum().astype(jnp.float32)
+    self.cluster_size.value = size
+    self.updates.value += 1
+    return revived

@@ -1,0 +1,94 @@
+"""Lookup-free quantization: the signs of a vector are its code."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.quantizers import base
+from vq_jax.quantizers import bits as bits_lib
+from vq_jax.quantizers import entropy
+from vq_jax.quantizers import gradients
+
+
+class LFQ(nn.Module):
+  """The quantizer of MAGVIT-v2 (Yu et al. 2023, 3.1): code = sign(z).
+
+  Of 2^bits codes, each dimension chooses one half; 0 counts as negative. The
+  entropy loss E[H(p)] - gamma H(E[p]), with p = softmax(-|z - e|^2 / T), makes
+  each vector sure and all codes used. p is a product over dimensions, so the
+  first entropy is exact for any number of codes; see `entropy.bit_entropies`
+  for the second. Order of the bits: see `bits`.
+
+  Attributes:
+    bits: D; there are 2^D codes, at most 2^30.
+    scale: codes are +-scale.
+    beta: weight of the commitment loss, mean (sg[e] - z)^2; Open-MAGVIT2's.
+    entropy_weight: weight of the entropy loss.
+    gamma: weight in it of the entropy over the batch.
+    entropy_temperature: T.
+    entropy_bits: the entropy over the batch is exact up to so many bits, and
+      beyond them taken over groups of at most so many.
+    axis_name: the pmap axis over which statistics are summed; None under jit,
+      where the batch is global already.
+  """
+
+  bits: int
+  scale: float = 1.0
+  beta: float = 0.25
+  entropy_weight: float = 0.1
+  gamma: float = 1.0
+  entropy_temperature: float = 0.01
+  entropy_bits: int = 10
+  axis_name: str | None = None
+
+  @property
+  def codebook_size(self) -> int:
+    """K, the number of codes."""
+    return 2**self.bits
+
+  @property
+  def code_dim(self) -> int:
+    """D, a dimension for each bit."""
+    return self.bits
+
+  @property
+  def index_shape(self) -> tuple[int, ...]:
+    """A vector has one index."""
+    return ()
+
+  def setup(self):
+    """Checks the number of bits."""
+    bits_lib.check_bits(self.bits)
+
+  def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
+    """Quantizes z: float [..., D]; see `base.Quantized`."""
+    del train  # nothing to learn
+    base.check_width(z, self.bits, self)
+    z = z.astype(jnp.float32)
+    indices = bits_lib.to_indices(z > 0)
+    codes = self.lookup(indices)
+    commitment = base.commitment_loss(z, codes)
+    sample, batch = entropy.bit_entropies(
+      # |z + s|^2 - |z - s|^2, over T
+      4 * self.scale * z / self.entropy_temperature,
+      self.entropy_bits,
+      self.axis_name,
+    )
+    counts = base.code_counts(
+      indices, self.codebook_size, axis_name=self.axis_name
+    )
+    stats = {
+      'commitment_loss': commitment,
+      'entropy_loss': sample - self.gamma * batch,
+      **base.batch_stats(counts),
+    }
+    return base.Quantized(
+      codes=gradients.straight_through(z, codes),
+      indices=indices,
+      loss=self.beta * commitment + self.entropy_weight * stats['entropy_loss'],
+      stats=jax.lax.stop_gradient(stats),
+    )
+
+  def lookup(self, indices: jax.Array) -> jax.Array:
+    """Returns the codes, float32 [..., D], of indices int32 [...]."""
+    return self.scale * bits_lib.to_signs(indices, self.bits)
