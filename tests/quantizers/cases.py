@@ -70,13 +70,6 @@ ALL_OPTIONS = {
 # A new quantizer joins by a line here.
 CASES = {
   'vq': case(quantizers.VectorQuantizer, flags=['searches'], **TABLE),
-  'vq with legacy beta': case(
-    quantizers.VectorQuantizer,
-    notions.LegacyBeta,
-    flags=['searches'],
-    legacy_beta=True,
-    **TABLE,
-  ),
   'vq with all options': case(
     quantizers.VectorQuantizer,
     notions.AllOptions,
@@ -138,14 +131,14 @@ CASES = {
 }
 EMA = CASES['ema_vq']
 CASES['residual of vq'] = nested(
-  quantizers.ResidualQuantizer, notions.Residual, CASES['vq'], levels=3
+  quantizers.ResidualQuantizer, notions.Residual, CASES['vq'], levels=2
 )
 CASES['residual of ema_vq with level dropout'] = nested(
   quantizers.ResidualQuantizer,
   notions.Residual,
   EMA,
   flags=['learns', 'draws'],
-  levels=3,
+  levels=2,
   level_dropout=0.7,
 )
 HALF = dataclasses.replace(
@@ -214,9 +207,8 @@ def init(quantizer, seed=0):
   )
 
 
-@functools.partial(jax.jit, static_argnames=('quantizer', 'train'))
-def run(quantizer, variables, z, train=False, seed=0):
-  """Returns `Quantized` and the variables after the call."""
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _run(quantizer, variables, z, train, seed):
   quantized, updated = quantizer.apply(
     variables,
     z,
@@ -225,6 +217,50 @@ def run(quantizer, variables, z, train=False, seed=0):
     rngs={'code': jax.random.key(seed)},
   )
   return quantized, {**variables, **updated}
+
+
+def run(quantizer, variables, z, train=False, seed=0):
+  """Returns `Quantized` and the variables after the call."""
+  # Always called alike, for a jitted function compiles for each way.
+  return _run(quantizer, variables, z, train, seed)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def derivatives(quantizer, variables, z, train):
+  """Derivatives of one program, since compiling is what takes time.
+
+  Returns:
+    `Quantized`, and for each of 'codes' (the sum of their sines), 'loss' and
+    'stats' (their sum) the gradients on the variables and on z.
+  """
+  leaves, structure = jax.tree.flatten(variables)
+  trained = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+
+  def outputs(floats, z):
+    floats = iter(floats)
+    merged = [
+      next(floats) if f else leaf
+      for f, leaf in zip(trained, leaves, strict=True)
+    ]
+    quantized, _ = run(quantizer, structure.unflatten(merged), z, train)
+    values = {
+      'codes': jnp.sum(jnp.sin(quantized.codes)),
+      'loss': quantized.loss,
+      'stats': sum(quantized.stats.values()),
+    }
+    return values, quantized
+
+  floats = [x for f, x in zip(trained, leaves, strict=True) if f]
+  values, back, quantized = jax.vjp(outputs, floats, z, has_aux=True)
+  gradients = {}
+  for name in values:
+    on_floats, on_z = back({n: jnp.float32(n == name) for n in values})
+    on_floats = iter(on_floats)
+    on_variables = structure.unflatten(
+      [next(on_floats) if f else jnp.zeros(()) for f in trained]
+    )
+    gradients[name] = on_variables, on_z
+  return quantized, gradients
 
 
 def step(quantizer, variables, z, seed=0):

@@ -92,13 +92,6 @@ class Notion:
     return codes
 
 
-class LegacyBeta(Notion):
-  """Beta is with the other term."""
-
-  def loss(self, quantizer, variables, z, at, codes):
-    return super().loss(quantizer, variables, z, at, codes) / BETA
-
-
 class Normalized(Notion):
   """Nearest on the unit sphere."""
 
@@ -149,7 +142,7 @@ class Gumbel(Notion):
 
   def loss(self, quantizer, variables, z, at, codes):
     del quantizer, at, codes
-    p = jax.nn.softmax(self.logits(variables, z))
+    p = jax.nn.softmax(self.logits(variables, z)).reshape(-1, K)
     return -0.3 * mean_entropy(p) - 0.2 * mean_entropy(p.mean(axis=0)[None])
 
   def trained_by_codes(self):

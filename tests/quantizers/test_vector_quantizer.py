@@ -27,6 +27,23 @@ def test_loss_is_the_formula():
   )
 
 
+def test_legacy_beta_weighs_the_other_term():
+  """As taming-transformers: mean (sg[e] - z)^2 + beta mean (e - sg[z])^2."""
+  quantizer = cases.CASES['vq'].make(legacy_beta=True)
+  variables = cases.init(quantizer)
+  z = jnp.asarray(cases.latents(6))
+  quantized, got = cases.derivatives(quantizer, variables, z, False)
+  want = 2 * (z - quantized.codes) / z.size
+  np.testing.assert_allclose(got['loss'][1], want, rtol=1e-5, atol=1e-8)
+  _, plain = cases.derivatives(QUANTIZER, variables, z, False)
+  np.testing.assert_allclose(
+    got['loss'][0]['params']['codebook'],
+    BETA * plain['loss'][0]['params']['codebook'],
+    rtol=1e-5,
+    atol=1e-8,
+  )
+
+
 def test_codebook_loss_moves_the_chosen_codes_alone_and_without_beta():
   variables = cases.init(QUANTIZER)
   z = cases.latents(6)

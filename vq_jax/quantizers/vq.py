@@ -34,7 +34,7 @@ class VectorQuantizer(nn.Module):
     beta: weight of the commitment loss.
     legacy_beta: whether beta weighs the codebook loss instead, as in the models
       that taming-transformers released (its `VectorQuantizer2`, whose default
-      is `legacy=True`; issues 46 and 57 there).
+      is `legacy=True`; numbers 46 and 57 on its tracker).
     normalize: whether latents and codes are put onto the unit sphere for
       search, loss and output (ViT-VQGAN, Yu et al. 2022, 3.2); the gradient
       still passes to the latent as it came.
