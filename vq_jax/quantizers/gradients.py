@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 # Below this norm a vector has no direction to rotate from or to.
 _SMALLEST_NORM = 1e-6
+# Two unit vectors whose sum is shorter count as opposite.
+_SMALLEST_MIDDLE = 1e-3
 
 
 def with_gradient_of(values: jax.Array, through: jax.Array) -> jax.Array:
@@ -51,11 +53,11 @@ def rotation(z: jax.Array, codes: jax.Array) -> jax.Array:
   start = stop(z) / jnp.where(usable, z_norm, 1.0)
   end = stop(codes) / jnp.where(usable, e_norm, 1.0)
   middle = start + end
-  # Of opposite vectors the middle vanishes, and what is left, a reflection,
-  # still takes the one to the other.
-  middle /= jnp.maximum(
-    jnp.linalg.norm(middle, axis=-1, keepdims=True), _SMALLEST_NORM
-  )
+  # Of opposite vectors the middle is nothing but rounding. Without it a
+  # reflection is left, which still takes the one to the other.
+  length = jnp.linalg.norm(middle, axis=-1, keepdims=True)
+  apart = length > _SMALLEST_MIDDLE
+  middle = jnp.where(apart, middle / jnp.where(apart, length, 1.0), 0.0)
 
   def along(direction):
     return jnp.sum(z * direction, axis=-1, keepdims=True)
