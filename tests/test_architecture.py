@@ -22,11 +22,11 @@ ROWS = [
   {'samplers'},
   {'guidance'},
   {'metrics'},
-  {'convert'},
   {'build'},
   {'checkpoints'},
   {'generation'},
   {'model'},
+  {'convert'},
   {'cli'},
 ]
 # Two stand aside: the data needs no model, and neither does a checkpoint.

@@ -19,6 +19,11 @@ VOCAB = priors.Vocab(codebook_size=8)
 # What a type cannot do without: fields of the spec, and extra ones.
 NEEDED = {
   'vqvae': ({'quantizer': QUANTIZER, **TOWERS}, {}),
+  'llamagen_vq16': ({'quantizer': QUANTIZER}, {}),
+  'maskgit_tokenizer': ({'quantizer': QUANTIZER}, {}),
+  'vit_vqgan': ({'quantizer': QUANTIZER}, {}),
+  'vqgan_taming': ({'quantizer': QUANTIZER}, {}),
+  'vqvae_2017': ({'quantizer': QUANTIZER}, {}),
   'vqvae_sonnet': ({'quantizer': QUANTIZER}, {}),
   'vq': ({'codebook_size': 8, 'code_dim': 4}, {}),
   'ema_vq': ({'codebook_size': 8, 'code_dim': 4}, {}),

@@ -20,6 +20,7 @@ from vq_jax import losses
 from vq_jax import metrics
 from vq_jax import model as model_lib
 from vq_jax import priors
+from vq_jax.quantizers import base
 from vq_jax.utils import images
 
 Tree = Any
@@ -65,11 +66,16 @@ def autoencoder_sums(autoencoder: nn.Module):
       ),
     }
     sums = {name: jnp.sum(value * mask) for name, value in per_image.items()}
-    k = autoencoder.codebook_size
-    shape = mask.shape + (1,) * (quantized.indices.ndim - 1)
-    real = jnp.broadcast_to(mask.reshape(shape), quantized.indices.shape)
-    counts = (
-      jnp.zeros(k).at[quantized.indices.reshape(-1)].add(real.reshape(-1))
+    grid = autoencoder.code_grids[0]
+    latents = quantized.codes.shape[:-1]
+    weights = jnp.broadcast_to(
+      mask.reshape(mask.shape + (1,) * (len(latents) - 1)), latents
+    )
+    counts = base.code_counts(
+      quantized.indices,
+      grid.codebook_size,
+      grid.index_shape,
+      weights=weights,
     )
     return {**sums, 'examples': mask.sum(), 'code_counts': counts}
 

@@ -25,16 +25,25 @@ from vq_jax.samplers import schedules
 
 REGISTRY: dict[str, dict[str, Callable]] = {
   'autoencoder': {
+    'llamagen_vq16': autoencoders.llamagen_vq16,
+    'maskgit_tokenizer': autoencoders.maskgit_tokenizer,
+    'vit_vqgan': autoencoders.vit_vqgan,
+    'vqgan_taming': autoencoders.vqgan_taming,
     'vqvae': autoencoders.VQVAE,
+    'vqvae_2017': autoencoders.vqvae_2017,
     'vqvae_sonnet': autoencoders.vqvae_sonnet,
   },
   'encoder': {
     'conv_encoder': autoencoders.ConvEncoder,
     'patch_encoder': autoencoders.PatchEncoder,
+    'resnet_encoder': autoencoders.ResNetEncoder,
+    'vit_encoder': autoencoders.ViTEncoder,
   },
   'decoder': {
     'conv_decoder': autoencoders.ConvDecoder,
     'patch_decoder': autoencoders.PatchDecoder,
+    'resnet_decoder': autoencoders.ResNetDecoder,
+    'vit_decoder': autoencoders.ViTDecoder,
   },
   'quantizer': {
     'bsq': quantizers.BSQ,
@@ -166,7 +175,7 @@ def autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
 def prior_of(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
   """Builds the prior that a run's `config.json` describes."""
   vocab = priors.Vocab(
-    codebook_size=autoencoder.codebook_size, **config['labels']
+    codebook_size=autoencoder.code_grids[0].codebook_size, **config['labels']
   )
   height, width, _ = config['data']['image_shape']
   grid = (height // autoencoder.stride, width // autoencoder.stride)

@@ -67,7 +67,7 @@ class Model:
       ValueError: if an index is no code or the array is not [B, h, w].
     """
     indices = np.asarray(indices)
-    size = self.autoencoder.codebook_size
+    size = self.autoencoder.code_grids[0].codebook_size
     if indices.ndim < 3 or not np.issubdtype(indices.dtype, np.integer):
       raise ValueError(
         'indices must be integers [B, h, w]; got '

@@ -70,7 +70,7 @@ each_tower = pytest.mark.parametrize('towers', [conv, patch])
 def test_round_trip_on_any_grid(towers, quantizer, stride, size, channels):
   """Any quantizer fits any tower; images need be neither square nor RGB."""
   model = make(towers(stride, channels), quantizer)
-  assert (model.stride, model.codebook_size) == (stride, K)
+  assert (model.stride, model.code_grids[0].codebook_size) == (stride, K)
   image = images(2, *size, channels)
   variables = random_variables(model, image)
   quantized = call(model, variables, image, 'encode')

@@ -33,6 +33,8 @@ def make_loss(
   The metric `code_counts` [K] tells how often each code was chosen.
   """
 
+  grid = autoencoder.code_grids[0]
+
   def loss_fn(params, state, batch, rngs):
     image = images.to_float(batch['image'])
     (reconstruction, quantized), changed = autoencoder.apply(
@@ -52,7 +54,10 @@ def make_loss(
       'l2': l2,
       'quantizer_loss': quantized.loss,
       'code_counts': base.code_counts(
-        quantized.indices, autoencoder.codebook_size, axis_name=axis_name
+        quantized.indices,
+        grid.codebook_size,
+        grid.index_shape,
+        axis_name,
       ),
       **quantized.stats,
     }

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.quantizers import base
+from vq_jax.autoencoders import base
+from vq_jax.quantizers.base import Quantized
 from vq_jax.utils import images
 
 
@@ -28,21 +29,17 @@ class VQVAE(nn.Module):
 
   def setup(self):
     """Declares the layer between encoder and quantizer."""
-    if self.encoder.stride != self.decoder.stride:
-      raise ValueError(
-        'the towers must have one stride; the encoder has '
-        f'{self.encoder.stride}, the decoder {self.decoder.stride}.'
-      )
+    base.require_one_stride(self.encoder, self.decoder)
     self.to_code = nn.Dense(self.quantizer.code_dim)
 
   def __call__(
     self, image: jax.Array, *, train: bool = False
-  ) -> tuple[jax.Array, base.Quantized]:
+  ) -> tuple[jax.Array, Quantized]:
     """Returns the reconstruction of `image` and its `Quantized` latent."""
     quantized = self.encode(image, train=train)
     return self.decode(quantized.codes), quantized
 
-  def encode(self, image: jax.Array, *, train: bool = False) -> base.Quantized:
+  def encode(self, image: jax.Array, *, train: bool = False) -> Quantized:
     """Encodes images.
 
     Args:
@@ -53,14 +50,12 @@ class VQVAE(nn.Module):
     Raises:
       ValueError: if the image does not divide into the grid.
     """
-    if image.ndim != 4 or any(s % self.stride for s in image.shape[1:3]):
-      raise ValueError(
-        'the image must be [B, H, W, C] with H and W multiples of '
-        f'{self.stride}; got {image.shape}. Crop or resize it.'
-      )
-    x = images.to_range(images.to_float(image), self.value_range)
-    features = self.encoder(x)
+    features = self.features(image)
     return self.quantizer(self.to_code(features), train=train)
+
+  def features(self, image: jax.Array) -> jax.Array:
+    """Returns what the encoder sees in images, float [B, h, w, D']."""
+    return base.encode_pixels(self.encoder, image, self.value_range)
 
   def decode(self, codes: jax.Array) -> jax.Array:
     """Decodes codes [B, h, w, D] to float32 [B, H, W, C], [0, 1] unclipped."""
@@ -68,7 +63,7 @@ class VQVAE(nn.Module):
     return images.from_range(x.astype(jnp.float32), self.value_range)
 
   def decode_indices(self, indices: jax.Array) -> jax.Array:
-    """Decodes indices int32 [B, h, w] to an image; see `decode`."""
+    """Decodes indices int32 [B, h, w, *index_shape]; see `decode`."""
     return self.decode(self.quantizer.lookup(indices))
 
   @property
@@ -77,6 +72,12 @@ class VQVAE(nn.Module):
     return self.encoder.stride
 
   @property
-  def codebook_size(self) -> int:
-    """K, the number of codes."""
-    return self.quantizer.codebook_size
+  def code_grids(self) -> tuple[base.CodeGrid, ...]:
+    """What the indices mean."""
+    return (
+      base.CodeGrid(
+        stride=self.stride,
+        codebook_size=self.quantizer.codebook_size,
+        index_shape=self.quantizer.index_shape,
+      ),
+    )

@@ -192,7 +192,7 @@ def _info(arguments) -> None:
     'trained on': card['data']['source'],
     'images': ' x '.join(map(str, data['image_shape'])),
     'classes': f'{len(data["class_names"])}: {classes}',
-    'codes': f'{model.autoencoder.codebook_size}, each for {stride} x {stride} '
+    'codes': f'{model.autoencoder.code_grids[0].codebook_size}, each for {stride} x {stride} '
     'pixels',
   }
   for name, variables in model.variables.items():

@@ -1,0 +1,142 @@
+"""Laws of ViT-VQGAN's towers; their numbers are held against a reference of
+the released code in tests/convert.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.utils.variables import random_variables
+from vq_jax import autoencoders
+from vq_jax import quantizers
+from vq_jax.layers import positions
+
+TOY = {'layers': 2, 'width': 8, 'heads': 2, 'mlp_width': 12}
+QUANTIZER = quantizers.VectorQuantizer(codebook_size=8, code_dim=4)
+
+
+def images(*shape, seed=0):
+  return np.random.default_rng(seed).random(shape).astype(np.float32)
+
+
+def apply(module, variables, *args, **kwargs):
+  return jax.jit(lambda v: module.apply(v, *args, **kwargs))(variables)
+
+
+def encoder(**fields):
+  return autoencoders.ViTEncoder(patch=2, **{**TOY, 'head_width': 6, **fields})
+
+
+def decoder(**fields):
+  return autoencoders.ViTDecoder(patch=2, **{**TOY, 'head_width': 6, **fields})
+
+
+@pytest.mark.parametrize('reimplemented', [False, True])
+def test_round_trip_on_any_grid_with_towers_of_two_sizes(reimplemented):
+  small = autoencoders.vit_vqgan(
+    QUANTIZER, patch=2, image_channels=2, reimplemented=reimplemented, **TOY
+  )
+  larger = small.decoder.clone(width=12, layers=3, heads=3)
+  model = small.clone(decoder=larger)
+  image = images(2, 6, 10, 2)
+  variables = random_variables(model, image)
+  quantized = apply(model, variables, image, method='encode')
+  assert quantized.indices.shape == (2, 3, 5)
+  decoded = apply(model, variables, quantized.indices, method='decode_indices')
+  assert decoded.shape == image.shape and decoded.dtype == jnp.float32
+  np.testing.assert_allclose(
+    apply(model, variables, image)[0], decoded, atol=1e-5
+  )
+
+
+def test_without_blocks_an_encoder_is_patches_positions_norm_and_head():
+  tower = encoder(layers=0, scan=False, epsilon=0.1)
+  image = images(2, 4, 6, 3)
+  variables = random_variables(tower, image)
+  p = jax.tree.map(np.asarray, variables['params'])
+  patches = image.reshape(2, 2, 2, 3, 2, 3).transpose(0, 1, 3, 2, 4, 5)
+  x = patches.reshape(2, 6, 12) @ p['embedding']['kernel'].reshape(12, 8)
+  x = x + p['embedding']['bias'] + positions.sincos_2d((2, 3), 8)
+  x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1)
+  x = x * p['norm_out']['scale'] + p['norm_out']['bias']
+  want = np.tanh(x @ p['head']['kernel'] + p['head']['bias'])
+  got = apply(tower, variables, image)
+  np.testing.assert_allclose(got, want.reshape(2, 2, 3, 6), atol=1e-5)
+  plain = tower.clone(head_width=None)
+  del p['head']
+  got = apply(plain, {'params': p}, image)
+  np.testing.assert_allclose(got, x.reshape(2, 2, 3, 8), atol=1e-5)
+
+
+def test_without_blocks_a_decoder_paints_each_patch_from_its_code():
+  tower = decoder(layers=0, scan=False)
+  codes = images(1, 3, 4, 5)
+  variables = random_variables(tower, codes)
+  other = codes.copy()
+  other[0, 1, 2] += 1
+  before, after = (apply(tower, variables, c) for c in (codes, other))
+  moved = np.abs(before - after).max(-1)[0] > 1e-6
+  want = np.zeros((6, 8), bool)
+  want[2:4, 4:6] = True
+  np.testing.assert_array_equal(moved, want)
+
+
+@pytest.mark.parametrize(('tower', 'step'), [(encoder, 1), (decoder, 2)])
+def test_tokens_see_one_another_and_where_they_are(tower, step):
+  x = np.ones((1, 4, 4, 3), np.float32)  # all tokens alike
+  module = tower()
+  variables = random_variables(module, x)
+  y = np.asarray(apply(module, variables, x))
+  assert np.abs(y[:, 0] - y[:, step]).max() > 1e-3
+  other = x.copy()
+  other[0, -1, -1] = 0
+  z = np.asarray(apply(module, variables, other))
+  assert np.abs(y[:, 0, 0] - z[:, 0, 0]).max() > 1e-4
+
+
+@pytest.mark.parametrize('tower', [encoder, decoder])
+def test_options_do_what_they_say(tower):
+  x = images(1, 4, 4, 3)
+
+  def names(**fields):
+    tree = jax.eval_shape(tower(**fields).init, jax.random.key(0), x)
+    return tree['params']
+
+  blocks = names()['transformer']['blocks']['attention']
+  assert blocks['query']['kernel'].shape == (2, 8, 2, 4)
+  assert 'bias' in blocks['query']
+  blocks = names(head_dim=3, qkv_bias=False)['transformer']['blocks']
+  assert blocks['attention']['query']['kernel'].shape == (2, 8, 2, 3)
+  assert set(blocks['attention']['query']) == {'kernel'}
+  variables = random_variables(tower(), x)
+  want = apply(tower(), variables, x)
+  other = apply(tower(activation='tanh'), variables, x)
+  assert np.abs(want - other).max() > 1e-4
+  unrolled = {
+    **variables['params'],
+    'transformer': {
+      f'block_{i}': jax.tree.map(
+        lambda v, i=i: v[i], variables['params']['transformer']['blocks']
+      )
+      for i in range(2)
+    },
+  }
+  got = apply(tower(scan=False), {'params': unrolled}, x)
+  np.testing.assert_allclose(got, want, atol=1e-5)
+
+  def gradient(module):
+    return jax.jit(jax.grad(lambda v: module.apply(v, x).sum()))(variables)
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
+    gradient(tower(remat=True)),
+    gradient(tower()),
+  )
+
+
+def test_mistakes_are_named():
+  with pytest.raises(ValueError, match="'gelu', 'tanh'.*got 'relu'"):
+    encoder(activation='relu').init(jax.random.key(0), images(1, 4, 4, 3))
+  with pytest.raises(ValueError, match="small, base, large; got 'huge'"):
+    autoencoders.vit_vqgan(QUANTIZER, encoder_size='huge')

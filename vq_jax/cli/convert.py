@@ -1,0 +1,59 @@
+"""`vqjax convert`: a released checkpoint becomes a run folder."""
+
+import pathlib
+from collections.abc import Callable
+
+_KINDS = ('llamagen-vq', 'maskgit-tokenizer', 'taming-vqgan', 'vit-vqgan')
+
+
+def add(commands, command: Callable) -> None:
+  """Adds the command to the parser.
+
+  Args:
+    commands: the parser's subcommands.
+    command: (commands, name, help, run) -> the parser of a new one.
+  """
+  parser = command(
+    commands,
+    'convert',
+    'Make a run of a checkpoint that others have released.',
+    run,
+  )
+  parser.add_argument(
+    'kind', choices=_KINDS, metavar='KIND', help=' | '.join(_KINDS)
+  )
+  parser.add_argument('file', metavar='FILE', help='the checkpoint')
+  parser.add_argument(
+    '--out', metavar='RUN', required=True, help='the run folder to write'
+  )
+  parser.add_argument(
+    '--yaml',
+    metavar='FILE',
+    help='the released config of a taming-vqgan: it is checked, and tells the '
+    'size of the images (otherwise 256)',
+  )
+
+
+def run(arguments) -> None:
+  """Runs the command.
+
+  Raises:
+    ValueError: if the folder is in use or the file cannot be converted.
+  """
+  from vq_jax import checkpoints
+  from vq_jax import convert
+  from vq_jax.utils import trees
+
+  folder = pathlib.Path(arguments.out)
+  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    raise ValueError(
+      f'{folder} is there already; give --out a new or an empty folder.'
+    )
+  model = convert.load(arguments.kind, arguments.file, yaml=arguments.yaml)
+  variables = model.variables['autoencoder']
+  checkpoints.export(folder, model.config, variables)
+  size = ' x '.join(map(str, model.config['data']['image_shape']))
+  print(
+    f'{folder}: {arguments.kind} with {model.autoencoder.codebook_size} codes, '
+    f'{trees.count(variables):,} parameters, for images of {size}'
+  )

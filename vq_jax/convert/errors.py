@@ -1,0 +1,5 @@
+"""What goes wrong when a released checkpoint is read."""
+
+
+class ConvertError(ValueError):
+  """A file is not what its kind says, or does not fit the architecture."""

@@ -1,0 +1,131 @@
+"""PyTorch's files without PyTorch; `unpickling` tells what is not run."""
+
+import contextlib
+import os
+import pathlib
+import struct
+import zipfile
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+from typing import BinaryIO
+
+from vq_jax.convert import errors
+from vq_jax.convert import unpickling
+
+_ZIP = b'PK\x03\x04'
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike) -> Iterator[Any]:
+  """Opens a file that `torch.save` wrote, in its zip or its older format.
+
+  Args:
+    path: the file; `.ckpt`, `.pt` and `.pth` are the same.
+
+  Yields:
+    What was saved: dicts and lists as they are, tensors as `Tensor`, which can
+    be read as long as the file is open, everything else as `Inert`.
+
+  Raises:
+    ConvertError: if the file is something else, or broken.
+    OSError: if it cannot be opened.
+  """
+  with contextlib.ExitStack() as stack:
+    file = stack.enter_context(pathlib.Path(path).open('rb'))
+    try:
+      is_zip = file.read(4) == _ZIP
+      file.seek(0)
+      if is_zip:
+        archive = stack.enter_context(zipfile.ZipFile(file))
+        found = _read_zip(archive)
+      else:
+        found = _read_legacy(file)
+    # A broken file raises whatever its first wrong byte leads to.
+    except Exception as error:
+      raise errors.ConvertError(
+        f'{path} cannot be read as a PyTorch checkpoint: '
+        f'{str(error) or type(error).__name__}.'
+      ) from error
+    try:
+      yield found
+    except (zipfile.BadZipFile, EOFError) as error:
+      raise errors.ConvertError(f'{path} is damaged: {error}.') from error
+
+
+def _last_read(read: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+  """Keeps what was read last: many tensors may share one storage."""
+  last: list = [None, b'']
+
+  def cached(key):
+    if last[0] != key:
+      last[:] = None, b''  # not two in memory
+      last[:] = key, read(key)
+    return last[1]
+
+  return cached
+
+
+def _read_zip(archive: zipfile.ZipFile) -> Any:
+  """Reads the zip format: `<name>/data.pkl`, `<name>/data/<key>`, ..."""
+  records = {info.filename: info for info in archive.infolist()}
+  pickles = [name for name in records if name.endswith('/data.pkl')]
+  if len(pickles) != 1:
+    raise errors.ConvertError('it is a zip file without one data.pkl')
+  # PyTorch compresses nothing; then no record can be larger than the file.
+  if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):
+    raise errors.ConvertError('it has compressed records')
+  root = pickles[0].removesuffix('data.pkl')
+  order = f'{root}byteorder'
+  if order in records and archive.read(order) != b'little':
+    raise errors.ConvertError('it is big-endian')
+  storages: dict[str, unpickling.Storage] = {}
+  with archive.open(pickles[0]) as file:
+    found = unpickling.Unpickler(file, storages).load()
+  read = _last_read(archive.read)
+  for key, storage in storages.items():
+    info = records.get(f'{root}data/{key}')
+    size = storage.size * storage.dtype.itemsize
+    if info is None or info.file_size != size:
+      raise errors.ConvertError(
+        f'storage {key} should have {size} bytes and has '
+        f'{info.file_size if info else "no record"}'
+      )
+    storage.read = lambda name=info.filename: read(name)
+  return found
+
+
+def _read_legacy(file: BinaryIO) -> Any:
+  """Reads the older format: five pickles, then the storages one by one."""
+  storages: dict[str, unpickling.Storage] = {}
+
+  def load():
+    return unpickling.Unpickler(file, storages).load()
+
+  if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
+    raise errors.ConvertError('it does not begin like one')
+  if load().get('little_endian') is not True:
+    raise errors.ConvertError('it is big-endian')
+  found, keys = load(), load()
+  end = os.fstat(file.fileno()).st_size
+
+  def read_at(place):
+    file.seek(place[0])
+    return file.read(place[1])
+
+  read = _last_read(read_at)
+  for key in keys:
+    storage = storages[str(key)]
+    size = storage.size * storage.dtype.itemsize
+    (count,) = struct.unpack('<q', file.read(8))
+    place = (file.tell(), size)
+    if count != storage.size or sum(place) > end:
+      raise errors.ConvertError(f'storage {key} is cut off')
+    storage.read = lambda place=place: read(place)
+    file.seek(size, os.SEEK_CUR)
+  unread = [key for key, storage in storages.items() if storage.read is None]
+  if unread:
+    raise errors.ConvertError(f'storages {unread} are missing')
+  return found

@@ -1,0 +1,154 @@
+"""One engine for every source: a table of rules says what becomes what."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vq_jax.convert import errors
+from vq_jax.convert import unpickling
+from vq_jax.utils import trees
+
+Transform = Callable[[np.ndarray], np.ndarray]
+# Name of an array in its module there -> names here, and how each is made.
+Leaves = Mapping[str, tuple[tuple[str, Transform], ...]]
+
+
+def same(x: np.ndarray) -> np.ndarray:
+  """Keeps an array."""
+  return x
+
+
+def _conv(kernel: np.ndarray) -> np.ndarray:
+  return kernel.transpose(2, 3, 1, 0)
+
+
+def dense_kernel(kernel: np.ndarray) -> np.ndarray:
+  """[O, I], or a 1x1 convolution [O, I, 1, 1], to [I, O]."""
+  if kernel.shape[2:] not in ((), (1, 1)):
+    raise ValueError(f'{kernel.shape} is no kernel of a 1x1 convolution')
+  return kernel.reshape(kernel.shape[:2]).T
+
+
+_BIAS = (('bias', same),)
+NORM: Leaves = {'weight': (('scale', same),), 'bias': _BIAS}
+CONV: Leaves = {'weight': (('kernel', _conv),), 'bias': _BIAS}
+DENSE: Leaves = {'weight': (('kernel', dense_kernel),), 'bias': _BIAS}
+EMBEDDING: Leaves = {'weight': (('codebook', same),)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  r"""What becomes of the arrays of a module.
+
+  Attributes:
+    pattern: regular expression for the whole name of the module there.
+    target: name of the module here, with references (`\1`) to the groups of
+      the pattern. `blocks[3]` is the fourth slice of arrays that are stacked.
+    leaves: what becomes of the arrays in it; others are unknown.
+  """
+
+  pattern: str
+  target: str
+  leaves: Leaves
+
+
+def convert(
+  state: Mapping[str, unpickling.Tensor | np.ndarray],
+  rules: Iterable[Rule],
+  shapes: Mapping[str, Any],
+  *,
+  source: str,
+  ignored: str = '',
+) -> dict[str, Any]:
+  """Converts a checkpoint.
+
+  Args:
+    state: name -> array, as released.
+    rules: the first whose pattern and leaves match a name applies.
+    shapes: the variables that the model expects.
+    source: where `state` comes from, for the message.
+    ignored: regular expression for the names that are not needed.
+
+  Returns:
+    Variables, float32, with the names and shapes of `shapes`.
+
+  Raises:
+    ConvertError: with all names that no rule knows, that are missing, and
+      whose shapes differ.
+  """
+  rules, problems, found = tuple(rules), [], {}
+  for name in sorted(state):
+    if re.fullmatch(ignored, name):
+      continue
+    targets = _targets(name, rules)
+    if not targets:
+      problems.append(f'  ? {name}: no rule knows this name')
+    for target, transform in targets:
+      if target in found:
+        problems.append(f'  ? {name}: {target} has been given already')
+      try:
+        found[target] = _array(state[name], transform)
+      except ValueError as error:
+        problems.append(f'  ? {name}: {error}')
+  arrays = _stack(found, problems)
+  variables = {}
+  try:
+    variables = trees.merge_strict(
+      shapes,
+      trees.unflatten({f'params/{n}': array for n, array in arrays.items()}),
+      source='what was read',
+    )
+  except ValueError as error:
+    problems.append(str(error))
+  if problems:
+    raise errors.ConvertError(
+      f'{source} cannot be converted:\n' + '\n'.join(problems)
+    )
+  return variables
+
+
+def _targets(name: str, rules: Iterable[Rule]) -> list[tuple[str, Transform]]:
+  """Returns the names here that an array there turns into."""
+  module, leaf = re.fullmatch(r'(?:(.*)[./])?(.*)', name, re.DOTALL).groups()
+  for rule in rules:
+    match = re.fullmatch(rule.pattern, module or '')
+    if match and leaf in rule.leaves:
+      target = match.expand(rule.target)
+      return [(f'{target}/{end}', change) for end, change in rule.leaves[leaf]]
+  return []
+
+
+def _array(value: Any, transform: Transform) -> np.ndarray:
+  if isinstance(value, unpickling.Tensor):
+    value = value.numpy()
+  return np.ascontiguousarray(transform(value), np.float32)
+
+
+def _stack(
+  arrays: Mapping[str, np.ndarray], problems: list[str]
+) -> dict[str, np.ndarray]:
+  """Stacks what `blocks[0]`, `blocks[1]`, ... hold; appends to `problems`."""
+  done, parts = {}, {}
+  for name, array in arrays.items():
+    whole, _, index, end = re.fullmatch(
+      r'(.*?)(\[(\d+)\](.*))?', name, re.DOTALL
+    ).groups()
+    if index is None:
+      done[name] = array
+    else:
+      parts.setdefault(whole + end, {})[int(index)] = array
+  for name, slices in parts.items():
+    if sorted(slices) != list(range(len(slices))):
+      problems.append(f'  ? {name}: there are only layers {sorted(slices)}')
+    ours = [slices[i] for i in sorted(slices)]
+    shapes = {array.shape for array in ours}
+    if len(shapes) > 1:
+      problems.append(f'  ? {name}: layers have shapes {sorted(shapes)}')
+      ours = ours[:1]
+    done[name] = np.stack(ours)
+  return done

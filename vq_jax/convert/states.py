@@ -1,0 +1,70 @@
+"""Reading an architecture off the names and shapes of a checkpoint."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from vq_jax.convert import errors
+from vq_jax.convert import unpickling
+
+State = Mapping[str, Any]  # name -> what has a shape
+
+
+def tensors(tree: Any, *keys: str) -> dict[str, unpickling.Tensor]:
+  """Finds the tensors by name in what a checkpoint holds.
+
+  Args:
+    tree: what was saved.
+    *keys: where they may lie in it, the best first; else `tree` is taken.
+
+  Raises:
+    ConvertError: if there are none.
+  """
+  if not isinstance(tree, Mapping):
+    raise errors.ConvertError(f'it holds no dict but a {type(tree).__name__}')
+  for key in keys:
+    if isinstance(tree.get(key), Mapping):
+      tree = tree[key]
+      break
+  found = {
+    name: value
+    for name, value in tree.items()
+    if isinstance(name, str) and isinstance(value, unpickling.Tensor)
+  }
+  if not found:
+    names = ', '.join(map(str, list(tree)[:5]))
+    raise errors.ConvertError(f'it holds no tensors but {names or "nothing"}')
+  return found
+
+
+def shape(state: State, name: str, rank: int) -> tuple[int, ...]:
+  """Returns the shape of an array.
+
+  Raises:
+    ConvertError: if there is none, or it has another rank.
+  """
+  if name not in state:
+    raise errors.ConvertError(
+      f'it has no {name}, but {len(state)} others, as {", ".join(state)[:200]}'
+    )
+  found = tuple(state[name].shape)
+  if len(found) != rank:
+    raise errors.ConvertError(f'{name} has the shape {found}, not {rank} axes')
+  return found
+
+
+def count(state: State, pattern: str) -> int:
+  """Returns how many numbers the first group of a pattern matches in names."""
+  matches = (re.match(pattern, name) for name in state)
+  return len({match[1] for match in matches if match})
+
+
+def multiple(whole: int, part: int, what: str) -> int:
+  """Returns whole / part.
+
+  Raises:
+    ConvertError: if that is no whole number.
+  """
+  if part < 1 or whole < 1 or whole % part:
+    raise errors.ConvertError(f'{what}: {whole} is no multiple of {part}')
+  return whole // part

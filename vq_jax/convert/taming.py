@@ -1,0 +1,241 @@
+"""VQGAN of CompVis/taming-transformers: names, shapes and configs."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import yaml as yaml_lib
+
+from vq_jax.convert import errors
+from vq_jax.convert import rules as rules_lib
+from vq_jax.convert import states
+from vq_jax.convert.rules import Rule
+
+IGNORED = r'loss\..*'  # discriminator and perceptual network
+
+_FIRST_STAGE = 'first_stage_model.'
+_BLOCKS = {
+  r'(encoder)\.down\.(\d+)\.block\.(\d+)': r'\1/level_\2_block_\3',
+  r'(decoder)\.up\.(\d+)\.block\.(\d+)': r'\1/level_\2_block_\3',
+  r'(..coder)\.mid\.block_1': r'\1/middle_block_0',
+  r'(..coder)\.mid\.block_2': r'\1/middle_block_1',
+}
+_ATTENTIONS = {
+  r'(encoder)\.down\.(\d+)\.attn\.(\d+)': r'\1/level_\2_attention_\3',
+  r'(decoder)\.up\.(\d+)\.attn\.(\d+)': r'\1/level_\2_attention_\3',
+  r'(..coder)\.mid\.attn_1': r'\1/middle_attention',
+}
+
+
+def _one_head(x):
+  """[O, I, 1, 1] to [I, 1, O]: attention has an axis of heads here."""
+  return rules_lib.dense_kernel(x)[:, None]
+
+
+_HEAD = {
+  'weight': (('kernel', _one_head),),
+  'bias': (('bias', lambda x: x[None]),),
+}
+_OUT = {
+  'weight': (('kernel', lambda x: rules_lib.dense_kernel(x)[None]),),
+  'bias': rules_lib.DENSE['bias'],
+}
+
+
+def _rules():
+  conv, dense, norm = rules_lib.CONV, rules_lib.DENSE, rules_lib.NORM
+  for theirs, ours in _BLOCKS.items():
+    last = theirs.count('(')  # the groups so far
+    yield Rule(rf'{theirs}\.norm([12])', rf'{ours}/norm\{last + 1}/norm', norm)
+    yield Rule(rf'{theirs}\.conv([12])', rf'{ours}/conv\{last + 1}', conv)
+    yield Rule(rf'{theirs}\.nin_shortcut', rf'{ours}/shortcut', dense)
+  for theirs, ours in _ATTENTIONS.items():
+    yield Rule(rf'{theirs}\.norm', rf'{ours}/norm', norm)
+    for letter, name in {'q': 'query', 'k': 'key', 'v': 'value'}.items():
+      target = rf'{ours}/attention/{name}'
+      yield Rule(rf'{theirs}\.{letter}', target, _HEAD)
+    yield Rule(rf'{theirs}\.proj_out', rf'{ours}/attention/out', _OUT)
+  yield Rule(r'(encoder)\.down\.(\d+)\.downsample\.(conv)',
+             r'\1/level_\2_down/\3', conv)  # fmt: skip
+  yield Rule(r'(decoder)\.up\.(\d+)\.upsample\.(conv)',
+             r'\1/level_\2_up/\3', conv)  # fmt: skip
+  yield Rule(r'(..coder)\.(conv_in|conv_out)', r'\1/\2', conv)
+  yield Rule(r'(..coder)\.norm_out', r'\1/norm_out/norm', norm)
+  yield Rule(r'quant_conv', r'to_code', dense)
+  yield Rule(r'post_quant_conv', r'decoder/from_code', dense)
+  yield Rule(r'quantize\.embedding', r'quantizer', rules_lib.EMBEDDING)
+
+
+RULES = tuple(_rules())
+
+
+def state(tree: Any) -> dict[str, Any]:
+  """Finds the VQGAN in a checkpoint of its own or of a transformer's.
+
+  Raises:
+    ConvertError: if there is none, or one with another quantizer.
+  """
+  found = states.tensors(tree, 'state_dict')
+  if any(name.startswith(_FIRST_STAGE) for name in found):
+    found = {
+      name.removeprefix(_FIRST_STAGE): value
+      for name, value in found.items()
+      if name.startswith(_FIRST_STAGE)
+    }
+  if 'quantize.embed.weight' in found:
+    raise errors.ConvertError(
+      'its quantizer is GumbelQuantize, whose codes are chosen by logits; only '
+      'VectorQuantizer can be converted'
+    )
+  return found
+
+
+def rules(found: states.State) -> tuple[Rule, ...]:
+  """Returns the table of rules."""
+  del found
+  return RULES
+
+
+def image_size(found: states.State) -> tuple[int, int]:
+  """Returns the size of all released models; the weights do not tell it."""
+  del found
+  return (256, 256)
+
+
+def towers(found: states.State) -> dict[str, Any]:
+  """Reads the architecture off the shapes.
+
+  Returns:
+    The specs of both towers.
+
+  Raises:
+    ConvertError: if the names are not those of a VQGAN.
+  """
+  channels, image_channels, *_ = states.shape(
+    found, 'encoder.conv_in.weight', 4
+  )
+
+  def tower(prefix, side):
+    levels = states.count(found, rf'{side}\.(\d+)\.')
+    widths = [
+      states.shape(found, f'{side}.{i}.block.0.conv1.weight', 4)[0]
+      for i in range(levels)
+    ]
+    return {
+      'type': f'resnet_{prefix}',
+      'channels': channels,
+      'multipliers': [
+        states.multiple(width, channels, f'width of {side}.{i}')
+        for i, width in enumerate(widths)
+      ],
+      'blocks': states.count(found, rf'{side}\.0\.block\.(\d+)\.'),
+      'attention_strides': [
+        2**i for i in range(levels) if f'{side}.{i}.attn.0.q.weight' in found
+      ],
+    }
+
+  z_channels, *_ = states.shape(found, 'encoder.conv_out.weight', 4)
+  from_code, *_ = states.shape(found, 'post_quant_conv.weight', 4)
+  out_channels, *_ = states.shape(found, 'decoder.conv_out.weight', 4)
+  if out_channels != image_channels:
+    raise errors.ConvertError(
+      f'it maps images of {image_channels} channels to images of '
+      f'{out_channels}; an autoencoder needs the same'
+    )
+  return {
+    'encoder': {
+      **tower('encoder', 'encoder.down'),
+      'out_channels': z_channels,
+    },
+    'decoder': {
+      **tower('decoder', 'decoder.up'),
+      'in_channels': from_code,
+      'out_channels': out_channels,
+    },
+  }
+
+
+def model(found: states.State) -> dict[str, Any]:
+  """Returns the spec of the autoencoder; see `vq_jax.build`."""
+  size, width = states.shape(found, 'quantize.embedding.weight', 2)
+  return {
+    'type': 'vqvae',
+    **towers(found),
+    'quantizer': {
+      'type': 'vq',
+      'codebook_size': size,
+      'code_dim': width,
+      'beta': 0.25,
+      'legacy_beta': True,  # the default there, in all released configs
+    },
+    'value_range': [-1.0, 1.0],
+  }
+
+
+def read_config(
+  path: str | os.PathLike, spec: Mapping[str, Any]
+) -> tuple[int, int]:
+  """Checks a released config against the architecture that was read.
+
+  Args:
+    path: the YAML file, of a VQGAN or of a transformer on its codes.
+    spec: what `model` returned.
+
+  Returns:
+    The size of the images.
+
+  Raises:
+    ConvertError: if it is no such file, or contradicts the weights.
+    OSError: if it cannot be read.
+  """
+  try:
+    config = yaml_lib.safe_load(pathlib.Path(path).read_text())
+    fields = config['model']['params']
+    fields = fields.get('first_stage_config', {}).get('params', fields)
+    layout = fields['ddconfig']
+    said = {name: fields[name] for name in ('n_embed', 'embed_dim')}
+    said |= {name: layout[name] for name in _layout(spec, 1)}
+    side = int(layout['resolution'])
+  except (yaml_lib.YAMLError, UnicodeError) as error:
+    raise errors.ConvertError(f'{path} is no YAML: {error}') from error
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise errors.ConvertError(
+      f'{path} is no config of a VQGAN: it should have model.params with '
+      f'n_embed, embed_dim and ddconfig; at {error}.'
+    ) from error
+  found = {
+    'n_embed': spec['quantizer']['codebook_size'],
+    'embed_dim': spec['quantizer']['code_dim'],
+    **_layout(spec, side),
+  }
+  resolutions = [side // 2**i for i in range(len(found['ch_mult']))]
+  if isinstance(said['attn_resolutions'], list):  # others have no effect there
+    said['attn_resolutions'] = [
+      n for n in resolutions if n in said['attn_resolutions']
+    ]
+  differences = [
+    f'  ! {name}: {said[name]} there, {found[name]} by the weights'
+    for name in found
+    if said[name] != found[name]
+  ]
+  if differences:
+    raise errors.ConvertError(
+      f'{path} contradicts the weights:\n' + '\n'.join(differences)
+    )
+  return side, side
+
+
+def _layout(spec: Mapping[str, Any], side: int) -> dict[str, Any]:
+  """Returns what `ddconfig` should say, for images of a side."""
+  encoder, decoder = spec['encoder'], spec['decoder']
+  return {
+    'ch': encoder['channels'],
+    'ch_mult': encoder['multipliers'],
+    'num_res_blocks': encoder['blocks'],
+    'attn_resolutions': [side // n for n in encoder['attention_strides']],
+    'in_channels': decoder['out_channels'],
+    'out_ch': decoder['out_channels'],
+    'z_channels': encoder['out_channels'],
+    'double_z': False,
+  }

@@ -1,0 +1,169 @@
+"""ViT-VQGAN of thuanz123/enhancing-transformers: names and shapes.
+
+What its weights do not tell is taken as its released configs have it: codes
+that are normalised, one index per token, and no Gumbel noise.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from vq_jax.autoencoders import vit_presets
+from vq_jax.convert import errors
+from vq_jax.convert import rules as rules_lib
+from vq_jax.convert import states
+from vq_jax.convert.rules import Rule
+from vq_jax.layers import positions
+
+_HEAD_DIM = 64  # whatever the width
+_POSITIONS = ('encoder.en_pos_embedding', 'decoder.de_pos_embedding')
+# Positions are computed here; `image_size` checks that they are the same.
+IGNORED = r'loss\..*|' + '|'.join(map(re.escape, _POSITIONS))
+
+
+def _projection(part: int):
+  """[3 * heads * 64, D] to the [D, heads, 64] of queries, keys or values."""
+
+  def kernel(x):
+    if len(x) % (3 * _HEAD_DIM):
+      raise ValueError(f'{x.shape} holds no three projections of heads of 64')
+    projection = np.split(x, 3)[part]
+    return projection.T.reshape(x.shape[1], -1, _HEAD_DIM)
+
+  return kernel
+
+
+_QKV = {
+  'weight': tuple(
+    (f'{name}/kernel', _projection(i))
+    for i, name in enumerate(('query', 'key', 'value'))
+  )
+}
+_OUT = {
+  'weight': (('kernel', lambda x: x.T.reshape(-1, _HEAD_DIM, len(x))),),
+  'bias': rules_lib.DENSE['bias'],
+}
+_PIXELS = {  # of a transposed convolution: [I, O, H, W]
+  'weight': (('kernel', lambda x: x.transpose(2, 3, 0, 1)),),
+  'bias': rules_lib.DENSE['bias'],
+}
+_LAYER = r'(..coder)\.transformer\.layers\.(\d+)'
+_BLOCK = r'\1/transformer/blocks[\2]'
+_NORM, _DENSE = rules_lib.NORM, rules_lib.DENSE
+
+RULES = (
+  Rule(r'encoder\.to_patch_embedding\.0', 'encoder/embedding', rules_lib.CONV),
+  Rule(rf'{_LAYER}\.0\.norm', rf'{_BLOCK}/attention_norm', _NORM),
+  Rule(rf'{_LAYER}\.0\.fn\.to_qkv', rf'{_BLOCK}/attention', _QKV),
+  Rule(rf'{_LAYER}\.0\.fn\.to_out', rf'{_BLOCK}/attention/out', _OUT),
+  Rule(rf'{_LAYER}\.1\.norm', rf'{_BLOCK}/mlp_norm', _NORM),
+  Rule(rf'{_LAYER}\.1\.fn\.net\.0', rf'{_BLOCK}/mlp_in', _DENSE),
+  Rule(rf'{_LAYER}\.1\.fn\.net\.2', rf'{_BLOCK}/mlp_out', _DENSE),
+  # Earlier and later versions of the code name these two differently.
+  Rule(r'(..coder)\.(?:transformer\.)?norm', r'\1/norm_out', _NORM),
+  Rule(r'decoder\.to_pixel\.(?:1|conv_out)', 'decoder/pixels', _PIXELS),
+  Rule(r'pre_quant', 'to_code', _DENSE),
+  Rule(r'post_quant', 'decoder/from_code', _DENSE),
+  Rule(r'quantizer\.embedding', 'quantizer', rules_lib.EMBEDDING),
+)
+
+
+def rules(found: states.State) -> tuple[Rule, ...]:
+  """Returns the table of rules."""
+  del found
+  return RULES
+
+
+def state(tree: Any) -> dict[str, Any]:
+  """Finds the model in a checkpoint.
+
+  One head as wide as the tokens has no last layer there: it gets the identity.
+
+  Raises:
+    ConvertError: if there are no tensors.
+  """
+  found: dict[str, Any] = states.tensors(tree, 'state_dict')
+  for name in list(found):
+    layer, is_qkv, _ = name.partition('to_qkv.weight')
+    out = f'{layer}to_out'
+    square = tuple(found[name].shape) == (3 * _HEAD_DIM, _HEAD_DIM)
+    if is_qkv and square and f'{out}.weight' not in found:
+      found[f'{out}.weight'] = np.eye(_HEAD_DIM, dtype=np.float32)
+      found[f'{out}.bias'] = np.zeros(_HEAD_DIM, np.float32)
+  return found
+
+
+def model(found: states.State) -> dict[str, Any]:
+  """Returns the spec of the autoencoder; see `vq_jax.build`.
+
+  Raises:
+    ConvertError: if the names are not those of a ViT-VQGAN.
+  """
+  width, image_channels, patch, other = states.shape(
+    found, 'encoder.to_patch_embedding.0.weight', 4
+  )
+  if patch != other:
+    raise errors.ConvertError(f'patches of {patch} x {other} are not square')
+  from_code, _ = states.shape(found, 'post_quant.weight', 2)
+  size, code_dim = states.shape(found, 'quantizer.embedding.weight', 2)
+
+  def tower(name, width):
+    first = f'{name}.transformer.layers.0'
+    qkv, _ = states.shape(found, f'{first}.0.fn.to_qkv.weight', 2)
+    mlp, _ = states.shape(found, f'{first}.1.fn.net.0.weight', 2)
+    return {
+      'type': f'vit_{name}',
+      'patch': patch,
+      'width': width,
+      'layers': states.count(found, rf'{name}\.transformer\.layers\.(\d+)\.'),
+      'heads': states.multiple(qkv, 3 * _HEAD_DIM, f'{name}: to_qkv'),
+      'mlp_width': mlp,
+      **vit_presets.VIT_REIMPLEMENTED,
+    }
+
+  return {
+    'type': 'vqvae',
+    'encoder': tower('encoder', width),
+    'quantizer': {
+      'type': 'vq',
+      'codebook_size': size,
+      'code_dim': code_dim,
+      'beta': 0.25,
+      'normalize': True,
+    },
+    'decoder': {
+      **tower('decoder', from_code),
+      'out_channels': image_channels,
+    },
+    'value_range': [0.0, 1.0],
+  }
+
+
+def image_size(found: states.State) -> tuple[int, int]:
+  """Finds the grid whose fixed positions the file holds.
+
+  Raises:
+    ConvertError: if there is none: the positions are of another kind.
+  """
+  tables = []
+  for name in _POSITIONS:
+    states.shape(found, name, 3)
+    tables.append(found[name].numpy()[0])
+  *_, patch = states.shape(found, 'encoder.to_patch_embedding.0.weight', 4)
+  tokens = len(tables[0])
+  for h in range(1, tokens + 1):
+    grid = (h, tokens // h)
+    if tokens % h == 0 and all(_equal(table, grid) for table in tables):
+      return h * patch, tokens // h * patch
+  raise errors.ConvertError(
+    f'the positions of its {tokens} tokens are not the fixed sines and cosines '
+    'of any grid'
+  )
+
+
+def _equal(table: np.ndarray, grid: tuple[int, int]) -> bool:
+  if table.shape[-1] % 4 or len(table) != grid[0] * grid[1]:
+    return False
+  want = positions.sincos_2d(grid, table.shape[-1])
+  return np.allclose(table, want, atol=1e-4)
