@@ -19,6 +19,12 @@ VOCAB = priors.Vocab(codebook_size=8)
 # What a type cannot do without: fields of the spec, and extra ones.
 NEEDED = {
   'vqvae': ({'quantizer': QUANTIZER, **TOWERS}, {}),
+  'ae': ({'latent_dim': 3, **TOWERS}, {}),
+  'vae': (
+    {'latent_dim': 3, 'likelihood': {'type': 'bernoulli'}, **TOWERS},
+    {},
+  ),
+  'vqvae2': ({'quantizer': QUANTIZER}, {}),
   'llamagen_vq16': ({'quantizer': QUANTIZER}, {}),
   'maskgit_tokenizer': ({'quantizer': QUANTIZER}, {}),
   'vit_vqgan': ({'quantizer': QUANTIZER}, {}),
@@ -187,7 +193,8 @@ def test_schedules_are_found_by_their_own_names(table):
 
 def test_each_public_module_of_a_room_can_be_built():
   """A class that no config can name would be dead."""
-  rooms = {autoencoders: ('autoencoder', 'encoder', 'decoder')}
+  kinds = ('autoencoder', 'encoder', 'decoder', 'likelihood')
+  rooms = {autoencoders: kinds}
   rooms |= {quantizers: ('quantizer',), priors: ('prior',)}
   for room, kinds in rooms.items():
     known = [f for kind in kinds for f in build.REGISTRY[kind].values()]

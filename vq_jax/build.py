@@ -25,11 +25,14 @@ from vq_jax.samplers import schedules
 
 REGISTRY: dict[str, dict[str, Callable]] = {
   'autoencoder': {
+    'ae': autoencoders.AE,
     'llamagen_vq16': autoencoders.llamagen_vq16,
     'maskgit_tokenizer': autoencoders.maskgit_tokenizer,
+    'vae': autoencoders.VAE,
     'vit_vqgan': autoencoders.vit_vqgan,
     'vqgan_taming': autoencoders.vqgan_taming,
     'vqvae': autoencoders.VQVAE,
+    'vqvae2': autoencoders.VQVAE2,
     'vqvae_2017': autoencoders.vqvae_2017,
     'vqvae_sonnet': autoencoders.vqvae_sonnet,
   },
@@ -44,6 +47,11 @@ REGISTRY: dict[str, dict[str, Callable]] = {
     'patch_decoder': autoencoders.PatchDecoder,
     'resnet_decoder': autoencoders.ResNetDecoder,
     'vit_decoder': autoencoders.ViTDecoder,
+  },
+  'likelihood': {
+    'bernoulli': autoencoders.Bernoulli,
+    'discretized_logistic': autoencoders.DiscretizedLogistic,
+    'gaussian': autoencoders.Gaussian,
   },
   'quantizer': {
     'bsq': quantizers.BSQ,
