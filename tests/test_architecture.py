@@ -24,7 +24,7 @@ ROWS = [
   {'metrics'},
   {'build'},
   {'checkpoints'},
-  {'generation'},
+  {'generation', 'latent_space'},
   {'model'},
   {'convert'},
   {'cli'},

@@ -20,7 +20,11 @@ from vq_jax import build
 
 T = TypeVar('T')
 
-CARDS = {'autoencoder': AutoencoderCard, 'prior': PriorCard}
+CARDS = {
+  'autoencoder': AutoencoderCard,
+  'prior': PriorCard,
+  'vae': AutoencoderCard,
+}
 
 
 def parse_card(config: Mapping[str, Any]) -> AutoencoderCard:

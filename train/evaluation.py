@@ -20,7 +20,7 @@ from vq_jax import losses
 from vq_jax import metrics
 from vq_jax import model as model_lib
 from vq_jax import priors
-from vq_jax.quantizers import base
+from vq_jax.autoencoders import base
 from vq_jax.utils import images
 
 Tree = Any
@@ -51,35 +51,71 @@ def sum_over(
 
 def autoencoder_sums(autoencoder: nn.Module):
   """Returns the function that `sum_over` needs for an autoencoder."""
+  grids = autoencoder.code_grids
 
   def function(variables: Tree, batch: dict) -> Tree:
     image = images.to_float(batch['image'])
-    reconstruction, quantized = autoencoder.apply(variables, image)
-    reconstruction = jnp.clip(reconstruction, 0, 1)
     mask = batch['mask'].astype(jnp.float32)
-    mse = losses.l2(image, reconstruction)
-    per_image = {
-      'mse': mse,
-      'psnr': metrics.psnr_from_mse(mse),
-      'ssim': metrics.ssim(
-        image, reconstruction, window=min(11, *image.shape[1:3])
-      ),
-    }
-    sums = {name: jnp.sum(value * mask) for name, value in per_image.items()}
-    grid = autoencoder.code_grids[0]
-    latents = quantized.codes.shape[:-1]
-    weights = jnp.broadcast_to(
-      mask.reshape(mask.shape + (1,) * (len(latents) - 1)), latents
-    )
-    counts = base.code_counts(
-      quantized.indices,
-      grid.codebook_size,
-      grid.index_shape,
-      weights=weights,
-    )
-    return {**sums, 'examples': mask.sum(), 'code_counts': counts}
+    reconstruction, latent = autoencoder.apply(variables, image)
+    sums = _image_sums(image, reconstruction, mask)
+    if grids:
+      sums['code_counts'] = base.code_counts(
+        grids, latent.indices, weights=mask
+      )
+    return sums
 
   return function
+
+
+def vae_sums(vae: nn.Module, samples: int):
+  """Returns the function that `sum_over` needs for a VAE.
+
+  The noise is a function of the example's place, so that evaluations can be
+  compared.
+
+  Args:
+    vae: the module.
+    samples: k of the importance-weighted bound.
+  """
+  root = jax.random.key(0)
+
+  def function(variables: Tree, batch: dict) -> Tree:
+    image = images.to_float(batch['image'])
+    mask = batch['mask'].astype(jnp.float32)
+    reconstruction, q = vae.apply(variables, image)
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
+
+    def log_weight(k):
+      drawn = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
+      return vae.apply(variables, image, drawn, method='log_weight')
+
+    log_weights = jax.lax.map(log_weight, jnp.arange(samples))
+    bounds = {
+      'kl': q.kl(),
+      'elbo': log_weights.mean(axis=0),
+      'iwae': losses.iwae_bound(log_weights),
+    }
+    sums = {name: jnp.sum(value * mask) for name, value in bounds.items()}
+    return {**_image_sums(image, reconstruction, mask), **sums}
+
+  return function
+
+
+def _image_sums(
+  image: jax.Array, reconstruction: jax.Array, mask: jax.Array
+) -> Tree:
+  """Adds up what tells how like two batches of images are."""
+  reconstruction = jnp.clip(reconstruction, 0, 1)
+  mse = losses.l2(image, reconstruction)
+  per_image = {
+    'mse': mse,
+    'psnr': metrics.psnr_from_mse(mse),
+    'ssim': metrics.ssim(
+      image, reconstruction, window=min(11, *image.shape[1:3])
+    ),
+  }
+  sums = {name: jnp.sum(value * mask) for name, value in per_image.items()}
+  return {**sums, 'examples': mask.sum()}
 
 
 def autoencoder_metrics(sums: Sums) -> dict[str, float]:
@@ -89,16 +125,36 @@ def autoencoder_metrics(sums: Sums) -> dict[str, float]:
   set; `psnr_per_image` is the mean of the images' own.
   """
   n = sums['examples']
+  codes = metrics.codebook.dataset_stats(sums.get('code_counts', {}))
   return {
     'mse': float(sums['mse'] / n),
     'psnr': float(metrics.psnr_from_mse(sums['mse'] / n)),
     'psnr_per_image': float(sums['psnr'] / n),
     'ssim': float(sums['ssim'] / n),
+    **{name: float(value) for name, value in codes.items()},
+  }
+
+
+def vae_metrics(sums: Sums, dims: int, bins: int | None) -> dict[str, float]:
+  """Turns the sums into metrics of the data set.
+
+  `kl`, `elbo` and `iwae` are nats per image; `elbo_bits_per_dim` and
+  `iwae_bits_per_dim` are bounds from above on the bits per pixel and channel.
+
+  Args:
+    sums: of `vae_sums`.
+    dims: pixels times channels of an image.
+    bins: see `vq_jax.autoencoders.likelihoods`.
+  """
+  nats = {
+    name: sums[name] / sums['examples'] for name in ('kl', 'elbo', 'iwae')
+  }
+  return {
+    **autoencoder_metrics(sums),
+    **{name: float(value) for name, value in nats.items()},
     **{
-      name: float(value)
-      for name, value in metrics.codebook.dataset_stats(
-        sums['code_counts']
-      ).items()
+      f'{name}_bits_per_dim': float(losses.bits_per_dim(nats[name], dims, bins))
+      for name in ('elbo', 'iwae')
     },
   }
 
@@ -158,7 +214,7 @@ def prior_metrics(sums: Sums) -> dict[str, float]:
 
 def sample_grid(model: model_lib.Model, num: int) -> np.ndarray:
   """Returns a picture of samples; with classes, a column holds one class."""
-  classes = model.vocab.num_classes
+  classes = model.vocab.num_classes if model.vocab else 0
   columns = min(classes, num) if classes > 1 else None
   made = np.asarray(model.generate(0, num=num))
   return images.grid(made, columns=columns, scale=_scale(made))

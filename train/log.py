@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from train import config as config_lib
@@ -93,7 +94,10 @@ class Window:
     metrics = dict(metrics)
     counts = metrics.pop('code_counts', None)
     if counts is not None:
-      self._counts = counts if self._counts is None else self._counts + counts
+      before = self._counts
+      self._counts = (
+        counts if before is None else jax.tree.map(jnp.add, before, counts)
+      )
     self._pending.append(metrics)
 
   def flush(self) -> dict[str, float]:

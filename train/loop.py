@@ -71,7 +71,7 @@ def _train(
     optim, steps_per_epoch=plan.steps_per_epoch, total=plan.total
   )
   run_folder.refuse_another(folder, config)
-  task = run.make_task(card, folder, config, datasets, runner, plan.pictures)
+  task = run.make_task(card, folder, config, datasets, runner, plan)
   state = run.initial_state(
     card, task, optimizer, average=optim.ema_decay is not None
   )

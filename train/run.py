@@ -10,6 +10,7 @@ import optax
 
 import vq_jax
 from train import config as config_lib
+from train import log
 from train import optim
 from train import parallel
 from train import run_folder
@@ -105,19 +106,21 @@ def make_task(
   config: Mapping[str, Any],
   datasets: Datasets,
   runner: parallel.JitRunner,
-  pictures: int,
+  plan: log.Plan,
 ) -> tasks.Task:
   """Builds the task that a card names."""
   if card.task == 'autoencoder':
     return tasks.autoencoder_task(
-      card, config, runner, datasets.eval_batches, pictures
+      card, config, runner, datasets.eval_batches, plan.pictures
     )
+  if card.task == 'vae':
+    return tasks.vae_task(card, config, runner, datasets.eval_batches, plan)
   own = tasks.own_autoencoder(
     folder, card.autoencoder, copied=run_folder.is_claimed(folder)
   )
   tasks.check_images(own, datasets.facts['image_shape'])
   return tasks.prior_task(
-    card, config, runner, datasets.eval_batches, pictures, own
+    card, config, runner, datasets.eval_batches, plan.pictures, own
   )
 
 

@@ -160,14 +160,14 @@ class Parallel:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoencoderCard:
-  """The sections of a card with `task = 'autoencoder'`.
+  """The sections of a card with `task = 'autoencoder'` or `'vae'`.
 
   Attributes:
-    task: 'autoencoder'.
+    task: 'autoencoder' reconstructs, 'vae' maximises a bound.
     seed: of the order of the data, the initialisation and all randomness.
     data: see `Data`.
     model: spec of an autoencoder; see `vq_jax.build`.
-    loss: see `train.steps.autoencoder.Loss`.
+    loss: see `train.steps.autoencoder.Loss` and `train.steps.vae.Loss`.
     optim: see `Optim`.
     train: see `Train`.
     parallel: see `Parallel`.

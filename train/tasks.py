@@ -1,6 +1,7 @@
 """What the one loop must know of each kind of model."""
 
 import dataclasses
+import math
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from jax.experimental import multihost_utils
 import vq_jax
 from train import config as config_lib
 from train import evaluation
+from train import log
 from train import parallel
 from train import settings as settings_lib
 from train.steps import autoencoder as autoencoder_step
 from train.steps import prior as prior_step
 from train.steps import update
+from train.steps import vae as vae_step
+from vq_jax import autoencoders
 from vq_jax import build
 from vq_jax import data
 from vq_jax import generation
@@ -76,6 +80,10 @@ def autoencoder_task(
     pictures: images in a grid.
   """
   module = build.autoencoder_of(config)
+  if isinstance(module, autoencoders.VAE):
+    raise settings_lib.ConfigError(
+      "a model of type vae is trained by the task 'vae'; got 'autoencoder'."
+    )
   settings = config_lib.section(autoencoder_step.Loss, 'loss', card.loss)
   sums_fn = runner.compile_eval(evaluation.autoencoder_sums(module))
   shown = first_images(batches, pictures)
@@ -92,13 +100,64 @@ def autoencoder_task(
       pictures={
         'reconstructions': evaluation.reconstruction_grid(model, shown)
       },
-      histograms={'code_counts': sums['code_counts']},
+      histograms={
+        f'code_counts{suffix}': counts.reshape(-1)
+        for suffix, counts in sums.get('code_counts', {}).items()
+      },
     )
 
   trained = parallel.bind_axis(module, runner.axis_name)
   return Task(
     init=lambda rng: build.init_autoencoder(module, config, rng),
     loss_fn=autoencoder_step.make_loss(trained, settings, runner.axis_name),
+    frozen={},
+    evaluate=evaluate,
+  )
+
+
+def vae_task(
+  card: settings_lib.AutoencoderCard,
+  config: Mapping[str, Any],
+  runner: parallel.JitRunner,
+  batches: data.EvalBatches,
+  plan: log.Plan,
+) -> Task:
+  """Stage one without codes, by a bound on the likelihood."""
+  module = build.autoencoder_of(config)
+  if not isinstance(module, autoencoders.VAE):
+    raise settings_lib.ConfigError(
+      "the task 'vae' trains a model of type vae; got "
+      f'{config["card"]["model"]["type"]}. Use the task autoencoder.'
+    )
+  settings = config_lib.section(vae_step.Loss, 'loss', card.loss)
+  sums_fn = runner.compile_eval(
+    evaluation.vae_sums(module, settings.iwae_samples)
+  )
+  shown = first_images(batches, plan.pictures)
+  dims = math.prod(config['data']['image_shape'])
+
+  def evaluate(variables: Tree) -> Evaluation:
+    sums = evaluation.sum_over(sums_fn, variables, batches, runner)
+    model = model_lib.Model(
+      autoencoder=module,
+      variables={'autoencoder': jax.device_get(variables)},
+      config=config,
+    )
+    return Evaluation(
+      metrics=evaluation.vae_metrics(sums, dims, module.likelihood.bins),
+      pictures={
+        'reconstructions': evaluation.reconstruction_grid(model, shown),
+        'samples': evaluation.sample_grid(model, plan.pictures),
+      },
+      histograms={},
+    )
+
+  loss_fn = vae_step.make_loss(
+    module, settings, steps_per_epoch=plan.steps_per_epoch, total=plan.total
+  )
+  return Task(
+    init=lambda rng: build.init_autoencoder(module, config, rng),
+    loss_fn=loss_fn,
     frozen={},
     evaluate=evaluate,
   )

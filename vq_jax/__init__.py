@@ -9,6 +9,7 @@ ones, and the decoder turns them back into images.
 
 from vq_jax import autoencoders
 from vq_jax import data
+from vq_jax import latent_space
 from vq_jax import losses
 from vq_jax import metrics
 from vq_jax import priors
@@ -23,6 +24,7 @@ __all__ = [
   'Model',
   'autoencoders',
   'data',
+  'latent_space',
   'load',
   'losses',
   'metrics',

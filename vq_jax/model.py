@@ -13,13 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax import autoencoders
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import generation
+from vq_jax import latent_space
 from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import trees
 
 Array = jax.Array | np.ndarray
+Indices = Array | tuple[Array, ...]
 
 AUTOENCODER = 'autoencoder'  # the folder of a prior's own autoencoder
 
@@ -43,50 +46,56 @@ class Model:
   prior: nn.Module | None = None
   vocab: vocab_lib.Vocab | None = None
 
-  def encode(self, images: Array) -> jax.Array:
+  def encode(self, images: Array) -> Indices:
     """Encodes images to indices.
 
     Args:
       images: [B, H, W, C], uint8 in [0, 255] or float in [0, 1].
 
     Returns:
-      int32 [B, h, w].
+      int32 [B, h, w, *index_shape]; a tuple of them, coarsest first, if the
+      autoencoder has several grids.
 
     Raises:
-      ValueError: if the shape does not suit the autoencoder.
+      ValueError: if the shape does not suit the autoencoder, or it has no
+        codes.
     """
+    self._require_codes()
     self._check_images(images)
     return _encode(
       self.autoencoder, self.variables['autoencoder'], jnp.asarray(images)
     )
 
-  def decode(self, indices: Array) -> jax.Array:
-    """Decodes indices int32 [B, h, w] to float32 images in [0, 1].
+  def decode(self, indices: Indices) -> jax.Array:
+    """Decodes indices, as `encode` gives them, to float32 images in [0, 1].
 
     Raises:
-      ValueError: if an index is no code or the array is not [B, h, w].
+      ValueError: if an index is no code or the shapes are not those of grids.
     """
-    indices = np.asarray(indices)
-    size = self.autoencoder.code_grids[0].codebook_size
-    if indices.ndim < 3 or not np.issubdtype(indices.dtype, np.integer):
+    self._require_codes()
+    grids = self.autoencoder.code_grids
+    parts = indices if isinstance(indices, tuple | list) else (indices,)
+    if len(parts) != len(grids):
       raise ValueError(
-        'indices must be integers [B, h, w]; got '
-        f'{indices.dtype} {indices.shape}.'
+        f'this autoencoder has {len(grids)} grid(s) of codes, coarsest first; '
+        f'got {len(parts)}.'
       )
-    if indices.size and not 0 <= indices.min() <= indices.max() < size:
-      raise ValueError(
-        f'indices must lie in [0, {size}); got values from {indices.min()} to '
-        f'{indices.max()}. Tokens that are still masked cannot be decoded.'
-      )
+    checked = tuple(
+      generation.checked_indices(part, grid)
+      for part, grid in zip(parts, grids, strict=True)
+    )
     return _decode(
       self.autoencoder,
       self.variables['autoencoder'],
-      jnp.asarray(indices, jnp.int32),
+      checked if len(grids) > 1 else checked[0],
     )
 
   def reconstruct(self, images: Array) -> jax.Array:
-    """Encodes and decodes images; see `encode` and `decode`."""
-    return self.decode(self.encode(images))
+    """Encodes and decodes images; see `encode` for what they must be."""
+    if self.autoencoder.code_grids:
+      return self.decode(self.encode(images))
+    self._check_images(images)
+    return latent_space.decode(self, latent_space.encode(self, images))
 
   def generate(
     self,
@@ -105,6 +114,7 @@ class Model:
 
     Options left at None take the values of the run's card (section
     `sampling`); a prior without classes is not guided, whatever its card says.
+    A VAE draws latents from N(0, I), and has no options.
 
     Args:
       rng: key, or a seed.
@@ -125,11 +135,8 @@ class Model:
       ValueError: if there is no prior, or labels are out of range.
     """
     if self.prior is None:
-      raise ValueError(
-        'this run holds an autoencoder alone, which cannot generate. Load the '
-        'run of a prior that was trained on its codes.'
-      )
-    labels, num = self._labels(labels, num)
+      return self._generate_without_prior(rng, labels, num)
+    labels, num = generation.class_labels(labels, num, self.vocab.num_classes)
     if guidance is None and not self.vocab.num_classes:
       guidance = 0.0
     sampling = self._sampling(
@@ -148,6 +155,21 @@ class Model:
       key = jax.random.fold_in(rng, i)
       made.append(self._generate_batch(key, part, size, sampling, sharding))
     return jnp.concatenate(made)[:num]
+
+  def _generate_without_prior(self, rng, labels, num):
+    """Decodes draws from N(0, I), which the latents of a VAE follow."""
+    if not isinstance(self.autoencoder, autoencoders.VAE):
+      raise ValueError(
+        'this run holds an autoencoder alone, which cannot generate. Load the '
+        'run of a prior that was trained on its codes; for an AE, fit a '
+        'mixture to its latents (vq_jax.latent_space).'
+      )
+    if labels is not None:
+      raise ValueError('a VAE knows no classes; leave labels out.')
+    rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
+    num = generation.checked_num(16 if num is None else num)
+    z = jax.random.normal(rng, (num, *latent_space.latent_shape(self)))
+    return latent_space.decode(self, z)
 
   def _sampling(self, **options):
     """Returns the card's sampling, but for the options that are given."""
@@ -178,32 +200,12 @@ class Model:
       tokens.reshape(size, *self.prior.grid),
     )
 
-  def _labels(self, labels, num):
-    classes = self.vocab.num_classes
-    if labels is None:
-      num = 16 if num is None else num
-      labels = np.arange(num) % classes if classes else None
-    else:
-      labels = np.asarray(labels, np.int32)
-      if labels.ndim == 0:
-        labels = np.full(1 if num is None else num, labels)
-      num = len(labels) if num is None else num
-    if num < 1:
-      raise ValueError(f'num must be at least 1; got {num}.')
-    if labels is None:
-      return None, num
-    if not classes:
-      raise ValueError('this prior knows no classes; leave labels out.')
-    if labels.shape != (num,):
+  def _require_codes(self) -> None:
+    if not self.autoencoder.code_grids:
       raise ValueError(
-        f'labels must be one class per image, [{num}]; got {labels.shape}.'
+        'this autoencoder has no codes; use vq_jax.latent_space for its '
+        'latents.'
       )
-    if labels.min() < 0 or labels.max() >= classes:
-      raise ValueError(
-        f'labels must lie in [0, {classes}); got {labels.min()} to '
-        f'{labels.max()}.'
-      )
-    return labels.astype(np.int32), num
 
   def _check_images(self, images: Array) -> None:
     want = tuple(self.config['data']['image_shape'])
@@ -240,7 +242,7 @@ def load(folder: str | os.PathLike) -> Model:
     shapes = jax.eval_shape(init, jax.random.key(0))
     return trees.merge_strict(shapes, variables, source=source)
 
-  if config['card']['task'] == 'autoencoder':
+  if config['card']['task'] != 'prior':
     module = build.autoencoder_of(config)
     variables = checked(lambda rng: build.init_autoencoder(module, config, rng))
     return Model(

@@ -62,7 +62,7 @@ def test_info_tells_what_a_run_holds(runs, capsys):
     'a prior',
     'step 8',
     '8 x 8 x 1',
-    '16, each for 2 x 2',
+    'one of 16 codes for each 2 x 2 pixels',
     'prior ',
   ):
     assert part in out

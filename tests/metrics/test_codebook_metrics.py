@@ -30,10 +30,18 @@ def test_nothing_counted():
 
 
 def test_a_figure_bears_the_name_of_what_it_was_taken_over():
-  counts = np.array([4, 0, 4, 0])
+  counts = {'': np.array([4, 0, 4, 0])}
   window = codebook.window_stats(counts)
   dataset = codebook.dataset_stats(counts)
   assert set(window) == {'window_usage', 'window_perplexity'}
   assert set(dataset) == {'dataset_usage', 'dataset_perplexity'}
   assert float(window['window_usage']) == 0.5
   np.testing.assert_allclose(dataset['dataset_perplexity'], 2, rtol=1e-6)
+  several = codebook.dataset_stats({'_0': np.ones(3), '_1': np.array([1, 0])})
+  assert several['dataset_usage_0'] == 1 and several['dataset_usage_1'] == 0.5
+
+
+def test_several_codebooks_are_counted_apart():
+  counts = np.array([[1, 1, 0, 0], [4, 0, 0, 0]])
+  np.testing.assert_allclose(codebook.usage(counts), 3 / 8)
+  np.testing.assert_allclose(codebook.perplexity(counts), (2 + 1) / 2)

@@ -395,7 +395,7 @@ def test_window_figures_join_the_codes_of_all_its_steps():
   for step in range(4):
     counts = np.zeros(8, np.float32)
     counts[2 * step : 2 * step + 2] = 5
-    window.add({'loss': np.float32(step), 'code_counts': counts})
+    window.add({'loss': np.float32(step), 'code_counts': {'': counts}})
   means = window.flush()
   assert means['window_usage'] == 1.0 and means['loss'] == 1.5
   np.testing.assert_allclose(means['window_perplexity'], 8, rtol=1e-5)

@@ -6,7 +6,7 @@ import flax.linen as nn
 
 from train.steps import update
 from vq_jax import losses
-from vq_jax.quantizers import base
+from vq_jax.autoencoders import base
 from vq_jax.utils import images
 
 
@@ -28,16 +28,16 @@ class Loss:
 def make_loss(
   autoencoder: nn.Module, settings: Loss, axis_name: str | None = None
 ) -> update.LossFn:
-  """Returns the loss of an autoencoder whose latent is quantized.
+  """Returns the loss of an autoencoder: AE, VQ-VAE or VQ-VAE-2.
 
-  The metric `code_counts` [K] tells how often each code was chosen.
+  The metric `code_counts`, where there are codes, tells how often each was
+  chosen; see `vq_jax.autoencoders.base.code_counts`.
   """
-
-  grid = autoencoder.code_grids[0]
+  grids = autoencoder.code_grids
 
   def loss_fn(params, state, batch, rngs):
     image = images.to_float(batch['image'])
-    (reconstruction, quantized), changed = autoencoder.apply(
+    (reconstruction, latent), changed = autoencoder.apply(
       {**state.variables, 'params': params},
       image,
       train=True,
@@ -47,20 +47,18 @@ def make_loss(
     l1 = losses.l1(image, reconstruction).mean()
     l2 = losses.l2(image, reconstruction).mean()
     loss = (
-      settings.l1 * l1 + settings.l2 * l2 + settings.quantizer * quantized.loss
+      settings.l1 * l1 + settings.l2 * l2 + settings.quantizer * latent.loss
     )
     metrics = {
       'l1': l1,
       'l2': l2,
-      'quantizer_loss': quantized.loss,
-      'code_counts': base.code_counts(
-        quantized.indices,
-        grid.codebook_size,
-        grid.index_shape,
-        axis_name,
-      ),
-      **quantized.stats,
+      'quantizer_loss': latent.loss,
+      **latent.stats,
     }
+    if grids:
+      metrics['code_counts'] = base.code_counts(
+        grids, latent.indices, axis_name
+      )
     return loss, (changed.get('codebook', {}), metrics)
 
   return loss_fn

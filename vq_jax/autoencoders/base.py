@@ -1,10 +1,13 @@
 """What every autoencoder tells of its latent, and what they share."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
+from vq_jax.quantizers import base as quantizers_base
 from vq_jax.utils import images
 
 
@@ -59,3 +62,33 @@ def encode_pixels(
   """
   require_multiple(image, encoder.stride)
   return encoder(images.to_range(images.to_float(image), value_range))
+
+
+def code_counts(
+  grids: Sequence[CodeGrid],
+  indices: jax.Array | tuple[jax.Array, ...],
+  axis_name: str | None = None,
+  weights: jax.Array | None = None,
+) -> dict[str, jax.Array]:
+  """Counts how often each code of each grid was chosen.
+
+  Args:
+    grids: an autoencoder's `code_grids`.
+    indices: [B, h, w, *index_shape], or a tuple of them, one for each grid.
+    axis_name: the replicas' axis.
+    weights: float [B], what an example counts; 1 by default.
+
+  Returns:
+    float32 [*index_shape, K] by the suffix under which figures of a grid are
+    told: '' for the only one; '_0', '_1', ... for several.
+  """
+  parts = indices if isinstance(indices, tuple) else (indices,)
+  counts = {}
+  for i, (grid, part) in enumerate(zip(grids, parts, strict=True)):
+    per_latent = None
+    if weights is not None:
+      per_latent = jnp.broadcast_to(weights[:, None, None], part.shape[:3])
+    counts[f'_{i}' if len(grids) > 1 else ''] = quantizers_base.code_counts(
+      part, grid.codebook_size, grid.index_shape, axis_name, per_latent
+    )
+  return counts

@@ -185,20 +185,37 @@ def _info(arguments) -> None:
     'an autoencoder' if model.prior is None else 'a prior, its autoencoder'
   )
   classes = ', '.join(data['class_names'][:20])
-  stride = model.autoencoder.stride
   lines = {
     'run': arguments.folder,
     'holds': f'{holds}; step {step}',
     'trained on': card['data']['source'],
     'images': ' x '.join(map(str, data['image_shape'])),
     'classes': f'{len(data["class_names"])}: {classes}',
-    'codes': f'{model.autoencoder.code_grids[0].codebook_size}, each for {stride} x {stride} '
-    'pixels',
+    'latent': _latent(model.autoencoder),
   }
   for name, variables in model.variables.items():
     lines[name] = f'{trees.count(variables["params"]):,} parameters'
   for name, value in lines.items():
     print(f'{name:12} {value}')
+
+
+def _latent(autoencoder) -> str:
+  """Tells what an image becomes."""
+  parts = []
+  for grid in autoencoder.code_grids:
+    each = ''.join(f'{g} x ' for g in grid.index_shape)
+    parts.append(
+      f'{each}one of {grid.codebook_size} codes for each {grid.stride} x '
+      f'{grid.stride} pixels'
+    )
+  if parts:
+    return '; '.join(parts)
+  where = (
+    'an image'
+    if autoencoder.grid
+    else f'each {autoencoder.stride} x {autoencoder.stride} pixels'
+  )
+  return f'{autoencoder.latent_dim} numbers for {where}'
 
 
 if __name__ == '__main__':

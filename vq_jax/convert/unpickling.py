@@ -194,7 +194,7 @@ class Unpickler(pickle.Unpickler):
     _, kind, key, _, size, *views = pid
     name = getattr(kind, 'path', '').removeprefix('torch.')
     if name not in _DTYPES:
-      raise errors.ConvertError(f'unknown storage {name or kind!r}')
+      raise errors.ConvertError(f'unknown storage {name or kind}')
     if any(view is not None for view in views):
       raise errors.ConvertError('views of storages cannot be read')
     (size,) = _sizes([size])

@@ -1,0 +1,123 @@
+"""What a VAE's decoder says of an image: log p(x | z), and the mean image.
+
+A likelihood is a module: `likelihood(output, image) -> log p [B]` in nats,
+summed over pixels and channels, and `mean(output) -> image in [0, 1]`, where
+`output` float [B, H, W, C] is what the decoder gives. Images are float in
+[0, 1]. `bins` is None where p is a probability, or the number of values a
+pixel has where p is a density over [0, 1]: a value's share of it is then
+p / bins.
+"""
+
+import math
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+_PIXEL_AXES = (1, 2, 3)
+
+
+class Bernoulli(nn.Module):
+  """Each pixel is the probability of white (Kingma and Welling 2014, C.1).
+
+  `output` are logits. On pixels that are not 0 or 1 this is a cross-entropy
+  rather than the probability of the image.
+  """
+
+  bins: ClassVar[int | None] = None
+
+  def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
+    """Returns sum x log s + (1 - x) log (1 - s), s = sigmoid(output): [B]."""
+    output = output.astype(jnp.float32)
+    log_p = image * output - jax.nn.softplus(output)
+    return log_p.sum(axis=_PIXEL_AXES)
+
+  def mean(self, output: jax.Array) -> jax.Array:
+    """Returns the probabilities."""
+    return jax.nn.sigmoid(output.astype(jnp.float32))
+
+
+def _log_scale(module: nn.Module, initial: float) -> jax.Array:
+  """One learned scale for all pixels."""
+
+  def init(rng):
+    del rng
+    return jnp.full((), math.log(initial), jnp.float32)
+
+  return module.param('log_scale', init)
+
+
+class Gaussian(nn.Module):
+  """A normal density around each pixel (Kingma and Welling 2014, C.2).
+
+  Attributes:
+    scale: standard deviation in units of the pixel range; where it is learned,
+      its start.
+    learned: whether one scale for all pixels is a parameter. It then settles at
+      the root mean square error (Rybkin et al. 2021).
+  """
+
+  bins: ClassVar[int | None] = 256
+  scale: float = 0.1
+  learned: bool = True
+
+  @nn.compact
+  def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
+    """Returns the log density [B]."""
+    log_scale = math.log(self.scale)
+    if self.learned:
+      log_scale = _log_scale(self, self.scale)
+    error = (image - output.astype(jnp.float32)) * jnp.exp(-log_scale)
+    log_p = -0.5 * jnp.square(error) - log_scale - 0.5 * math.log(2 * math.pi)
+    return log_p.sum(axis=_PIXEL_AXES)
+
+  def mean(self, output: jax.Array) -> jax.Array:
+    """Returns the output itself."""
+    return output.astype(jnp.float32)
+
+
+class DiscretizedLogistic(nn.Module):
+  """The probability of each of the 256 pixel values (Kingma et al. 2016, C.1).
+
+  A logistic density around `output`, integrated over the value's bin; the
+  first and the last bin hold the tails, so the values' probabilities sum to 1.
+
+  Attributes:
+    scale: of the logistic, in units of the pixel range; where it is learned,
+      its start.
+    learned: whether one scale for all pixels is a parameter.
+  """
+
+  bins: ClassVar[int | None] = None
+  scale: float = 0.1
+  learned: bool = True
+
+  @nn.compact
+  def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
+    """Returns the log probability [B]; pixels are rounded to 256 values."""
+    log_scale = jnp.float32(math.log(self.scale))
+    if self.learned:
+      log_scale = _log_scale(self, self.scale)
+    value = jnp.round(image * 255)
+    centred = value / 255 - output.astype(jnp.float32)
+    upper = (centred + 0.5 / 255) * jnp.exp(-log_scale)
+    lower = (centred - 0.5 / 255) * jnp.exp(-log_scale)
+    # log (s(u) - s(l)) without cancellation, s the logistic function:
+    # s(u) - s(l) = s(u) s(-l) (1 - exp(l - u)).
+    width = jnp.exp(-log_scale) / 255
+    inside = (
+      jax.nn.log_sigmoid(upper)
+      + jax.nn.log_sigmoid(-lower)
+      + jnp.log(-jnp.expm1(-width))
+    )
+    log_p = jnp.where(
+      value == 0,
+      jax.nn.log_sigmoid(upper),
+      jnp.where(value == 255, jax.nn.log_sigmoid(-lower), inside),
+    )
+    return log_p.sum(axis=_PIXEL_AXES)
+
+  def mean(self, output: jax.Array) -> jax.Array:
+    """Returns the centre of the logistic."""
+    return output.astype(jnp.float32)
