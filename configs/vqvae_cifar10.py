@@ -24,9 +24,12 @@ def get_config(variant: str = ''):
     'train_split': 'train',
     'eval_split': 'test',
     'data_dir': None,
+    'channels': None,
     'batch_size': 32,
     'eval_batch_size': 200,
     'eval_limit': None,
+    'train_preprocess': (),
+    'eval_preprocess': (),
     'workers': 0,
   }
   config.model = {
@@ -63,12 +66,20 @@ def get_config(variant: str = ''):
   config.init_from = None
   config.init_keep = ()
   if variant == 'smoke':
+    # On the embedded images: any machine has them.
+    config.data.update(
+      source='tfds:fashion_mnist_mini',
+      channels=3,
+      batch_size=8,
+      eval_batch_size=8,
+      eval_limit=16,
+      train_preprocess=({'type': 'resize', 'size': 32},),
+      eval_preprocess=({'type': 'resize', 'size': 32},),
+    )
     config.train.duration.steps = 4
     config.train.log_every.steps = 2
     config.train.eval_every = {'steps': 4}
     config.train.save_every = {'steps': 2}
-    config.data.eval_limit = 32
-    config.data.eval_batch_size = 32
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config
