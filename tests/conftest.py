@@ -38,6 +38,17 @@ def tokenizer(source, tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope='session')
+def vae_run(source, tmp_path_factory) -> str:
+  """The run of a tiny VAE."""
+  from tests.train import cards
+  from train import loop
+
+  folder = tmp_path_factory.mktemp('runs') / 'vae'
+  loop.train(cards.vae(source), folder)
+  return str(folder)
+
+
+@pytest.fixture(scope='session')
 def maskgit(source, tokenizer, tmp_path_factory) -> str:
   """The run of a tiny prior on it."""
   from tests.train import cards

@@ -77,6 +77,25 @@ def autoencoder(source: str, **train) -> dict:
   }
 
 
+def vae(source: str, **train) -> dict:
+  """A card of a VAE with three numbers for an image."""
+  card = autoencoder(source, **train)
+  towers = {name: card['model'][name] for name in ('encoder', 'decoder')}
+  card.update(
+    task='vae',
+    model={
+      'type': 'vae',
+      'likelihood': {'type': 'discretized_logistic'},
+      'latent_dim': 3,
+      'grid': (4, 4),
+      'grid_channels': 8,
+      **towers,
+    },
+    loss={'beta': 1.0, 'kl_warmup': {'steps': 4}, 'iwae_samples': 3},
+  )
+  return card
+
+
 def prior(source: str, tokenizer: str, **train) -> dict:
   """A card of a MaskGIT on those codes."""
   card = autoencoder(source, **train)

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 
+from vq_jax.cli import latents
+
 
 def main(argv: list[str] | None = None) -> int:
   """Runs one command; returns the exit code."""
@@ -36,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
   )
   _add_generate(commands)
   _add_reconstruct(commands)
+  latents.add(commands, _command)
   info = _command(commands, 'info', 'Tell what a run holds.', _info)
   info.add_argument('folder', metavar='RUN', help='a run folder')
   return top

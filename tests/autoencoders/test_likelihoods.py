@@ -1,0 +1,136 @@
+"""Likelihoods are probabilities, and what they say of a pixel is right."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vq_jax import autoencoders
+
+EVERY = {
+  'bernoulli': autoencoders.Bernoulli(),
+  'gaussian': autoencoders.Gaussian(scale=0.2),
+  'discretized_logistic': autoencoders.DiscretizedLogistic(scale=0.05),
+}
+every = pytest.mark.parametrize('name', EVERY)
+
+
+def log_p(likelihood, output, image, log_scale=None):
+  params = {} if log_scale is None else {'log_scale': jnp.float32(log_scale)}
+  return jax.jit(likelihood.apply)({'params': params}, output, image)
+
+
+def pixels(values):
+  """Each value as an image of one pixel, [N, 1, 1, 1]."""
+  return jnp.asarray(values, jnp.float32).reshape(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize('centre', [-0.2, 0.0, 0.3, 0.999, 1.1])
+@pytest.mark.parametrize('log_scale', [-7.0, -3.0, 0.0])
+def test_the_discretized_logistic_sums_to_one(centre, log_scale):
+  image = pixels(np.arange(256) / 255)
+  output = jnp.full_like(image, centre)
+  p = np.exp(
+    log_p(EVERY['discretized_logistic'], output, image, log_scale), dtype=float
+  )
+  np.testing.assert_allclose(p.sum(), 1, rtol=1e-4)
+
+
+def test_the_discretized_logistic_by_the_distribution_function():
+  likelihood = autoencoders.DiscretizedLogistic(scale=0.03, learned=False)
+  values, centre = np.array([0, 1, 100, 254, 255]), 0.4
+
+  def cdf(x):
+    return 1 / (1 + np.exp(-(x - centre) / 0.03))
+
+  low = np.where(values == 0, 0, cdf((values - 0.5) / 255))
+  high = np.where(values == 255, 1, cdf((values + 0.5) / 255))
+  image = pixels(values / 255)
+  got = np.asarray(log_p(likelihood, jnp.full_like(image, centre), image))
+  want = np.log(high - low)
+  np.testing.assert_allclose(got[[0, 1, 2]], want[[0, 1, 2]], rtol=1e-4)
+  # float64 itself cancels in the far tail
+  np.testing.assert_allclose(got[3:], want[3:], rtol=1e-3)
+
+
+def test_far_off_pixels_have_a_finite_slope():
+  """Where the plain difference of two logistics would be log 0."""
+  likelihood = EVERY['discretized_logistic']
+  image = pixels([0.0, 0.5, 1.0])
+
+  @jax.jit
+  @jax.grad
+  def slope(output):
+    params = {'params': {'log_scale': jnp.float32(-7)}}
+    return likelihood.apply(params, output, image).sum()
+
+  found = slope(pixels([3.0, 3.0, -3.0]))
+  assert np.isfinite(found).all()
+  np.testing.assert_array_equal(np.sign(found).ravel(), [-1, -1, 1])
+
+
+def test_gaussian_by_hand():
+  image, output = pixels([0.1, 0.9]), pixels([0.4, 0.9])
+  got = log_p(EVERY['gaussian'], output, image, np.log(0.2))
+  want = -0.5 * (np.array([0.3, 0]) / 0.2) ** 2 - np.log(
+    0.2 * np.sqrt(2 * np.pi)
+  )
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+  fixed = autoencoders.Gaussian(scale=0.2, learned=False)
+  np.testing.assert_allclose(log_p(fixed, output, image), want, rtol=1e-5)
+
+
+def test_a_learned_gaussian_is_best_at_the_root_mean_square_error():
+  rng = np.random.default_rng(0)
+  image = pixels(rng.uniform(size=200))
+  output = image + pixels(0.3 * rng.normal(size=200))
+  rms = np.sqrt(np.square(image - output).mean())
+
+  def total(log_scale):
+    return float(log_p(EVERY['gaussian'], output, image, log_scale).sum())
+
+  best = total(np.log(rms))
+  assert best > total(np.log(1.05 * rms)) and best > total(np.log(0.95 * rms))
+
+
+def test_bernoulli_is_the_cross_entropy():
+  image, output = pixels([0, 1, 0.25]), pixels([-2.0, 3.0, 0.5])
+  p = 1 / (1 + np.exp(-np.asarray(output)))
+  want = image * np.log(p) + (1 - image) * np.log(1 - p)
+  got = log_p(EVERY['bernoulli'], output, image)
+  np.testing.assert_allclose(got, np.asarray(want).ravel(), rtol=1e-5)
+  np.testing.assert_allclose(EVERY['bernoulli'].mean(output), p, rtol=1e-5)
+
+
+@every
+def test_an_image_counts_all_its_pixels(name):
+  likelihood = EVERY[name]
+  log_scale = None if name == 'bernoulli' else -1.0
+  rng = np.random.default_rng(0)
+  image = np.round(rng.uniform(size=(2, 3, 4, 3)) * 255) / 255
+  output = rng.normal(size=image.shape)
+  image, output = (jnp.asarray(x, jnp.float32) for x in (image, output))
+  whole = log_p(likelihood, output, image, log_scale)
+  single = log_p(
+    likelihood,
+    output.reshape(-1, 1, 1, 1),
+    image.reshape(-1, 1, 1, 1),
+    log_scale,
+  )
+  np.testing.assert_allclose(
+    whole, single.reshape(2, -1).sum(axis=1), rtol=1e-4
+  )
+
+
+@every
+def test_the_scale_is_a_parameter_only_where_it_is_learned(name):
+  for learned in (True, False):
+    likelihood = EVERY[name]
+    if name != 'bernoulli':
+      likelihood = likelihood.clone(learned=learned)
+    variables = likelihood.init(jax.random.key(0), pixels([0.5]), pixels([0.5]))
+    has = 'log_scale' in variables.get('params', {})
+    assert has == (learned and name != 'bernoulli')
+    if has:
+      start = np.exp(variables['params']['log_scale'])
+      np.testing.assert_allclose(start, likelihood.scale, rtol=1e-6)
