@@ -53,7 +53,8 @@ def run(arguments) -> None:
   variables = model.variables['autoencoder']
   checkpoints.export(folder, model.config, variables)
   size = ' x '.join(map(str, model.config['data']['image_shape']))
+  (grid,) = model.autoencoder.code_grids
   print(
-    f'{folder}: {arguments.kind} with {model.autoencoder.codebook_size} codes, '
+    f'{folder}: {arguments.kind} with {grid.codebook_size} codes, '
     f'{trees.count(variables):,} parameters, for images of {size}'
   )

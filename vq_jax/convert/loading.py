@@ -67,6 +67,7 @@ def load(
     ConvertError: if the file is of another kind or broken, or does not fit
       the architecture: with all names and shapes that do not.
     OSError: if it cannot be read.
+    SpecError: if there is no such kind.
   """
   source = build.lookup(KINDS, kind, 'kind of checkpoint')
   if yaml is not None and source is not taming:

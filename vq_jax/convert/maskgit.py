@@ -64,7 +64,10 @@ def state(tree: Any) -> dict[str, np.ndarray]:
   """
   if not (isinstance(tree, dict) and isinstance(tree.get('params'), dict)):
     raise errors.ConvertError('it holds no params')
-  found = trees.flatten(tree['params'])
+  try:
+    found = trees.flatten(tree['params'])
+  except TypeError as error:
+    raise errors.ConvertError(f'its names are no strings: {error}') from error
   return {n: x for n, x in found.items() if isinstance(x, np.ndarray)}
 
 

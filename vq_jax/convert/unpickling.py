@@ -65,9 +65,19 @@ class Tensor:
     """Does nothing: a pickle may call it."""
 
   def numpy(self) -> np.ndarray:
-    """Reads it."""
-    dtype = self.storage.dtype
-    flat = np.frombuffer(self.storage.read(), dtype)
+    """Reads it.
+
+    Raises:
+      ConvertError: if the file holds less than it says.
+    """
+    dtype, data = self.storage.dtype, self.storage.read()
+    if len(data) != self.storage.size * dtype.itemsize:
+      # A view would reach into the memory behind.
+      raise errors.ConvertError(
+        f'its storage should have {self.storage.size} elements of '
+        f'{dtype.itemsize} bytes; {len(data)} bytes could be read'
+      )
+    flat = np.frombuffer(data, dtype)
     return np.lib.stride_tricks.as_strided(
       flat[self.offset :],
       self.shape,

@@ -26,7 +26,7 @@ def _projection(part: int):
   """[3 * heads * 64, D] to the [D, heads, 64] of queries, keys or values."""
 
   def kernel(x):
-    if len(x) % (3 * _HEAD_DIM):
+    if x.ndim != 2 or len(x) % (3 * _HEAD_DIM):
       raise ValueError(f'{x.shape} holds no three projections of heads of 64')
     projection = np.split(x, 3)[part]
     return projection.T.reshape(x.shape[1], -1, _HEAD_DIM)
@@ -40,8 +40,15 @@ _QKV = {
     for i, name in enumerate(('query', 'key', 'value'))
   )
 }
+
+
+def _from_heads(x):
+  """[D, heads * 64] to [heads, 64, D]."""
+  return rules_lib.dense_kernel(x).reshape(-1, _HEAD_DIM, *x.shape[:1])
+
+
 _OUT = {
-  'weight': (('kernel', lambda x: x.T.reshape(-1, _HEAD_DIM, len(x))),),
+  'weight': (('kernel', _from_heads),),
   'bias': rules_lib.DENSE['bias'],
 }
 _PIXELS = {  # of a transposed convolution: [I, O, H, W]
@@ -148,8 +155,7 @@ def image_size(found: states.State) -> tuple[int, int]:
   """
   tables = []
   for name in _POSITIONS:
-    states.shape(found, name, 3)
-    tables.append(found[name].numpy()[0])
+    tables.append(found[name].numpy().reshape(states.shape(found, name, 3)[1:]))
   *_, patch = states.shape(found, 'encoder.to_patch_embedding.0.weight', 4)
   tokens = len(tables[0])
   for h in range(1, tokens + 1):
