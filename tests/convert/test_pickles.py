@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import struct
 import sys
 import zipfile
+import zlib
 
 import ml_dtypes
 import numpy as np
@@ -351,3 +353,19 @@ def test_bfloat16_values(tmp_path):
   writing.save(tmp_path / 'a.pt', {'x': values})
   found = read(tmp_path / 'a.pt')['x'].astype(np.float32)
   np.testing.assert_array_equal(found, values.astype(np.float32))
+
+
+def test_a_zip_record_that_holds_less_than_it_says(tmp_path):
+  """What is cut has the right checksum: nothing behind it may be read."""
+  path = tmp_path / 'a.pt'
+  numbers = np.arange(64, dtype=np.uint8)
+  writing.save(path, {'x': numbers})
+  with zipfile.ZipFile(path) as archive:
+    info = archive.getinfo('archive/data/0')
+  data, name_ = bytearray(path.read_bytes()), b'archive/data/0'
+  for place in (info.header_offset + 14, data.rindex(name_) - 46 + 16):
+    sizes = struct.pack('<III', zlib.crc32(numbers[:8].tobytes()), 8, 64)
+    data[place : place + 12] = sizes
+  path.write_bytes(data)
+  with pytest.raises(errors.ConvertError, match='64 elements of 1 bytes; 8 '):
+    read(path)

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from vq_jax.convert import errors
 from vq_jax.convert import states
 from vq_jax.convert import taming
 
@@ -17,10 +18,14 @@ def state(tree: Any) -> dict[str, Any]:
   """Finds the tokenizer, averaged if there is an average, in taming's names.
 
   Raises:
-    ConvertError: if there are no tensors.
+    ConvertError: if there are no tensors, or they have other names.
   """
   found = states.tensors(tree, 'ema', 'model', 'state_dict')
   levels = states.count(found, r'decoder\.conv_blocks\.(\d+)\.')
+  if not levels:  # taming's own names would pass, and mean another quantizer
+    raise errors.ConvertError(
+      'it has no decoder.conv_blocks; a taming-vqgan has decoder.up instead'
+    )
   return {_taming(name, levels): value for name, value in found.items()}
 
 

@@ -204,16 +204,22 @@ def read_config(
       f'{path} is no config of a VQGAN: it should have model.params with '
       f'n_embed, embed_dim and ddconfig; at {error}.'
     ) from error
+  stride = 2 ** (len(spec['encoder']['multipliers']) - 1)
+  if side < 1 or side % stride:
+    raise errors.ConvertError(
+      f'{path}: resolution must be a multiple of {stride}; got {side}.'
+    )
   found = {
     'n_embed': spec['quantizer']['codebook_size'],
     'embed_dim': spec['quantizer']['code_dim'],
     **_layout(spec, side),
   }
   resolutions = [side // 2**i for i in range(len(found['ch_mult']))]
-  if isinstance(said['attn_resolutions'], list):  # others have no effect there
-    said['attn_resolutions'] = [
-      n for n in resolutions if n in said['attn_resolutions']
-    ]
+  attended = said['attn_resolutions']
+  if isinstance(attended, list):  # others have no effect there
+    with_effect = [n for n in resolutions if n in attended]
+    if with_effect == found['attn_resolutions']:
+      said['attn_resolutions'] = with_effect
   differences = [
     f'  ! {name}: {said[name]} there, {found[name]} by the weights'
     for name in found

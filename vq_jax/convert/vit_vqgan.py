@@ -155,7 +155,9 @@ def image_size(found: states.State) -> tuple[int, int]:
   """
   tables = []
   for name in _POSITIONS:
-    tables.append(found[name].numpy().reshape(states.shape(found, name, 3)[1:]))
+    if states.shape(found, name, 3)[0] != 1:
+      raise errors.ConvertError(f'{name} holds more or less than one table')
+    tables.append(found[name].numpy()[0])
   *_, patch = states.shape(found, 'encoder.to_patch_embedding.0.weight', 4)
   tokens = len(tables[0])
   for h in range(1, tokens + 1):

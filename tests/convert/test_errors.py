@@ -1,0 +1,320 @@
+"""A file that does not fit is refused; one message tells all that is wrong."""
+
+import re
+
+import flax.serialization
+import numpy as np
+import pytest
+import yaml
+
+from tests.convert import references
+from tests.convert import vit_reference
+from tests.convert import writing
+from tests.convert.test_architectures import write
+from vq_jax import build
+from vq_jax import convert
+from vq_jax.convert import rules
+
+TAMING = references.Taming(
+  ch=32, ch_mult=(1, 2), num_res_blocks=1, attention=(1,), z_channels=24,
+  embed_dim=6, n_embed=40,
+)  # fmt: skip
+MASKGIT = references.MaskGIT(32, (1, 2), 1, 6, 40)
+VIT = vit_reference.ViT(
+  vit_reference.Size(8, 2, 1, 8), vit_reference.Size(12, 1, 1, 8), 4, 3, 5
+)
+REFERENCES = {
+  'taming-vqgan': TAMING, 'maskgit-tokenizer': MASKGIT, 'vit-vqgan': VIT
+}  # fmt: skip
+
+
+def weights_of(kind):
+  weights = references.Made()
+  reference = REFERENCES[kind]
+  for name, shape in references.shapes_of(reference).items():
+    weights(name, *shape)
+  if kind == 'vit-vqgan':
+    return reference.with_positions(weights, (4, 4))
+  return dict(weights)
+
+
+def refused(path, kind, weights, **options) -> str:
+  """Returns what is said when the weights are loaded."""
+  if weights is not None:
+    write(path, kind, weights)
+  with pytest.raises(convert.ConvertError) as error:
+    convert.load(kind, path, **options)
+  assert str(path) in str(error.value) or options
+  return str(error.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+  weights = weights_of('taming-vqgan')
+  del weights['decoder.norm_out.bias'], weights['quant_conv.bias']
+  weights['encoder.mid.block_1.conv1.weight'] = np.zeros((64, 64, 3, 5))
+  weights['encoder.mid.block_1.conv2.weight'] = np.zeros(7)
+  weights['encoder.mid.attn_1.q.weight'] = np.zeros((64, 64, 3, 3))
+  weights['quantize.embed_avg'] = np.zeros((40, 6))
+  weights['discriminator.main.0.weight'] = np.zeros(3)
+  said = refused(tmp_path / 'a.ckpt', 'taming-vqgan', weights).splitlines()
+  assert re.fullmatch('.*a.ckpt cannot be converted:', said[0])
+  for line in (
+    r'  \? quantize.embed_avg: no rule knows this name',
+    r'  \? discriminator.main.0.weight: no rule knows this name',
+    r'  \? encoder.mid.block_1.conv2.weight: axes .*',
+    r'  \? encoder.mid.attn_1.q.weight: .* no kernel of a 1x1 convolution',
+    r'  - params/decoder/norm_out/norm/bias',
+    r'  - params/to_code/bias',
+    r'  - params/encoder/middle_block_0/conv2/kernel',
+    r'  - params/encoder/middle_attention/attention/query/kernel',
+    r'  ! params/encoder/middle_block_0/conv1/kernel: '
+    r'\(3, 3, 64, 64\) here, \(3, 5, 64, 64\) there',
+  ):
+    assert len([x for x in said if re.fullmatch(line, x)]) == 1, line
+  assert len(said) == 11  # those, the first, and what -, + and ! mean
+
+
+def test_layers_that_differ_or_are_missing(tmp_path):
+  weights = weights_of('vit-vqgan')
+  weights['encoder.transformer.layers.1.0.norm.bias'] = np.zeros(9)
+  said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
+  assert 'attention_norm/bias: layers have shapes [(8,), (9,)]' in said
+  weights = weights_of('vit-vqgan')
+  del weights['encoder.transformer.layers.0.1.fn.net.2.bias']
+  said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
+  assert 'blocks/mlp_out/bias: there are only layers [1]' in said
+  for shape in [(192,), (191, 8), ()]:
+    weights = weights_of('vit-vqgan')
+    name = 'encoder.transformer.layers.1.0.fn.to_qkv.weight'
+    weights[name] = np.zeros(shape)
+    said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
+    assert f'{name}: {shape} holds no three projections' in said
+  weights = weights_of('vit-vqgan')
+  weights['encoder.transformer.layers.1.0.fn.to_out.weight'] = np.zeros(())
+  said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
+  assert 'layers.1.0.fn.to_out.weight: ' in said
+
+
+def test_two_names_for_one_thing(tmp_path):
+  weights = weights_of('vit-vqgan')
+  weights['encoder.norm.bias'] = np.zeros(8)
+  said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
+  assert 'encoder/norm_out/bias has been given already' in said
+
+
+@pytest.mark.parametrize(
+  ('kind', 'name', 'shape', 'message'),
+  [
+    ('taming-vqgan', 'encoder.conv_in.weight', None, 'has no encoder.conv_in'),
+    ('taming-vqgan', 'encoder.conv_in.weight', (3,), 'not 4 axes'),
+    (
+      'taming-vqgan', 'encoder.down.1.block.0.conv1.weight', (48, 32, 3, 3),
+      'width of encoder.down.1: 48 is no multiple of 32',
+    ),
+    (
+      'taming-vqgan', 'encoder.conv_in.weight', (0, 3, 3, 3),
+      'no multiple of 0',
+    ),
+    (
+      'taming-vqgan', 'decoder.conv_out.weight', (1, 32, 3, 3),
+      '3 channels to images of 1;',
+    ),
+    ('taming-vqgan', 'quantize.embed.weight', (4, 4), 'GumbelQuantize'),
+    (
+      'maskgit-tokenizer', 'encoder/ResBlock_0/Conv_0/kernel', (3, 3, 32, 48),
+      'width of level 0: 48 is no multiple of 32',
+    ),
+    (
+      'maskgit-tokenizer', 'encoder/ResBlock_7/Conv_0/kernel', (3, 3, 32, 32),
+      'residual blocks: 4 is no multiple of 3',
+    ),
+    ('maskgit-tokenizer', 'quantizer/codebook', None, 'has no quantizer/code'),
+    (
+      'vit-vqgan', 'encoder.to_patch_embedding.0.weight', (8, 3, 4, 2),
+      'patches of 4 x 2 are not square',
+    ),
+    (
+      'vit-vqgan', 'decoder.transformer.layers.0.0.fn.to_qkv.weight', (191, 12),
+      'decoder: to_qkv: 191 is no multiple of 192',
+    ),
+    (
+      'vit-vqgan', 'decoder.de_pos_embedding', (1, 16, 12),
+      'not the fixed sines and cosines of any grid',
+    ),
+    (
+      'vit-vqgan', 'encoder.en_pos_embedding', (0, 16, 8),
+      'en_pos_embedding holds more or less than one table',
+    ),
+    (
+      'vit-vqgan', 'encoder.en_pos_embedding', (1, 16, 6),
+      'not the fixed sines and cosines of any grid',
+    ),
+    ('vit-vqgan', 'encoder.en_pos_embedding', None, 'has no encoder.en_pos'),
+  ],
+)  # fmt: skip
+def test_shapes_that_are_no_architecture(kind, name, shape, message, tmp_path):
+  weights = weights_of(kind)
+  weights.pop(name, None)
+  if shape is not None:
+    weights[name] = np.zeros(shape, np.float32)
+  said = refused(tmp_path / 'a.ckpt', kind, weights)
+  assert re.search(rf'a.ckpt is no {kind}: .*{message}', said), said
+  assert '\n' not in said
+
+
+@pytest.mark.parametrize('kind', ['llamagen-vq', 'taming-vqgan', 'vit-vqgan'])
+def test_a_file_of_another_kind(kind, tmp_path):
+  other = 'vit-vqgan' if kind == 'taming-vqgan' else 'taming-vqgan'
+  path = tmp_path / 'a.ckpt'
+  write(path, other, weights_of(other))
+  said = refused(path, kind, None)
+  assert f'is no {kind}' in said and '\n' not in said
+  said = refused(path, 'maskgit-tokenizer', None)
+  assert 'cannot be read as a Flax checkpoint' in said
+  path.write_bytes(flax.serialization.to_bytes({'params': {'a': np.ones(3)}}))
+  assert 'cannot be read as a PyTorch checkpoint' in refused(path, kind, None)
+
+
+@pytest.mark.parametrize(
+  ('tree', 'message'),
+  [
+    ([1], 'no dict but a list'),
+    ({}, 'no tensors but nothing'),
+    ({'state_dict': {'lr': 1}}, 'no tensors but lr'),
+  ],
+)
+def test_checkpoints_without_weights(tree, message, tmp_path):
+  writing.save(tmp_path / 'a.pt', tree)
+  assert message in refused(tmp_path / 'a.pt', 'taming-vqgan', None)
+
+
+@pytest.mark.parametrize(
+  ('data', 'message'),
+  [
+    (flax.serialization.msgpack_serialize({'a': 1}), 'holds no params'),
+    (flax.serialization.msgpack_serialize({'params': {}}), 'but 0 others'),
+    (
+      flax.serialization.msgpack_serialize({'params': {'a': {1: np.ones(2)}}}),
+      'names are no strings',
+    ),
+    (b'', 'cannot be read as a Flax checkpoint'),
+    (b'\xc1', 'cannot be read as a Flax checkpoint'),
+  ],
+)
+def test_flax_files_without_weights(data, message, tmp_path):
+  (tmp_path / 'a').write_bytes(data)
+  assert message in refused(tmp_path / 'a', 'maskgit-tokenizer', None)
+
+
+def test_a_flax_file_that_is_cut_anywhere(tmp_path):
+  path = tmp_path / 'a'
+  write(path, 'maskgit-tokenizer', weights_of('maskgit-tokenizer'))
+  whole = path.read_bytes()
+  for size in range(0, len(whole), len(whole) // 50):
+    path.write_bytes(whole[:size])
+    refused(path, 'maskgit-tokenizer', None)
+
+
+def test_unknown_kinds_and_missing_files(tmp_path):
+  with pytest.raises(build.SpecError, match="'taming'.*mean 'taming-vqgan'"):
+    convert.load('taming', tmp_path)
+  for kind in convert.KINDS:
+    with pytest.raises(OSError, match='nowhere'):
+      convert.load(kind, tmp_path / 'nowhere')
+
+
+CONFIG = {
+  'base_learning_rate': 4.5e-06,
+  'target': 'taming.models.vqgan.VQModel',
+  'params': {
+    'embed_dim': 6,
+    'n_embed': 40,
+    'ddconfig': {
+      'double_z': False, 'z_channels': 24, 'resolution': 64, 'in_channels': 3,
+      'out_ch': 3, 'ch': 32, 'ch_mult': [1, 2], 'num_res_blocks': 1,
+      'attn_resolutions': [32, 8], 'dropout': 0.0,
+    },
+    'lossconfig': {'target': 'x', 'params': {'disc_start': 0}},
+  },
+}  # fmt: skip
+
+
+def test_a_config_tells_the_size_of_the_images(tmp_path):
+  write(tmp_path / 'a.ckpt', 'taming-vqgan', weights_of('taming-vqgan'))
+  path = tmp_path / 'model.yaml'
+  transformer = {'params': {'first_stage_config': CONFIG, 'n_layer': 3}}
+  for config in (CONFIG, transformer):
+    path.write_text(yaml.safe_dump({'model': config}))
+    model = convert.load('taming-vqgan', tmp_path / 'a.ckpt', yaml=path)
+    assert model.config['data']['image_shape'] == [64, 64, 3]
+  model = convert.load('taming-vqgan', tmp_path / 'a.ckpt')
+  assert model.config['data']['image_shape'] == [256, 256, 3]
+
+
+def changed(**changes):
+  params = {**CONFIG['params']}
+  params |= {k: v for k, v in changes.items() if k in params}
+  layout = {**params['ddconfig']}
+  layout |= {k: v for k, v in changes.items() if k not in params}
+  return yaml.safe_dump({'model': {'params': {**params, 'ddconfig': layout}}})
+
+
+@pytest.mark.parametrize(
+  ('text', 'messages'),
+  [
+    (
+      changed(n_embed=41, embed_dim=5, ch=64, ch_mult=[1, 3]),
+      [
+        'model.yaml contradicts the weights',
+        'n_embed: 41 there, 40 by the weights',
+        'embed_dim: 5 there, 6',
+        'ch: 64 there, 32',
+        'ch_mult: [1, 3] there, [1, 2]',
+      ],
+    ),
+    (changed(resolution=128), ['attn_resolutions: [32, 8] there, [64] by']),
+    (changed(attn_resolutions=None), ['attn_resolutions: None there, [32]']),
+    (changed(double_z=True), ['double_z: True there, False']),
+    (changed(in_channels=1), ['in_channels: 1 there, 3']),
+    (changed(resolution=63), ['resolution must be a multiple of 2; got 63']),
+    (changed(resolution=0), ['resolution must be a multiple of 2; got 0']),
+    (changed(resolution='big'), ['no config of a VQGAN', 'big']),
+    ('model: {params: {n_embed: 3}}', ['no config of a VQGAN', 'ddconfig']),
+    ('[1]', ['no config of a VQGAN']),
+    ('a: [', ['is no YAML']),
+    ('!!python/object/apply:os.system [ls]', ['is no YAML']),
+  ],
+)
+def test_configs_that_contradict_or_are_none(text, messages, tmp_path):
+  path = tmp_path / 'model.yaml'
+  path.write_text(text)
+  said = refused(
+    tmp_path / 'a', 'taming-vqgan', weights_of('taming-vqgan'), yaml=path
+  )
+  for message in (str(path), *messages):
+    assert message in said
+
+
+def test_only_taming_has_a_config(tmp_path):
+  said = refused(tmp_path / 'a', 'vit-vqgan', None, yaml=tmp_path / 'a')
+  assert said == 'a vit-vqgan has no YAML that could be read.'
+
+
+def test_the_first_rule_that_knows_a_leaf_applies():
+  table = (
+    rules.Rule('a', 'first', {'x': (('x', rules.same),)}),
+    rules.Rule('(.)', r'second/\1', {'y': (('y', rules.same),)}),
+    rules.Rule('', 'top', {'z': (('z', rules.same),)}),
+  )
+  one = np.ones(2, np.float16)
+  made = rules.convert(
+    {'a.x': one, 'a.y': one, 'b/y': one, 'z': one, 'skip.it': one},
+    table,
+    {'params': {
+      'first': {'x': one}, 'second': {'a': {'y': one}, 'b': {'y': one}},
+      'top': {'z': one},
+    }},
+    source='it',
+    ignored=r'skip\..*',
+  )  # fmt: skip
+  assert made['params']['second']['b']['y'].dtype == np.float32
