@@ -179,9 +179,7 @@ def prior_sums(
   root = jax.random.key(0)
 
   def function(variables: Tree, batch: dict) -> Tree:
-    tokens = prior_step.encode(
-      autoencoder, variables['autoencoder'], batch['image']
-    )
+    tokens = prior_step.tokens_of(autoencoder, variables['autoencoder'], batch)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
     mask = priors.random_mask(
       keys, prior.num_tokens, schedule, settings.min_ratio

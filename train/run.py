@@ -73,7 +73,10 @@ def open_datasets(
     process_count=jax.process_count(),
     limit=settings.eval_limit,
   )
-  shape = tasks.first_images(eval_batches, 1).shape[1:]
+  if isinstance(train, data.CodesSource):
+    shape = train.record['image_shape']
+  else:
+    shape = tasks.first_images(eval_batches, 1).shape[1:]
   facts = {
     'image_shape': [int(s) for s in shape],
     'num_classes': train.num_classes,
@@ -109,6 +112,11 @@ def make_task(
   plan: log.Plan,
 ) -> tasks.Task:
   """Builds the task that a card names."""
+  if card.task != 'prior' and isinstance(datasets.train, data.CodesSource):
+    raise settings_lib.ConfigError(
+      f'the task {card.task!r} learns from images; {datasets.train.name} holds '
+      'codes.'
+    )
   if card.task == 'autoencoder':
     return tasks.autoencoder_task(
       card, config, runner, datasets.eval_batches, plan.pictures
@@ -119,6 +127,8 @@ def make_task(
     folder, card.autoencoder, copied=run_folder.is_claimed(folder)
   )
   tasks.check_images(own, datasets.facts['image_shape'])
+  if isinstance(datasets.train, data.CodesSource):
+    tasks.check_codes(own, datasets.train)
   return tasks.prior_task(
     card, config, runner, datasets.eval_batches, plan.pictures, own
   )

@@ -27,6 +27,7 @@ from vq_jax import build
 from vq_jax import data
 from vq_jax import generation
 from vq_jax import model as model_lib
+from vq_jax import tokenization
 
 Tree = Any
 
@@ -251,6 +252,18 @@ def check_images(autoencoder: model_lib.Model, shape: tuple[int, ...]) -> None:
     raise settings_lib.ConfigError(
       f'the autoencoder was trained on images {want}, but the data gives '
       f'{tuple(shape)}. Use the same config.data.channels and preprocessing.'
+    )
+
+
+def check_codes(autoencoder: model_lib.Model, codes: data.CodesSource) -> None:
+  """Raises ConfigError unless codes were made by a prior's own autoencoder."""
+  made_by = codes.record['tokenizer']
+  own = tokenization.fingerprint(autoencoder)
+  if made_by != own:
+    raise settings_lib.ConfigError(
+      f'{codes.name} was made by another tokenizer ({made_by[:12]}) than '
+      f'config.autoencoder ({own[:12]}). Give the run that made the codes, or '
+      'make them anew with: vqjax tokenize'
     )
 
 

@@ -15,6 +15,7 @@ from vq_jax import metrics
 from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax import samplers
+from vq_jax import tokenization
 from vq_jax.model import Model
 from vq_jax.model import load
 
@@ -31,4 +32,5 @@ __all__ = [
   'priors',
   'quantizers',
   'samplers',
+  'tokenization',
 ]

@@ -181,10 +181,20 @@ def autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
 
 
 def prior_of(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
-  """Builds the prior that a run's `config.json` describes."""
-  vocab = priors.Vocab(
-    codebook_size=autoencoder.code_grids[0].codebook_size, **config['labels']
-  )
+  """Builds the prior that a run's `config.json` describes.
+
+  Raises:
+    SpecError: if the autoencoder is not one of a single grid of codes.
+  """
+  grids = autoencoder.code_grids
+  if len(grids) != 1 or grids[0].index_shape:
+    each = [f'{g.index_shape}' for g in grids]
+    raise SpecError(
+      'this prior learns one grid with one code for each latent; the '
+      f'autoencoder has {len(grids)} grid(s) whose indices have the shapes '
+      f'{", ".join(each) or "none"}.'
+    )
+  vocab = priors.Vocab(codebook_size=grids[0].codebook_size, **config['labels'])
   height, width, _ = config['data']['image_shape']
   grid = (height // autoencoder.stride, width // autoencoder.stride)
   return build('prior', config['card']['model'], vocab=vocab, grid=grid)

@@ -35,6 +35,13 @@ class Loss:
   label_drop: float = 0.1
 
 
+def tokens_of(autoencoder: nn.Module, variables: Any, batch: Any) -> jax.Array:
+  """Returns the tokens int32 [B, N] of a batch: its codes, or its images'."""
+  if 'codes' in batch:
+    return batch['codes'].reshape(batch['codes'].shape[0], -1)
+  return encode(autoencoder, variables, batch['image'])
+
+
 def encode(autoencoder: nn.Module, variables: Any, image: jax.Array):
   """Returns the tokens int32 [B, N] of images, row by row."""
   quantized = autoencoder.apply(
@@ -51,13 +58,14 @@ def make_loss(
 ) -> update.LossFn:
   """Returns the masked-token loss (MaskGIT, section 3.1).
 
-  The frozen autoencoder turns each batch of images into tokens.
+  The frozen autoencoder turns each batch of images into tokens, unless the
+  batch holds their codes.
   """
   vocab = prior.vocab
   schedule = build.lookup(build.SCHEDULES, settings.schedule, 'mask schedule')
 
   def loss_fn(params, state, batch, rngs):
-    tokens = encode(autoencoder, state.frozen['autoencoder'], batch['image'])
+    tokens = tokens_of(autoencoder, state.frozen['autoencoder'], batch)
     keys = jax.vmap(jax.random.split)(batch['key'])
     mask = priors.random_mask(
       keys[:, 0], prior.num_tokens, schedule, settings.min_ratio

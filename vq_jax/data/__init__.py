@@ -11,6 +11,7 @@ Importing this package imports neither TFDS nor grain nor Pillow.
 
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Source
+from vq_jax.data.codes import CodesSource
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
@@ -34,6 +35,7 @@ __all__ = [
   'ArraySource',
   'CenterCrop',
   'Channels',
+  'CodesSource',
   'DataError',
   'EvalBatches',
   'FolderSource',

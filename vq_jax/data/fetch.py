@@ -10,6 +10,7 @@ import numpy as np
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Example
 from vq_jax.data.base import Source
+from vq_jax.data.codes import CodesSource
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
@@ -45,7 +46,13 @@ class Fetch:
       the batch; bool [B], which examples were readable (another example
       stands in for one that was not); and the errors of those that were not.
     """
-    if isinstance(self.source, ArraySource) and not self.preprocess:
+    if isinstance(self.source, CodesSource) and self.preprocess:
+      raise DataError(
+        f'{self.source.name} holds codes, which no preprocessing can change; '
+        'leave it out, or augment when the codes are made (--passes).'
+      )
+    whole = isinstance(self.source, ArraySource | CodesSource)
+    if whole and not self.preprocess:
       return self.source.batch(indices), np.ones(len(indices), bool), ()
     examples = self.source.read(indices)
     readable = np.array([not isinstance(e, Exception) for e in examples])

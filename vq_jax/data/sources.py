@@ -1,4 +1,4 @@
-"""Opens images by a name: `tfds:`, `folder:` or `npz:`."""
+"""Opens images by a name: `tfds:`, `folder:`, `npz:`; or their `codes:`."""
 
 import os
 import pathlib
@@ -7,12 +7,13 @@ import numpy as np
 
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Source
+from vq_jax.data.codes import CodesSource
 from vq_jax.data.errors import DataError
 from vq_jax.data.folder import FolderSource
 from vq_jax.data.memory import with_channels
 from vq_jax.data.tfds_source import TfdsSource
 
-_KINDS = 'tfds:<name>, folder:<path>, npz:<path>'
+_KINDS = 'tfds:<name>, folder:<path>, npz:<path>, codes:<path>'
 
 
 def open_source(
@@ -29,7 +30,8 @@ def open_source(
     spec: `tfds:<name>`, a TensorFlow Datasets name, with `fashion_mnist_mini`
       carried in this package; `folder:<path>`, image files in class
       sub-folders or flat; `npz:<path>`, arrays `images` uint8 [N, H, W, C] or
-      [N, H, W] and optionally `labels` [N].
+      [N, H, W] and optionally `labels` [N]; `codes:<path>`, codes in place of
+      images, written by `vqjax tokenize`.
     split: `train`, `test`, .., or a part: `train[:90%]`, `train[100:200]`. A
       folder without split folders, and an npz file, is all `train`.
     data_dir: where TFDS keeps its data; `None`: its own default.
@@ -57,6 +59,8 @@ def open_source(
     )
   if kind == 'npz' and name:
     return _open_npz(name, split, channels)
+  if kind == 'codes' and name:
+    return CodesSource(name, split)
   raise DataError(f'a source must be one of {_KINDS}; got {spec!r}.')
 
 

@@ -1,0 +1,145 @@
+"""All quantizers at one small budget: reconstruction, use of codes, time.
+
+    python -m tests.benchmarks.compare_quantizers --workdir runs/quantizers
+
+Each is trained at its default settings with the same towers, batches and steps
+on the embedded images; then the steps of all are timed in turns, and the best
+turn of each is compared with that of plain VQ. Prints a table and writes it to
+`table.md`. Stopped or killed, the same command goes on.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+
+import jax
+
+from train import config as config_lib
+from train import loop
+from train import main as main_lib
+from train import parallel
+from train import run
+from train import settings as settings_lib
+from train import tasks
+from train import writers
+from train.steps import update
+from vq_jax import checkpoints
+
+CARD = 'configs/quickstart_tokenizer.py'
+TABLE = {'codebook_size': 512, 'code_dim': 16}
+EMA = {'type': 'ema_vq', **TABLE}
+QUANTIZERS = {
+  'vq': {'type': 'vq', **TABLE},
+  'vq, rotation': {'type': 'vq', 'gradient': 'rotation', **TABLE},
+  'ema_vq': EMA,
+  'ema_vq, k-means, revival': {
+    **EMA,
+    'kmeans_iterations': 5,
+    'revive_below': 0.1,
+  },
+  'factorized_vq': {'type': 'factorized_vq', **TABLE},
+  'gumbel': {'type': 'gumbel', **TABLE},
+  'fsq': {'type': 'fsq', 'levels': (8, 8, 8)},
+  'lfq': {'type': 'lfq', 'bits': 9},
+  'bsq': {'type': 'bsq', 'bits': 9},
+  'residual, 2 x ema_vq': {'type': 'residual', 'levels': 2, 'quantizer': EMA},
+  'grouped, 2 x ema_vq': {
+    'type': 'grouped',
+    'groups': 2,
+    'quantizer': {**EMA, 'code_dim': 8},
+  },
+  'simvq': {'type': 'simvq', **TABLE},
+  'ibq': {'type': 'ibq', **TABLE},
+}
+TURNS, STEPS_IN_A_TURN = 12, 10
+
+
+def card_of(quantizer: dict, steps: int):
+  """Returns the card that all share, with a quantizer in it."""
+  card = config_lib.load_card(CARD)
+  card.model.quantizer = quantizer
+  card.loss = {'l2': 1.0, 'quantizer': 1.0}
+  card.optim.learning_rate = 2e-3
+  card.train.duration = {'steps': steps}
+  card.train.log_every = {'steps': 100}
+  card.train.eval_every = {'percent': 100}
+  card.train.save_every = {'percent': 100}
+  return card
+
+
+def prepared(card):
+  """Returns a compiled step, its first state and a batch."""
+  parsed = config_lib.parse_card(card.to_dict())
+  runner = parallel.make_runner(settings_lib.Parallel())
+  datasets = run.open_datasets(parsed, runner)
+  config = run.config_of(card, parsed, datasets)
+  optim = config_lib.section(settings_lib.Optim, 'optim', parsed.optim)
+  optimizer, schedule = run.optimizer_of(optim, steps_per_epoch=1, total=100)
+  task = tasks.autoencoder_task(
+    parsed, config, runner, datasets.eval_batches, 1
+  )
+  state = run.initial_state(parsed, task, optimizer, average=False)
+  step = runner.compile(
+    update.make_step(task.loss_fn, optimizer, optim, seed=0, schedule=schedule)
+  )
+  with run.train_batches(datasets, 0, runner) as batches:
+    batch = next(batches)
+  return step, runner.place(state), batch
+
+
+def best_times(cards: dict) -> dict[str, float]:
+  """Returns the seconds of a step of each, the best of many short turns."""
+  ready = {name: prepared(card) for name, card in cards.items()}
+  best = dict.fromkeys(ready, float('inf'))
+  for turn in range(TURNS + 1):
+    for name, (step, state, batch) in ready.items():
+      began = time.perf_counter()
+      for _ in range(STEPS_IN_A_TURN):
+        state, metrics = step(state, batch)
+      jax.block_until_ready(metrics)
+      ready[name] = step, state, batch
+      if turn:  # the first turn compiles
+        seconds = (time.perf_counter() - began) / STEPS_IN_A_TURN
+        best[name] = min(best[name], seconds)
+  return best
+
+
+def table(results: dict, seconds: dict[str, float]) -> str:
+  """Returns the table as Markdown."""
+  lines = [
+    '| quantizer | PSNR, dB | usage | perplexity | step time |',
+    '|---|---|---|---|---|',
+  ]
+  for name, found in results.items():
+    lines.append(
+      f'| {name} | {found["psnr"]:.2f} | {found["dataset_usage"]:.0%} | '
+      f'{found["dataset_perplexity"]:.0f} | '
+      f'{seconds[name] / seconds["vq"]:.2f} |'
+    )
+  return '\n'.join(lines) + '\n'
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  parser.add_argument('--steps', type=int, default=1000)
+  arguments = parser.parse_args(argv)
+
+  def go():
+    cards = {n: card_of(q, arguments.steps) for n, q in QUANTIZERS.items()}
+    results = {}
+    for name, card in cards.items():
+      folder = arguments.workdir / name.replace(', ', '_').replace(' ', '')
+      loop.train(card, folder)
+      results[name] = writers.last_evaluation(folder)
+    text = table(results, best_times(cards))
+    checkpoints.write_text(arguments.workdir / 'table.md', text)
+    print(text)
+
+  return main_lib.guarded(go)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

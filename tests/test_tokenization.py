@@ -1,0 +1,308 @@
+"""Codes on disk are the codes, and whatever interrupts, the same result."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import vq_jax
+from tests.train import cards
+from train import loop
+from train import settings
+from vq_jax import data
+from vq_jax import tokenization
+from vq_jax.cli import main as cli
+from vq_jax.data import codes
+
+ROOT = pathlib.Path(__file__).parent.parent
+OPTIONS = {'shard_size': 20, 'batch_size': 16}
+
+
+@pytest.fixture(scope='module')
+def model(tokenizer):
+  return vq_jax.load(tokenizer)
+
+
+@pytest.fixture(scope='module')
+def images(source):
+  return np.load(source.removeprefix('npz:'))['images']
+
+
+@pytest.fixture(scope='module')
+def written(model, source, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('codes') / 'codes'
+  splits = {'train': 'train', 'held_out': 'train[:20]'}
+  counts = tokenization.tokenize(
+    model, folder, source=source, splits=splits, **OPTIONS
+  )
+  assert counts == {'train': 48, 'held_out': 20}
+  return folder
+
+
+def contents(folder):
+  return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+def test_the_codes_are_those_of_the_model(model, written, images):
+  source = data.open_source(f'codes:{written}', 'train')
+  batch = source.batch(np.arange(48))
+  np.testing.assert_array_equal(batch['codes'], model.encode(images))
+  np.testing.assert_array_equal(batch['label'], np.arange(48) % 3)
+  np.testing.assert_array_equal(source[7]['codes'], batch['codes'][7])
+  part = data.open_source(f'codes:{written}', 'train[40:]')
+  np.testing.assert_array_equal(
+    part.batch(np.arange(8))['codes'], batch['codes'][40:]
+  )
+
+
+def test_plain_tfds_reads_them(written, model, images):
+  builder = tfds.builder_from_directory(str(written))
+  records = list(builder.as_data_source('held_out'))
+  assert [r['index'] for r in records] == list(range(20))
+  np.testing.assert_array_equal(
+    [r['codes'] for r in records], model.encode(images[:20])
+  )
+  assert builder.info.features['label'].names == ['0', '1', '2']
+  assert 'tensorflow' not in sys.modules
+
+
+def test_too_many_for_memory_are_read_from_disk(written, monkeypatch):
+  kept = data.open_source(f'codes:{written}').batch(np.array([5, 3]))
+  monkeypatch.setattr(codes, 'LIMIT', 0)
+  read = data.open_source(f'codes:{written}').batch(np.array([5, 3]))
+  np.testing.assert_array_equal(kept['codes'], read['codes'])
+
+
+def test_what_is_there_stays_and_what_is_missing_is_made(
+  model, source, written, tmp_path
+):
+  """A shard, the metadata and the end of the record are gone."""
+  folder = shutil.copytree(written, tmp_path / 'codes')
+  gone = folder / 'codes-train.array_record-00001-of-00003'
+  kept = folder / 'codes-train.array_record-00000-of-00003'
+  record = codes.read_record(folder)
+  for path in (gone, folder / 'dataset_info.json', folder / 'features.json'):
+    path.unlink()
+  codes.write_record(folder, {**record, 'complete': False})
+  with pytest.raises(data.DataError, match='are not complete'):
+    data.open_source(f'codes:{folder}')
+  before = kept.stat().st_mtime_ns
+  tokenization.tokenize(
+    model, folder, source=source, splits=record['splits'], **OPTIONS
+  )
+  assert kept.stat().st_mtime_ns == before
+  assert contents(folder) == contents(written)
+
+
+KILLED = """
+import sys, time
+import vq_jax
+from vq_jax import tokenization
+from vq_jax.data import codes
+write = codes.write_shard
+def slow(path, features, examples):
+  def delayed():
+    for example in examples:
+      time.sleep(0.01)
+      yield example
+  write(path, features, delayed())
+codes.write_shard = slow
+run, source, out = sys.argv[1:]
+tokenization.tokenize(
+  vq_jax.load(run), out, source=source, shard_size=20, batch_size=16,
+  splits={'train': 'train', 'held_out': 'train[:20]'},
+)
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_examples(
+  model, tokenizer, source, written, tmp_path
+):
+  folder = tmp_path / 'codes'
+  process = subprocess.Popen(
+    [sys.executable, '-c', KILLED, tokenizer, source, str(folder)],
+    cwd=ROOT,
+    env={**os.environ, 'JAX_NUM_CPU_DEVICES': '8'},
+  )
+  first = folder / 'codes-train.array_record-00000-of-00003'
+  deadline = time.monotonic() + 120
+  while not first.exists() and time.monotonic() < deadline:
+    time.sleep(0.02)
+    assert process.poll() is None
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  assert not codes.read_record(folder)['complete']
+  splits = codes.read_record(folder)['splits']
+  tokenization.tokenize(model, folder, source=source, splits=splits, **OPTIONS)
+  for split in splits:
+    got, want = (
+      list(tfds.builder_from_directory(str(f)).as_data_source(split))
+      for f in (folder, written)
+    )
+    assert len(got) == len(want)
+    for mine, other in zip(got, want, strict=True):
+      jax.tree.map(np.testing.assert_array_equal, mine, other)
+
+
+def test_another_tokenizer_or_other_options_are_refused(
+  model, source, written, tmp_path
+):
+  splits = {'train': 'train', 'held_out': 'train[:20]'}
+  with pytest.raises(data.DataError, match='shard_size: 20 there, 10 here'):
+    tokenization.tokenize(
+      model, written, source=source, splits=splits, shard_size=10
+    )
+  loop.train(cards.autoencoder(source, duration={'steps': 1}), tmp_path / 'run')
+  other = vq_jax.load(tmp_path / 'run')
+  assert tokenization.fingerprint(other) != tokenization.fingerprint(model)
+  with pytest.raises(data.DataError, match='tokenizer: '):
+    tokenization.tokenize(
+      other, written, source=source, splits=splits, **OPTIONS
+    )
+
+
+def test_a_fingerprint_outlives_saving_and_loading(model, maskgit):
+  own = vq_jax.load(pathlib.Path(maskgit) / 'autoencoder')
+  assert tokenization.fingerprint(own) == tokenization.fingerprint(model)
+
+
+def test_foreign_folders_are_left_alone(model, source, tmp_path):
+  (tmp_path / 'letter.txt').write_text('dear')
+  with pytest.raises(data.DataError, match='holds no codes; give a new folder'):
+    tokenization.tokenize(model, tmp_path, source=source)
+  with pytest.raises(data.DataError, match='is a file'):
+    tokenization.tokenize(model, tmp_path / 'letter.txt', source=source)
+  with pytest.raises(data.DataError, match='vqjax tokenize RUN'):
+    data.open_source(f'codes:{tmp_path}')
+
+
+def test_names_of_splits_are_plain(model, source, tmp_path):
+  splits = {'train[:3]': 'train[:3]'}
+  with pytest.raises(data.DataError, match='needs a plain name'):
+    tokenization.tokenize(model, tmp_path, source=source, splits=splits)
+
+
+def test_runs_without_codes_are_refused(vae_run, maskgit, source, tmp_path):
+  for run in (vae_run, maskgit):
+    with pytest.raises(ValueError, match='Give the run of a tokenizer'):
+      tokenization.tokenize(vq_jax.load(run), tmp_path, source=source)
+
+
+def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
+  with pytest.raises(ValueError, match='would all be the same'):
+    tokenization.tokenize(model, tmp_path / 'a', source=source, passes=2)
+  config = json.loads(json.dumps(model.config))
+  config['card']['data']['train_preprocess'] = [{'type': 'random_flip'}]
+  flipping = vq_jax.Model(
+    autoencoder=model.autoencoder, variables=model.variables, config=config
+  )
+  tokenization.tokenize(
+    flipping, tmp_path / 'b', source=source, passes=3, **OPTIONS
+  )
+  batch = data.open_source(f'codes:{tmp_path / "b"}').batch(np.arange(144))
+  made = batch['codes'].reshape(3, 48, 4, 4)
+  plain = np.asarray(model.encode(images))
+  flipped = np.asarray(model.encode(images[:, :, ::-1]))
+  np.testing.assert_array_equal(made[0], plain)
+  for other in made[1:]:
+    same = (other == plain).all(axis=(1, 2))
+    turned = (other == flipped).all(axis=(1, 2))
+    assert (same | turned).all() and 0 < turned.sum() < 48
+  assert (made[1] != made[2]).any()
+  np.testing.assert_array_equal(
+    batch['label'].reshape(3, 48), np.tile(np.arange(48) % 3, (3, 1))
+  )
+
+
+def test_several_grids_and_several_codes_per_latent(source, images, tmp_path):
+  card = cards.autoencoder(source, duration={'steps': 1})
+  inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
+  card['model'] = {
+    'type': 'vqvae2',
+    'strides': (2, 2),
+    'channels': 8,
+    'residual_channels': 4,
+    'residual_blocks': 1,
+    'image_channels': 1,
+    'quantizer': {'type': 'residual', 'levels': 2, 'quantizer': inner},
+  }
+  loop.train(card, tmp_path / 'run')
+  model = vq_jax.load(tmp_path / 'run')
+  tokenization.tokenize(model, tmp_path / 'codes', source=source, **OPTIONS)
+  batch = data.open_source(f'codes:{tmp_path / "codes"}').batch(np.arange(48))
+  for i, grid in enumerate(model.encode(images)):
+    np.testing.assert_array_equal(batch[f'codes_{i}'], grid)
+  np.testing.assert_allclose(
+    model.decode((batch['codes_0'], batch['codes_1'])),
+    model.reconstruct(images),
+    atol=1e-6,
+  )
+  prior = cards.prior(f'codes:{tmp_path / "codes"}', str(tmp_path / 'run'))
+  prior['data']['eval_split'] = 'train'
+  with pytest.raises(ValueError, match=r'has 2 grid\(s\)'):
+    loop.train(prior, tmp_path / 'prior')
+
+
+def prior_card(written, tokenizer):
+  card = cards.prior(f'codes:{written}', tokenizer)
+  card['data']['eval_split'] = 'held_out'
+  return card
+
+
+def test_a_prior_learns_from_codes_what_it_learns_from_images(
+  written, tokenizer, maskgit, tmp_path
+):
+  from train import writers
+
+  result = loop.train(prior_card(written, tokenizer), tmp_path)
+  want = writers.last_evaluation(pathlib.Path(maskgit))
+  for name, value in want.items():
+    np.testing.assert_allclose(result[name], value, rtol=1e-6)
+  made = vq_jax.load(tmp_path).generate(0, num=3)
+  np.testing.assert_allclose(
+    made, vq_jax.load(maskgit).generate(0, num=3), atol=1e-6
+  )
+
+
+def test_a_prior_refuses_codes_of_another_tokenizer(written, source, tmp_path):
+  loop.train(cards.autoencoder(source, duration={'steps': 1}), tmp_path / 'run')
+  with pytest.raises(settings.ConfigError, match='another tokenizer'):
+    loop.train(prior_card(written, str(tmp_path / 'run')), tmp_path / 'prior')
+
+
+def test_codes_are_no_images(written, tokenizer, tmp_path):
+  card = prior_card(written, tokenizer)
+  card['data']['train_preprocess'] = ({'type': 'random_flip'},)
+  with pytest.raises(data.DataError, match='no preprocessing can change'):
+    loop.train(card, tmp_path / 'prior')
+  card = cards.autoencoder(f'codes:{written}')
+  card['data']['eval_split'] = 'held_out'
+  with pytest.raises(settings.ConfigError, match='learns from images'):
+    loop.train(card, tmp_path / 'again')
+
+
+def test_the_command(tokenizer, source, written, tmp_path, capsys):
+  out = tmp_path / 'codes'
+  argv = ['tokenize', tokenizer, '--data', source, '--out', str(out)]
+  argv += ['--split', 'train', '--split', 'held_out=train[:20]']
+  assert cli.main(argv) == 0
+  assert 'codes of 48 in train, 20 in held_out' in capsys.readouterr().out
+  here, there = (
+    data.open_source(f'codes:{folder}', 'held_out') for folder in (out, written)
+  )
+  rows = np.arange(20)
+  np.testing.assert_array_equal(
+    here.batch(rows)['codes'], there.batch(rows)['codes']
+  )
+  assert cli.main([*argv, '--seed', '1']) == 1
+  error = capsys.readouterr().err
+  assert 'error: ' in error and 'seed: 0 there, 1 here' in error

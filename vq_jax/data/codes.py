@@ -1,0 +1,190 @@
+"""Codes on disk: a TFDS data set of what a tokenizer made of images.
+
+    DIR/tokenizer.json         which tokenizer made it, of what; `complete`
+    DIR/codes-train.array_record-00000-of-00008, ...
+    DIR/dataset_info.json, features.json, label.labels.txt
+
+An example holds `codes` int32 [h, w, *index_shape] (or `codes_0`, `codes_1`,
+.. for several grids, coarsest first), its `label`, and the `index` of the image
+in its source and the `pass` that made it. Plain TFDS reads it, too:
+`tfds.builder_from_directory(DIR)`.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vq_jax.data.base import Example
+from vq_jax.data.base import Source
+from vq_jax.data.errors import DataError
+from vq_jax.data.splits import parse_split
+from vq_jax.data.splits import require_split
+
+RECORD = 'tokenizer.json'
+NAME = 'codes'
+LIMIT = 2**30  # bytes of codes that are kept in memory
+
+
+def names_of(grids: int) -> tuple[str, ...]:
+  """Returns the names of the codes of so many grids."""
+  return (NAME,) if grids == 1 else tuple(f'{NAME}_{i}' for i in range(grids))
+
+
+def read_record(folder: str | os.PathLike) -> dict[str, Any]:
+  """Reads `tokenizer.json`.
+
+  Raises:
+    DataError: if the folder holds no codes.
+  """
+  path = pathlib.Path(folder).expanduser() / RECORD
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise DataError(
+      f'{folder} holds no codes: {RECORD} cannot be read. Make them with: '
+      'vqjax tokenize RUN --data SOURCE --out DIR'
+    ) from error
+
+
+def write_record(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
+  """Writes `tokenizer.json`; a reader sees the old or the new one."""
+  temporary = folder / f'.{RECORD}.{os.getpid()}'
+  temporary.write_text(json.dumps(record, indent=2) + '\n')
+  temporary.replace(folder / RECORD)
+
+
+def features_of(record: Mapping[str, Any]):
+  """Returns the TFDS features of the data set that a record describes."""
+  import tensorflow_datasets as tfds
+
+  grids = {
+    name: tfds.features.Tensor(shape=tuple(shape), dtype=np.int32)
+    for name, shape in record['codes'].items()
+  }
+  return tfds.features.FeaturesDict(
+    {
+      **grids,
+      'label': tfds.features.ClassLabel(names=record['class_names']),
+      'index': tfds.features.Scalar(np.int32),
+      'pass': tfds.features.Scalar(np.int32),
+    }
+  )
+
+
+def shard_path(
+  folder: pathlib.Path, split: str, shard: int, shards: int
+) -> pathlib.Path:
+  """Returns where a shard lies, as TFDS expects it."""
+  return folder / (f'{NAME}-{split}.array_record-{shard:05d}-of-{shards:05d}')
+
+
+def write_shard(path: pathlib.Path, features, examples: Iterable) -> None:
+  """Writes the examples of a shard; the file appears when it is complete."""
+  from array_record.python import array_record_module
+
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  writer = array_record_module.ArrayRecordWriter(str(temporary), 'group_size:1')
+  try:
+    for example in examples:
+      writer.write(features.serialize_example(example))
+    writer.close()
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_metadata(
+  folder: pathlib.Path, features, splits: Mapping[str, Sequence[pathlib.Path]]
+) -> None:
+  """Makes a TFDS data set of complete shards."""
+  import tensorflow_datasets as tfds
+  from array_record.python import array_record_module
+
+  def lengths(paths):
+    for path in paths:
+      reader = array_record_module.ArrayRecordReader(str(path))
+      yield reader.num_records()
+      reader.close()
+
+  infos = [
+    tfds.core.SplitInfo(
+      name=split,
+      shard_lengths=list(lengths(paths)),
+      num_bytes=sum(path.stat().st_size for path in paths),
+    )
+    for split, paths in splits.items()
+  ]
+  tfds.folder_dataset.write_metadata(
+    data_dir=os.fspath(folder),
+    features=features,
+    split_infos=infos,
+    filename_template='{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}',
+    check_data=False,  # it would need TensorFlow
+    description='Codes of images; tokenizer.json tells which tokenizer.',
+  )
+
+
+class CodesSource(Source):
+  """Codes of images, in place of images.
+
+  Attributes:
+    record: what `tokenizer.json` holds.
+  """
+
+  def __init__(self, folder: str | os.PathLike, split: str = 'train'):
+    """Opens a split such as `train` or `train[:90%]`.
+
+    Raises:
+      DataError: if the folder holds no codes, or not all of them yet.
+    """
+    import tensorflow_datasets as tfds
+
+    self.record = read_record(folder)
+    if not self.record.get('complete'):
+      raise DataError(
+        f'the codes in {folder} are not complete; run the command that makes '
+        'them again, it goes on where it was.'
+      )
+    builder = tfds.builder_from_directory(
+      os.fspath(pathlib.Path(folder).expanduser())
+    )
+    require_split(parse_split(split), tuple(builder.info.splits), str(folder))
+    self._records = builder.as_data_source(split)
+    self._names = tuple(self.record['codes'])
+    super().__init__(
+      name=f'codes:{folder} {split}', class_names=self.record['class_names']
+    )
+    bytes_of_one = 4 * sum(
+      int(np.prod(shape)) for shape in self.record['codes'].values()
+    )
+    self._arrays = None
+    if len(self) * bytes_of_one <= LIMIT:
+      self._arrays = self._read(range(len(self)))
+
+  def __len__(self) -> int:
+    """Number of examples in the split."""
+    return len(self._records)
+
+  def __getitem__(self, index: int) -> Example:
+    """One example: its codes and its label."""
+    return {name: x[0] for name, x in self.batch(np.array([index])).items()}
+
+  def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """Many examples at once: codes int32 [B, h, w, ..] and `label` [B]."""
+    if self._arrays is None:
+      return self._read(indices)
+    return {name: x[indices] for name, x in self._arrays.items()}
+
+  def _read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
+    records = self._records.__getitems__([int(i) for i in indices])
+    names = (*self._names, 'label')
+    return {
+      name: np.array([record[name] for record in records], np.int32)
+      for name in names
+    }
