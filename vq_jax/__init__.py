@@ -8,6 +8,7 @@ ones, and the decoder turns them back into images.
 """
 
 from vq_jax import autoencoders
+from vq_jax import convert
 from vq_jax import data
 from vq_jax import latent_space
 from vq_jax import losses
@@ -24,6 +25,7 @@ __version__ = '0.1.0'
 __all__ = [
   'Model',
   'autoencoders',
+  'convert',
   'data',
   'latent_space',
   'load',

@@ -2,17 +2,16 @@
 
 import json
 import math
-import pathlib
 
-import flax.serialization
 import jax
 import numpy as np
 import pytest
 
 from tests.convert import references
 from tests.convert import vit_reference
-from tests.convert import writing
-from tests.convert.test_goldens import outputs
+from tests.convert.released import GOLDEN
+from tests.convert.released import outputs
+from tests.convert.released import write
 from vq_jax import autoencoders
 from vq_jax import build
 from vq_jax import convert
@@ -22,7 +21,6 @@ from vq_jax.convert import rules
 from vq_jax.convert import unpickling
 from vq_jax.utils import trees
 
-GOLDEN = pathlib.Path(__file__).parent.parent / 'golden'
 Taming, MaskGIT = references.Taming, references.MaskGIT
 ViT, Size = vit_reference.ViT, vit_reference.Size
 
@@ -63,20 +61,6 @@ def kind_of(reference):
   if isinstance(reference, Taming):
     return 'llamagen-vq' if reference.llamagen else 'taming-vqgan'
   return 'vit-vqgan' if isinstance(reference, ViT) else 'maskgit-tokenizer'
-
-
-def write(path, kind, weights):
-  """Writes weights as that kind is released."""
-  if kind == 'maskgit-tokenizer':
-    tree = {'params': trees.unflatten(weights)}
-    path.write_bytes(flax.serialization.to_bytes(tree))
-  elif kind == 'llamagen-vq':
-    other = {name: 0 * x for name, x in weights.items()}
-    writing.save(path, {'model': other, 'ema': weights, 'optimizer': 1})
-  else:
-    loss = {'loss.logvar': np.zeros((), np.float32)}
-    tree = {'state_dict': {**weights, **loss}, 'epoch': 3}
-    writing.save(path, tree)
 
 
 @pytest.mark.parametrize('name', ARCHITECTURES)

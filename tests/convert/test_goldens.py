@@ -1,30 +1,11 @@
 """Released modules at toy size: what they computed is what ours compute."""
 
-import pathlib
-
-import jax
 import numpy as np
 import pytest
 
+from tests.convert.released import GOLDEN
+from tests.convert.released import outputs
 from vq_jax import convert
-
-GOLDEN = pathlib.Path(__file__).parent.parent / 'golden'
-
-
-def outputs(model, image):
-  """Features, indices and reconstruction of images in [0, 1]."""
-
-  @jax.jit
-  def run(variables, image):
-    module = model.autoencoder.bind(variables)
-    indices = module.encode(image).indices
-    return {
-      'features': module.to_code(module.features(image)),
-      'indices': indices,
-      'reconstruction': module.decode_indices(indices),
-    }
-
-  return run(model.variables['autoencoder'], image)
 
 
 @pytest.mark.parametrize(

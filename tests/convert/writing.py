@@ -1,4 +1,4 @@
-"""Writes what `torch.save` writes, opcode by opcode, without PyTorch."""
+"""Writes what `torch.save` writes, opcode by opcode, without PyTorch; reads."""
 
 import dataclasses
 import pickle
@@ -8,6 +8,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pytest
+
+from vq_jax.convert import pickles
+from vq_jax.convert import unpickling
 
 STORAGES = {
   np.dtype('f8'): 'DoubleStorage',
@@ -129,3 +133,15 @@ def save_legacy(path, tree: Any, *, little: bool = True) -> None:
     file.write(main + pickle.dumps(keys, 2))
     for storage in writer.storages:
       file.write(struct.pack('<q', storage.size) + storage.tobytes())
+
+
+each_format = pytest.mark.parametrize('save', [save, save_legacy])
+
+
+def read(path):
+  """Reads all tensors of a file of one dict."""
+  with pickles.reading(path) as tree:
+    return {
+      k: np.array(v.numpy()) if isinstance(v, unpickling.Tensor) else v
+      for k, v in tree.items()
+    }

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 
+from vq_jax.cli import convert
 from vq_jax.cli import latents
 from vq_jax.cli import tokenize
 
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
   _add_generate(commands)
   _add_reconstruct(commands)
   latents.add(commands, _command)
+  convert.add(commands, _command)
   tokenize.add(commands, _command)
   info = _command(commands, 'info', 'Tell what a run holds.', _info)
   info.add_argument('folder', metavar='RUN', help='a run folder')

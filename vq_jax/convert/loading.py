@@ -31,7 +31,11 @@ KINDS: dict[str, types.ModuleType] = {
 def _config(spec: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
   """Returns a config as training writes it, as far as it can be known."""
   return {
-    'card': {'task': 'autoencoder', 'model': spec},
+    'card': {
+      'task': 'autoencoder',
+      'model': spec,
+      'data': {'source': 'unknown'},  # for whoever tells what a run learned
+    },
     'data': {
       'image_shape': [*size, spec['decoder']['out_channels']],
       'num_classes': 1,

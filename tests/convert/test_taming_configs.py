@@ -1,0 +1,71 @@
+"""The YAML file beside taming's weights tells what they cannot, and agrees."""
+
+import pytest
+import yaml
+
+from tests.convert.released import CONFIG
+from tests.convert.released import refused
+from tests.convert.released import weights_of
+from tests.convert.released import write
+from vq_jax import convert
+
+
+def test_a_config_tells_the_size_of_the_images(tmp_path):
+  write(tmp_path / 'a.ckpt', 'taming-vqgan', weights_of('taming-vqgan'))
+  path = tmp_path / 'model.yaml'
+  transformer = {'params': {'first_stage_config': CONFIG, 'n_layer': 3}}
+  for config in (CONFIG, transformer):
+    path.write_text(yaml.safe_dump({'model': config}))
+    model = convert.load('taming-vqgan', tmp_path / 'a.ckpt', yaml=path)
+    assert model.config['data']['image_shape'] == [64, 64, 3]
+  model = convert.load('taming-vqgan', tmp_path / 'a.ckpt')
+  assert model.config['data']['image_shape'] == [256, 256, 3]
+
+
+def changed(**changes):
+  params = {**CONFIG['params']}
+  params |= {k: v for k, v in changes.items() if k in params}
+  layout = {**params['ddconfig']}
+  layout |= {k: v for k, v in changes.items() if k not in params}
+  return yaml.safe_dump({'model': {'params': {**params, 'ddconfig': layout}}})
+
+
+@pytest.mark.parametrize(
+  ('text', 'messages'),
+  [
+    (
+      changed(n_embed=41, embed_dim=5, ch=64, ch_mult=[1, 3]),
+      [
+        'model.yaml contradicts the weights',
+        'n_embed: 41 there, 40 by the weights',
+        'embed_dim: 5 there, 6',
+        'ch: 64 there, 32',
+        'ch_mult: [1, 3] there, [1, 2]',
+      ],
+    ),
+    (changed(resolution=128), ['attn_resolutions: [32, 8] there, [64] by']),
+    (changed(attn_resolutions=None), ['attn_resolutions: None there, [32]']),
+    (changed(double_z=True), ['double_z: True there, False']),
+    (changed(in_channels=1), ['in_channels: 1 there, 3']),
+    (changed(resolution=63), ['resolution must be a multiple of 2; got 63']),
+    (changed(resolution=0), ['resolution must be a multiple of 2; got 0']),
+    (changed(resolution='big'), ['no config of a VQGAN', 'big']),
+    ('model: {params: {n_embed: 3}}', ['no config of a VQGAN', 'ddconfig']),
+    ('[1]', ['no config of a VQGAN']),
+    ('a: [', ['is no YAML']),
+    ('!!python/object/apply:os.system [ls]', ['is no YAML']),
+  ],
+)
+def test_configs_that_contradict_or_are_none(text, messages, tmp_path):
+  path = tmp_path / 'model.yaml'
+  path.write_text(text)
+  said = refused(
+    tmp_path / 'a', 'taming-vqgan', weights_of('taming-vqgan'), yaml=path
+  )
+  for message in (str(path), *messages):
+    assert message in said
+
+
+def test_only_taming_has_a_config(tmp_path):
+  said = refused(tmp_path / 'a', 'vit-vqgan', None, yaml=tmp_path / 'a')
+  assert said == 'a vit-vqgan has no YAML that could be read.'
