@@ -34,7 +34,11 @@ def hostile(path):
   command = f'touch {path}'
   code = f'open({str(path)!r}, "w")'
   system = name('os', 'system')
-  getter = called(name('builtins', 'getattr'), name('os', ''), 'system')
+  getter = called(
+    name('builtins', 'getattr'),
+    called(name('builtins', 'getattr'), name('os', 'path'), 'os'),
+    'system',
+  )
   chain = called(
     name('builtins', 'getattr'),
     called(name('builtins', '__import__'), 'os'),
@@ -45,7 +49,7 @@ def hostile(path):
   return {
     'system': called(system, command),
     'posix': called(name('posix', 'system'), command),
-    'popen': called(name('subprocess', 'Popen'), command),
+    'popen': called(name('subprocess', 'check_call'), ['touch', str(path)]),
     'eval': called(name('builtins', 'eval'), code),
     'exec': called(name('__builtin__', 'exec'), code),
     'getattr': called(getter, command),
