@@ -35,6 +35,7 @@ setuptools.setup(
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12',
     'pillow',
+    'pyyaml',
     'scikit-learn',
     'tensorboardX',
     'tensorflow-datasets>=4.9.10',

@@ -31,13 +31,13 @@ TABLE = {'codebook_size': 512, 'code_dim': 16}
 EMA = {'type': 'ema_vq', **TABLE}
 QUANTIZERS = {
   'vq': {'type': 'vq', **TABLE},
-  'vq, rotation': {'type': 'vq', 'gradient': 'rotation', **TABLE},
   'ema_vq': EMA,
   'ema_vq, k-means, revival': {
     **EMA,
     'kmeans_iterations': 5,
     'revive_below': 0.1,
   },
+  'ema_vq, rotation': {**EMA, 'gradient': 'rotation'},
   'factorized_vq': {'type': 'factorized_vq', **TABLE},
   'gumbel': {'type': 'gumbel', **TABLE},
   'fsq': {'type': 'fsq', 'levels': (8, 8, 8)},

@@ -28,13 +28,28 @@ KINDS: dict[str, types.ModuleType] = {
 }
 
 
+def _squares(size: tuple[int, int]) -> list[dict[str, Any]]:
+  """Returns what makes any image as large as those of training."""
+  height, width = size
+  if height != width:  # nothing published says how those came about
+    return []
+  return [
+    {'type': 'resize', 'size': height},
+    {'type': 'center_crop', 'size': height},
+  ]
+
+
 def _config(spec: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
   """Returns a config as training writes it, as far as it can be known."""
   return {
     'card': {
       'task': 'autoencoder',
       'model': spec,
-      'data': {'source': 'unknown'},  # for whoever tells what a run learned
+      'data': {
+        'source': 'unknown',
+        # How such models are evaluated; `vqjax tokenize` and `probe` read it.
+        'eval_preprocess': _squares(size),
+      },
     },
     'data': {
       'image_shape': [*size, spec['decoder']['out_channels']],

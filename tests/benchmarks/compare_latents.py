@@ -1,0 +1,142 @@
+"""AE, VAE and VQ-VAE on garments: what they learned, and what they draw.
+
+    python -m tests.benchmarks.compare_latents --workdir runs/latents
+
+Trains `configs/ae_fashion.py`, `configs/vae_fashion.py` and, for as many steps,
+the tokenizer of the quickstart; probes their encoders with few examples of each
+class; and draws from the AE by a Gaussian mixture over its latents, from the
+VAE by N(0, I) and by such a mixture. Writes `table.md` and `samples.png`: AE
+and mixture in the upper half, VAE and N(0, I) in the lower. Stopped or killed,
+the same command goes on.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import numpy as np
+
+import vq_jax
+from train import config as config_lib
+from train import loop
+from train import main as main_lib
+from vq_jax import checkpoints
+from vq_jax import data
+from vq_jax import latent_space
+from vq_jax import probing
+from vq_jax.metrics import classifier as classifier_lib
+from vq_jax.metrics import frechet
+from vq_jax.utils import images
+
+CARDS = {
+  'AE': 'ae_fashion',
+  'VAE': 'vae_fashion',
+  'VQ-VAE': 'quickstart_tokenizer',
+}
+SOURCE = 'tfds:fashion_mnist_mini'
+COMPONENTS, DRAWN = 100, 1000
+
+
+def trained(workdir: pathlib.Path) -> dict[str, tuple[vq_jax.Model, dict]]:
+  """Returns each model and its last evaluation."""
+  steps = config_lib.load_card('configs/ae_fashion.py').train.duration.steps
+  found = {}
+  for name, card_name in CARDS.items():
+    card = config_lib.load_card(f'configs/{card_name}.py')
+    card.train.duration.steps = steps
+    evaluation = loop.train(card, workdir / card_name)
+    found[name] = vq_jax.load(workdir / card_name), evaluation
+  return found
+
+
+def probes(models: dict, shots: tuple[int, ...] = (1, 5, 10, 100)) -> list[str]:
+  """Returns the lines of the table of accuracies."""
+  lines = [
+    '| | PSNR, dB | '
+    + ' | '.join(f'{k} of each class' for k in shots)
+    + ' | all |',
+    '|---|---|' + '---|' * (len(shots) + 1),
+  ]
+  for name, (model, evaluation) in models.items():
+    found = probing.probe(model, SOURCE, shots=shots)
+    cells = [f'{m:.3f} +- {s:.3f}' for m, s in found['shots'].values()]
+    psnr = evaluation['psnr']
+    lines.append(
+      f'| {name} | {psnr:.2f} | {" | ".join(cells)} | {found["linear"]:.3f} |'
+    )
+  return lines
+
+
+def drawn(models: dict, train: data.ArraySource) -> dict[str, np.ndarray]:
+  """Returns images drawn in three ways."""
+  made = {}
+  for name in ('AE', 'VAE'):
+    model, _ = models[name]
+    z = latent_space.encode(model, train.images)
+    mixture = latent_space.fit_mixture(z, COMPONENTS)
+    made[f'{name}, mixture'] = latent_space.decode(
+      model, mixture.sample(0, DRAWN)
+    )
+  made['VAE, N(0, I)'] = models['VAE'][0].generate(0, num=DRAWN)
+  return made
+
+
+def distances(
+  made: dict[str, np.ndarray], train: data.ArraySource, workdir: pathlib.Path
+) -> list[str]:
+  """Returns the lines of the table of Frechet distances."""
+  test = data.in_memory(data.open_source(SOURCE, 'test'))
+  classifier = classifier_lib.load_or_fit(
+    train.images,
+    train.labels,
+    train.num_classes,
+    cache_dir=workdir / 'classifier',
+    epochs=8,
+  )
+  real = frechet.fit(classifier(train.images)[1])
+  sets = {**made, 'real test images': test.images[:DRAWN]}
+  lines = ['| drawn from | Frechet distance |', '|---|---|']
+  for name, pictures in sets.items():
+    features = classifier(np.asarray(pictures))[1]
+    distance = frechet.frechet_distance(frechet.fit(features), real)
+    lines.append(f'| {name} | {distance:.2f} |')
+  return lines
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  workdir = parser.parse_args(argv).workdir
+
+  def go():
+    models = trained(workdir)
+    train = data.in_memory(data.open_source(SOURCE, 'train'))
+    made = drawn(models, train)
+    picture = np.concatenate(
+      [made['AE, mixture'][:50], np.asarray(made['VAE, N(0, I)'])[:50]]
+    )
+    images.save_png(
+      workdir / 'samples.png', images.grid(picture, columns=10, scale=2)
+    )
+    bound = models['VAE'][1]
+    text = '\n'.join(
+      [
+        *probes(models),
+        '',
+        *distances(made, train, workdir),
+        '',
+        f'VAE: ELBO {bound["elbo_bits_per_dim"]:.3f}, IWAE '
+        f'{bound["iwae_bits_per_dim"]:.3f} bits per dimension, KL '
+        f'{bound["kl"]:.1f} nats per image (test images)',
+        '',
+      ]
+    )
+    checkpoints.write_text(workdir / 'table.md', text)
+    print(text)
+
+  return main_lib.guarded(go)
+
+
+if __name__ == '__main__':
+  sys.exit(main())
