@@ -25,6 +25,7 @@ from vq_jax.utils import images
 from vq_jax.utils import trees
 
 SHARD = 4096  # examples in a file
+_PREPROCESS = ('eval_preprocess', 'train_preprocess')  # of first, other passes
 
 
 def fingerprint(model: Model) -> str:
@@ -57,8 +58,9 @@ def tokenize(
   """Writes the codes of a data set; goes on where it was stopped.
 
   The first pass sees each image as the run's evaluation does, further ones as
-  its training does, each time with other chance. An image that cannot be read
-  is left out.
+  its training does, each time with other chance. Only the split `train` gets
+  further ones: what is held out is judged as it is. An image that cannot be
+  read is left out.
 
   Args:
     model: an autoencoder with codes.
@@ -67,7 +69,7 @@ def tokenize(
     splits: name of a split to write -> split of the source, such as
       `{'train': 'train[:95%]', 'test': 'train[95%:]'}`; by default 'train'.
     data_dir: where TFDS keeps its data sets.
-    passes: how often each image is encoded.
+    passes: how often each image of `train` is encoded.
     seed: of the chance in further passes.
     batch_size: images encoded at a time.
     shard_size: examples in a file.
@@ -77,54 +79,80 @@ def tokenize(
 
   Raises:
     ValueError: if the model has no codes, or passes would not differ.
-    DataError: if the folder holds something else.
+    DataError: if the folder holds something else, or cannot be written to.
   """
+  _require_positive(passes=passes, batch_size=batch_size, shard_size=shard_size)
   out = pathlib.Path(out).expanduser()
-  steps = _steps(model, passes)
   splits = {'train': 'train'} if splits is None else dict(splits)
+  steps = _steps(model, passes, splits)
+  opened = _opened(model, source, splits, data_dir)
+  record = _record(model, opened, passes, seed, shard_size)
+  record |= {'source': source, 'splits': splits}
+  codes.claim(out, record)
+  features = codes.features_of(record)
+  paths = {
+    split: _write_split(
+      _Encode(model, images_of, steps, seed, batch_size),
+      functools.partial(codes.shard_path, out, split),
+      features,
+      total=len(images_of) * (passes if split == 'train' else 1),
+      shard_size=shard_size,
+    )
+    for split, images_of in opened.items()
+  }
+  codes.write_metadata(out, features, paths)
+  codes.write_record(out, {**record, 'complete': True})
+  return {split: len(codes.CodesSource(out, split)) for split in splits}
+
+
+def _require_positive(**numbers: int) -> None:
+  for name, number in numbers.items():
+    if number < 1:
+      raise ValueError(f'{name} must be at least 1; got {number}.')
+
+
+def _opened(model, source, splits, data_dir) -> dict[str, data.Source]:
+  """Opens the parts of a source, by the name each is written under."""
   for name in splits:
     if not name.isidentifier():
       raise data.DataError(
         f'a split to write needs a plain name such as train; got {name!r}. '
         'Say which part of the source it is after it: train=train[:95%].'
       )
-  opened = {
-    name: data.open_source(
-      source,
-      part,
-      data_dir=data_dir,
-      channels=model.config['data']['image_shape'][-1],
+  return {
+    name: data.require_images(
+      data.open_source(
+        source,
+        part,
+        data_dir=data_dir,
+        channels=model.config['data']['image_shape'][-1],
+      )
     )
     for name, part in splits.items()
   }
-  record = _record(model, opened, passes, seed, shard_size)
-  record |= {'source': source, 'splits': splits}
-  _claim(out, record)
-  features = codes.features_of(record)
-  paths = {}
-  for split, images_of in opened.items():
-    total = len(images_of) * passes
-    shards = math.ceil(total / shard_size)
-    paths[split] = [
-      codes.shard_path(out, split, i, shards) for i in range(shards)
-    ]
-    encode = _Encode(model, images_of, steps, seed, batch_size)
-    with _progress(total, f'{images_of.name}') as bar:
-      for i, path in enumerate(paths[split]):
-        places = range(i * shard_size, min((i + 1) * shard_size, total))
-        if not path.exists():
-          codes.write_shard(path, features, encode(places, bar))
-        bar.n = places.stop
-        bar.refresh()
-  codes.write_metadata(out, features, paths)
-  codes.write_record(out, {**record, 'complete': True})
-  return {split: len(codes.CodesSource(out, split)) for split in splits}
+
+
+def _write_split(
+  encode, path_of, features, *, total: int, shard_size: int
+) -> list[pathlib.Path]:
+  """Writes the shards of a split that are not there yet; returns all."""
+  shards = math.ceil(total / shard_size)
+  paths = [path_of(i, shards) for i in range(shards)]
+  with _progress(total, encode.name) as bar:
+    for i, path in enumerate(paths):
+      places = range(i * shard_size, min((i + 1) * shard_size, total))
+      if not path.exists():
+        codes.write_shard(path, features, encode(places, bar))
+      bar.n = places.stop
+      bar.refresh()
+  return paths
 
 
 class _Encode:
   """Places in the passes over a source -> examples with their codes."""
 
   def __init__(self, model, source, steps, seed, batch_size):
+    self.name = source.name
     self._source = source
     self._batch_size = batch_size
     self._fetches = [
@@ -190,7 +218,7 @@ def _indices(autoencoder, variables, image):
   return autoencoder.apply(variables, image, method='encode').indices
 
 
-def _steps(model: Model, passes: int) -> list[tuple]:
+def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
   """Returns the preprocessing of the first pass and that of further ones."""
   if model.prior is not None or not model.autoencoder.code_grids:
     raise ValueError(
@@ -198,13 +226,16 @@ def _steps(model: Model, passes: int) -> list[tuple]:
       f'{"a prior" if model.prior is not None else "none"}. Give the run of a '
       'tokenizer.'
     )
-  if passes < 1:
-    raise ValueError(f'passes must be at least 1; got {passes}.')
   card = model.config['card'].get('data', {})
-  first = build.preprocess(card.get('eval_preprocess', ()))
+  first, further = (build.preprocess(card.get(k, ())) for k in _PREPROCESS)
   if passes == 1:
     return [first]
-  further = build.preprocess(card.get('train_preprocess', ()))
+  if passes > 1 and 'train' not in splits:
+    raise ValueError(
+      f'{passes} passes are made of the split train, which is not among '
+      f'{", ".join(splits)}. Name it, as in train=test[:50%], or leave passes '
+      'out.'
+    )
   if not any(getattr(step, 'random', False) for step in further):
     raise ValueError(
       f'{passes} passes would all be the same: nothing in the train_preprocess '
@@ -217,10 +248,14 @@ def _record(model, opened, passes, seed, shard_size) -> dict[str, Any]:
   grids = model.autoencoder.code_grids
   first = next(iter(opened.values()))
   shape = _image_shape(model, first)
+  card = model.config['card'].get('data', {})
   return {
     'tokenizer': fingerprint(model),
     'model': model.config['card']['model'],
     'examples': {split: len(found) for split, found in opened.items()},
+    'preprocess': [
+      list(card.get(name, ())) for name in _PREPROCESS[: min(passes, 2)]
+    ],
     'passes': passes,
     'seed': seed,
     'shard_size': shard_size,
@@ -243,31 +278,6 @@ def _image_shape(model: Model, source: data.Source) -> list[int]:
     limit=1,
   )
   return [int(n) for n in next(iter(batches))['image'].shape[1:]]
-
-
-def _claim(out: pathlib.Path, record: Mapping[str, Any]) -> None:
-  """Makes the folder, or checks that it holds the beginning of the same."""
-  if out.exists() and not out.is_dir():
-    raise data.DataError(f'{out} is a file; give a folder.')
-  if (out / codes.RECORD).is_file():
-    there = codes.read_record(out)
-    differ = [
-      f'  {key}: {there.get(key)!r} there, {value!r} here'
-      for key, value in record.items()
-      if there.get(key) != value
-    ]
-    if differ:
-      raise data.DataError(
-        f'{out} holds other codes. Give another folder, or what made those. '
-        'They differ in:\n' + '\n'.join(differ)
-      )
-    return
-  if out.exists() and any(out.iterdir()):
-    raise data.DataError(
-      f'{out} is not empty and holds no codes; give a new folder.'
-    )
-  out.mkdir(parents=True, exist_ok=True)
-  codes.write_record(out, {**record, 'complete': False})
 
 
 def _progress(total: int, name: str):

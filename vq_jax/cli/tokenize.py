@@ -41,8 +41,8 @@ def add(commands, command: Callable) -> None:
     '--passes',
     type=int,
     default=1,
-    help='encodings of each image, all but the first with the augmentations of '
-    "the run's training",
+    help='encodings of each image of the split train, all but the first with '
+    "the augmentations of the run's training",
   )
   parser.add_argument(
     '--seed', type=int, default=0, help='of the augmentations'
@@ -62,13 +62,14 @@ def run(arguments) -> None:
   import vq_jax
   from vq_jax import tokenization
 
+  splits = [_split(text) for text in getattr(arguments, 'split', ['train'])]
+  if len(dict(splits)) < len(splits):
+    raise ValueError('each --split to write needs a name of its own.')
   written = tokenization.tokenize(
     vq_jax.load(arguments.folder),
     arguments.out,
     source=arguments.data,
-    splits=dict(
-      _split(text) for text in getattr(arguments, 'split', ['train'])
-    ),
+    splits=dict(splits),
     data_dir=arguments.data_dir,
     passes=arguments.passes,
     seed=arguments.seed,

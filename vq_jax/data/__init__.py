@@ -12,6 +12,7 @@ Importing this package imports neither TFDS nor grain nor Pillow.
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Source
 from vq_jax.data.codes import CodesSource
+from vq_jax.data.codes import require_images
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
@@ -52,5 +53,6 @@ __all__ = [
   'fits_in_memory',
   'in_memory',
   'open_source',
+  'require_images',
   'train_batches',
 ]

@@ -10,10 +10,13 @@ in its source and the `pass` that made it. Plain TFDS reads it, too:
 `tfds.builder_from_directory(DIR)`.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +32,7 @@ from vq_jax.data.splits import require_split
 RECORD = 'tokenizer.json'
 NAME = 'codes'
 LIMIT = 2**30  # bytes of codes that are kept in memory
+_CHUNK = 4096  # examples parsed at a time: a parsed one takes far more room
 
 
 def names_of(grids: int) -> tuple[str, ...]:
@@ -59,6 +63,42 @@ def write_record(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
   temporary.replace(folder / RECORD)
 
 
+def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
+  """Makes the folder, or checks that it holds the beginning of the same.
+
+  Args:
+    folder: where codes are to be written.
+    record: what `tokenizer.json` will hold, without `complete`.
+
+  Raises:
+    DataError: if it holds something else, and in what that differs.
+  """
+  if folder.exists() and not folder.is_dir():
+    raise DataError(f'{folder} is a file; give a folder.')
+  if (folder / RECORD).is_file():
+    there = read_record(folder)
+    # As JSON, which knows no tuples.
+    here = json.loads(json.dumps(record))
+    differ = [
+      f'{key}: {there.get(key)!r:.60} there, {value!r:.60} here'
+      for key, value in here.items()
+      if there.get(key) != value
+    ]
+    if differ:
+      raise DataError(
+        f'{folder} holds other codes; give another folder, or what made those. '
+        f'They differ in {"; ".join(differ)}'
+      )
+    remove_leftovers(folder)
+    return
+  if folder.exists() and any(folder.iterdir()):
+    raise DataError(
+      f'{folder} is not empty and holds no codes; give a new folder.'
+    )
+  folder.mkdir(parents=True, exist_ok=True)
+  write_record(folder, {**record, 'complete': False})
+
+
 def features_of(record: Mapping[str, Any]):
   """Returns the TFDS features of the data set that a record describes."""
   import tensorflow_datasets as tfds
@@ -85,18 +125,51 @@ def shard_path(
 
 
 def write_shard(path: pathlib.Path, features, examples: Iterable) -> None:
-  """Writes the examples of a shard; the file appears when it is complete."""
+  """Writes the examples of a shard; the file appears when it is complete.
+
+  Raises:
+    DataError: if it cannot be written, as on a full disk.
+  """
   from array_record.python import array_record_module
 
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
   writer = array_record_module.ArrayRecordWriter(str(temporary), 'group_size:1')
   try:
     for example in examples:
-      writer.write(features.serialize_example(example))
-    writer.close()
+      _written(writer.write, features.serialize_example(example))
+    _written(writer.close)
     temporary.replace(path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def _written(write: Callable, *arguments) -> None:
+  """Calls a method of a writer, which knows one kind of error only."""
+  try:
+    write(*arguments)
+  except RuntimeError as error:
+    raise DataError(
+      f'codes cannot be written: {error}. Complete shards are kept; the same '
+      'command goes on after them.'
+    ) from error
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+  """Says what to do about a shard that cannot be read."""
+  try:
+    yield
+  except RuntimeError as error:
+    raise DataError(
+      f'codes are damaged: {error}. Remove the file if it is there, and run '
+      'the command that makes them again; it makes what is missing.'
+    ) from error
+
+
+def remove_leftovers(folder: pathlib.Path) -> None:
+  """Removes what a killed process was writing."""
+  for path in folder.glob(f'.{NAME}-*'):
+    path.unlink(missing_ok=True)
 
 
 def write_metadata(
@@ -108,9 +181,10 @@ def write_metadata(
 
   def lengths(paths):
     for path in paths:
-      reader = array_record_module.ArrayRecordReader(str(path))
-      yield reader.num_records()
-      reader.close()
+      with _readable():
+        reader = array_record_module.ArrayRecordReader(str(path))
+        yield reader.num_records()
+        reader.close()
 
   infos = [
     tfds.core.SplitInfo(
@@ -154,8 +228,10 @@ class CodesSource(Source):
     builder = tfds.builder_from_directory(
       os.fspath(pathlib.Path(folder).expanduser())
     )
-    require_split(parse_split(split), tuple(builder.info.splits), str(folder))
-    self._records = builder.as_data_source(split)
+    parsed = parse_split(split)
+    require_split(parsed, tuple(builder.info.splits), str(folder))
+    self._rows = parsed.rows(builder.info.splits[parsed.name].num_examples)
+    self._records = builder.as_data_source(parsed.name)
     self._names = tuple(self.record['codes'])
     super().__init__(
       name=f'codes:{folder} {split}', class_names=self.record['class_names']
@@ -165,11 +241,11 @@ class CodesSource(Source):
     )
     self._arrays = None
     if len(self) * bytes_of_one <= LIMIT:
-      self._arrays = self._read(range(len(self)))
+      self._arrays = self._read_all()
 
   def __len__(self) -> int:
     """Number of examples in the split."""
-    return len(self._records)
+    return len(self._rows)
 
   def __getitem__(self, index: int) -> Example:
     """One example: its codes and its label."""
@@ -181,10 +257,38 @@ class CodesSource(Source):
       return self._read(indices)
     return {name: x[indices] for name, x in self._arrays.items()}
 
+  def _read_all(self) -> dict[str, np.ndarray]:
+    """Reads the split by chunks."""
+    rows = np.arange(len(self))
+    parts = [
+      self._read(rows[start : start + _CHUNK])
+      for start in range(0, len(rows), _CHUNK)
+    ]
+    return {
+      name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+    }
+
   def _read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
-    records = self._records.__getitems__([int(i) for i in indices])
+    with _readable():
+      records = self._records.__getitems__(
+        [self._rows[int(i)] for i in indices]
+      )
     names = (*self._names, 'label')
     return {
       name: np.array([record[name] for record in records], np.int32)
       for name in names
     }
+
+
+def require_images(source: Source) -> Source:
+  """Returns a source of images.
+
+  Raises:
+    DataError: if it holds codes.
+  """
+  if isinstance(source, CodesSource):
+    raise DataError(
+      f'{source.name} holds codes, and images are needed; give the data they '
+      f'were made of: {source.record["source"]}'
+    )
+  return source
