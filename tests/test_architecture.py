@@ -26,7 +26,7 @@ ROWS = [
   {'checkpoints'},
   {'generation', 'latent_space'},
   {'model'},
-  {'convert', 'tokenization'},
+  {'convert', 'probing', 'tokenization'},
   {'cli'},
 ]
 # Two stand aside: the data needs no model, and neither does a checkpoint.

@@ -1,0 +1,96 @@
+"""Laws of probes: the closed form, chance, and certainty."""
+
+import numpy as np
+import pytest
+
+from vq_jax.metrics import probe
+
+RNG = np.random.default_rng(0)
+
+
+def classes(n, width=6, apart=8.0, seed=0):
+  """Features around a centre for each of three classes."""
+  rng = np.random.default_rng(seed)
+  centres = np.random.default_rng(99).normal(size=(3, width)) * apart
+  labels = np.arange(n) % 3
+  return centres[labels] + rng.normal(size=(n, width)), labels
+
+
+@pytest.mark.parametrize('shape', [(40, 5), (5, 40), (20, 20)])
+@pytest.mark.parametrize('penalty', [0.01, 1.0])
+def test_ridge_is_the_minimum(shape, penalty):
+  """No step away from the solution lowers the objective; both systems."""
+  x, y = RNG.normal(size=shape), RNG.normal(size=(shape[0], 3))
+  weights, bias = probe.ridge(x, y, penalty)
+  residual = x @ weights + bias - y
+  strength = penalty * shape[1]
+  np.testing.assert_allclose(x.T @ residual + strength * weights, 0, atol=1e-8)
+  np.testing.assert_allclose(residual.sum(axis=0), 0, atol=1e-8)
+
+
+@pytest.mark.parametrize('shape', [(40, 5), (5, 40)])
+def test_without_a_penalty_it_is_least_squares(shape):
+  x, y = RNG.normal(size=shape), RNG.normal(size=(shape[0], 2))
+  weights, bias = probe.ridge(x, y, 0.0)
+  centred = x - x.mean(axis=0)
+  want = np.linalg.pinv(centred) @ (y - y.mean(axis=0))
+  np.testing.assert_allclose(weights, want, atol=1e-6)
+  np.testing.assert_allclose(x.mean(axis=0) @ weights + bias, y.mean(axis=0))
+
+
+def test_separate_classes_are_found_from_a_single_example():
+  found = probe.few_shot_accuracy(
+    classes(90, apart=30.0),
+    classes(60, apart=30.0, seed=1),
+    shots=(1, 5),
+    draws=4,
+  )
+  assert found == {1: (1.0, 0.0), 5: (1.0, 0.0)}
+  assert probe.probe_accuracy(classes(90), classes(60, seed=1)) == 1.0
+
+
+def test_features_without_knowledge_are_at_chance():
+  labels = np.arange(3000) % 3
+  x = RNG.normal(size=(3000, 8))
+  found = probe.few_shot_accuracy(
+    (x, labels), (RNG.normal(size=(3000, 8)), labels), shots=(10,), draws=20
+  )
+  np.testing.assert_allclose(found[10][0], 1 / 3, atol=0.02)
+
+
+def test_more_shots_help_and_spread_less():
+  train, test = classes(3000, apart=0.7), classes(900, apart=0.7, seed=1)
+  found = probe.few_shot_accuracy(train, test, shots=(1, 10, 100), draws=20)
+  means = [found[k][0] for k in (1, 10, 100)]
+  assert (np.diff(means) > 0).all() and found[100][1] < found[1][1]
+
+
+def test_draws_are_a_function_of_the_seed():
+  train, test = classes(300, apart=0.5), classes(90, apart=0.5, seed=1)
+
+  def found(seed):
+    return probe.few_shot_accuracy(train, test, shots=(2,), seed=seed)
+
+  assert found(0) == found(0) and found(0) != found(1)
+
+
+def test_scale_and_constant_features_do_not_matter():
+  (x, labels), (y, wanted) = (
+    classes(90, apart=1.0),
+    classes(60, apart=1.0, seed=1),
+  )
+  scale = np.array([1e-3, 1, 10, 100, 1e3, 5])
+  moved = [
+    np.concatenate([scale * a + 7, np.ones((len(a), 2))], 1) for a in (x, y)
+  ]
+  plain = probe.probe_accuracy((x, labels), (y, wanted), penalty=0.0)
+  other = probe.probe_accuracy(
+    (moved[0], labels), (moved[1], wanted), penalty=0.0
+  )
+  assert plain == other < 1
+
+
+@pytest.mark.parametrize('shots', [0, 31])
+def test_impossible_numbers_are_named(shots):
+  with pytest.raises(ValueError, match='between 1 and 30'):
+    probe.few_shot_accuracy(classes(90), classes(9), shots=(shots,))

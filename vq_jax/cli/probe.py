@@ -1,0 +1,101 @@
+"""`vqjax probe`: what an encoder learned of the classes."""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Callable
+
+
+def add(commands, command: Callable) -> None:
+  """Adds the command to the parser.
+
+  Args:
+    commands: the parser's subcommands.
+    command: (commands, name, help, run) -> the parser of a new one.
+  """
+  parser = command(
+    commands,
+    'probe',
+    'Classify by the frozen features of an encoder: with all training images, '
+    'and with few of each class.',
+    run,
+  )
+  parser.add_argument('folder', metavar='RUN', help='a run folder')
+  parser.add_argument(
+    '--data', required=True, help='tfds:<name>, folder:<path> or npz:<file>'
+  )
+  parser.add_argument('--train-split', default='train', help='to learn from')
+  parser.add_argument('--test-split', default='test', help='to be judged by')
+  parser.add_argument(
+    '--data-dir',
+    help='where TFDS keeps its data sets',
+    default=argparse.SUPPRESS,
+  )
+  parser.add_argument(
+    '--shots',
+    type=_numbers,
+    default='1,5,10,100',
+    help='examples of each class',
+  )
+  parser.add_argument(
+    '--draws', type=int, default=10, help='draws of each number of shots'
+  )
+  parser.add_argument('--seed', type=int, default=0, help='of the draws')
+  parser.add_argument(
+    '--pool',
+    type=int,
+    default=4,
+    help='features are averaged over at most so many parts along a side',
+  )
+  parser.add_argument(
+    '--limit',
+    type=int,
+    help='at most so many images of each split',
+    default=argparse.SUPPRESS,
+  )
+  parser.add_argument(
+    '--out', help='a JSON file to write', default=argparse.SUPPRESS
+  )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+  try:
+    return tuple(int(part) for part in text.split(','))
+  except ValueError as error:
+    raise argparse.ArgumentTypeError('give numbers such as 1,5,10') from error
+
+
+def run(arguments) -> None:
+  """Runs the command."""
+  import vq_jax
+  from vq_jax import checkpoints
+  from vq_jax import model as model_lib
+  from vq_jax import probing
+
+  for name in ('draws', 'pool'):
+    if getattr(arguments, name) < 1:
+      raise ValueError(f'--{name} must be at least 1.')
+  folder = pathlib.Path(arguments.folder)
+  # A prior's card need not say what its autoencoder does with images: the
+  # prior may have learned from codes.
+  if checkpoints.read_config(folder)['card']['task'] == 'prior':
+    folder = folder / model_lib.AUTOENCODER
+  found = probing.probe(
+    vq_jax.load(folder),
+    arguments.data,
+    train_split=arguments.train_split,
+    test_split=arguments.test_split,
+    data_dir=getattr(arguments, 'data_dir', None),
+    shots=arguments.shots,
+    draws=arguments.draws,
+    seed=arguments.seed,
+    cells=arguments.pool,
+    limit=getattr(arguments, 'limit', None),
+  )
+  print(f'{found["features"]} features; accuracy on {arguments.test_split}')
+  for k, (mean, spread) in found['shots'].items():
+    print(f'{k:4} of each class   {mean:.3f} +- {spread:.3f}')
+  print(f'all               {found["linear"]:.3f}')
+  if 'out' in arguments:
+    text = json.dumps({'run': arguments.folder, **found}, indent=2)
+    pathlib.Path(arguments.out).write_text(text + '\n')
