@@ -1,0 +1,197 @@
+"""Codes on disk: full disks, damage, images that cannot be read, splits."""
+
+import hashlib
+import resource
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow_datasets as tfds
+
+import vq_jax
+from tests.train import cards
+from tests.train import test_loop
+from train import interrupt
+from train import loop
+from vq_jax import data
+from vq_jax import probing
+from vq_jax import tokenization
+from vq_jax.cli import main as cli
+from vq_jax.data import codes
+
+OPTIONS = {'shard_size': 20, 'batch_size': 16}
+SPLITS = {'train': 'train', 'held_out': 'train[:20]'}
+
+
+@pytest.fixture(scope='module')
+def model(tokenizer):
+  return vq_jax.load(tokenizer)
+
+
+@pytest.fixture
+def written(model, source, tmp_path):
+  folder = tmp_path / 'codes'
+  tokenization.tokenize(model, folder, source=source, splits=SPLITS, **OPTIONS)
+  return folder
+
+
+def test_a_full_disk_leaves_no_half_of_a_shard(model, written, tmp_path):
+  features = codes.features_of(codes.read_record(written))
+  example = dict(codes=np.zeros((4, 4), np.int32), label=0, index=0)
+  path, before = tmp_path / 'shard', resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+  try:
+    with pytest.raises(data.DataError, match='cannot be written: .* kept'):
+      codes.write_shard(path, features, [{**example, 'pass': 0}] * 500)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+  assert [p.name for p in tmp_path.iterdir()] == ['codes']
+
+
+@pytest.mark.parametrize('content', [None, b'', b'no shard' * 99])
+def test_damage_is_named_and_mended(content, model, source, written):
+  before = data.open_source(f'codes:{written}').batch(np.arange(48))
+  shard = next(written.glob('codes-train*-00001-of-*'))
+  shard.unlink()
+  if content is not None:
+    shard.write_bytes(content)
+  with pytest.raises(data.DataError, match='are damaged: .*makes what is miss'):
+    data.open_source(f'codes:{written}')
+  if content is not None:
+    with pytest.raises(data.DataError, match='are damaged: '):
+      tokenization.tokenize(
+        model, written, source=source, splits=SPLITS, **OPTIONS
+      )
+  shard.unlink(missing_ok=True)
+  (written / '.codes-train.array_record-00001-of-00003.99').write_bytes(b'half')
+  tokenization.tokenize(model, written, source=source, splits=SPLITS, **OPTIONS)
+  after = data.open_source(f'codes:{written}').batch(np.arange(48))
+  np.testing.assert_array_equal(before['codes'], after['codes'])
+  assert not list(written.glob('.*'))  # what a killed process left is gone
+
+
+def test_images_that_cannot_be_read_are_left_out(model, source, tmp_path):
+  """Also where a shard would hold nothing else."""
+  images = np.load(source.removeprefix('npz:'))['images']
+  (tmp_path / 'images').mkdir()
+  names = [f'{i}.png' for i in range(9)]
+  names.sort(key=lambda name: hashlib.sha1(name.encode()).digest())
+  for i, name in enumerate(names):  # in the order of a folder
+    path = tmp_path / 'images' / name
+    PIL.Image.fromarray(images[i, :, :, 0]).save(path)
+    if i in (1, 8):
+      path.write_bytes(b'')
+  with pytest.warns(data.UnreadableImageWarning, match=names[8]):
+    counts = tokenization.tokenize(
+      model,
+      tmp_path / 'codes',
+      source=f'folder:{tmp_path / "images"}',
+      shard_size=4,
+      batch_size=3,
+    )
+  assert counts == {'train': 7}
+  builder = tfds.builder_from_directory(str(tmp_path / 'codes'))
+  kept = [0, 2, 3, 4, 5, 6, 7]
+  assert [r['index'] for r in builder.as_data_source('train')] == kept
+  found = data.open_source(f'codes:{tmp_path / "codes"}').batch(np.arange(7))
+  np.testing.assert_array_equal(found['codes'], model.encode(images[kept]))
+
+
+def test_only_the_training_split_gets_further_passes(model, source, tmp_path):
+  card = dict(model.config['card'])
+  card['data'] = {
+    **card['data'],
+    'train_preprocess': ({'type': 'random_flip'},),
+  }
+  flipping = vq_jax.Model(
+    autoencoder=model.autoencoder,
+    variables=model.variables,
+    config={**model.config, 'card': card},
+  )
+  for _ in range(2):  # the second finds its own beginning, tuples or not
+    counts = tokenization.tokenize(
+      flipping,
+      tmp_path / 'a',
+      source=source,
+      splits=SPLITS,
+      passes=2,
+      **OPTIONS,
+    )
+    assert counts == {'train': 96, 'held_out': 20}
+  with pytest.raises(ValueError, match='made of the split train, .* test'):
+    tokenization.tokenize(
+      flipping,
+      tmp_path / 'b',
+      source=source,
+      splits={'test': 'train'},
+      passes=2,
+    )
+  card['data']['train_preprocess'] = ({'type': 'random_flip'},) * 2
+  with pytest.raises(data.DataError, match='differ in preprocess: ') as error:
+    tokenization.tokenize(
+      flipping,
+      tmp_path / 'a',
+      source=source,
+      splits=SPLITS,
+      passes=2,
+      **OPTIONS,
+    )
+  assert '\n' not in str(error.value)
+
+
+def test_parts_of_splits_are_those_of_every_source(written, monkeypatch):
+  whole = data.open_source(f'codes:{written}').batch(np.arange(48))['codes']
+  monkeypatch.setattr(codes, '_CHUNK', 7)
+  for limit in (codes.LIMIT, 0):
+    monkeypatch.setattr(codes, 'LIMIT', limit)
+    part = data.open_source(f'codes:{written}', 'train[25%:90%]')
+    assert len(part) == 43 - 12
+    got = part.batch(np.arange(len(part)))['codes']
+    np.testing.assert_array_equal(got, whole[12:43])
+  with pytest.raises(data.DataError, match='must lie within the 48 examples'):
+    data.open_source(f'codes:{written}', 'train[100:]')
+  with pytest.raises(data.DataError, match="no split 'test'"):
+    data.open_source(f'codes:{written}', 'test')
+
+
+def test_codes_cannot_be_encoded_or_probed(model, written, tmp_path):
+  own = f'codes:{written}'
+  with pytest.raises(data.DataError, match='images are needed; .*npz:'):
+    tokenization.tokenize(model, tmp_path / 'more', source=own)
+  with pytest.raises(data.DataError, match='images are needed; .*npz:'):
+    probing.probe(model, own, test_split='held_out')
+
+
+def test_a_prior_on_codes_resumes_to_the_bit(
+  written, tokenizer, tmp_path, monkeypatch
+):
+  card = cards.prior(f'codes:{written}', tokenizer)
+  card['data']['eval_split'] = 'held_out'
+  whole = loop.train(card, tmp_path / 'whole')
+  with monkeypatch.context() as patched:
+    test_loop.stop_after(patched, 5)
+    with pytest.raises(interrupt.Interrupted):
+      loop.train(card, tmp_path / 'parts')
+  assert loop.train(card, tmp_path / 'parts') == whole
+  test_loop.assert_same(
+    *(test_loop.saved(tmp_path / name) for name in ('whole', 'parts'))
+  )
+
+
+@pytest.mark.parametrize(
+  ('more', 'message'),
+  [
+    (('--batch-size', '0'), 'batch_size must be at least 1'),
+    (('--split', 'a=train[:9]', '--split', 'a=train[9:]'), 'name of its own'),
+    (('--passes', '0'), 'passes must be at least 1'),
+  ],
+)
+def test_mistakes_get_one_clear_line(
+  more, message, tokenizer, source, tmp_path, capsys
+):
+  out = tmp_path / 'codes'
+  argv = ['tokenize', tokenizer, '--data', source, '--out', str(out)]
+  assert cli.main([*argv, *more]) == 1
+  error = capsys.readouterr().err
+  assert message in error and error.startswith('error: ')
+  assert error.count('\n') == 1 and not out.exists()
