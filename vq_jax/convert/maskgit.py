@@ -51,7 +51,7 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
   except Exception as error:
     raise errors.ConvertError(
       f'{path} cannot be read as a Flax checkpoint: '
-      f'{str(error) or type(error).__name__}.'
+      f'{(str(error) or type(error).__name__).rstrip(".")}.'
     ) from error
   yield tree
 
