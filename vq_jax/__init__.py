@@ -14,13 +14,14 @@ from vq_jax import latent_space
 from vq_jax import losses
 from vq_jax import metrics
 from vq_jax import priors
+from vq_jax import probing
 from vq_jax import quantizers
 from vq_jax import samplers
 from vq_jax import tokenization
 from vq_jax.model import Model
 from vq_jax.model import load
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 __all__ = [
   'Model',
@@ -32,6 +33,7 @@ __all__ = [
   'losses',
   'metrics',
   'priors',
+  'probing',
   'quantizers',
   'samplers',
   'tokenization',

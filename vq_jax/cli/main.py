@@ -7,6 +7,7 @@ import numpy as np
 
 from vq_jax.cli import convert
 from vq_jax.cli import latents
+from vq_jax.cli import probe
 from vq_jax.cli import tokenize
 
 
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
   latents.add(commands, _command)
   convert.add(commands, _command)
   tokenize.add(commands, _command)
+  probe.add(commands, _command)
   info = _command(commands, 'info', 'Tell what a run holds.', _info)
   info.add_argument('folder', metavar='RUN', help='a run folder')
   return top
@@ -61,7 +63,10 @@ def _command(commands, name: str, text: str, run) -> argparse.ArgumentParser:
 
 def _add_generate(commands) -> None:
   command = _command(
-    commands, 'generate', 'Draw new images with a trained prior.', _generate
+    commands,
+    'generate',
+    'Draw new images with a prior, or with a VAE.',
+    _generate,
   )
   command.add_argument('folder', metavar='RUN', help='run folder of a prior')
   command.add_argument(
