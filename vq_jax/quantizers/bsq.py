@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from vq_jax.quantizers import base
 from vq_jax.quantizers import bits as bits_lib
-from vq_jax.quantizers import entropy
-from vq_jax.quantizers import gradients
 from vq_jax.quantizers import nearest as search
 
 
@@ -66,29 +64,15 @@ class BSQ(nn.Module):
     """Quantizes z: float [..., D]; see `base.Quantized`."""
     del train  # nothing to learn
     base.check_width(z, self.bits, self)
-    u = search.unit(z.astype(jnp.float32))
-    indices = bits_lib.to_indices(u > 0)
-    codes = self.lookup(indices)
-    commitment = base.commitment_loss(u, codes)
-    sample, batch = entropy.bit_entropies(
-      # |u + s|^2 - |u - s|^2, over T
-      4 * self._scale * u / self.entropy_temperature,
-      1,
-      self.axis_name,
-    )
-    counts = base.code_counts(
-      indices, self.codebook_size, axis_name=self.axis_name
-    )
-    stats = {
-      'commitment_loss': commitment,
-      'entropy_loss': sample - self.gamma * batch,
-      **base.batch_stats(counts),
-    }
-    return base.Quantized(
-      codes=gradients.straight_through(u, codes),
-      indices=indices,
-      loss=self.beta * commitment + self.entropy_weight * stats['entropy_loss'],
-      stats=jax.lax.stop_gradient(stats),
+    return bits_lib.quantize(
+      search.unit(z.astype(jnp.float32)),
+      scale=self._scale,
+      beta=self.beta,
+      entropy_weight=self.entropy_weight,
+      gamma=self.gamma,
+      entropy_temperature=self.entropy_temperature,
+      entropy_bits=1,
+      axis_name=self.axis_name,
     )
 
   def lookup(self, indices: jax.Array) -> jax.Array:

@@ -6,8 +6,6 @@ import jax.numpy as jnp
 
 from vq_jax.quantizers import base
 from vq_jax.quantizers import bits as bits_lib
-from vq_jax.quantizers import entropy
-from vq_jax.quantizers import gradients
 
 
 class LFQ(nn.Module):
@@ -64,29 +62,15 @@ class LFQ(nn.Module):
     """Quantizes z: float [..., D]; see `base.Quantized`."""
     del train  # nothing to learn
     base.check_width(z, self.bits, self)
-    z = z.astype(jnp.float32)
-    indices = bits_lib.to_indices(z > 0)
-    codes = self.lookup(indices)
-    commitment = base.commitment_loss(z, codes)
-    sample, batch = entropy.bit_entropies(
-      # |z + s|^2 - |z - s|^2, over T
-      4 * self.scale * z / self.entropy_temperature,
-      self.entropy_bits,
-      self.axis_name,
-    )
-    counts = base.code_counts(
-      indices, self.codebook_size, axis_name=self.axis_name
-    )
-    stats = {
-      'commitment_loss': commitment,
-      'entropy_loss': sample - self.gamma * batch,
-      **base.batch_stats(counts),
-    }
-    return base.Quantized(
-      codes=gradients.straight_through(z, codes),
-      indices=indices,
-      loss=self.beta * commitment + self.entropy_weight * stats['entropy_loss'],
-      stats=jax.lax.stop_gradient(stats),
+    return bits_lib.quantize(
+      z.astype(jnp.float32),
+      scale=self.scale,
+      beta=self.beta,
+      entropy_weight=self.entropy_weight,
+      gamma=self.gamma,
+      entropy_temperature=self.entropy_temperature,
+      entropy_bits=self.entropy_bits,
+      axis_name=self.axis_name,
     )
 
   def lookup(self, indices: jax.Array) -> jax.Array:
