@@ -18,6 +18,17 @@ jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+@pytest.fixture(scope='module', autouse=True)
+def forget_programs():
+  """Drops what a module compiled: each program keeps pages of memory mapped.
+
+  A process may have 65,530 such mappings, and XLA crashes beyond them; those of
+  all tests together come near.
+  """
+  yield
+  jax.clear_caches()
+
+
 @pytest.fixture(scope='session')
 def source(tmp_path_factory) -> str:
   """Tiny images, as a data source."""
