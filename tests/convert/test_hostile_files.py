@@ -109,6 +109,20 @@ def test_nothing_is_run(save, way, tmp_path):
   assert 'this' not in sys.modules
 
 
+@each_format
+@pytest.mark.parametrize(
+  'way',
+  sorted(set(hostile('')) - {'only an import', 'of a function of ours'}),
+)
+def test_a_file_that_names_what_runs_programs_is_refused(save, way, tmp_path):
+  value = hostile(tmp_path / 'canary')[way]
+  if isinstance(value, Evil):
+    value = writing.Raw(pickle.dumps(value, 2)[2:-1])
+  save(tmp_path / 'a.pt', {'x': value, 'weight': np.ones(2, np.float32)})
+  with pytest.raises(errors.ConvertError, match='may be hostile, and nothing'):
+    read(tmp_path / 'a.pt')
+
+
 def tensor(storage, offset=0, shape=(2,), strides=(1,), **_):
   return writing.View(np.ones(storage, np.float32), offset, shape, strides)
 

@@ -1,9 +1,10 @@
 """Unpickling that runs nothing that a file asks for.
 
 A pickle may call anything. Here it can call what rebuilds a tensor or a dict;
-every other name, be it a class of PyTorch Lightning or `os.system`, stands for
-an inert object that does nothing when it is called. A file whose weights are
-made in such a way has no weights for us.
+every other name, such as a class of PyTorch Lightning, stands for an inert
+object that does nothing when it is called. A file whose weights are made in
+such a way has no weights for us. One that names what runs programs, such as
+`os.system`, is refused: no checkpoint needs it.
 """
 
 import dataclasses
@@ -177,6 +178,18 @@ _KNOWN = {
 }
 
 
+# Names of what runs programs or code, opens files or imports. They would be
+# inert as well; that a file has them is reason enough to refuse it.
+_HOSTILE_MODULES = frozenset(
+  {'ctypes', 'importlib', 'nt', 'os', 'pickle', 'posix', 'pty', 'runpy'}
+  | {'shutil', 'socket', 'subprocess', 'sys'}
+)
+_BUILTINS = ('builtins', '__builtin__')
+_HOSTILE_BUILTINS = frozenset(
+  {'__import__', 'compile', 'eval', 'exec', 'execfile', 'file', 'input', 'open'}
+)
+
+
 class Unpickler(pickle.Unpickler):
   """Unpickles with inert objects for all but `_KNOWN`."""
 
@@ -187,8 +200,18 @@ class Unpickler(pickle.Unpickler):
     self._names = {}
 
   def find_class(self, module: str, name: str) -> Any:
-    """Returns a function of ours or a class of inert objects."""
+    """Returns a function of ours or a class of inert objects.
+
+    Raises:
+      ConvertError: if the name is one that only a hostile file has.
+    """
     key = (module, name)
+    hostile = module.partition('.')[0] in _HOSTILE_MODULES
+    if hostile or (module in _BUILTINS and name in _HOSTILE_BUILTINS):
+      raise errors.ConvertError(
+        f'it asks for {module}.{name}, which no checkpoint needs; the file may '
+        'be hostile, and nothing in it was run'
+      )
     if key not in self._names:
       if key in _KNOWN:
         self._names[key] = _Known(_KNOWN[key])
