@@ -93,9 +93,13 @@ class Notion:
 
 
 class Normalized(Notion):
-  """Nearest on the unit sphere."""
+  """Nearest on the unit sphere, through which the gradient passes as well."""
 
   def space(self, z):
+    return unit(z)
+
+  def surrogate(self, quantizer, variables, z, at, codes):
+    del quantizer, variables, at, codes
     return unit(z)
 
 
@@ -115,7 +119,7 @@ class AllOptions(Normalized):
       matrix = jnp.eye(D) - plane + turn
       return jnp.linalg.norm(code) / jnp.linalg.norm(at) * (matrix @ z)
 
-    return jax.vmap(rotate)(z, at, codes)
+    return jax.vmap(rotate)(unit(z), unit(at), codes)
 
   def loss(self, quantizer, variables, z, at, codes):
     logits = -square_distances(unit(z), all_codes(quantizer, variables)) / 0.5

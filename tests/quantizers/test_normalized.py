@@ -122,3 +122,19 @@ def test_factorized_is_vit_vqgans_with_revival():
   cases.assert_same(
     cases.run(quantizer, variables, z), cases.run(same, variables, z)
   )
+
+
+@pytest.mark.parametrize('name', ['vq', 'ema_vq'])
+def test_no_gradient_changes_the_length_of_a_latent(name):
+  """Of output and loss alike; else the output could drive it up for ever."""
+  quantizer = cases.CASES[name].make(normalize=True)
+  variables = cases.init(quantizer)
+  z = 3 * jnp.asarray(cases.latents(20))
+
+  def total(z):
+    quantized, _ = cases.run(quantizer, variables, z)
+    return jnp.sum(jnp.sin(3 * quantized.codes)) + quantized.loss
+
+  gradient = jax.grad(total)(z)
+  assert jnp.abs(gradient).max() > 0.1
+  np.testing.assert_allclose((gradient * z).sum(axis=-1), 0, atol=1e-4)

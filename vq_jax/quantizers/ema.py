@@ -125,7 +125,7 @@ class EMAVectorQuantizer(nn.Module):
       self._update(point, indices, codes) if learn else jnp.zeros(())
     )
     return base.Quantized(
-      codes=gradients.estimate(self.gradient, z, codes),
+      codes=gradients.estimate(self.gradient, point, codes),
       indices=indices,
       loss=loss,
       stats=jax.lax.stop_gradient(stats),

@@ -36,8 +36,10 @@ class VectorQuantizer(nn.Module):
       that taming-transformers released (its `VectorQuantizer2`, whose default
       is `legacy=True`; numbers 46 and 57 on its tracker).
     normalize: whether latents and codes are put onto the unit sphere for
-      search, loss and output (ViT-VQGAN, Yu et al. 2022, 3.2); the gradient
-      still passes to the latent as it came.
+      search, loss and output (ViT-VQGAN, Yu et al. 2022, 3.2). The output's
+      gradient passes to the normalised latent, and from there to the latent:
+      passed to the latent as it came, it may drive its length up without end,
+      as no length brings the output any nearer.
     gradient: what the latent is told; see `gradients`.
     entropy_weight: weight of the entropy loss, see `entropy`; 0 for none.
     entropy_temperature: T in p = softmax(-|z - e|^2 / T).
@@ -128,7 +130,7 @@ class VectorQuantizer(nn.Module):
         self._update(point, codes, counts) if learn else jnp.zeros(())
       )
     return base.Quantized(
-      codes=gradients.estimate(self.gradient, z, codes),
+      codes=gradients.estimate(self.gradient, point, codes),
       indices=indices,
       loss=loss,
       stats=jax.lax.stop_gradient(stats),
