@@ -37,10 +37,10 @@ def params():
   blocks = jax.tree.map(lambda *x: jnp.stack(x), *[block(i) for i in range(3)])
   return {
     'embedding': theirs['Embed_0']['word_embeddings'],
-    'positions': theirs['Embed_0']['position_embeddings']['embedding'],
-    'embedding_norm': theirs['Embed_0']['embeddings_ln'],
+    'places': {'table': theirs['Embed_0']['position_embeddings']['embedding']},
+    'norm_in': theirs['Embed_0']['embeddings_ln'],
     'transformer': {'blocks': blocks},
-    'head': theirs['MlmLayer_0']['mlm_dense'],
-    'head_norm': theirs['MlmLayer_0']['mlm_ln'],
-    'head_bias': theirs['MlmLayer_0']['mlm_bias']['bias'],
+    'dense_out': theirs['MlmLayer_0']['mlm_dense'],
+    'norm_out': theirs['MlmLayer_0']['mlm_ln'],
+    'bias_out': theirs['MlmLayer_0']['mlm_bias']['bias'],
   }

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -24,7 +25,9 @@ def test_the_variables_and_numbers_of_flax(train):
   want = jax.jit(theirs.init)(jax.random.key(0), x)
   jax.tree.map(np.testing.assert_array_equal, variables, want)
   rngs = {'dropout': jax.random.key(1)}
-  got = jax.jit(lambda v: ours.apply(v, x, train=train, rngs=rngs))(variables)
+  got = jax.jit(lambda v: ours.apply(v, x, train=train, rngs=rngs)[0])(
+    variables
+  )
   expected = jax.jit(lambda v: theirs.apply(v, x, rngs=rngs))(variables)
   np.testing.assert_array_equal(got, expected)
 
@@ -44,10 +47,53 @@ def test_heads_of_any_width_without_biases_by_hand(heads):
     weights = np.exp(query @ key.transpose(0, 2, 1) / np.sqrt(3))
     weights /= weights.sum(-1, keepdims=True)
     want += weights @ value @ p['out']['kernel'][h]
-  got = jax.jit(layer.apply)(variables, x)
+  got, _ = jax.jit(layer.apply)(variables, x)
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_the_width_must_divide_into_heads():
   with pytest.raises(ValueError, match='got 8 and 3 heads'):
     attention.SelfAttention(heads=3).init(jax.random.key(0), tokens(1, 2, 8))
+
+
+@pytest.mark.parametrize(
+  'fields', [{}, {'qk_norm': True, 'qkv_bias': False, 'out_bias': False}]
+)
+def test_token_by_token_with_a_cache_is_the_causal_pass(fields):
+  layer = attention.SelfAttention(heads=2, causal=True, **fields)
+  x = tokens(3, 5, 8)
+  angles = tokens(5, 2)
+  variables = random_variables(layer, x)
+  want, nothing = jax.jit(layer.apply)(variables, x, angles=angles)
+  assert nothing is None
+  # What stands at later places must not matter.
+  junk = np.full((3, 5, 2, 4), 1e9, np.float32)
+  cache = attention.KVCache(key=junk, value=junk)
+
+  @jax.jit
+  def step(cache, i):
+    here = jax.lax.dynamic_slice_in_dim(angles, i, 1)
+    token = jax.lax.dynamic_slice_in_dim(x, i, 1, axis=1)
+    y, rows = layer.apply(
+      variables, token, angles=here, cache=cache, position=i
+    )
+    return cache.write(rows, i), y
+
+  for i in range(5):
+    cache, y = step(cache, i)
+    np.testing.assert_allclose(y[:, 0], want[:, i], atol=1e-5)
+
+
+def test_normalised_queries_and_keys_bound_the_logits():
+  """However long the input, no weight is further from even than exp(2 d)."""
+  layer = attention.SelfAttention(heads=1, qk_norm=True, qkv_bias=False)
+  x = tokens(1, 4, 6)
+  variables = random_variables(layer, x)
+  p = variables['params']
+  p['query_norm']['scale'] = p['key_norm']['scale'] = jnp.ones(6)
+  p['value']['kernel'] = jnp.eye(6)[:, None]
+  p['out']['kernel'] = jnp.eye(6)[None]
+  p['out']['bias'] = jnp.zeros(6)
+  small, _ = jax.jit(layer.apply)(variables, x)
+  large, _ = jax.jit(layer.apply)(variables, 1e4 * x)
+  np.testing.assert_allclose(large / 1e4, small, atol=1e-3)

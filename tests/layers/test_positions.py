@@ -33,3 +33,32 @@ def test_no_two_places_look_the_same():
 def test_the_width_holds_whole_waves(width):
   with pytest.raises(ValueError, match=f'multiple of 4; got {width}'):
     positions.sincos_2d((2, 2), width)
+
+
+def test_turned_vectors_know_only_how_far_apart_they_are():
+  """In rows and in columns; the length of a vector stays."""
+  grid, width = (3, 4), 8
+  angles = positions.rope_2d(grid, width)
+  rng = np.random.default_rng(0)
+  query, key = rng.normal(size=(2, width)).astype(np.float32)
+
+  def everywhere(vector):
+    x = np.broadcast_to(vector, (1, 12, 1, width))
+    return np.asarray(positions.rotate(x, angles))[0, :, 0].reshape(3, 4, -1)
+
+  turned = everywhere(query)
+  np.testing.assert_allclose(
+    np.linalg.norm(turned, axis=-1), np.linalg.norm(query), rtol=1e-5
+  )
+  products = np.einsum('ijd,kld->ijkl', turned, everywhere(key))
+  np.testing.assert_allclose(
+    products[0, 1, 1, 3], products[1, 0, 2, 2], atol=1e-5
+  )
+  np.testing.assert_allclose(products[0, 0, 0, 0], query @ key, atol=1e-5)
+  assert abs(products[0, 0, 0, 1] - products[0, 0, 1, 0]) > 1e-2
+
+
+@pytest.mark.parametrize('width', [0, 6, 9])
+def test_the_width_of_a_head_holds_whole_pairs(width):
+  with pytest.raises(ValueError, match=f'multiple of 4; got {width}'):
+    positions.rope_2d((2, 2), width)

@@ -86,7 +86,7 @@ def test_attention_sees_all_places_with_one_head():
   y = normalised(x, 2, 0.1) * p['norm']['scale'] + p['norm']['bias']
   inner = attention.SelfAttention(heads=1)
   assert p['attention']['query']['kernel'].shape == (8, 1, 8)
-  want = apply(inner, {'params': p['attention']}, y.reshape(2, 12, 8))
+  want, _ = inner.apply({'params': p['attention']}, y.reshape(2, 12, 8))
   got = apply(module, variables, x)
   np.testing.assert_allclose(got, x + want.reshape(x.shape), atol=1e-5)
 

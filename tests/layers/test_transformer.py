@@ -51,7 +51,7 @@ def test_a_stack_does_not_know_the_order_of_its_tokens(norm):
   x = features(2, 6, 8)
   variables = random_variables(stack, x)
   order = np.array([3, 1, 5, 0, 4, 2])
-  apply = jax.jit(stack.apply)
+  apply = jax.jit(lambda v, x: stack.apply(v, x)[0])
   want = apply(variables, x)[:, order]
   np.testing.assert_allclose(apply(variables, x[:, order]), want, atol=2e-4)
   assert np.abs(want - x[:, order]).max() > 0.1
@@ -66,7 +66,7 @@ def test_where_the_residual_is_normalised(norm):
   params = jax.tree_util.tree_map_with_path(
     lambda path, v: jnp.full_like(v, path[-1].key == 'scale'), variables
   )
-  got = np.asarray(jax.jit(block.apply)(params, x))
+  got = np.asarray(jax.jit(block.apply)(params, x)[0])
   if norm == 'pre':
     np.testing.assert_array_equal(got, x)
   else:
@@ -79,3 +79,74 @@ def test_gelu_is_the_tanh_approximation():
   inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
   want = x * (1 + np.tanh(inner)) / 2
   np.testing.assert_allclose(transformer.gelu(x), want, atol=1e-6)
+
+
+def test_a_modulated_block_begins_as_the_identity():
+  block = transformer.TransformerBlock(heads=2, mlp_width=12, modulated=True)
+  x, condition = features(2, 6, 8), features(2, 8, seed=1)
+  variables = jax.jit(block.init)(jax.random.key(0), x, condition=condition)
+  got, _ = jax.jit(block.apply)(variables, x, condition=condition)
+  np.testing.assert_array_equal(got, x)
+  # Its norms have no scales: modulation takes their place.
+  assert not any('norm' in name for name in variables['params'])
+
+
+def test_modulation_by_hand():
+  """Of a block whose attention is cut off and whose MLP is linear."""
+  block = transformer.TransformerBlock(
+    heads=1, mlp_width=4, modulated=True, bias=False, activation=lambda x: x
+  )
+  x, condition = features(2, 3, 4), features(2, 4, seed=1)
+  variables = random_variables(block, x, condition=condition)
+  p = jax.tree.map(np.asarray, variables['params'])
+  variables['params']['attention']['out']['kernel'] *= 0
+  moves = (
+    condition / (1 + np.exp(-condition)) @ p['modulation']['dense']['kernel']
+  )
+  moves = (moves + p['modulation']['dense']['bias'])[:, None]
+  shift, scale, gate = np.split(moves, 6, axis=-1)[3:]
+  centred = x - x.mean(-1, keepdims=True)
+  y = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-6)
+  y = (y * (1 + scale) + shift) @ p['mlp_in']['kernel']
+  want = x + gate * (y @ p['mlp_out']['kernel'])
+  got, _ = jax.jit(block.apply)(variables, x, condition=condition)
+  np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_a_gated_mlp_by_hand():
+  """SwiGLU behind RMSNorm, without biases, of a block without attention."""
+  block = transformer.TransformerBlock(
+    heads=1,
+    mlp_width=6,
+    norm_type='rms',
+    bias=False,
+    activation=jax.nn.silu,
+    gated=True,
+  )
+  x = features(2, 3, 4)
+  variables = random_variables(block, x)
+  p = jax.tree.map(np.asarray, variables['params'])
+  assert set(p['mlp_in']) == set(p['mlp_gate']) == {'kernel'}
+  assert set(p['mlp_norm']) == {'scale'}
+  variables['params']['attention']['out']['kernel'] *= 0
+  y = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-6)
+  y = y * p['mlp_norm']['scale']
+  hidden = y @ p['mlp_in']['kernel']
+  hidden = hidden / (1 + np.exp(-hidden)) * (y @ p['mlp_gate']['kernel'])
+  got, _ = jax.jit(block.apply)(variables, x)
+  np.testing.assert_allclose(
+    got, x + hidden @ p['mlp_out']['kernel'], atol=1e-5
+  )
+
+
+def test_what_does_not_fit_together_is_refused():
+  x = features(1, 4, 8)
+  fields = {'heads': 2, 'mlp_width': 12}
+  post = transformer.TransformerBlock(modulated=True, norm='post', **fields)
+  with pytest.raises(ValueError, match="needs norm='pre'"):
+    post.init(jax.random.key(0), x, condition=x[:, 0])
+  causal = transformer.TransformerBlock(
+    causal=True, mlp_kernel=3, grid=(2, 2), **fields
+  )
+  with pytest.raises(ValueError, match='set mlp_kernel=1'):
+    causal.init(jax.random.key(0), x)

@@ -39,7 +39,7 @@ def _transform(tower: nn.Module, x: jax.Array) -> jax.Array:
     parent=None,
     **types,
   )
-  x = transformer.TransformerStack(
+  x, _ = transformer.TransformerStack(
     block, tower.layers, tower.scan, tower.remat, name='transformer'
   )(x)
   x = nn.LayerNorm(epsilon=tower.epsilon, name='norm_out', **types)(x)

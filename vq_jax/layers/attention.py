@@ -1,8 +1,34 @@
 """Self-attention, with what transformers and convolutional towers differ in."""
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
+
+from vq_jax.layers import positions
+
+
+@flax.struct.dataclass
+class KVCache:
+  """Keys and values of a sequence, as far as they are known.
+
+  Attributes:
+    key: [..., B, N, heads, head_dim].
+    value: likewise.
+  """
+
+  key: jax.Array
+  value: jax.Array
+
+  def write(self, rows: 'KVCache', position: jax.Array) -> 'KVCache':
+    """Writes the keys and values of the tokens from `position` on."""
+    return jax.tree.map(
+      lambda old, new: jax.lax.dynamic_update_slice_in_dim(
+        old, new.astype(old.dtype), position, axis=old.ndim - 3
+      ),
+      self,
+      rows,
+    )
 
 
 class SelfAttention(nn.Module):
@@ -14,7 +40,11 @@ class SelfAttention(nn.Module):
   Attributes:
     heads: attention heads.
     head_dim: width of a head; the input's width over the heads by default.
-    qkv_bias: whether the three projections have biases; the last layer has.
+    qkv_bias: whether the three projections have biases.
+    out_bias: whether the last layer has one.
+    qk_norm: whether queries and keys are normalised, each head by itself
+      (RMSNorm with a learned scale), which keeps the logits from growing.
+    causal: whether a token sees only itself and those before it.
     dropout: rate on the attention weights.
     kernel_init: initializer of the four kernels.
     dtype: dtype of the computation.
@@ -24,14 +54,36 @@ class SelfAttention(nn.Module):
   heads: int
   head_dim: int | None = None
   qkv_bias: bool = True
+  out_bias: bool = True
+  qk_norm: bool = False
+  causal: bool = False
   dropout: float = 0.0
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-    """Maps [B, N, D] to [B, N, D]; dropout draws from the stream 'dropout'.
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    angles: jax.Array | None = None,
+    cache: KVCache | None = None,
+    position: jax.Array | None = None,
+    train: bool = False,
+  ) -> tuple[jax.Array, KVCache | None]:
+    """Attends to the whole sequence or, with a cache, from one token of it.
+
+    Args:
+      x: [B, N, D], a sequence; with a cache [B, 1, D], a token.
+      angles: float32 [N, head_dim / 2], by which queries and keys are turned;
+        see `positions.rotate`. None leaves them.
+      cache: [B, N, ...]; the token attends to those before it, and to itself.
+      position: int32 [], the token's place in the cached sequence.
+      train: whether dropout acts, drawing from the stream 'dropout'.
+
+    Returns:
+      What x becomes, and with a cache the token's own key and value.
 
     Raises:
       ValueError: if D does not divide into the heads.
@@ -42,24 +94,56 @@ class SelfAttention(nn.Module):
         f'the width must be a multiple of the heads; got {width} and '
         f'{self.heads} heads. Change one, or set head_dim.'
       )
-    types = {
-      'kernel_init': self.kernel_init,
-      'dtype': self.dtype,
-      'param_dtype': self.param_dtype,
-    }
-    features = (self.heads, self.head_dim or width // self.heads)
-    query, key, value = (
-      nn.DenseGeneral(features, use_bias=self.qkv_bias, name=name, **types)(x)
-      for name in ('query', 'key', 'value')
-    )
+    query, key, value = self._project(x, angles)
+    own, mask = None, None
+    if cache is not None:
+      own = KVCache(key=key, value=value)
+      seen = cache.write(own, position)
+      key, value = seen.key, seen.value
+      places = jnp.arange(key.shape[1])
+      mask = jnp.expand_dims(places <= position, (0, 1, 2))
+    elif self.causal:
+      mask = jnp.expand_dims(jnp.tri(x.shape[1], dtype=bool), (0, 1))
     drops = train and self.dropout > 0
     y = nn.dot_product_attention(
       query,
       key,
       value,
+      mask=mask,
       dropout_rng=self.make_rng('dropout') if drops else None,
       dropout_rate=self.dropout,
       deterministic=not drops,
       dtype=self.dtype,
     )
-    return nn.DenseGeneral(width, axis=(-2, -1), name='out', **types)(y)
+    y = nn.DenseGeneral(
+      width,
+      axis=(-2, -1),
+      use_bias=self.out_bias,
+      kernel_init=self.kernel_init,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+      name='out',
+    )(y)
+    return y, own
+
+  def _project(self, x, angles):
+    """Returns queries, keys and values, [B, N, heads, head_dim]."""
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    features = (self.heads, self.head_dim or x.shape[-1] // self.heads)
+    query, key, value = (
+      nn.DenseGeneral(
+        features,
+        use_bias=self.qkv_bias,
+        kernel_init=self.kernel_init,
+        name=name,
+        **types,
+      )(x)
+      for name in ('query', 'key', 'value')
+    )
+    if self.qk_norm:
+      query = nn.RMSNorm(name='query_norm', **types)(query)
+      key = nn.RMSNorm(name='key_norm', **types)(key)
+    if angles is not None:
+      query = positions.rotate(query, angles)
+      key = positions.rotate(key, angles)
+    return query, key, value

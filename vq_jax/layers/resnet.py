@@ -110,7 +110,7 @@ class AttentionBlock(nn.Module):
     y = nn.GroupNorm(self.groups, epsilon=self.epsilon, name='norm', **types)(x)
     tokens = y.reshape(x.shape[0], -1, x.shape[-1])
     attend = attention.SelfAttention(heads=1, name='attention', **types)
-    return x + attend(tokens).reshape(x.shape)
+    return x + attend(tokens)[0].reshape(x.shape)
 
 
 class Downsample(nn.Module):

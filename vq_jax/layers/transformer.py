@@ -72,6 +72,35 @@ class GridConv(nn.Module):
     return y + jnp.expand_dims(bias, (0, 1))
 
 
+class Modulation(nn.Module):
+  """What a condition does to a layer: shifts, scales, gates; 0 at first.
+
+  Attributes:
+    features: D.
+    parts: how many vectors.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  features: int
+  parts: int
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, condition: jax.Array) -> list[jax.Array]:
+    """Maps [B, C] to `parts` vectors [B, 1, features]."""
+    zeros = nn.initializers.zeros_init()
+    x = nn.Dense(
+      self.parts * self.features,
+      kernel_init=zeros,
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+      name='dense',
+    )(nn.silu(condition))
+    return jnp.split(x[:, None], self.parts, axis=-1)
+
+
 class TransformerBlock(nn.Module):
   """Self-attention and an MLP, each with a residual around it.
 
@@ -79,14 +108,25 @@ class TransformerBlock(nn.Module):
     heads: attention heads.
     mlp_width: width of the MLP.
     head_dim: width of a head; the input's width over the heads by default.
-    qkv_bias: whether the projections of the attention have biases.
+    qkv_bias: whether the projections of the attention have biases; None for
+      what `bias` says.
+    bias: whether the dense layers and LayerNorm have biases.
     norm: 'post' normalises after the residual (BERT), 'pre' before the layer.
+    norm_type: 'layer' for LayerNorm, 'rms' for RMSNorm.
+    qk_norm: see `SelfAttention`.
+    causal: see `SelfAttention`.
+    modulated: whether a condition scales and shifts what is normalised and
+      gates what is added (adaLN-zero, Peebles and Xie 2022, 3.2): each block
+      begins as the identity. It takes the place of the norms' own scales, and
+      needs norm 'pre'.
     grid: (h, w) of the tokens; only needed with mlp_kernel > 1.
     mlp_kernel: 1 for the published MLP; 3 lets its first layer see a token's
       eight neighbours, which learns locality much sooner.
-    dropout: rate after attention and MLP, and on the attention weights.
-    epsilon: of LayerNorm.
     activation: of the MLP.
+    gated: whether a second projection multiplies the activation: with
+      `nn.silu` that is SwiGLU (Shazeer 2020).
+    dropout: rate after attention and MLP, and on the attention weights.
+    epsilon: of the norms.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -94,55 +134,119 @@ class TransformerBlock(nn.Module):
   heads: int
   mlp_width: int
   head_dim: int | None = None
-  qkv_bias: bool = True
+  qkv_bias: bool | None = None
+  bias: bool = True
   norm: Literal['post', 'pre'] = 'pre'
+  norm_type: Literal['layer', 'rms'] = 'layer'
+  qk_norm: bool = False
+  causal: bool = False
+  modulated: bool = False
   grid: tuple[int, int] | None = None
   mlp_kernel: int = 1
+  activation: Callable[[jax.Array], jax.Array] = gelu
+  gated: bool = False
   dropout: float = 0.0
   epsilon: float = 1e-6
-  activation: Callable[[jax.Array], jax.Array] = gelu
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-    """Maps [B, N, D] to [B, N, D]; dropout draws from the stream 'dropout'."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    norm = functools.partial(nn.LayerNorm, epsilon=self.epsilon, **types)
-    drop = nn.Dropout(self.dropout, deterministic=not train)
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    condition: jax.Array | None = None,
+    angles: jax.Array | None = None,
+    cache: attention_lib.KVCache | None = None,
+    position: jax.Array | None = None,
+    train: bool = False,
+  ) -> tuple[jax.Array, attention_lib.KVCache | None]:
+    """Maps [B, N, D] to [B, N, D]; see `SelfAttention` for the rest.
 
-    def residual(layer, x, name):
-      if self.norm == 'pre':
-        return x + drop(layer(norm(name=name)(x)))
-      return norm(name=name)(x + drop(layer(x)))
-
+    Args:
+      x: [B, N, D].
+      condition: [B, C], if the block is modulated.
+      angles: see `SelfAttention`.
+      cache: see `SelfAttention`.
+      position: see `SelfAttention`.
+      train: whether dropout acts, drawing from the stream 'dropout'.
+    """
+    self._check()
     attention = attention_lib.SelfAttention(
       self.heads,
       head_dim=self.head_dim,
-      qkv_bias=self.qkv_bias,
+      qkv_bias=self.bias if self.qkv_bias is None else self.qkv_bias,
+      out_bias=self.bias,
+      qk_norm=self.qk_norm,
+      causal=self.causal,
       dropout=self.dropout,
       kernel_init=bert_init,
       name='attention',
-      **types,
+      **self._types(),
     )
-    attend = functools.partial(attention, train=train)
-    x = residual(attend, x, 'attention_norm')
-    return residual(self._mlp, x, 'mlp_norm')
+    drop = nn.Dropout(self.dropout, deterministic=not train)
+    # Of attention and of MLP: how its input moves, how its output is weighed.
+    moves, gates = [(0.0, 0.0)] * 2, [1.0] * 2
+    if self.modulated:
+      shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = Modulation(
+        x.shape[-1], 6, name='modulation', **self._types()
+      )(condition)
+      moves, gates = [(shift_a, scale_a), (shift_m, scale_m)], [gate_a, gate_m]
+
+    def residual(i, layer, x, name):
+      normalise = self._norm(name)
+      if self.norm == 'post':
+        y, rows = layer(x)
+        return normalise(x + drop(y)), rows
+      shift, scale = moves[i]
+      y, rows = layer(normalise(x) * (1 + scale) + shift)
+      return x + gates[i] * drop(y), rows
+
+    attend = functools.partial(
+      attention, angles=angles, cache=cache, position=position, train=train
+    )
+    x, rows = residual(0, attend, x, 'attention_norm')
+    x, _ = residual(1, lambda x: (self._mlp(x), None), x, 'mlp_norm')
+    return x, rows
 
   def _mlp(self, x: jax.Array) -> jax.Array:
-    types = {
-      'kernel_init': bert_init,
-      'dtype': self.dtype,
-      'param_dtype': self.param_dtype,
-    }
+    dense = {'kernel_init': bert_init, **self._types()}
     if self.mlp_kernel == 1:
-      hidden = nn.Dense(self.mlp_width, name='mlp_in', **types)
+      hidden = nn.Dense(
+        self.mlp_width, use_bias=self.bias, name='mlp_in', **dense
+      )
     else:
       hidden = GridConv(
-        self.mlp_width, self.mlp_kernel, self.grid, name='mlp_in', **types
+        self.mlp_width, self.mlp_kernel, self.grid, name='mlp_in', **dense
       )
     y = self.activation(hidden(x))
-    return nn.Dense(x.shape[-1], name='mlp_out', **types)(y)
+    if self.gated:
+      y *= nn.Dense(
+        self.mlp_width, use_bias=self.bias, name='mlp_gate', **dense
+      )(x)
+    return nn.Dense(x.shape[-1], use_bias=self.bias, name='mlp_out', **dense)(y)
+
+  def _norm(self, name):
+    return norm(
+      self.norm_type,
+      self.epsilon,
+      bias=self.bias,
+      affine=not self.modulated,
+      name=name,
+      **self._types(),
+    )
+
+  def _types(self):
+    return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+
+  def _check(self):
+    if self.modulated and self.norm != 'pre':
+      raise ValueError("a modulated block needs norm='pre'; got 'post'.")
+    if self.causal and self.mlp_kernel > 1:
+      raise ValueError(
+        'a causal block cannot look at the neighbours of a token, some of '
+        'which come later; set mlp_kernel=1.'
+      )
 
 
 class TransformerStack(nn.Module):
@@ -162,11 +266,39 @@ class TransformerStack(nn.Module):
   remat: bool = False
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-    """Maps [B, N, D] to [B, N, D]."""
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    condition: jax.Array | None = None,
+    angles: jax.Array | None = None,
+    cache: attention_lib.KVCache | None = None,
+    position: jax.Array | None = None,
+    train: bool = False,
+  ) -> tuple[jax.Array, attention_lib.KVCache | None]:
+    """Maps [B, N, D] to [B, N, D], or one token of a cached sequence.
 
-    def body(block, x):
-      return block(x, train=train), None
+    Args:
+      x: [B, N, D]; with a cache [B, 1, D].
+      condition: [B, C], if the blocks are modulated.
+      angles: see `SelfAttention`.
+      cache: [layers, B, N, heads, head_dim]; see `SelfAttention`.
+      position: see `SelfAttention`.
+      train: whether dropout acts, drawing from the stream 'dropout'.
+
+    Returns:
+      What x becomes, and the cache with this token in it.
+    """
+
+    def body(block, x, cache):
+      return block(
+        x,
+        condition=condition,
+        angles=angles,
+        cache=cache,
+        position=position,
+        train=train,
+      )
 
     if self.remat:
       body = nn.remat(body, prevent_cse=not self.scan)
@@ -177,7 +309,37 @@ class TransformerStack(nn.Module):
         split_rngs={'params': True, 'dropout': True},
         length=self.layers,
       )
-      return body(self.block.clone(parent=self, name='blocks'), x)[0]
-    for i in range(self.layers):
-      x, _ = body(self.block.clone(parent=self, name=f'block_{i}'), x)
-    return x
+      x, rows = body(self.block.clone(parent=self, name='blocks'), x, cache)
+    else:
+      each = []
+      for i in range(self.layers):
+        of_layer = jax.tree.map(lambda c, i=i: c[i], cache)
+        block = self.block.clone(parent=self, name=f'block_{i}')
+        x, rows = body(block, x, of_layer)
+        each.append(rows)
+      rows = jax.tree.map(lambda *r: jnp.stack(r), *each)
+    return x, cache if cache is None else cache.write(rows, position)
+
+
+def norm(
+  kind: Literal['layer', 'rms'],
+  epsilon: float,
+  *,
+  bias: bool = True,
+  affine: bool = True,
+  **fields,
+) -> nn.Module:
+  """Returns LayerNorm or RMSNorm, over the last axis.
+
+  Args:
+    kind: 'layer' or 'rms'.
+    epsilon: added to the variance.
+    bias: whether LayerNorm has a bias.
+    affine: whether there is a scale (and a bias) at all.
+    **fields: of the module: name, dtypes.
+  """
+  if kind == 'rms':
+    return nn.RMSNorm(epsilon=epsilon, use_scale=affine, **fields)
+  return nn.LayerNorm(
+    epsilon=epsilon, use_bias=bias and affine, use_scale=affine, **fields
+  )

@@ -7,58 +7,83 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import transformer
-from vq_jax.priors import vocab as vocab_lib
+from vq_jax.priors import base
+from vq_jax.priors import transformer as transformer_prior
 
 
-class MaskGIT(nn.Module):
+class MaskGIT(transformer_prior.TransformerPrior):
   """Predicts every token from those that are not masked.
 
-  The defaults are the published model. A class label becomes a token in front
-  of the others; its own output is dropped.
+  The defaults are the published model: the label is a token in front of the
+  others, whose own output is dropped. Its modern form (Halton-MaskGIT, Besnier
+  et al. 2025) is `norm='pre', norm_type='rms', bias=False, qk_norm=True,
+  mlp='swiglu', conditioning='adaln_zero', registers=1, embedding_norm=False,
+  head='norm'`.
 
   Attributes:
-    vocab: what the ids mean.
-    grid: (h, w), N = h * w tokens.
-    layers: transformer blocks.
-    width: of the embedding.
-    heads: attention heads.
-    mlp_width: width of the MLP.
     norm: 'post' as published (BERT), or 'pre', which learns at higher rates.
     mlp_kernel: see `TransformerBlock`; 1 as published.
-    dropout: rate on embeddings, attention and MLP.
-    epsilon: of LayerNorm.
-    scan: see `TransformerStack`.
-    remat: see `TransformerStack`.
-    dtype: dtype of the computation; logits are float32.
-    param_dtype: dtype of the parameters.
+    registers: learned tokens in front, for the network's own use.
+    embedding_norm: whether embeddings are normalised.
+    head: what stands before the logits: 'mlm' is a dense layer, gelu and a norm
+      (BERT), 'norm' a norm alone.
+    epsilon: of the norms.
   """
 
-  vocab: vocab_lib.Vocab
-  grid: tuple[int, int]
-  layers: int = 24
-  width: int = 768
-  heads: int = 16
-  mlp_width: int = 3072
   norm: Literal['post', 'pre'] = 'post'
   mlp_kernel: int = 1
-  dropout: float = 0.1
+  registers: int = 0
+  embedding_norm: bool = True
+  head: Literal['mlm', 'norm'] = 'mlm'
   epsilon: float = 1e-12
-  scan: bool = True
-  remat: bool = False
-  dtype: jnp.dtype = jnp.float32
-  param_dtype: jnp.dtype = jnp.float32
 
   @property
-  def num_tokens(self) -> int:
-    """N, the tokens of one image."""
-    return self.grid[0] * self.grid[1]
+  def prefix(self) -> int:
+    """Tokens in front of the grid."""
+    label = bool(self.vocab.num_classes) and not self.modulated
+    return label + self.registers
 
-  @nn.compact
+  def setup(self):
+    """Declares tables, blocks and head."""
+    self.embedding = self.make_embedding(self.vocab.size)
+    self.places = self.make_places(self.prefix)
+    self.transformer = self.make_stack(
+      grid=self.grid, mlp_kernel=self.mlp_kernel
+    )
+    self.drop = nn.Dropout(self.dropout)
+    if self.registers:
+      self.register = self.param(
+        'register',
+        transformer.bert_init,
+        (self.registers, self.width),
+        self.param_dtype,
+      )
+    if self.condition_size is not None:
+      self.condition_embedding = self.make_embedding(self.condition_size)
+    if self.embedding_norm:
+      self.norm_in = self.make_norm()
+    if self.head == 'mlm':
+      self.dense_out = nn.Dense(
+        self.width, kernel_init=transformer.bert_init, **self.types()
+      )
+    if self.modulated:
+      self.modulation_out = transformer.Modulation(
+        self.width, 2, **self.types()
+      )
+    self.norm_out = self.make_norm(affine=not self.modulated)
+    self.bias_out = self.param(
+      'bias_out',
+      nn.initializers.zeros_init(),
+      (self.vocab.size,),
+      self.param_dtype,
+    )
+
   def __call__(
     self,
     tokens: jax.Array,
     *,
     label: jax.Array | None = None,
+    condition: jax.Array | None = None,
     train: bool = False,
   ) -> jax.Array:
     """Returns the logits of all codes at all positions.
@@ -67,99 +92,58 @@ class MaskGIT(nn.Module):
       tokens: int32 [B, N], codes, and `vocab.mask_id` where masked.
       label: int32 [B], a class or `vocab.null_label`; needed if the
         vocabulary has classes, None otherwise.
+      condition: int32 [B, h' * w'], coarser codes, if the prior has such.
       train: whether dropout acts, drawing from the stream 'dropout'.
 
     Returns:
       float32 [B, N, K].
 
     Raises:
-      ValueError: if the tokens are not N, or the label is missing or too much.
+      ValueError: if the tokens are not N, or label or condition is missing or
+        too much.
     """
-    self._check(tokens, label)
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    words = nn.Embed(
-      self.vocab.size,
-      self.width,
-      embedding_init=transformer.bert_init,
-      name='embedding',
-      **types,
-    )
-    block = transformer.TransformerBlock(
-      heads=self.heads,
-      mlp_width=self.mlp_width,
-      norm=self.norm,
-      grid=self.grid,
-      mlp_kernel=self.mlp_kernel,
-      dropout=self.dropout,
-      epsilon=self.epsilon,
-      parent=None,
-      **types,
-    )
-    x, prefix = self._embed(words, tokens, label, train)
-    x = transformer.TransformerStack(
-      block, self.layers, self.scan, self.remat, name='transformer'
-    )(x, train=train)
-    return self._head(words, x[:, prefix:])
-
-  def _embed(self, words, tokens, label, train):
-    """Returns embeddings [B, P + N, D], and how many tokens come first: P."""
-    ids, prefix = tokens, 0
+    base.check_tokens(tokens, self.grid)
+    base.check_label(label, self.vocab)
+    base.check_condition(condition, self.condition_grid)
+    x = self.embedding(tokens)
+    if condition is not None:
+      x += self.spread(self.condition_embedding(condition))
+    front, modulator = [], None
     if label is not None:
-      ids = jnp.concatenate([self.vocab.label_id(label)[:, None], ids], axis=1)
-      prefix = 1
-    positions = self.param(
-      'positions',
-      transformer.bert_init,
-      (prefix + self.num_tokens, self.width),
-      self.param_dtype,
+      of_label = self.embedding(self.vocab.label_id(label))
+      if self.modulated:
+        modulator = of_label
+      else:
+        front.append(of_label[:, None])
+    if self.registers:
+      front.append(jnp.tile(self.register.astype(self.dtype), (len(x), 1, 1)))
+    x = jnp.concatenate([*front, x], axis=1)
+    x += jnp.expand_dims(self.places().astype(self.dtype), 0)
+    if self.embedding_norm:
+      x = self.norm_in(x)
+    x, _ = self.transformer(
+      self.drop(x, deterministic=not train),
+      condition=modulator,
+      angles=self.angles(self.prefix),
+      train=train,
     )
-    x = words(ids) + jnp.expand_dims(positions.astype(self.dtype), 0)
-    x = self._norm('embedding_norm')(x)
-    return nn.Dropout(self.dropout, deterministic=not train)(x), prefix
+    return self._logits(x[:, self.prefix :], modulator)
 
-  def _head(self, words, x):
+  def _logits(self, x, modulator):
     """Returns float32 logits of the codes, tied to the embedding.
 
     Only codes can be predicted: the rows of labels and mask, and their entries
     of the published bias, take no part.
     """
-    x = nn.Dense(
-      self.width,
-      kernel_init=transformer.bert_init,
-      name='head',
-      dtype=self.dtype,
-      param_dtype=self.param_dtype,
-    )(x)
-    x = self._norm('head_norm')(transformer.gelu(x))
-    bias = self.param(
-      'head_bias',
-      nn.initializers.zeros_init(),
-      (self.vocab.size,),
-      self.param_dtype,
-    )
+    if self.head == 'mlm':
+      x = transformer.gelu(self.dense_out(x))
+    x = self.norm_out(x)
+    if modulator is not None:
+      shift, scale = self.modulation_out(modulator)
+      x = x * (1 + scale) + shift
     x, codes, bias = nn.dtypes.promote_dtype(
-      x, words.embedding, bias, dtype=self.dtype
+      x, self.embedding.embedding, self.bias_out, dtype=self.dtype
     )
     k = self.vocab.codebook_size
     logits = jnp.einsum('bnd,kd->bnk', x, codes[:k])
     return (logits + jnp.expand_dims(bias[:k], (0, 1))).astype(jnp.float32)
-
-  def _norm(self, name):
-    return nn.LayerNorm(
-      epsilon=self.epsilon,
-      name=name,
-      dtype=self.dtype,
-      param_dtype=self.param_dtype,
-    )
-
-  def _check(self, tokens: jax.Array, label: jax.Array | None) -> None:
-    if tokens.ndim != 2 or tokens.shape[1] != self.num_tokens:
-      raise ValueError(
-        f'tokens must be [B, {self.num_tokens}], the {self.grid[0]} x '
-        f'{self.grid[1]} grid row by row; got {tokens.shape}.'
-      )
-    if (label is None) == bool(self.vocab.num_classes):
-      raise ValueError(
-        f'this prior has {self.vocab.num_classes} classes, so label must be '
-        + ('int32 [B].' if self.vocab.num_classes else 'None.')
-      )

@@ -41,7 +41,12 @@ class Vocab:
   @property
   def size(self) -> int:
     """The number of ids."""
-    return self.codebook_size + self.num_labels + 1
+    return self.num_known + 1
+
+  @property
+  def num_known(self) -> int:
+    """The ids but for the mask: all that a prior without masks embeds."""
+    return self.codebook_size + self.num_labels
 
   @property
   def num_labels(self) -> int:

@@ -1,0 +1,199 @@
+"""What the transformers that model codes have in common."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.layers import positions as positions_lib
+from vq_jax.layers import transformer
+from vq_jax.priors import vocab as vocab_lib
+
+_CHOICES = {
+  'mlp': ('gelu', 'swiglu'),
+  'conditioning': ('token', 'adaln_zero'),
+  'positions': ('learned', 'learned_2d', 'rope_2d'),
+}
+
+
+class TransformerPrior(nn.Module):
+  """Embeds tokens, labels and places, and applies a stack of blocks.
+
+  Attributes:
+    vocab: what the ids mean.
+    grid: (h, w), N = h * w tokens.
+    layers: transformer blocks.
+    width: of the embedding.
+    heads: attention heads.
+    mlp_width: width of the MLP.
+    norm: 'post' normalises after the residual, 'pre' before the layer.
+    norm_type: 'layer' or 'rms'.
+    bias: whether the blocks have biases.
+    qk_norm: see `vq_jax.layers.attention.SelfAttention`.
+    mlp: 'gelu', or 'swiglu' (Shazeer 2020).
+    conditioning: how a label comes in: as a 'token' in front of the others, or
+      by 'adaln_zero', which shifts, scales and gates every layer (Peebles and
+      Xie 2022).
+    positions: 'learned' is a vector for each place, 'learned_2d' the sum of one
+      for its row and one for its column (ViT-VQGAN), 'rope_2d' turns queries
+      and keys (LlamaGen).
+    condition_size: K of the coarser codes that the prior is conditioned on;
+      None for no such codes.
+    condition_grid: (h', w') of the coarser codes.
+    dropout: rate on embeddings, attention and MLP.
+    epsilon: of the norms.
+    scan: see `TransformerStack`.
+    remat: see `TransformerStack`.
+    dtype: dtype of the computation; logits are float32.
+    param_dtype: dtype of the parameters.
+  """
+
+  vocab: vocab_lib.Vocab
+  grid: tuple[int, int]
+  layers: int = 24
+  width: int = 768
+  heads: int = 16
+  mlp_width: int = 3072
+  norm: Literal['post', 'pre'] = 'pre'
+  norm_type: Literal['layer', 'rms'] = 'layer'
+  bias: bool = True
+  qk_norm: bool = False
+  mlp: Literal['gelu', 'swiglu'] = 'gelu'
+  conditioning: Literal['token', 'adaln_zero'] = 'token'
+  positions: Literal['learned', 'learned_2d', 'rope_2d'] = 'learned'
+  condition_size: int | None = None
+  condition_grid: tuple[int, int] | None = None
+  dropout: float = 0.1
+  epsilon: float = 1e-6
+  scan: bool = True
+  remat: bool = False
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @property
+  def num_tokens(self) -> int:
+    """N, the tokens of one image."""
+    return self.grid[0] * self.grid[1]
+
+  @property
+  def modulated(self) -> bool:
+    """Whether the label comes in by modulation."""
+    return self.conditioning == 'adaln_zero'
+
+  def make_embedding(self, size: int) -> nn.Embed:
+    """Returns a table of `size` vectors."""
+    return nn.Embed(
+      size,
+      self.width,
+      embedding_init=transformer.bert_init,
+      **self.types(),
+    )
+
+  def make_stack(self, **fields) -> transformer.TransformerStack:
+    """Returns the blocks; `fields` are those that only a subclass has."""
+    self._check_fields()
+    block = transformer.TransformerBlock(
+      heads=self.heads,
+      mlp_width=self.mlp_width,
+      norm=self.norm,
+      norm_type=self.norm_type,
+      bias=self.bias,
+      qk_norm=self.qk_norm,
+      modulated=self.modulated,
+      activation=nn.silu if self.mlp == 'swiglu' else transformer.gelu,
+      gated=self.mlp == 'swiglu',
+      dropout=self.dropout,
+      epsilon=self.epsilon,
+      parent=None,
+      **fields,
+      **self.types(),
+    )
+    return transformer.TransformerStack(
+      block, self.layers, self.scan, self.remat
+    )
+
+  def make_norm(self, **fields) -> nn.Module:
+    """Returns a norm of the prior's kind."""
+    return transformer.norm(
+      self.norm_type,
+      self.epsilon,
+      bias=self.bias,
+      **fields,
+      **self.types(),
+    )
+
+  def make_places(self, prefix: int) -> 'Places':
+    """Returns the positions of the grid and of `prefix` tokens before it."""
+    return Places(
+      kind=self.positions,
+      grid=self.grid,
+      prefix=prefix,
+      width=self.width,
+      param_dtype=self.param_dtype,
+    )
+
+  def angles(self, prefix: int) -> jax.Array | None:
+    """Returns how far queries and keys are turned, [prefix + N, .]."""
+    if self.positions != 'rope_2d':
+      return None
+    angles = positions_lib.rope_2d(self.grid, self.width // self.heads)
+    return jnp.pad(angles, ((prefix, 0), (0, 0)))
+
+  def spread(self, coarse: jax.Array) -> jax.Array:
+    """Repeats what stands at the coarser grid over this one: [B, N, D]."""
+    b = coarse.shape[0]
+    x = coarse.reshape(b, *self.condition_grid, self.width)
+    x = jax.image.resize(x, (b, *self.grid, self.width), 'nearest')
+    return x.reshape(b, self.num_tokens, self.width)
+
+  def types(self) -> dict[str, jnp.dtype]:
+    """The dtypes, as keywords."""
+    return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+
+  def _check_fields(self) -> None:
+    for name, valid in _CHOICES.items():
+      if getattr(self, name) not in valid:
+        raise ValueError(
+          f'{name} must be one of {", ".join(valid)}; got '
+          f'{getattr(self, name)!r}.'
+        )
+    if self.modulated and not self.vocab.num_classes:
+      raise ValueError(
+        "conditioning='adaln_zero' needs classes to condition on, and this "
+        "prior has none; use 'token'."
+      )
+
+
+class Places(nn.Module):
+  """A vector for each place of a sequence.
+
+  Attributes:
+    kind: see `TransformerPrior.positions`; with 'rope_2d' the vectors are 0.
+    grid: (h, w).
+    prefix: tokens before the grid; with rows and columns they have none.
+    width: D.
+    param_dtype: dtype of the parameters.
+  """
+
+  kind: Literal['learned', 'learned_2d', 'rope_2d']
+  grid: tuple[int, int]
+  prefix: int
+  width: int
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self) -> jax.Array:
+    """Returns [prefix + h * w, D]."""
+    h, w = self.grid
+
+    def table(name, length):
+      shape = (length, self.width)
+      return self.param(name, transformer.bert_init, shape, self.param_dtype)
+
+    if self.kind == 'learned':
+      return table('table', self.prefix + h * w)
+    if self.kind == 'rope_2d':
+      return jnp.zeros((self.prefix + h * w, self.width))
+    places = table('rows', h)[:, None] + table('columns', w)[None]
+    return jnp.pad(places.reshape(h * w, -1), ((self.prefix, 0), (0, 0)))
