@@ -66,7 +66,7 @@ def get_config(variant: str = ''):
     'choice_temperature': 4.5,
     'temperature': 1.0,
     'guidance': 2.0,
-    'guidance_schedule': 'ramp',
+    'guidance_schedule': 'linear',
   }
   config.optim = {
     'learning_rate': 3e-4,

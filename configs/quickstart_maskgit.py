@@ -55,7 +55,7 @@ def get_config(variant: str = ''):
     'choice_temperature': 20.0,
     'temperature': 1.0,
     'guidance': 3.0,
-    'guidance_schedule': 'ramp',
+    'guidance_schedule': 'linear',
   }
   config.optim = {
     'learning_rate': 2e-3,

@@ -14,6 +14,7 @@ from train import parallel
 from train import settings
 from vq_jax import checkpoints
 from vq_jax import model as model_lib
+from vq_jax.utils import devices
 from vq_jax.utils import trees
 
 
@@ -94,9 +95,9 @@ def test_labels_default_to_all_classes_and_one_serves_all(model):
 
 
 def test_spread_over_devices_the_same_is_drawn(model):
-  sharding = parallel.batch_sharding(16)
+  sharding = devices.batch_sharding(16)
   assert len(sharding.device_set) == 8
-  assert parallel.batch_sharding(12) is None
+  assert devices.batch_sharding(12) is None
   spread = model.generate(0, num=16, sharding=sharding)
   assert spread.sharding.device_set == sharding.device_set
   alone = model.generate(0, num=16)

@@ -1,5 +1,6 @@
 """Codes on disk are the codes, and whatever interrupts, the same result."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -202,9 +203,7 @@ def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
     tokenization.tokenize(model, tmp_path / 'a', source=source, passes=2)
   config = json.loads(json.dumps(model.config))
   config['card']['data']['train_preprocess'] = [{'type': 'random_flip'}]
-  flipping = vq_jax.Model(
-    autoencoder=model.autoencoder, variables=model.variables, config=config
-  )
+  flipping = dataclasses.replace(model, config=config)
   tokenization.tokenize(
     flipping, tmp_path / 'b', source=source, passes=3, **OPTIONS
   )

@@ -15,6 +15,7 @@ import ml_collections
 
 from train.settings import AutoencoderCard
 from train.settings import ConfigError
+from train.settings import CriticCard
 from train.settings import PriorCard
 from vq_jax import build
 
@@ -23,6 +24,7 @@ T = TypeVar('T')
 CARDS = {
   'autoencoder': AutoencoderCard,
   'prior': PriorCard,
+  'token_critic': CriticCard,
   'vae': AutoencoderCard,
 }
 

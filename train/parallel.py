@@ -93,12 +93,6 @@ def make_mesh(
   )
 
 
-def batch_sharding(batch_size: int) -> jax.sharding.Sharding | None:
-  """Spreads a batch over all devices; None if it does not divide."""
-  mesh = make_mesh(settings_lib.Parallel())
-  return NamedSharding(mesh, _BATCH) if batch_size % mesh.size == 0 else None
-
-
 def bind_axis(module: nn.Module, axis_name: str | None) -> nn.Module:
   """Sets the field `axis_name` of a module and of its submodules."""
   changes = {}

@@ -24,12 +24,12 @@ import vq_jax
 from train import config as config_lib
 from train import loop
 from train import main as main_lib
-from train import parallel
 from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import metrics
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.metrics import frechet
+from vq_jax.utils import devices
 from vq_jax.utils import images
 
 CONFIGS = pathlib.Path(__file__).resolve().parent.parent / 'configs'
@@ -106,7 +106,7 @@ def evaluate(
   labels = np.arange(generated) % train.num_classes
   size = min(generated, 200)
   made = model.generate(
-    0, labels=labels, batch_size=size, sharding=parallel.batch_sharding(size)
+    0, labels=labels, batch_size=size, sharding=devices.batch_sharding(size)
   )
   made = np.asarray(made)
   held_out = test.images[:generated]

@@ -20,6 +20,7 @@ from train.state import TrainState
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
+from vq_jax import model as model_lib
 from vq_jax.utils import trees
 
 
@@ -112,26 +113,56 @@ def make_task(
   plan: log.Plan,
 ) -> tasks.Task:
   """Builds the task that a card names."""
-  if card.task != 'prior' and isinstance(datasets.train, data.CodesSource):
+  codes = isinstance(datasets.train, data.CodesSource)
+  batches, pictures = datasets.eval_batches, plan.pictures
+  if card.task in ('autoencoder', 'vae') and codes:
     raise settings_lib.ConfigError(
       f'the task {card.task!r} learns from images; {datasets.train.name} holds '
       'codes.'
     )
   if card.task == 'autoencoder':
-    return tasks.autoencoder_task(
-      card, config, runner, datasets.eval_batches, plan.pictures
-    )
+    return tasks.autoencoder_task(card, config, runner, batches, pictures)
   if card.task == 'vae':
-    return tasks.vae_task(card, config, runner, datasets.eval_batches, plan)
-  own = tasks.own_autoencoder(
-    folder, card.autoencoder, copied=run_folder.is_claimed(folder)
-  )
-  tasks.check_images(own, datasets.facts['image_shape'])
-  if isinstance(datasets.train, data.CodesSource):
-    tasks.check_codes(own, datasets.train)
+    return tasks.vae_task(card, config, runner, batches, plan)
+  inner, coarser = _own_models(card, folder)
+  tasks.check_images(inner, datasets.facts['image_shape'])
+  if codes:
+    tasks.check_codes(inner, datasets.train)
+  if card.task == 'token_critic':
+    return tasks.critic_task(card, config, runner, batches, pictures, inner)
   return tasks.prior_task(
-    card, config, runner, datasets.eval_batches, plan.pictures, own
+    card, config, runner, batches, pictures, inner, coarser
   )
+
+
+def _own_models(card, folder: pathlib.Path):
+  """Returns the run's own copies of what it learns from.
+
+  Of a prior its autoencoder, and the prior of the coarser level if there is
+  one; of a critic its generator, and None.
+  """
+  copied = run_folder.is_claimed(folder)
+  if card.task == 'token_critic':
+    own = folder / model_lib.GENERATOR
+    tasks.own_copy(
+      own, card.generator, model_lib.export_generator, copied=copied
+    )
+    return vq_jax.load(own), None
+  own = folder / model_lib.AUTOENCODER
+  tasks.own_copy(
+    own, card.autoencoder, model_lib.export_autoencoder, copied=copied
+  )
+  inner, coarser = vq_jax.load(own), None
+  if card.coarser is not None:
+    own = folder / model_lib.COARSER
+
+    def export(model, folder):
+      tasks.check_coarser(card, model, inner)
+      model_lib.export_prior(model, folder)
+
+    tasks.own_copy(own, card.coarser, export, copied=copied)
+    coarser = model_lib.load_prior(own, inner)
+  return inner, coarser
 
 
 def initial_state(

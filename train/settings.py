@@ -194,9 +194,35 @@ class PriorCard(AutoencoderCard):
   Attributes:
     autoencoder: the run folder of a trained autoencoder.
     conditional: whether the prior learns the classes of the data.
-    sampling: see `vq_jax.generation.Sampling`.
+    sampling: see `vq_jax.generation.MaskedSampling` and `CausalSampling`.
+    level: which grid of the autoencoder's codes; 0 is the coarsest.
+    coarser: the run folder of the prior of the next coarser level, if there is
+      one.
   """
 
   autoencoder: str
   conditional: bool = True
+  sampling: Mapping = dataclasses.field(default_factory=dict)
+  level: int = 0
+  coarser: str | None = None
+
+  def __post_init__(self):
+    if bool(self.level) != (self.coarser is not None):
+      raise ConfigError(
+        'config.coarser is the run of the prior of the next coarser level: '
+        'needed with config.level > 0, None at level 0; got level '
+        f'{self.level} and coarser {self.coarser!r}.'
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CriticCard(AutoencoderCard):
+  """The sections of a card with `task = 'token_critic'`, beside the first.
+
+  Attributes:
+    generator: the run folder of a trained MaskGIT.
+    sampling: see `vq_jax.generation.MaskedSampling`.
+  """
+
+  generator: str
   sampling: Mapping = dataclasses.field(default_factory=dict)

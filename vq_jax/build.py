@@ -7,6 +7,7 @@ that are themselves specs (`encoder`, `quantizer`, ...) are built first, and
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax.data import preprocessing
 from vq_jax.samplers import guidance
+from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 
 REGISTRY: dict[str, dict[str, Callable]] = {
@@ -67,7 +69,13 @@ REGISTRY: dict[str, dict[str, Callable]] = {
     'vq': quantizers.VectorQuantizer,
   },
   'prior': {
+    'autoregressive': priors.AutoregressiveTransformer,
     'maskgit': priors.MaskGIT,
+    'pixelcnn': priors.PixelCNN,
+    'pixelsnail': priors.PixelSNAIL,
+  },
+  'critic': {
+    'token_critic': priors.TokenCritic,
   },
   'preprocessing': {
     'center_crop': preprocessing.CenterCrop,
@@ -90,14 +98,28 @@ SCHEDULES: dict[str, Callable] = {
   'square': schedules.square,
 }
 
-GUIDANCE_SCHEDULES: dict[str, Callable] = {
-  'constant': guidance.constant,
-  'cosine_ramp': guidance.cosine_ramp,
-  'ramp': guidance.ramp,
+ORDERS: dict[str, Callable] = {
+  'confidence': orders.Confidence,
+  'critic': orders.Critic,
+  'halton': orders.Halton,
+  'random': orders.Random,
 }
 
-# Fields that flax.linen.Module adds, and those that only a mesh may set.
-_NOT_IN_A_SPEC = ('parent', 'name', 'axis_name')
+GUIDANCE_SCHEDULES: dict[str, Callable] = {
+  'constant': guidance.constant,
+  'linear': guidance.linear,
+  'power_cosine': guidance.PowerCosine,
+}
+
+# Fields that flax.linen.Module adds, those that only a mesh may set, and those
+# that follow from the coarser codes.
+_NOT_IN_A_SPEC = (
+  'parent',
+  'name',
+  'axis_name',
+  'condition_size',
+  'condition_grid',
+)
 
 
 class SpecError(ValueError):
@@ -183,21 +205,51 @@ def autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
 def prior_of(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
   """Builds the prior that a run's `config.json` describes.
 
+  A latent with G indices has G tokens, one beside the other in its row.
+
   Raises:
-    SpecError: if the autoencoder is not one of a single grid of codes.
+    SpecError: if the autoencoder has no such level of codes, or the prior
+      cannot be conditioned on coarser ones.
   """
   grids = autoencoder.code_grids
-  if len(grids) != 1 or grids[0].index_shape:
-    each = [f'{g.index_shape}' for g in grids]
+  level = config['card'].get('level', 0)
+  if not 0 <= level < len(grids):
     raise SpecError(
-      'this prior learns one grid with one code for each latent; the '
-      f'autoencoder has {len(grids)} grid(s) whose indices have the shapes '
-      f'{", ".join(each) or "none"}.'
+      f'config.level must be one of the {len(grids)} grid(s) of codes of the '
+      f'autoencoder, from 0, the coarsest; got {level}.'
     )
-  vocab = priors.Vocab(codebook_size=grids[0].codebook_size, **config['labels'])
   height, width, _ = config['data']['image_shape']
-  grid = (height // autoencoder.stride, width // autoencoder.stride)
-  return build('prior', config['card']['model'], vocab=vocab, grid=grid)
+
+  def tokens_of(grid):
+    h, w, *index_shape = grid.shape(height, width)
+    return (h, w * math.prod(index_shape))
+
+  extra = {
+    'vocab': priors.Vocab(
+      codebook_size=grids[level].codebook_size, **config['labels']
+    ),
+    'grid': tokens_of(grids[level]),
+  }
+  if level:
+    spec = config['card']['model']
+    factory = lookup(REGISTRY['prior'], spec.get('type'), 'prior type')
+    if 'condition_size' not in inspect.signature(factory).parameters:
+      raise SpecError(
+        f'{spec["type"]!r} learns the coarsest codes only; config.level is '
+        f'{level}. Use pixelsnail, autoregressive or maskgit.'
+      )
+    extra |= {
+      'condition_size': grids[level - 1].codebook_size,
+      'condition_grid': tokens_of(grids[level - 1]),
+    }
+  return build('prior', config['card']['model'], **extra)
+
+
+def critic_of(config: Mapping[str, Any], prior: nn.Module) -> nn.Module:
+  """Builds the critic of a prior's tokens that a run's config describes."""
+  return build(
+    'critic', config['card']['model'], vocab=prior.vocab, grid=prior.grid
+  )
 
 
 def init_autoencoder(
@@ -212,4 +264,8 @@ def init_prior(prior: nn.Module, rng: jax.Array) -> dict[str, Any]:
   """Initialises a prior's variables."""
   tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
   label = jnp.zeros(1, jnp.int32) if prior.vocab.num_classes else None
-  return prior.init(rng, tokens, label=label)
+  coarser = getattr(prior, 'condition_grid', None)
+  condition = None
+  if coarser is not None:
+    condition = jnp.zeros((1, math.prod(coarser)), jnp.int32)
+  return prior.init(rng, tokens, label=label, condition=condition)

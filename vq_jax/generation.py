@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -16,60 +18,259 @@ from vq_jax import samplers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sampling:
-  """How a prior is sampled: section `sampling` of its card.
+class _Sampling:
+  """What all priors can be asked for.
+
+  Attributes:
+    temperature: of the drawn tokens; 0 takes the most likely ones.
+    top_k: only the k most likely tokens are drawn; None for all.
+    top_p: only the most likely tokens are drawn, as many as make up this
+      probability; None for all.
+    guidance: strength of classifier-free guidance; 0 is none.
+    guidance_schedule: of that strength; see `build.GUIDANCE_SCHEDULES`.
+    guidance_power: of the schedule power_cosine; the greater, the later
+      guidance sets in.
+  """
+
+  temperature: float = 1.0
+  top_k: int | None = None
+  top_p: float | None = None
+  guidance: float = 0.0
+  guidance_schedule: str = 'linear'
+  guidance_power: float = 1.0
+
+  def choice(self) -> samplers.TokenChoice:
+    """Returns how a token is drawn."""
+    return samplers.TokenChoice(
+      temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
+    )
+
+  def guide(self) -> samplers.Guidance:
+    """Returns the guidance."""
+    schedule = build.lookup(
+      build.GUIDANCE_SCHEDULES, self.guidance_schedule, 'guidance schedule'
+    )
+    if schedule is samplers.guidance.PowerCosine:
+      schedule = schedule(power=self.guidance_power)
+    return samplers.Guidance(scale=self.guidance, schedule=schedule)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskedSampling(_Sampling):
+  """How a MaskGIT is sampled: section `sampling` of its card.
 
   Attributes:
     steps: decoding steps.
     schedule: of the masked fraction, by name; see `build.SCHEDULES`.
-    choice_temperature: randomness in which positions are decided first.
-    temperature: of the drawn tokens; 0 takes the most likely ones.
-    guidance: strength of classifier-free guidance; 0 is none.
-    guidance_schedule: of that strength; see `build.GUIDANCE_SCHEDULES`.
+    order: which positions are decided first; see `build.ORDERS`.
+    choice_temperature: randomness in the orders 'confidence' and 'critic'.
+    sharpen: the logits are multiplied by 1 at first, by this at last.
+    remask: how many decided tokens are masked again, in [0, 1]; 0 is none.
+    remask_limit: 'cap' or 'rescale'; see `samplers.Remasking`.
   """
 
   steps: int = 8
   schedule: str = 'cosine'
+  order: str = 'confidence'
   choice_temperature: float = 4.5
-  temperature: float = 1.0
-  guidance: float = 0.0
-  guidance_schedule: str = 'ramp'
+  sharpen: float = 1.0
+  remask: float = 0.0
+  remask_limit: Literal['cap', 'rescale'] = 'cap'
 
-  def strategies(self) -> tuple[samplers.MaskGITDecoding, samplers.Guidance]:
+  def strategy(self) -> samplers.MaskGITDecoding:
     """Returns what the sampler takes."""
-    decoding = samplers.MaskGITDecoding(
+    order = build.lookup(build.ORDERS, self.order, 'order')
+    fields = {f.name for f in dataclasses.fields(order)}
+    warm = {'temperature': self.choice_temperature}
+    remask = None
+    if self.remask:
+      remask = samplers.Remasking(eta=self.remask, limit=self.remask_limit)
+    return samplers.MaskGITDecoding(
       steps=self.steps,
       schedule=build.lookup(build.SCHEDULES, self.schedule, 'mask schedule'),
-      choice_temperature=self.choice_temperature,
-      choice=samplers.TokenChoice(temperature=self.temperature),
+      order=order(**{k: v for k, v in warm.items() if k in fields}),
+      choice=self.choice(),
+      sharpen=self.sharpen,
+      remask=remask,
     )
-    schedule = build.lookup(
-      build.GUIDANCE_SCHEDULES, self.guidance_schedule, 'guidance schedule'
-    )
-    return decoding, samplers.Guidance(scale=self.guidance, schedule=schedule)
 
 
-@functools.partial(jax.jit, static_argnames=('prior', 'decoding', 'guidance'))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CausalSampling(_Sampling):
+  """How an autoregressive prior is sampled: section `sampling` of its card.
+
+  Attributes:
+    cache: whether what earlier tokens computed is kept. Without, each token
+      takes a pass over the whole image: the same tokens, slowly.
+  """
+
+  cache: bool = True
+
+
+Sampling = MaskedSampling | CausalSampling
+
+_WHY_NOT = {
+  MaskedSampling: (
+    'it looks at all tokens in both directions, so that each new one changes '
+    'all that was computed and nothing can be kept'
+  ),
+  CausalSampling: (
+    'it decides one token after the other, row by row, so there are no steps '
+    'and no order to choose'
+  ),
+}
+
+
+def is_causal(prior: nn.Module) -> bool:
+  """Tells whether a prior decides one token after the other."""
+  return hasattr(prior, 'step')
+
+
+def sampling_of(
+  prior: nn.Module, card: Mapping[str, Any], options: Mapping[str, Any]
+) -> Sampling:
+  """Returns how a prior is sampled.
+
+  Args:
+    prior: the module.
+    card: section `sampling` of its card.
+    options: what is asked for instead.
+
+  Raises:
+    ValueError: if an option does not exist, or not for such a prior.
+  """
+  kind = CausalSampling if is_causal(prior) else MaskedSampling
+  other = MaskedSampling if is_causal(prior) else CausalSampling
+  fields, others = (
+    {field.name for field in dataclasses.fields(k)} for k in (kind, other)
+  )
+  for name in {**card, **options}:
+    if name in fields:
+      continue
+    if name in others:
+      raise ValueError(
+        f'{name} is no option for a {type(prior).__name__}: {_WHY_NOT[kind]}. '
+        'Leave it out.'
+      )
+    raise build.SpecError(build.unknown('sampling option', name, fields))
+  return kind(**{**card, **options})
+
+
+@functools.partial(
+  jax.jit, static_argnames=('prior', 'sampling', 'critic', 'trace')
+)
 def sample_tokens(
   prior: nn.Module,
   variables: Mapping[str, Any],
-  rng: jax.Array,
+  keys: jax.Array,
   tokens: jax.Array,
+  known: jax.Array,
   label: jax.Array | None,
+  condition: jax.Array | None,
   *,
-  decoding: samplers.MaskGITDecoding,
-  guidance: samplers.Guidance,
+  sampling: Sampling,
+  critic: nn.Module | None = None,
+  critic_variables: Mapping[str, Any] | None = None,
+  trace: bool = False,
 ) -> jax.Array:
-  """Fills the masked tokens int32 [B, N] by a prior; see `samplers.decode`."""
-  null = prior.vocab.null_label if guidance.scale else None
-  apply = functools.partial(prior.apply, variables)
-  return samplers.decode(
-    rng,
-    guidance.logits_fn(apply, label, null),
-    tokens,
-    decoding,
-    mask_id=prior.vocab.mask_id,
+  """Draws the tokens of a prior that are not known.
+
+  Args:
+    prior: the module.
+    variables: its.
+    keys: [B], one per example.
+    tokens: int32 [B, N].
+    known: bool [B, N], tokens that stay.
+    label: int32 [B], for a prior with classes.
+    condition: int32 [B, N'], coarser codes, for a prior that has such.
+    sampling: how.
+    critic: for the order 'critic'.
+    critic_variables: its.
+    trace: return the tokens of all steps of a MaskGIT.
+
+  Returns:
+    int32 [B, N], or [B, T, N] with `trace`.
+  """
+  guidance = sampling.guide()
+  rows = guidance.rows(
+    label, prior.vocab.null_label if guidance.scale else None
   )
+  size = len(tokens) * (2 if guidance.scale else 1)
+  if condition is not None:
+    condition = jnp.tile(condition, (size // len(tokens), 1))
+
+  def apply(tokens):
+    return prior.apply(variables, tokens, label=rows, condition=condition)
+
+  if not is_causal(prior):
+    return samplers.maskgit.decode(
+      keys,
+      guidance.logits_fn(apply),
+      jnp.where(known, tokens, prior.vocab.mask_id),
+      sampling.strategy(),
+      mask_id=prior.vocab.mask_id,
+      grid=prior.grid,
+      critic_fn=_critic_fn(critic, critic_variables, label),
+      trace=trace,
+    )
+  if sampling.cache:
+    step = functools.partial(prior.apply, variables, method='step')
+    cache = prior.apply(
+      variables, size, label=rows, condition=condition, method='start'
+    )
+  else:
+    step = full_pass_step(apply)
+    cache = jnp.zeros((size, prior.num_tokens), jnp.int32)
+  return samplers.autoregressive.decode(
+    keys,
+    guidance.step_fn(step, prior.num_tokens),
+    cache,
+    tokens,
+    known,
+    sampling.choice(),
+  )
+
+
+def _critic_fn(critic, variables, label):
+  """Returns what tells the sampler how real tokens look, or None."""
+  if critic is None:
+    return None
+  return lambda tokens, _: critic.apply(variables, tokens, label=label)
+
+
+def full_pass_step(apply: Callable[[jax.Array], jax.Array]):
+  """Returns a step without a cache: it keeps the tokens and passes over all.
+
+  Args:
+    apply: tokens [B, N] -> logits [B, N, K].
+  """
+
+  def step(tokens, previous, position):
+    # At position 0 this writes the last token, which nothing reads.
+    tokens = tokens.at[:, position - 1].set(previous)
+    logits = jax.lax.dynamic_index_in_dim(
+      apply(tokens), position, axis=1, keepdims=False
+    )
+    return logits, tokens
+
+  return step
+
+
+def rows_so_far(
+  tokens: jax.Array, grid: tuple[int, int]
+) -> tuple[jax.Array, np.ndarray]:
+  """Returns an image after each row: tokens, and which are decided.
+
+  Args:
+    tokens: int32 [B, N].
+    grid: (h, w).
+
+  Returns:
+    int32 [B, h, N], with 0 for what is not decided; bool [h, N].
+  """
+  h, w = grid
+  decided = np.repeat(np.tri(h, dtype=bool), w, axis=1)
+  return jnp.where(decided[None], tokens[:, None], 0), decided
 
 
 def class_labels(

@@ -1,10 +1,10 @@
-"""Model: an autoencoder, perhaps a prior, and their variables, ready to use."""
+"""Model: an autoencoder, perhaps priors, and their variables, ready to use."""
 
 import dataclasses
 import functools
-import math
 import os
 import pathlib
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,13 +18,15 @@ from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import generation
 from vq_jax import latent_space
+from vq_jax import samplers
 from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import trees
 
 Array = jax.Array | np.ndarray
 Indices = Array | tuple[Array, ...]
 
-AUTOENCODER = 'autoencoder'  # the folder of a prior's own autoencoder
+# Folders within that of a prior: what it was trained on, and with.
+AUTOENCODER, COARSER, GENERATOR = 'autoencoder', 'coarser', 'generator'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,13 +40,20 @@ class Model:
     variables: `{'autoencoder': ..., 'prior': ...}`, each what its module
       applies with, averaged parameters where training kept them.
     config: the run's `config.json`.
+    autoencoder_config: the `config.json` of the autoencoder's own run.
+    coarser: the prior of the next coarser level of codes, if there is one.
+    critic: Flax module that tells real tokens from drawn ones, for the order
+      'critic' of a MaskGIT, if the run holds one.
   """
 
   autoencoder: nn.Module
   variables: Mapping[str, Any]
   config: Mapping[str, Any]
+  autoencoder_config: Mapping[str, Any]
   prior: nn.Module | None = None
   vocab: vocab_lib.Vocab | None = None
+  coarser: 'Model | None' = None
+  critic: nn.Module | None = None
 
   def encode(self, images: Array) -> Indices:
     """Encodes images to indices.
@@ -103,60 +112,93 @@ class Model:
     *,
     labels: Array | int | None = None,
     num: int | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    choice_temperature: float | None = None,
-    temperature: float | None = None,
     batch_size: int = 100,
     sharding: jax.sharding.Sharding | None = None,
+    **sampling: Any,
   ) -> jax.Array:
     """Draws new images.
 
-    Options left at None take the values of the run's card (section
-    `sampling`); a prior without classes is not guided, whatever its card says.
-    A VAE draws latents from N(0, I), and has no options.
+    A prior of a finer level draws the coarser ones first. A VAE draws latents
+    from N(0, I), and has no options. How an image comes out depends on the rng
+    and on its place, not on the batches.
 
     Args:
       rng: key, or a seed.
       labels: int [B], one class per image, or one class for all `num`. By
         default the classes follow one another.
       num: how many images, if `labels` does not say; 16 by default.
-      steps: decoding steps.
-      guidance: strength of classifier-free guidance; 0 is none.
-      choice_temperature: randomness in which positions are decided first.
-      temperature: of the drawn tokens.
-      batch_size: images decoded at a time.
+      batch_size: images made at a time.
       sharding: how such a batch is spread over devices; None for one device.
+      **sampling: options of the sampler, such as `guidance` or `temperature`:
+        the fields of `generation.MaskedSampling` for a MaskGIT, those of
+        `generation.CausalSampling` for other priors. What is left out is as the
+        run's card says (section `sampling`); but a prior without classes is not
+        guided, whatever its card says.
 
     Returns:
       float32 [B, H, W, C] in [0, 1].
 
     Raises:
-      ValueError: if there is no prior, or labels are out of range.
+      ValueError: if there is no prior for all levels, labels are out of range,
+        or an option does not suit the prior.
     """
     if self.prior is None:
-      return self._generate_without_prior(rng, labels, num)
-    labels, num = generation.class_labels(labels, num, self.vocab.num_classes)
-    if guidance is None and not self.vocab.num_classes:
-      guidance = 0.0
-    sampling = self._sampling(
-      steps=steps,
-      guidance=guidance,
-      choice_temperature=choice_temperature,
-      temperature=temperature,
+      return self._generate_without_prior(rng, labels, num, sampling)
+    return jnp.concatenate(
+      list(
+        self.generate_batches(
+          rng,
+          labels=labels,
+          num=num,
+          batch_size=batch_size,
+          sharding=sharding,
+          **sampling,
+        )
+      )
     )
+
+  def generate_batches(
+    self,
+    rng: jax.Array | int,
+    *,
+    labels: Array | int | None = None,
+    num: int | None = None,
+    batch_size: int = 100,
+    sharding: jax.sharding.Sharding | None = None,
+    trace: bool = False,
+    **sampling: Any,
+  ) -> Iterator[jax.Array]:
+    """Draws new images, batch by batch.
+
+    Args:
+      rng: see `generate`.
+      labels: see `generate`.
+      num: see `generate`.
+      batch_size: see `generate`.
+      sharding: see `generate`.
+      trace: yield each image as it takes shape: [B, T, H, W, C]. A MaskGIT has
+        a picture for each step, other priors one for each row, grey where
+        nothing is decided.
+      **sampling: see `generate`.
+
+    Yields:
+      float32 [B, H, W, C] in [0, 1].
+    """
+    self._require_all_levels()
+    labels, num = generation.class_labels(labels, num, self.vocab.num_classes)
+    plan = self._sampling(sampling)
     rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
     size = min(batch_size, num)
-    made = []
-    for i in range(math.ceil(num / size)):
-      part = labels
-      if labels is not None:  # always `size` of them, for one compilation
-        part = np.resize(labels[i * size : (i + 1) * size], size)
-      key = jax.random.fold_in(rng, i)
-      made.append(self._generate_batch(key, part, size, sampling, sharding))
-    return jnp.concatenate(made)[:num]
+    for start in range(0, num, size):
+      places = np.arange(start, start + size)  # always `size`: one compilation
+      keys = samplers.example_keys(rng, places)
+      part = None if labels is None else labels[places % num]
+      if sharding is not None:
+        keys, part = jax.device_put((keys, part), sharding)
+      made = self._generate_batch(keys, part, plan, trace)
+      yield made[: num - start]
 
-  def _generate_without_prior(self, rng, labels, num):
+  def _generate_without_prior(self, rng, labels, num, sampling):
     """Decodes draws from N(0, I), which the latents of a VAE follow."""
     if not isinstance(self.autoencoder, autoencoders.VAE):
       raise ValueError(
@@ -166,39 +208,90 @@ class Model:
       )
     if labels is not None:
       raise ValueError('a VAE knows no classes; leave labels out.')
+    if sampling:
+      raise ValueError(
+        f'a VAE has no sampling options; leave {", ".join(sampling)} out.'
+      )
     rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
     num = generation.checked_num(16 if num is None else num)
     z = jax.random.normal(rng, (num, *latent_space.latent_shape(self)))
     return latent_space.decode(self, z)
 
-  def _sampling(self, **options):
-    """Returns the card's sampling, but for the options that are given."""
-    card = generation.Sampling(**self.config['card'].get('sampling', {}))
-    given = {k: v for k, v in options.items() if v is not None}
-    return dataclasses.replace(card, **given)
+  def _sampling(self, options) -> tuple[generation.Sampling, ...]:
+    """Returns how each level is sampled, coarsest first."""
+    coarser = self.coarser._sampling(options) if self.coarser else ()
+    card = dict(self.config['card'].get('sampling', {}))
+    if not self.vocab.num_classes:
+      card.pop('guidance', None)
+    return (*coarser, generation.sampling_of(self.prior, card, options))
 
-  def _generate_batch(self, rng, labels, size, sampling, sharding):
-    """Draws `size` images, spread over devices as `sharding` says."""
-    tokens = np.full(
-      (size, self.prior.num_tokens), self.vocab.mask_id, np.int32
-    )
-    if sharding is not None:
-      tokens, labels = jax.device_put((tokens, labels), sharding)
-    decoding, guidance = sampling.strategies()
+  def _generate_batch(self, keys, labels, plan, trace):
+    """Draws an image for each key, as it takes shape if `trace`."""
+    levels = self._draw_levels(keys, labels, plan, trace)
+    if not trace:
+      return self._decode_tokens(levels)
+    *coarser, steps = levels
+    decided = np.ones(steps.shape[1:], bool)
+    if generation.is_causal(self.prior):
+      steps, decided = generation.rows_so_far(steps, self.prior.grid)
+    frames = [
+      self._decode_tokens((*coarser, steps[:, t]), row)
+      for t, row in enumerate(decided)
+    ]
+    return jnp.stack(frames, axis=1)
+
+  def _draw_levels(self, keys, labels, plan, trace=False):
+    """Returns the tokens of all levels up to this one, coarsest first."""
+    coarser = ()
+    if self.coarser is not None:
+      coarser = self.coarser._draw_levels(keys, labels, plan[:-1])
+    empty = jnp.zeros((len(keys), self.prior.num_tokens), jnp.int32)
     tokens = generation.sample_tokens(
       self.prior,
       self.variables['prior'],
-      rng,
-      tokens,
-      labels,
-      decoding=decoding,
-      guidance=guidance,
+      samplers.fold_in(keys, len(coarser)),
+      empty,
+      empty.astype(bool),
+      labels if self.vocab.num_classes else None,
+      coarser[-1] if coarser else None,
+      sampling=plan[-1],
+      critic=self.critic,
+      critic_variables=self.variables.get('critic'),
+      trace=trace and not generation.is_causal(self.prior),
     )
-    return _decode(
+    return (*coarser, tokens)
+
+  def _decode_tokens(self, levels, decided=None):
+    """Decodes the tokens of all levels; grey where they are not decided."""
+    height, width, _ = self.config['data']['image_shape']
+    indices = tuple(
+      tokens.reshape(len(tokens), *grid.shape(height, width))
+      for tokens, grid in zip(levels, self.autoencoder.code_grids, strict=True)
+    )
+    image = _decode(
       self.autoencoder,
       self.variables['autoencoder'],
-      tokens.reshape(size, *self.prior.grid),
+      indices if len(indices) > 1 else indices[0],
     )
+    if decided is None or decided.all():
+      return image
+    seen = jax.image.resize(
+      jnp.asarray(decided, jnp.float32).reshape(self.prior.grid),
+      image.shape[1:3],
+      'nearest',
+    )
+    return jnp.where(jnp.expand_dims(seen, (0, 3)) > 0, image, 0.5)
+
+  def _require_all_levels(self) -> None:
+    level = self.config['card'].get('level', 0)
+    levels = len(self.autoencoder.code_grids)
+    if level + 1 < levels:
+      raise ValueError(
+        f'this run is the prior of level {level} of {levels}, and an image '
+        'needs all levels. Train the next with '
+        f'--config.level={level + 1} --config.coarser=<this run>, and generate '
+        'with the last.'
+      )
 
   def _require_codes(self) -> None:
     if not self.autoencoder.code_grids:
@@ -227,7 +320,7 @@ def _decode(autoencoder, variables, indices):
 
 
 def load(folder: str | os.PathLike) -> Model:
-  """Loads a run: an autoencoder's, or a prior's with its autoencoder.
+  """Loads a run: an autoencoder's, or a prior's with all that it needs.
 
   Raises:
     RunError: if the folder is no run, or holds no complete checkpoint.
@@ -235,37 +328,103 @@ def load(folder: str | os.PathLike) -> Model:
   """
   folder = pathlib.Path(folder)
   config = checkpoints.read_config(folder)
-  variables, step = checkpoints.load_variables(folder)
-  source = f'the checkpoint {folder / checkpoints.CHECKPOINTS / str(step)}'
+  task = config['card']['task']
+  if task == 'token_critic':
+    return _load_critic(folder, config)
+  if task == 'prior':
+    return load_prior(folder, load(folder / AUTOENCODER))
+  module = build.autoencoder_of(config)
+  variables = _load_variables(
+    folder, lambda rng: build.init_autoencoder(module, config, rng)
+  )
+  return Model(
+    autoencoder=module,
+    variables={'autoencoder': variables},
+    config=config,
+    autoencoder_config=config,
+  )
 
-  def checked(init):
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    return trees.merge_strict(shapes, variables, source=source)
 
-  if config['card']['task'] != 'prior':
-    module = build.autoencoder_of(config)
-    variables = checked(lambda rng: build.init_autoencoder(module, config, rng))
-    return Model(
-      autoencoder=module,
-      variables={'autoencoder': variables},
-      config=config,
-    )
-  inner = load(folder / AUTOENCODER)
+def load_prior(folder: pathlib.Path, inner: Model) -> Model:
+  """Loads a prior of the codes of the autoencoder `inner`."""
+  config = checkpoints.read_config(folder)
   prior = build.prior_of(config, inner.autoencoder)
+  variables = _load_variables(folder, lambda rng: build.init_prior(prior, rng))
+  coarser = None
+  if config['card'].get('level', 0):
+    coarser = load_prior(folder / COARSER, inner)
   return Model(
     autoencoder=inner.autoencoder,
     prior=prior,
     vocab=prior.vocab,
-    variables={
-      'autoencoder': inner.variables['autoencoder'],
-      'prior': checked(lambda rng: build.init_prior(prior, rng)),
-    },
+    variables={**inner.variables, 'prior': variables},
+    config=config,
+    autoencoder_config=inner.config,
+    coarser=coarser,
+  )
+
+
+def _load_critic(folder, config) -> Model:
+  """Loads a critic and the MaskGIT whose tokens it judges."""
+  generator = load(folder / GENERATOR)
+  critic = build.critic_of(config, generator.prior)
+  variables = _load_variables(folder, lambda rng: build.init_prior(critic, rng))
+  return dataclasses.replace(
+    generator,
+    critic=critic,
+    variables={**generator.variables, 'critic': variables},
     config=config,
   )
 
 
+def _load_variables(folder, init) -> dict[str, Any]:
+  """Loads the variables of a run, which must be those that `init` makes."""
+  variables, step = checkpoints.load_variables(folder)
+  return trees.merge_strict(
+    jax.eval_shape(init, jax.random.key(0)),
+    variables,
+    source=f'the checkpoint {folder / checkpoints.CHECKPOINTS / str(step)}',
+  )
+
+
 def export_autoencoder(model: Model, folder: str | os.PathLike) -> None:
-  """Writes the autoencoder alone as a run folder; see `checkpoints.export`."""
+  """Writes the autoencoder alone as a run folder; see `checkpoints.export`.
+
+  Raises:
+    ValueError: if the run is that of a prior.
+  """
   if model.prior is not None:
     raise ValueError('this run is a prior; give the run of its autoencoder.')
   checkpoints.export(folder, model.config, model.variables['autoencoder'])
+
+
+def export_prior(model: Model, folder: str | os.PathLike) -> None:
+  """Writes a prior, and the coarser ones within it, without its autoencoder.
+
+  Raises:
+    ValueError: if there is no prior.
+  """
+  if model.prior is None:
+    raise ValueError('this run is an autoencoder; give the run of a prior.')
+  folder = pathlib.Path(folder)
+  checkpoints.export(folder, model.config, model.variables['prior'])
+  if model.coarser is not None:
+    export_prior(model.coarser, folder / COARSER)
+
+
+def export_generator(model: Model, folder: str | os.PathLike) -> None:
+  """Writes a MaskGIT with its autoencoder.
+
+  Raises:
+    ValueError: if it is none.
+  """
+  if model.prior is None or generation.is_causal(model.prior):
+    raise ValueError(
+      'a critic judges the tokens of a MaskGIT; give the run of one.'
+    )
+  checkpoints.export(
+    pathlib.Path(folder) / AUTOENCODER,
+    model.autoencoder_config,
+    model.variables['autoencoder'],
+  )
+  export_prior(model, folder)

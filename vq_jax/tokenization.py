@@ -29,12 +29,13 @@ _PREPROCESS = ('eval_preprocess', 'train_preprocess')  # of first, other passes
 
 
 def fingerprint(model: Model) -> str:
-  """Returns what tells a tokenizer from all others: of its spec and weights."""
+  """Returns what tells a model's autoencoder from all others.
+
+  It is made of the spec and the weights.
+  """
   digest = hashlib.sha256()
-  spec = json.dumps(model.config['card']['model'], sort_keys=True)
-  digest.update(spec.encode())
-  if model.prior is not None:
-    raise ValueError('a fingerprint is that of an autoencoder; got a prior.')
+  spec = model.autoencoder_config['card']['model']
+  digest.update(json.dumps(spec, sort_keys=True).encode())
   leaves = trees.flatten(model.variables['autoencoder'])
   for name in sorted(leaves):
     value = np.asarray(leaves[name])

@@ -1,5 +1,6 @@
 """Codes on disk: full disks, damage, images that cannot be read, splits."""
 
+import dataclasses
 import hashlib
 import resource
 
@@ -103,11 +104,7 @@ def test_only_the_training_split_gets_further_passes(model, source, tmp_path):
     **card['data'],
     'train_preprocess': ({'type': 'random_flip'},),
   }
-  flipping = vq_jax.Model(
-    autoencoder=model.autoencoder,
-    variables=model.variables,
-    config={**model.config, 'card': card},
-  )
+  flipping = dataclasses.replace(model, config={**model.config, 'card': card})
   for _ in range(2):  # the second finds its own beginning, tuples or not
     counts = tokenization.tokenize(
       flipping,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.golden import maskgit_transformer as golden
+from tests.utils.variables import random_variables
 from vq_jax import priors
 from vq_jax.utils import trees
 
@@ -139,3 +140,97 @@ def test_unconditional_prior_takes_no_label():
   assert prior.apply(variables, tokens).shape == (2, 12, 12)
   with pytest.raises(ValueError, match='label must be None'):
     prior.apply(variables, tokens, label=label)
+
+
+MODERN = {
+  'norm': 'pre',
+  'norm_type': 'rms',
+  'bias': False,
+  'qk_norm': True,
+  'mlp': 'swiglu',
+  'conditioning': 'adaln_zero',
+  'registers': 1,
+  'embedding_norm': False,
+  'head': 'norm',
+  'epsilon': 1e-6,
+}
+
+
+def shapes_of(prior):
+  tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
+  return jax.eval_shape(
+    lambda: prior.init(jax.random.key(0), tokens, label=jnp.zeros(1, jnp.int32))
+  )
+
+
+def test_parameter_count_of_the_published_model_at_512():
+  vocab = priors.Vocab(codebook_size=1024, num_classes=1000)
+  prior = priors.MaskGIT(vocab=vocab, grid=(32, 32))
+  assert trees.count(shapes_of(prior)) == 173_047_017
+
+
+@pytest.mark.parametrize(
+  ('width', 'layers', 'heads', 'mlp_width', 'millions'),
+  [
+    (384, 6, 6, 1024, 23),
+    (512, 12, 8, 1536, 69),
+    (768, 12, 12, 2048, 142),
+    (1024, 24, 16, 2816, 480),
+  ],
+)
+def test_the_published_sizes_of_the_modern_form(
+  width, layers, heads, mlp_width, millions
+):
+  """Halton-MaskGIT's tiny to large; the hidden width is 8/3, rounded up."""
+  vocab = priors.Vocab(codebook_size=16384, num_classes=1000, null_class=True)
+  prior = priors.MaskGIT(
+    vocab=vocab, grid=(16, 16), layers=layers, width=width, heads=heads,
+    mlp_width=mlp_width, **MODERN,
+  )  # fmt: skip
+  found = trees.count(shapes_of(prior)) / 1e6
+  np.testing.assert_allclose(found, millions, rtol=0.01)
+
+
+def test_the_modern_form_begins_by_asking_what_stands_there():
+  """Its blocks are the identity, so a token is compared with all codes."""
+  prior = tiny(**MODERN, dropout=0.0)
+  tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 12)
+  label = jnp.arange(2)
+  variables = jax.jit(prior.init)(jax.random.key(0), tokens, label=label)
+  p = variables['params']
+  x = p['embedding']['embedding'][tokens] + p['places']['table'][1:][None]
+  x = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-6)
+  want = x @ p['embedding']['embedding'][:12].T
+  got = jax.jit(prior.apply)(variables, tokens, label=label)
+  np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'fields',
+  [
+    {},
+    MODERN,
+    {'positions': 'rope_2d'},
+    {'positions': 'learned_2d', 'registers': 2},
+    {'condition_size': 5, 'condition_grid': (3, 2)},
+  ],
+)
+def test_every_token_label_and_coarser_code_reaches_every_logit(fields):
+  prior = tiny(**fields)
+  tokens, _ = inputs(prior, batch=1)
+  given = {'label': jnp.array([0])}
+  if 'condition_size' in fields:
+    given['condition'] = jnp.array([[0, 1, 2, 3, 4, 0]])
+  variables = random_variables(prior, tokens, **given)
+  apply = jax.jit(prior.apply)
+  want = apply(variables, tokens, **given)
+  changes = [{'label': jnp.array([1])}]
+  if 'condition_size' in fields:
+    changes.append({'condition': given['condition'].at[0, 3].set(0)})
+  for change in changes:
+    got = apply(variables, tokens, **{**given, **change})
+    assert np.abs(got - want).max(axis=-1).min() > 1e-4, change
+  for i in range(12):
+    moved = tokens.at[0, i].set(3 if tokens[0, i] != 3 else 4)
+    got = apply(variables, moved, **given)
+    assert np.abs(got - want).max(axis=-1).min() > 1e-5, i

@@ -58,8 +58,12 @@ def test_without_scale_neither_label_nor_null_label_is_needed():
   ('schedule', 'strength'),
   [
     (guidance.constant, lambda r: 1),
-    (guidance.ramp, lambda r: r),
+    (guidance.linear, lambda r: r),
     (guidance.cosine_ramp, lambda r: (1 - np.cos(np.pi * r)) / 2),
+    (
+      guidance.PowerCosine(power=2.75),
+      lambda r: (1 - np.cos(np.pi * r**2.75)) / 2,
+    ),
   ],
 )
 def test_formula(schedule, strength, scale, progress):
@@ -82,13 +86,32 @@ def test_full_negative_guidance_is_the_unconditional_model():
 
 def test_ramps_rise_from_nothing_to_all():
   progress = jnp.linspace(0, 1, 11)
-  for schedule in [guidance.ramp, guidance.cosine_ramp]:
+  for schedule in [guidance.linear, guidance.cosine_ramp]:
     strength = np.asarray(schedule(progress))
     np.testing.assert_allclose(strength[[0, 5, 10]], [0, 0.5, 1], atol=1e-6)
     assert (np.diff(strength) > 0).all()
   np.testing.assert_array_equal(guidance.constant(progress), np.ones(11))
 
 
+def test_a_greater_power_sets_in_later():
+  progress = jnp.linspace(0, 1, 11)
+  early, late = (
+    np.asarray(guidance.PowerCosine(power=p)(progress)) for p in (1.0, 3.0)
+  )
+  assert (late[1:-1] < early[1:-1]).all()
+  np.testing.assert_allclose(late[[0, -1]], [0, 1], atol=1e-6)
+
+
+def test_a_power_that_is_not_positive_is_refused():
+  with pytest.raises(ValueError, match='power must be positive'):
+    guidance.PowerCosine(power=0)
+
+
 def test_strategies_are_values():
-  assert samplers.Guidance(scale=2.0) == samplers.Guidance(scale=2.0)
-  assert len({samplers.Guidance(scale=s) for s in (1.0, 1.0, 2.0)}) == 2
+  def strategy(scale):
+    return samplers.Guidance(
+      scale=scale, schedule=guidance.PowerCosine(power=2.0)
+    )
+
+  assert strategy(2.0) == strategy(2.0)
+  assert len({strategy(s) for s in (1.0, 1.0, 2.0)}) == 2

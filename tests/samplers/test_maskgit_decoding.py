@@ -1,4 +1,4 @@
-"""Laws of MaskGIT's parallel decoding."""
+"""Laws of MaskGIT's parallel decoding, with confidence as its order."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 
 from tests.golden import maskgit_transformer as golden
+from tests.samplers import decoding
+from tests.samplers.decoding import MASK
+from tests.samplers.keys import keys
 from vq_jax import samplers
+from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 
 GREEDY = samplers.TokenChoice(temperature=0)
-MASK = 10
+
+
+def one_by_one(ratio, num_tokens):
+  """As many masked as may be: each step decides one position."""
+  del num_tokens
+  return jnp.ones_like(ratio)
 
 
 def golden_logits(tokens, progress):
@@ -20,39 +29,31 @@ def golden_logits(tokens, progress):
   )
 
 
-@pytest.mark.parametrize('steps', [1, 4, 8])
-def test_greedy_tokens_equal_the_published_ones(steps):
+def greedy(steps, tokens):
   strategy = samplers.MaskGITDecoding(
-    steps=steps, choice_temperature=0, choice=GREEDY
+    steps=steps, order=orders.Confidence(temperature=0), choice=GREEDY
   )
-  tokens = jnp.full((3, 36), golden.VOCAB.mask_id)
-  got = samplers.decode(
-    jax.random.key(0),
+  return samplers.maskgit.decode(
+    keys(3),
     golden_logits,
     tokens,
     strategy,
     mask_id=golden.VOCAB.mask_id,
     trace=True,
   )
+
+
+@pytest.mark.parametrize('steps', [1, 4, 8])
+def test_greedy_tokens_equal_the_published_ones(steps):
+  got = greedy(steps, jnp.full((3, 36), golden.VOCAB.mask_id))
   np.testing.assert_array_equal(got, golden.VECTORS[f'greedy_{steps}'])
 
 
 def test_partly_masked_tokens_equal_the_published_ones():
-  strategy = samplers.MaskGITDecoding(
-    steps=6, choice_temperature=0, choice=GREEDY
-  )
   tokens = jnp.where(
     golden.VECTORS['mask'], golden.VOCAB.mask_id, golden.VECTORS['indices']
   )
-  got = samplers.decode(
-    jax.random.key(0),
-    golden_logits,
-    tokens,
-    strategy,
-    mask_id=golden.VOCAB.mask_id,
-    trace=True,
-  )
-  np.testing.assert_array_equal(got, golden.VECTORS['partial_6'])
+  np.testing.assert_array_equal(greedy(6, tokens), golden.VECTORS['partial_6'])
 
 
 @pytest.mark.parametrize(
@@ -60,64 +61,55 @@ def test_partly_masked_tokens_equal_the_published_ones():
   [
     (8, [251, 236, 212, 181, 142, 97, 49, 0]),
     (12, [253, 247, 236, 221, 203, 181, 155, 127, 97, 66, 33, 0]),
+    (
+      16,
+      [254, 251, 244, 236, 225, 212, 197, 181]
+      + [162, 142, 120, 97, 74, 49, 25, 0],
+    ),
   ],
 )
 def test_masked_counts_equal_the_published_ones(steps, counts):
   """The published last count is 1, of a position decided all the same."""
   strategy = samplers.MaskGITDecoding(steps=steps)
-  now, got = jnp.array([256]), []
+  start = now = jnp.array([256])
+  got = []
   for t in range(steps):
-    unknown = jnp.stack([jnp.array([256]), now], axis=1)
-    now = samplers.maskgit.remask_counts(strategy, t, unknown, 256)
+    now = samplers.maskgit.masked_counts(strategy, t, start, now, 256)
     got.append(int(now[0]))
   assert got == counts
 
 
-def random_logits(tokens, progress):
-  del progress
-  key = jax.random.fold_in(jax.random.key(7), tokens.sum())
-  return jax.random.normal(key, (*tokens.shape, MASK))
+SCHEDULES = [
+  schedules.cosine,
+  schedules.linear,
+  schedules.square,
+  schedules.cubic,
+  schedules.sqrt,
+  schedules.log,
+  schedules.arccos,
+  schedules.exp,
+]
+
+
+@pytest.mark.parametrize('schedule', SCHEDULES, ids=lambda f: f.__name__)
+def test_each_step_decides_at_least_one_and_leaves_one_but_the_last(schedule):
+  start = np.array([0, 1, 2, 13, 20])
+  for steps in [1, 3, 8, 40]:
+    strategy = samplers.MaskGITDecoding(steps=steps, schedule=schedule)
+    now = start
+    for t in range(steps):
+      after = samplers.maskgit.masked_counts(strategy, t, start, now, 20)
+      after, now = now, np.asarray(after)
+      assert (now[after > 0] < after[after > 0]).all()
+      assert (now[after > 1] > 0).all() or t == steps - 1
+    assert not now.any()
 
 
 @pytest.mark.parametrize('steps', [1, 3, 8, 40])
-@pytest.mark.parametrize(
-  'schedule',
-  [
-    schedules.cosine,
-    schedules.linear,
-    schedules.square,
-    schedules.cubic,
-    schedules.sqrt,
-    schedules.log,
-    schedules.arccos,
-    schedules.exp,
-  ],
-)
-def test_each_position_is_decided_once_and_given_tokens_stay(steps, schedule):
-  given = jnp.arange(20)[None] % MASK
-  tokens = jnp.stack(
-    [
-      jnp.full(20, MASK),
-      jnp.where(jnp.arange(20) < 13, MASK, given[0]),
-      given[0],
-      jnp.where(jnp.arange(20) == 4, MASK, given[0]),
-    ]
-  )
-  strategy = samplers.MaskGITDecoding(steps=steps, schedule=schedule)
-  seen = []  # the tokens that each step was given
-
-  def spy(tokens, progress):
-    jax.debug.callback(
-      lambda x: seen.append(np.asarray(x)), tokens, ordered=True
-    )
-    return random_logits(tokens, progress)
-
-  final = np.asarray(
-    samplers.decode(jax.random.key(0), spy, tokens, strategy, mask_id=MASK)
-  )
-  jax.effects_barrier()
+def test_each_position_is_decided_once_and_given_tokens_stay(steps):
+  states = decoding.states(samplers.MaskGITDecoding(steps=steps))
+  final = states[-1]
   assert (final >= 0).all() and (final < MASK).all()
-  states = [*seen, final]
   for before, after in zip(states, states[1:], strict=False):
     known = before != MASK
     np.testing.assert_array_equal(after[known], before[known])
@@ -126,28 +118,36 @@ def test_each_position_is_decided_once_and_given_tokens_stay(steps, schedule):
     assert (newly[unknown > 0] >= 1).all()
 
 
-def test_one_greedy_step_is_the_argmax():
-  tokens = jnp.full((2, 9), MASK)
-  strategy = samplers.MaskGITDecoding(steps=1, choice=GREEDY)
-  got = samplers.decode(
-    jax.random.key(0), random_logits, tokens, strategy, mask_id=MASK
+def test_a_position_that_stays_masked_is_drawn_anew():
+  """Of ten equally likely tokens, one in ten comes twice."""
+  strategy = samplers.MaskGITDecoding(steps=3, schedule=one_by_one)
+  trace = np.asarray(
+    samplers.maskgit.decode(
+      keys(64),
+      lambda tokens, progress: jnp.zeros((*tokens.shape, MASK)),
+      jnp.full((64, 100), MASK),
+      strategy,
+      mask_id=MASK,
+      trace=True,
+    )
   )
-  np.testing.assert_array_equal(got, random_logits(tokens, 0).argmax(-1))
+  for t in range(2):
+    same = trace[:, t] == trace[:, t + 1]
+    np.testing.assert_allclose(same.mean(), 0.1, atol=0.03)
 
 
-def test_strategy_is_static_under_jit():
-  @jax.jit(static_argnames='strategy')
-  def run(rng, strategy):
-    tokens = jnp.full((2, 9), MASK)
-    return samplers.decode(rng, random_logits, tokens, strategy, mask_id=MASK)
+def test_greedy_choice_and_no_noise_leave_nothing_to_chance():
+  def run(temperature, seed):
+    strategy = samplers.MaskGITDecoding(
+      steps=5, order=orders.Confidence(temperature=temperature), choice=GREEDY
+    )
+    return decoding.run(strategy, keys(4, seed), decoding.some_tokens())
 
-  a = run(jax.random.key(0), samplers.MaskGITDecoding(steps=4))
-  b = run(jax.random.key(0), samplers.MaskGITDecoding(steps=4))
-  np.testing.assert_array_equal(a, b)
-  assert run._cache_size() == 1
+  np.testing.assert_array_equal(run(0, 0), run(0, 1))
+  assert (run(4.5, 0) != run(4.5, 1)).any()
 
 
-def test_choice_temperature_decides_which_positions_go_first():
+def test_temperature_decides_which_positions_go_first():
   """Without noise the sure positions are kept, with much noise any."""
   sure = jnp.where(jnp.arange(16) < 4, 5.0, 0.1)
 
@@ -160,29 +160,85 @@ def test_choice_temperature_decides_which_positions_go_first():
     strategy = samplers.MaskGITDecoding(
       steps=4,
       schedule=schedules.linear,
-      choice_temperature=temperature,
+      order=orders.Confidence(temperature=temperature),
       choice=GREEDY,
     )
-    seen = []
-
-    def spy(tokens, progress):
-      jax.debug.callback(
-        lambda x: seen.append(np.asarray(x)), tokens, ordered=True
-      )
-      return logits_fn(tokens, progress)
-
-    samplers.decode(
-      jax.random.key(3), spy, jnp.full((64, 16), MASK), strategy, mask_id=MASK
-    )
-    jax.effects_barrier()
-    return (seen[1] != MASK)[:, :4].mean()
+    states = decoding.states(strategy, jnp.full((64, 16), MASK), logits_fn)
+    return (states[1] != MASK)[:, :4].mean()
 
   assert first(0.0) == 1.0
   assert first(100.0) < 0.5
 
 
-def test_bad_strategies_are_refused():
-  with pytest.raises(ValueError, match='at least one step'):
-    samplers.MaskGITDecoding(steps=0)
-  with pytest.raises(ValueError, match='temperature must be >= 0'):
-    samplers.TokenChoice(temperature=-1.0)
+def test_the_confidence_is_that_of_the_plain_logits():
+  """Position 0 is surer of its best id; a limit to one id makes all sure."""
+  logits = jnp.array([[[4.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]])
+  strategy = samplers.MaskGITDecoding(
+    steps=3,
+    schedule=one_by_one,
+    order=orders.Confidence(temperature=0),
+    choice=samplers.TokenChoice(temperature=0.01, top_k=1),
+    sharpen=50.0,
+  )
+  states = decoding.states(
+    strategy, jnp.full((1, 3), MASK), lambda tokens, progress: logits
+  )
+  decided = [np.flatnonzero(state[0] != MASK).tolist() for state in states]
+  assert decided == [[], [0], [0, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize('steps', [1, 2, 5])
+def test_sharpening_grows_linearly_from_one(steps):
+  """Frequencies of the draws of each step are those of the sharper logits."""
+  n, sharpen = 20_000, 3.0
+  logits = jnp.array([1.0, 0.5, -0.5])
+  tokens = jnp.full((n, steps), MASK)
+  strategy = samplers.MaskGITDecoding(
+    steps=steps,
+    schedule=one_by_one,
+    order=orders.Halton(roll=False),
+    sharpen=sharpen,
+  )
+  got = np.asarray(
+    samplers.maskgit.decode(
+      keys(n),
+      lambda tokens, progress: jnp.broadcast_to(logits, (*tokens.shape, 3)),
+      tokens,
+      strategy,
+      mask_id=MASK,
+      grid=(1, steps),
+    )
+  )
+  order = np.argsort(orders.halton_ranks(1, steps))
+  for t, position in enumerate(order):  # one position a step
+    factor = 1 + (sharpen - 1) * t / max(steps - 1, 1)
+    want = np.asarray(jax.nn.softmax(factor * logits))
+    share = np.bincount(got[:, position], minlength=3) / n
+    np.testing.assert_allclose(share, want, atol=0.015)
+
+
+def test_nothing_recompiles_for_other_keys_and_tokens():
+  strategy = samplers.MaskGITDecoding(steps=4)
+  tokens = decoding.some_tokens()
+  before = decoding.run._cache_size()
+  a = decoding.run(strategy, keys(4), tokens)
+  b = decoding.run(samplers.MaskGITDecoding(steps=4), keys(4), tokens)
+  np.testing.assert_array_equal(a, b)
+  decoding.run(strategy, keys(4, 1), tokens[::-1])
+  assert decoding.run._cache_size() == before + 1
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'steps': 0}, 'at least one step'),
+    ({'sharpen': 0.0}, 'sharpen multiplies the logits'),
+    (
+      {'order': orders.Critic(), 'remask': samplers.Remasking(eta=0.1)},
+      'all tokens compete in each step already',
+    ),
+  ],
+)
+def test_bad_strategies_are_refused(fields, message):
+  with pytest.raises(ValueError, match=message):
+    samplers.MaskGITDecoding(**fields)

@@ -15,14 +15,44 @@ import vq_jax
 from train import config as config_lib
 from train import loop
 from train import settings as settings_lib
+from train.steps import autoencoder
+from train.steps import causal
+from train.steps import masked
+from train.steps import token_critic
+from train.steps import vae
 from vq_jax import build
 from vq_jax import generation
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 CARDS = sorted(path.stem for path in CONFIGS.glob('*.py'))
-TOKENIZER_OF = {
-  'quickstart_maskgit': 'quickstart_tokenizer',
-  'folder_maskgit': 'folder_tokenizer',
+# What a card learns from: key of the card -> card that makes it.
+LEARNS_FROM = {
+  'quickstart_maskgit': {'autoencoder': 'quickstart_tokenizer'},
+  'folder_maskgit': {'autoencoder': 'folder_tokenizer'},
+  'halton_maskgit_base_imagenet256': {
+    'autoencoder': 'vqgan_f16_16384_imagenet256'
+  },
+  'maskgit_imagenet256': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
+  'maskgit_imagenet512': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
+  'pixelcnn_cifar10': {'autoencoder': 'vqvae_cifar10'},
+  'token_critic_imagenet256': {'generator': 'maskgit_imagenet256'},
+  'vit_vqgan_vim_base_imagenet256': {
+    'autoencoder': 'vit_vqgan_base_imagenet256'
+  },
+  'vit_vqgan_vim_large_imagenet256': {
+    'autoencoder': 'vit_vqgan_small_imagenet256'
+  },
+  'vqgan_transformer_f16_1024_imagenet256': {
+    'autoencoder': 'vqgan_f16_1024_imagenet256'
+  },
+  'vqgan_transformer_f16_16384_imagenet256': {
+    'autoencoder': 'vqgan_f16_16384_imagenet256'
+  },
+  'vqvae2_top_imagenet256': {'autoencoder': 'vqvae2_imagenet256'},
+  'vqvae2_bottom_imagenet256': {
+    'autoencoder': 'vqvae2_imagenet256',
+    'coarser': 'vqvae2_top_imagenet256',
+  },
 }
 
 
@@ -55,8 +85,8 @@ def trained(tmp_path_factory):
     if name not in done:
       folder = tmp_path_factory.mktemp(name)
       card = smoke(name, folder)
-      if name in TOKENIZER_OF:
-        card.autoencoder = str(train(TOKENIZER_OF[name]))
+      for key, other in LEARNS_FROM.get(name, {}).items():
+        card[key] = str(train(other))
       with Recorder() as recorder:
         loop.train(card, folder / 'run')
       recorder.check(card)
@@ -76,27 +106,24 @@ class Recorder:
     settings_lib.Parallel,
     settings_lib.AutoencoderCard,
     settings_lib.PriorCard,
-    generation.Sampling,
+    settings_lib.CriticCard,
+    generation.MaskedSampling,
+    generation.CausalSampling,
+    autoencoder.Loss,
+    causal.Loss,
+    masked.Loss,
+    token_critic.Loss,
+    vae.Loss,
   )
 
   def __enter__(self):
-    from train.steps import autoencoder
-    from train.steps import prior
-    from train.steps import vae
-
     self.read = {}
-    self.losses = {
-      'autoencoder': autoencoder.Loss,
-      'prior': prior.Loss,
-      'vae': vae.Loss,
-    }
-    self.patched = [*self.CLASSES, *self.losses.values()]
-    for cls in self.patched:
+    for cls in self.CLASSES:
       cls.__getattribute__ = self._watch(cls)
     return self
 
   def __exit__(self, *exception):
-    for cls in self.patched:
+    for cls in self.CLASSES:
       del cls.__getattribute__
 
   def _watch(self, cls):
@@ -110,14 +137,24 @@ class Recorder:
 
   def check(self, card) -> None:
     task = card.task
+    causal_prior = task == 'prior' and card.model.type != 'maskgit'
+    losses = {
+      'autoencoder': autoencoder.Loss,
+      'prior': causal.Loss if causal_prior else masked.Loss,
+      'token_critic': token_critic.Loss,
+      'vae': vae.Loss,
+    }
+    sampling = (
+      generation.CausalSampling if causal_prior else generation.MaskedSampling
+    )
     classes = {
       '': config_lib.CARDS[task],
       'data': settings_lib.Data,
       'optim': settings_lib.Optim,
       'train': settings_lib.Train,
       'parallel': settings_lib.Parallel,
-      'loss': self.losses[task],
-      'sampling': generation.Sampling,
+      'loss': losses[task],
+      'sampling': sampling,
     }
     for section, cls in classes.items():
       keys = set(card if not section else card.get(section, {}))
@@ -140,7 +177,9 @@ def test_card_runs_and_every_leaf_is_read(name, trained):
 def test_fields_of_modules_are_read_by_their_code(name):
   """A field of a spec must stand in the code of the class that it builds."""
   card = config_lib.load_card(f'{CONFIGS / name}.py')
-  root = 'prior' if card.task == 'prior' else 'autoencoder'
+  root = {'prior': 'prior', 'token_critic': 'critic'}.get(
+    card.task, 'autoencoder'
+  )
   for kind, spec in specs(root, card.model):
     source = source_of(build.REGISTRY[kind][spec['type']])
     for field in spec:

@@ -3,9 +3,8 @@
 import argparse
 import sys
 
-import numpy as np
-
 from vq_jax.cli import convert
+from vq_jax.cli import generate
 from vq_jax.cli import latents
 from vq_jax.cli import probe
 from vq_jax.cli import tokenize
@@ -39,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
   commands = top.add_subparsers(
     title='commands', required=True, metavar='COMMAND'
   )
-  _add_generate(commands)
+  generate.add(commands, _command)
   _add_reconstruct(commands)
   latents.add(commands, _command)
   convert.add(commands, _command)
@@ -61,48 +60,6 @@ def _command(commands, name: str, text: str, run) -> argparse.ArgumentParser:
   return found
 
 
-def _add_generate(commands) -> None:
-  command = _command(
-    commands,
-    'generate',
-    'Draw new images with a prior, or with a VAE.',
-    _generate,
-  )
-  command.add_argument('folder', metavar='RUN', help='run folder of a prior')
-  command.add_argument(
-    '--labels',
-    type=_labels,
-    metavar='3,7',
-    help='classes, by number or by name; they are repeated in turn until '
-    'there are --num images (default: all classes)',
-    default=argparse.SUPPRESS,
-  )
-  command.add_argument('--num', type=int, default=16, help='how many images')
-  command.add_argument('--seed', type=int, default=0, help='of the randomness')
-  _add_sampling(command)
-  command.add_argument(
-    '--out', default='samples.png', help='the picture to write'
-  )
-
-
-def _add_sampling(command) -> None:
-  group = command.add_argument_group(
-    'sampling', 'what is not given is as the run was configured'
-  )
-  options = (
-    ('--steps', int, 'decoding steps'),
-    ('--guidance', float, 'strength of classifier-free guidance; 0 is none'),
-    (
-      '--choice-temperature',
-      float,
-      'randomness in which positions are decided first',
-    ),
-    ('--temperature', float, 'of the drawn tokens'),
-  )
-  for name, kind, text in options:
-    group.add_argument(name, type=kind, help=text, default=argparse.SUPPRESS)
-
-
 def _add_reconstruct(commands) -> None:
   command = _command(
     commands,
@@ -117,51 +74,6 @@ def _add_reconstruct(commands) -> None:
   command.add_argument(
     '--out', default='reconstructions.png', help='the picture to write'
   )
-
-
-def _labels(text: str) -> list[str]:
-  labels = [part.strip() for part in text.split(',') if part.strip()]
-  if not labels:
-    raise argparse.ArgumentTypeError('give at least one class')
-  return labels
-
-
-def class_numbers(labels: list[str], names: list[str]) -> list[int]:
-  """Turns classes given by number or by name into numbers.
-
-  Raises:
-    ValueError: if there is no such class; lists those there are.
-  """
-  numbers = []
-  for label in labels:
-    if label in names:
-      numbers.append(names.index(label))
-    elif label.isdecimal() and int(label) < len(names):
-      numbers.append(int(label))
-    else:
-      known = ', '.join(f'{i} {name}' for i, name in enumerate(names[:50]))
-      raise ValueError(f'no class {label!r}. Classes: {known}.')
-  return numbers
-
-
-def _generate(arguments) -> None:
-  import vq_jax
-  from vq_jax.utils import images
-
-  model = vq_jax.load(arguments.folder)
-  options = {
-    name: getattr(arguments, name)
-    for name in ('steps', 'guidance', 'choice_temperature', 'temperature')
-    if name in arguments
-  }
-  if 'labels' in arguments:
-    numbers = class_numbers(
-      arguments.labels, model.config['data']['class_names']
-    )
-    options['labels'] = np.resize(numbers, max(arguments.num, 0))
-  made = model.generate(arguments.seed, num=arguments.num, **options)
-  images.save_png(arguments.out, images.grid(made))
-  print(f'{len(made)} images in {arguments.out}')
 
 
 def _reconstruct(arguments) -> None:

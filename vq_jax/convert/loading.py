@@ -118,4 +118,5 @@ def load(
     autoencoder=module,
     variables={'autoencoder': jax.tree.map(jnp.asarray, variables)},
     config=config,
+    autoencoder_config=config,
   )

@@ -317,8 +317,8 @@ class TransformerStack(nn.Module):
         block = self.block.clone(parent=self, name=f'block_{i}')
         x, rows = body(block, x, of_layer)
         each.append(rows)
-      rows = jax.tree.map(lambda *r: jnp.stack(r), *each)
-    return x, cache if cache is None else cache.write(rows, position)
+      rows = jax.tree.map(lambda *r: jnp.stack(r), *each) if each else None
+    return x, None if cache is None else cache.write(rows, position)
 
 
 def norm(

@@ -3,13 +3,23 @@
 from vq_jax.priors.autoregressive import AutoregressiveTransformer
 from vq_jax.priors.maskgit import MaskGIT
 from vq_jax.priors.masking import drop_labels
+from vq_jax.priors.masking import random_codes
 from vq_jax.priors.masking import random_mask
+from vq_jax.priors.masking import training_labels
+from vq_jax.priors.pixelcnn import PixelCNN
+from vq_jax.priors.pixelsnail import PixelSNAIL
+from vq_jax.priors.token_critic import TokenCritic
 from vq_jax.priors.vocab import Vocab
 
 __all__ = [
   'AutoregressiveTransformer',
   'MaskGIT',
+  'PixelCNN',
+  'PixelSNAIL',
+  'TokenCritic',
   'Vocab',
   'drop_labels',
+  'random_codes',
   'random_mask',
+  'training_labels',
 ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +13,35 @@ def constant(progress: jax.Array) -> jax.Array:
   return jnp.ones_like(progress)
 
 
-def ramp(progress: jax.Array) -> jax.Array:
+def linear(progress: jax.Array) -> jax.Array:
   """From nothing to full strength (Muse): early tokens stay diverse."""
   return progress
 
 
-def cosine_ramp(progress: jax.Array) -> jax.Array:
-  """(1 - cos(pi r)) / 2: as `ramp`, but flat at both ends."""
-  return (1 - jnp.cos(jnp.pi * progress)) / 2
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PowerCosine:
+  """(1 - cos(pi r^power)) / 2: as `linear`, but flat at both ends.
+
+  With scale s - 1 it is what TiTok and RAR call power-cosine guidance of s;
+  with scale s it is MaskBit's.
+
+  Attributes:
+    power: the greater, the later guidance sets in.
+  """
+
+  power: float = 1.0
+
+  def __post_init__(self):
+    if self.power <= 0:
+      raise ValueError(f'power must be positive; got {self.power}.')
+
+  def __call__(self, progress: jax.Array) -> jax.Array:
+    """Returns the strength."""
+    return (1 - jnp.cos(jnp.pi * progress**self.power)) / 2
+
+
+ramp = linear
+cosine_ramp = PowerCosine()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +56,23 @@ class Guidance:
   """
 
   scale: float = 0.0
-  schedule: Callable[[jax.Array], jax.Array] = ramp
+  schedule: Callable[[jax.Array], jax.Array] = linear
+
+  def rows(
+    self, label: jax.Array | None, null_label: int | None
+  ) -> jax.Array | None:
+    """Returns the labels of the rows that the prior sees.
+
+    Args:
+      label: int32 [B]; None, without scale, for a prior without classes.
+      null_label: the label that means "no class"; only used with scale.
+
+    Returns:
+      label; with scale int32 [2B], first the labels, then as many null labels.
+    """
+    if not self.scale:
+      return label
+    return jnp.concatenate([label, jnp.full_like(label, null_label)])
 
   def logits_fn(
     self,
@@ -42,23 +80,44 @@ class Guidance:
     label: jax.Array | None,
     null_label: int | None,
   ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Returns what a sampler calls: (tokens [B, N], r []) -> logits.
+    """Returns what MaskGIT's sampler calls: (tokens [B, N], r []) -> logits.
 
     Args:
       apply: (tokens, label=...) -> logits [B, N, K].
       label: int32 [B] or None.
       null_label: the label that means "no class"; only used with scale.
     """
+    rows = self.rows(label, null_label)
     if not self.scale:
-      return lambda tokens, progress: apply(tokens, label=label)
+      return lambda tokens, progress: apply(tokens, label=rows)
 
     def guided(tokens, progress):
-      both = apply(
-        jnp.concatenate([tokens, tokens]),
-        label=jnp.concatenate([label, jnp.full_like(label, null_label)]),
-      )
-      conditional, unconditional = jnp.split(both, 2)
-      strength = self.scale * self.schedule(progress)
-      return conditional + strength * (conditional - unconditional)
+      both = apply(jnp.concatenate([tokens, tokens]), label=rows)
+      return self._combine(both, progress)
 
     return guided
+
+  def step_fn(
+    self, step: Callable[..., tuple[jax.Array, Any]], num_tokens: int
+  ) -> Callable[..., tuple[jax.Array, Any]]:
+    """Returns what the autoregressive sampler calls; progress is position / N.
+
+    Args:
+      step: (cache, previous int32 [R], position []) -> (logits [R, K], cache),
+        its cache made for the R labels of `rows`.
+      num_tokens: N.
+    """
+    if not self.scale:
+      return step
+
+    def guided(cache, previous, position):
+      both, cache = step(cache, jnp.concatenate([previous, previous]), position)
+      return self._combine(both, position / num_tokens), cache
+
+    return guided
+
+  def _combine(self, both: jax.Array, progress: jax.Array) -> jax.Array:
+    """Returns guided logits [B, ...] from those of both halves [2B, ...]."""
+    conditional, unconditional = jnp.split(both, 2)
+    strength = self.scale * self.schedule(progress)
+    return conditional + strength * (conditional - unconditional)

@@ -130,8 +130,41 @@ def encode_png(image: Array) -> bytes:
 
 def save_png(path: str | os.PathLike, image: Array) -> None:
   """Writes one image [H, W, C]; a reader never sees half a file."""
+  _write(path, encode_png(image))
+
+
+def save_gif(
+  path: str | os.PathLike, frames: Array, *, milliseconds: int = 250
+) -> None:
+  """Writes a moving picture that repeats; the last frame stays longer.
+
+  Args:
+    path: the file.
+    frames: [T, H, W, C] with C of 1 or 3.
+    milliseconds: how long a frame is seen.
+  """
+  from PIL import Image  # not needed to train or to sample
+
+  frames = to_uint8(frames)
+  if frames.shape[-1] == 1:
+    frames = frames[..., 0]
+  first, *rest = [Image.fromarray(frame) for frame in frames]
+  buffer = io.BytesIO()
+  first.save(
+    buffer,
+    'GIF',
+    save_all=True,
+    append_images=rest,
+    duration=[milliseconds] * len(rest) + [8 * milliseconds],
+    loop=0,
+  )
+  _write(path, buffer.getvalue())
+
+
+def _write(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file; a reader never sees half of it."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  temporary.write_bytes(encode_png(image))
+  temporary.write_bytes(content)
   temporary.replace(path)

@@ -1,26 +1,31 @@
-"""Stage two: learn the codes, by filling in what is masked."""
+"""Stage two: learn the codes by filling in what is masked."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from train.steps import codes
 from train.steps import update
 from vq_jax import build
 from vq_jax import losses
 from vq_jax import priors
-from vq_jax.utils import images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
-  """Section `loss` of a MaskGIT card.
+  """Section `loss` of the card of a MaskGIT.
 
   Attributes:
     schedule: of the masked fraction, by name; see `build.SCHEDULES`.
     min_ratio: no fewer than this fraction is masked.
+    ratio_of: whether each 'example' draws its ratio, or the whole 'batch' one
+      (MAGVIT).
+    mask: 'exact' masks so many tokens, 'independent' each by itself with that
+      probability (MaskBit, Halton-MaskGIT).
     label_smoothing: mass spread over all codes.
     unmasked_weight: of the loss on tokens that were not masked: 0 counts
       masked ones only (MaskGIT), 1 all alike, between them TiTok's 0.1.
@@ -30,55 +35,64 @@ class Loss:
 
   schedule: str = 'cosine'
   min_ratio: float = 0.0
+  ratio_of: Literal['example', 'batch'] = 'example'
+  mask: Literal['exact', 'independent'] = 'exact'
   label_smoothing: float = 0.1
   unmasked_weight: float = 0.0
   label_drop: float = 0.1
 
+  def __post_init__(self):
+    for name, valid in (
+      ('ratio_of', ('example', 'batch')),
+      ('mask', ('exact', 'independent')),
+    ):
+      if getattr(self, name) not in valid:
+        raise build.SpecError(
+          build.unknown(f'loss.{name}', getattr(self, name), valid)
+        )
 
-def tokens_of(autoencoder: nn.Module, variables: Any, batch: Any) -> jax.Array:
-  """Returns the tokens int32 [B, N] of a batch: its codes, or its images'."""
-  if 'codes' in batch:
-    return batch['codes'].reshape(batch['codes'].shape[0], -1)
-  return encode(autoencoder, variables, batch['image'])
+  def masks(self, num_tokens: int) -> Callable[..., jax.Array]:
+    """Returns the function (keys [B], batch_key) -> bool [B, N]."""
+    schedule = build.lookup(build.SCHEDULES, self.schedule, 'mask schedule')
 
+    def draw(keys, batch_key):
+      return priors.random_mask(
+        keys,
+        num_tokens,
+        schedule,
+        self.min_ratio,
+        batch_key=batch_key if self.ratio_of == 'batch' else None,
+        independent=self.mask == 'independent',
+      )
 
-def encode(autoencoder: nn.Module, variables: Any, image: jax.Array):
-  """Returns the tokens int32 [B, N] of images, row by row."""
-  quantized = autoencoder.apply(
-    variables, images.to_float(image), method='encode'
-  )
-  return quantized.indices.reshape(image.shape[0], -1)
+    return draw
 
 
 def make_loss(
   prior: nn.Module,
   autoencoder: nn.Module,
   settings: Loss,
+  *,
+  level: int = 0,
   axis_name: str | None = None,
 ) -> update.LossFn:
-  """Returns the masked-token loss (MaskGIT, section 3.1).
-
-  The frozen autoencoder turns each batch of images into tokens, unless the
-  batch holds their codes.
-  """
+  """Returns the masked-token loss (MaskGIT, section 3.1)."""
   vocab = prior.vocab
-  schedule = build.lookup(build.SCHEDULES, settings.schedule, 'mask schedule')
+  draw_mask = settings.masks(prior.num_tokens)
 
   def loss_fn(params, state, batch, rngs):
-    tokens = tokens_of(autoencoder, state.frozen['autoencoder'], batch)
-    keys = jax.vmap(jax.random.split)(batch['key'])
-    mask = priors.random_mask(
-      keys[:, 0], prior.num_tokens, schedule, settings.min_ratio
+    tokens, coarser = codes.tokens_of(
+      autoencoder, state.frozen['autoencoder'], batch, level
     )
-    label = batch['label'] if vocab.num_classes else None
-    if vocab.null_class:
-      label = priors.drop_labels(
-        keys[:, 1], label, settings.label_drop, vocab.null_label
-      )
+    keys = jax.vmap(jax.random.split)(batch['key'])
+    mask = draw_mask(keys[:, 0], rngs['code'])
     logits = prior.apply(
       {'params': params},
       jnp.where(mask, vocab.mask_id, tokens),
-      label=label,
+      label=priors.training_labels(
+        vocab, batch['label'], keys[:, 1], settings.label_drop
+      ),
+      condition=coarser,
       train=True,
       rngs={'dropout': rngs['dropout']},
     )

@@ -1,0 +1,342 @@
+"""Every prior learns the codes of every tokenizer, and draws new ones."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import vq_jax
+from tests.train import cards
+from train import loop
+from train import settings
+from train import writers
+from vq_jax import samplers
+from vq_jax import tokenization
+
+MODELS = {
+  'autoregressive': {
+    'type': 'autoregressive',
+    'layers': 1,
+    'width': 16,
+    'heads': 2,
+    'mlp_width': 32,
+    'dropout': 0.0,
+  },
+  'pixelcnn': {
+    'type': 'pixelcnn',
+    'layers': 2,
+    'channels': 8,
+    'head_channels': 8,
+  },
+  'pixelsnail': {
+    'type': 'pixelsnail',
+    'blocks': 1,
+    'residual_layers': 1,
+    'channels': 8,
+    'residual_channels': 8,
+    'heads': 2,
+    'output_layers': 1,
+    'condition_layers': 1,
+    'dropout': 0.0,
+  },
+}
+
+
+def card_of(kind, source, tokenizer, **train):
+  card = cards.prior(source, tokenizer, **train)
+  if kind != 'maskgit':
+    card['model'] = MODELS[kind]
+    card['loss'] = {'token_noise': 0.1, 'label_drop': 0.2}
+    card['sampling'] = {'top_k': 8, 'top_p': 0.95, 'guidance': 1.0}
+  return card
+
+
+@pytest.fixture(scope='module')
+def trained(source, tokenizer, tmp_path_factory):
+  """Trains each kind of prior once; returns its run folder."""
+  done = {}
+
+  def train(kind):
+    if kind not in done:
+      done[kind] = tmp_path_factory.mktemp(kind)
+      loop.train(card_of(kind, source, tokenizer), done[kind])
+    return done[kind]
+
+  return train
+
+
+@pytest.mark.parametrize('kind', MODELS)
+def test_a_causal_prior_learns_and_draws(kind, trained):
+  model = vq_jax.load(trained(kind))
+  made = np.asarray(model.generate(0, num=3))
+  assert made.shape == (3, 8, 8, 1)
+  np.testing.assert_allclose(
+    made, model.generate(0, num=3, batch_size=2), atol=1e-6
+  )
+  assert (made != np.asarray(model.generate(1, num=3))).any()
+  # What a pass over the whole image says, its cache says too.
+  np.testing.assert_allclose(
+    made, model.generate(0, num=3, cache=False), atol=1e-4
+  )
+
+
+@pytest.mark.parametrize('kind', ['autoregressive', 'pixelcnn'])
+def test_bits_per_code_are_those_of_the_chain_rule(kind, trained, source):
+  """The run tells the mean of -log2 p over all codes that were held out."""
+  folder = trained(kind)
+  model = vq_jax.load(folder)
+  file = np.load(source.removeprefix('npz:'))
+  images, labels = file['images'][:20], file['labels'][:20]
+  tokens = np.asarray(model.encode(images)).reshape(20, 16)
+  logits = jax.jit(model.prior.apply)(
+    model.variables['prior'], tokens, label=labels
+  )
+  log_p = np.asarray(jax.nn.log_softmax(logits))
+  picked = np.take_along_axis(log_p, tokens[..., None], axis=-1)
+  told = writers.last_evaluation(folder)['bits_per_code']
+  np.testing.assert_allclose(told, -picked.mean() / np.log(2), rtol=1e-4)
+
+
+def test_the_bound_of_a_maskgit_is_that_of_the_code_it_knows(
+  source, tokenizer, tmp_path
+):
+  """Before it has learned anything, a code costs log2 K bits, masked or not."""
+  card = cards.prior(source, tokenizer, duration={'steps': 1})
+  card['optim'] = {**card['optim'], 'learning_rate': 0.0}
+  found = loop.train(card, tmp_path)
+  np.testing.assert_allclose(found['bits_per_code'], np.log2(16), rtol=0.02)
+
+
+def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
+  card = cards.prior(source, tokenizer)
+  card['loss'] = {
+    'schedule': 'arccos',
+    'min_ratio': 0.9,
+    'ratio_of': 'batch',
+    'mask': 'independent',
+    'unmasked_weight': 1.0,
+  }
+  loop.train(card, tmp_path)
+  ratios = [
+    line['masked_ratio']
+    for line in writers.read_metrics(tmp_path)
+    if line['kind'] == 'train'
+  ]
+  assert 0.8 < min(ratios)
+  for name in ('ratio_of', 'mask'):
+    card['loss'] = {name: 'nothing'}
+    with pytest.raises(ValueError, match=f"unknown loss.{name} 'nothing'"):
+      loop.train(card, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'options', 'message'),
+  [
+    ('autoregressive', {'steps': 8}, 'steps is no option.*one token after'),
+    ('pixelcnn', {'order': 'halton'}, 'order is no option for a PixelCNN'),
+    ('autoregressive', {'guidence': 2}, "unknown.*Did you mean 'guidance'"),
+    ('autoregressive', {'top_k': 0}, 'top_k'),
+    ('autoregressive', {'top_p': 1.5}, 'top_p'),
+    ('maskgit', {'cache': True}, 'cache is no option.*both directions'),
+    ('maskgit', {'order': 'diagonal'}, "unknown order 'diagonal'.*halton"),
+    ('maskgit', {'order': 'critic'}, 'needs a network that scores tokens'),
+  ],
+)
+def test_what_does_not_fit_a_prior_is_refused(kind, options, message, trained):
+  model = vq_jax.load(trained(kind))
+  with pytest.raises(ValueError, match=message):
+    model.generate(0, num=1, **options)
+
+
+@pytest.mark.parametrize(
+  'options',
+  [
+    {'order': 'halton', 'sharpen': 1.2},
+    {'order': 'random', 'remask': 0.3, 'remask_limit': 'rescale'},
+    {'guidance': 2.0, 'guidance_schedule': 'constant'},
+    {'guidance': 2.0, 'guidance_schedule': 'power_cosine', 'guidance_power': 3},
+    {'top_k': 2},
+    {'top_p': 0.3},
+    {'temperature': 0.1},
+    {'schedule': 'exp'},
+    {'choice_temperature': 100.0},
+  ],
+)
+def test_every_option_reaches_the_sampler(options, trained):
+  model = vq_jax.load(trained('maskgit'))
+  plain = np.asarray(model.generate(0, num=12))
+  assert (plain != np.asarray(model.generate(0, num=12, **options))).any()
+
+
+@pytest.mark.parametrize('kind', ['maskgit', 'autoregressive'])
+def test_images_take_shape(kind, trained):
+  """Step by step, to the image that is drawn without looking."""
+  model = vq_jax.load(trained(kind))
+  (steps,) = model.generate_batches(0, num=2, trace=True)
+  assert steps.shape == (2, 3 if kind == 'maskgit' else 4, 8, 8, 1)
+  np.testing.assert_allclose(steps[:, -1], model.generate(0, num=2), atol=1e-6)
+  if kind == 'autoregressive':  # a row of codes is two rows of pixels
+    for t in range(4):
+      grey = (np.asarray(steps[:, t]) == 0.5).all(axis=(0, 2, 3))
+      np.testing.assert_array_equal(grey, np.arange(8) >= 2 * (t + 1))
+
+
+def two_levels(source):
+  """A card of a VQ-VAE-2 with two codes for a latent."""
+  card = cards.autoencoder(source, duration={'steps': 2})
+  inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
+  card['model'] = {
+    'type': 'vqvae2',
+    'strides': (2, 2),
+    'channels': 8,
+    'residual_channels': 4,
+    'residual_blocks': 1,
+    'image_channels': 1,
+    'quantizer': {'type': 'residual', 'levels': 2, 'quantizer': inner},
+  }
+  return card
+
+
+@pytest.fixture(scope='module')
+def hierarchy(source, tmp_path_factory):
+  """Runs of a VQ-VAE-2 and of its top prior; its codes on disk."""
+  folder = tmp_path_factory.mktemp('hierarchy')
+  loop.train(two_levels(source), folder / 'vqvae2')
+  top = card_of('autoregressive', source, str(folder / 'vqvae2'))
+  loop.train(top, folder / 'top')
+  tokenization.tokenize(
+    vq_jax.load(folder / 'vqvae2'),
+    folder / 'codes',
+    source=source,
+    splits={'train': 'train', 'test': 'train[:16]'},
+    batch_size=16,
+  )
+  return folder
+
+
+def finer(kind, source, folder, **train):
+  card = card_of(kind, source, str(folder / 'vqvae2'), **train)
+  return {**card, 'level': 1, 'coarser': str(folder / 'top')}
+
+
+@pytest.mark.parametrize('kind', ['pixelsnail', 'autoregressive', 'maskgit'])
+def test_levels_are_learned_one_by_one_and_drawn_as_one(
+  kind, source, hierarchy, tmp_path
+):
+  """From images or from codes on disk: the same run."""
+  loop.train(finer(kind, source, hierarchy), tmp_path / 'images')
+  model = vq_jax.load(tmp_path / 'images')
+  assert model.prior.grid == (4, 8) and model.coarser.prior.grid == (2, 4)
+  made = np.asarray(model.generate(0, num=3))
+  assert made.shape == (3, 8, 8, 1)
+  np.testing.assert_array_equal(made, model.generate(0, num=3))
+  (steps,) = model.generate_batches(0, num=3, trace=True)
+  np.testing.assert_allclose(steps[:, -1], made, atol=1e-6)
+
+  card = finer(kind, f'codes:{hierarchy / "codes"}', hierarchy)
+  card['data'] = {**card['data'], 'eval_split': 'test'}
+  loop.train(card, tmp_path / 'codes')
+  from_codes = vq_jax.load(tmp_path / 'codes')
+  np.testing.assert_allclose(made, from_codes.generate(0, num=3), atol=1e-5)
+
+
+def test_the_finer_level_listens_to_the_coarser(source, hierarchy, tmp_path):
+  """Another top gives other bottoms, drawn by the same keys."""
+  loop.train(finer('maskgit', source, hierarchy), tmp_path)
+  model = vq_jax.load(tmp_path)
+  calm = dataclasses.replace(
+    model.coarser,
+    variables={
+      **model.coarser.variables,
+      'prior': jax.tree.map(np.zeros_like, model.coarser.variables['prior']),
+    },
+  )
+  keys = samplers.example_keys(jax.random.key(0), np.arange(3))
+  label = np.arange(3)
+  drawn = [
+    m._draw_levels(keys, label, m._sampling({}))
+    for m in (model, dataclasses.replace(model, coarser=calm))
+  ]
+  for one, other in zip(*drawn, strict=True):
+    assert (np.asarray(one) != np.asarray(other)).any()
+
+
+def test_a_level_without_the_others_draws_nothing(hierarchy):
+  with pytest.raises(ValueError, match='level 0 of 2.*config.level=1'):
+    vq_jax.load(hierarchy / 'top').generate(0)
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'coarser': None}, 'needed with config.level > 0'),
+    ({'level': 0}, 'None at level 0'),
+    ({'level': 2}, 'must be the prior of level 1; .* is that of level 0'),
+    ({'coarser': 'autoencoder'}, 'give the run of a prior'),
+    ({'coarser': 'other'}, 'codes of another autoencoder'),
+    ({'model': 'pixelcnn'}, 'learns the coarsest codes only'),
+  ],
+)
+def test_levels_that_do_not_fit_are_refused(
+  change, message, source, hierarchy, trained, tmp_path
+):
+  card = finer('autoregressive', source, hierarchy)
+  named = {
+    'autoencoder': str(hierarchy / 'vqvae2'),
+    'other': str(trained('autoregressive')),
+    'pixelcnn': MODELS['pixelcnn'],
+  }
+  card.update({k: named.get(v, v) for k, v in change.items()})
+  with pytest.raises(ValueError, match=message):
+    loop.train(card, tmp_path / 'run')
+
+
+def critic_card(source, generator, **train):
+  card = cards.prior(source, 'none', **train)
+  del card['autoencoder']
+  card.update(
+    task='token_critic',
+    generator=str(generator),
+    model={
+      'type': 'token_critic',
+      'layers': 1,
+      'width': 16,
+      'heads': 2,
+      'mlp_width': 32,
+    },
+    loss={'schedule': 'cosine', 'temperature': 1.0},
+    sampling={'steps': 3, 'order': 'critic', 'choice_temperature': 2.0},
+  )
+  return card
+
+
+def test_a_critic_learns_and_orders(source, maskgit, tmp_path):
+  loop.train(critic_card(source, maskgit), tmp_path)
+  model = vq_jax.load(tmp_path)
+  made = np.asarray(model.generate(0, num=6))
+  assert made.shape == (6, 8, 8, 1)
+  assert (made != np.asarray(model.generate(0, num=6, order='random'))).any()
+  deaf = jax.tree.map(np.zeros_like, model.variables['critic'])
+  without = dataclasses.replace(
+    model, variables={**model.variables, 'critic': deaf}
+  )
+  assert (made != np.asarray(without.generate(0, num=6))).any()
+  found = writers.last_evaluation(tmp_path)
+  assert 0 < found['critic_loss'] < 1
+
+
+def test_a_critic_judges_a_maskgit(source, trained, tokenizer, tmp_path):
+  for run in (trained('pixelcnn'), tokenizer):
+    with pytest.raises(ValueError, match='judges the tokens of a MaskGIT'):
+      loop.train(critic_card(source, run), tmp_path / 'run')
+
+
+def test_a_causal_prior_resumes_to_the_bit(source, tokenizer, tmp_path):
+  whole = loop.train(card_of('pixelcnn', source, tokenizer), tmp_path / 'a')
+  card = card_of('pixelcnn', source, tokenizer)
+  with pytest.raises(settings.ConfigError):
+    loop.train({**card, 'level': 1}, tmp_path / 'b')
+  assert not (tmp_path / 'b' / 'config.json').exists()
+  again = loop.train(card, tmp_path / 'b')
+  assert whole == again

@@ -1,0 +1,260 @@
+"""`vqjax generate`: new images, as a picture or as they take shape."""
+
+import argparse
+from collections.abc import Callable
+
+_FOR_ALL = (
+  ('--guidance', float, 'strength of classifier-free guidance; 0 is none'),
+  (
+    '--guidance-schedule',
+    str,
+    'how that strength grows: constant, linear or power_cosine',
+  ),
+  ('--guidance-power', float, 'of power_cosine: how late guidance sets in'),
+  ('--temperature', float, 'of the drawn tokens; 0 takes the likeliest'),
+  ('--top-k', int, 'draw from the k most likely tokens only'),
+  ('--top-p', float, 'draw from tokens that make up this probability only'),
+)
+_FOR_MASKGIT = (
+  ('--steps', int, 'decoding steps'),
+  ('--schedule', str, 'of what is masked: cosine, arccos, linear, ...'),
+  (
+    '--order',
+    str,
+    'which positions come first: confidence, halton, random or critic',
+  ),
+  ('--choice-temperature', float, 'randomness in confidence and critic'),
+  ('--sharpen', float, 'logits are multiplied by up to this, at the last step'),
+  ('--remask', float, 'fraction of decided tokens that is masked again'),
+  ('--remask-limit', str, 'how that fraction is bounded: cap or rescale'),
+)
+
+
+def add(commands, command: Callable) -> None:
+  """Adds the command to the parser.
+
+  Args:
+    commands: the parser's subcommands.
+    command: (commands, name, help, run) -> the parser of a new one.
+  """
+  parser = command(
+    commands, 'generate', 'Draw new images with a prior, or with a VAE.', run
+  )
+  parser.add_argument('folder', metavar='RUN', help='run folder of a prior')
+  parser.add_argument(
+    '--labels',
+    type=_labels,
+    metavar='3,7',
+    help='classes, by number or by name; they are repeated in turn until '
+    'there are --num images (default: all classes)',
+    default=argparse.SUPPRESS,
+  )
+  parser.add_argument('--num', type=int, default=16, help='how many images')
+  parser.add_argument('--seed', type=int, default=0, help='of the randomness')
+  parser.add_argument(
+    '--batch-size', type=int, default=100, help='images made at a time'
+  )
+  for title, options in (
+    ('sampling', _FOR_ALL),
+    ('sampling a MaskGIT', _FOR_MASKGIT),
+  ):
+    group = parser.add_argument_group(
+      title, 'what is not given is as the run was configured'
+    )
+    for name, kind, text in options:
+      group.add_argument(name, type=kind, help=text, default=argparse.SUPPRESS)
+  group = parser.add_argument_group('sampling an autoregressive prior')
+  group.add_argument(
+    '--cache',
+    action=argparse.BooleanOptionalAction,
+    help='keep what earlier tokens computed (the default)',
+    default=argparse.SUPPRESS,
+  )
+  parser.add_argument(
+    '--acceptance',
+    type=float,
+    metavar='FRACTION',
+    help='draw more images, of which this fraction is kept: those a classifier '
+    "is surest of. It is fitted to the run's data, and kept in the run",
+    default=argparse.SUPPRESS,
+  )
+  parser.add_argument(
+    '--gif',
+    metavar='FILE',
+    help='also write how the images take shape',
+    default=argparse.SUPPRESS,
+  )
+  parser.add_argument(
+    '--out', default='samples.png', help='the picture to write'
+  )
+
+
+def _labels(text: str) -> list[str]:
+  labels = [part.strip() for part in text.split(',') if part.strip()]
+  if not labels:
+    raise argparse.ArgumentTypeError('give at least one class')
+  return labels
+
+
+def class_numbers(labels: list[str], names: list[str]) -> list[int]:
+  """Turns classes given by number or by name into numbers.
+
+  Raises:
+    ValueError: if there is no such class; lists those there are.
+  """
+  numbers = []
+  for label in labels:
+    if label in names:
+      numbers.append(names.index(label))
+    elif label.isdecimal() and int(label) < len(names):
+      numbers.append(int(label))
+    else:
+      known = ', '.join(f'{i} {name}' for i, name in enumerate(names[:50]))
+      raise ValueError(f'no class {label!r}. Classes: {known}.')
+  return numbers
+
+
+def run(arguments) -> None:
+  """Runs the command."""
+  import numpy as np
+
+  import vq_jax
+  from vq_jax import generation
+  from vq_jax.utils import images
+
+  model = vq_jax.load(arguments.folder)
+  labels = None
+  if 'labels' in arguments:
+    numbers = class_numbers(
+      arguments.labels, model.config['data']['class_names']
+    )
+    labels = np.resize(numbers, max(arguments.num, 0))
+  options = {
+    name: getattr(arguments, name)
+    for flag, *_ in (*_FOR_ALL, *_FOR_MASKGIT, ('--cache',))
+    if (name := flag.removeprefix('--').replace('-', '_')) in arguments
+  }
+  if model.prior is None:
+    made = model.generate(
+      arguments.seed, labels=labels, num=arguments.num, **options
+    )
+  elif 'acceptance' in arguments:
+    labels, _ = generation.class_labels(
+      labels, arguments.num, model.vocab.num_classes
+    )
+    made = _accepted(model, arguments, labels, options)
+  else:
+    made = _drawn(model, arguments, labels, options)
+  images.save_png(arguments.out, images.grid(made))
+  print(f'{len(made)} images in {arguments.out}')
+
+
+def _drawn(model, arguments, labels, options):
+  """Draws the images, and with --gif how they take shape."""
+  import numpy as np
+
+  from vq_jax.utils import images
+
+  gif = 'gif' in arguments
+  batches = _batches(
+    model, arguments, labels, arguments.num, trace=gif, **options
+  )
+  made = np.concatenate(list(batches))
+  if not gif:
+    return made
+  frames = [images.grid(frame) for frame in np.swapaxes(made, 0, 1)]
+  images.save_gif(arguments.gif, np.stack(frames))
+  print(f'{len(frames)} steps in {arguments.gif}')
+  return made[:, -1]
+
+
+def _accepted(model, arguments, labels, options):
+  """Draws more images than asked for, and keeps the best by a classifier."""
+  import numpy as np
+
+  from vq_jax import samplers
+
+  if labels is None or 'gif' in arguments:
+    raise ValueError(
+      '--acceptance keeps the images in which a classifier sees the class '
+      'asked for: it needs a prior with classes, and goes without --gif.'
+    )
+  score = _class_scores(model, arguments.folder)
+  candidates = samplers.rejection.candidate_labels(labels, arguments.acceptance)
+  batches = iter(
+    _batches(model, arguments, candidates, len(candidates), **options)
+  )
+  return samplers.rejection_sample(
+    lambda start, part: np.asarray(next(batches)),
+    score,
+    labels,
+    arguments.acceptance,
+    batch_size=min(arguments.batch_size, len(candidates)),
+  )
+
+
+def _class_scores(model, folder):
+  """Returns (images, labels) -> the log-probability of the label: [B]."""
+  import pathlib
+
+  import jax
+  import numpy as np
+
+  from vq_jax import build
+  from vq_jax import data
+  from vq_jax.metrics import classifier as classifier_lib
+
+  card = model.config['card']['data']
+  opened = data.require_images(
+    data.open_source(
+      card['source'],
+      card['train_split'],
+      data_dir=card.get('data_dir'),
+      channels=model.config['data']['image_shape'][-1],
+    )
+  )
+  batches = data.eval_batches(
+    opened,
+    batch_size=min(200, len(opened)),
+    preprocess=build.preprocess(card.get('eval_preprocess', ())),
+  )
+  images, labels = (
+    np.concatenate(parts)
+    for parts in zip(
+      *[(b['image'][b['mask']], b['label'][b['mask']]) for b in batches],
+      strict=True,
+    )
+  )
+  classifier = classifier_lib.load_or_fit(
+    images,
+    labels,
+    opened.num_classes,
+    cache_dir=pathlib.Path(folder) / 'classifier',
+  )
+
+  def score(images, labels):
+    logits, _ = classifier(images)
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    return log_p[np.arange(len(labels)), labels]
+
+  return score
+
+
+def _batches(model, arguments, labels, num, **options):
+  """Draws over all devices, and shows progress."""
+  import tqdm
+
+  from vq_jax.utils import devices
+
+  size = max(1, min(arguments.batch_size, num))
+  with tqdm.tqdm(total=num, unit=' images', leave=False) as bar:
+    for part in model.generate_batches(
+      arguments.seed,
+      labels=labels,
+      num=num,
+      batch_size=size,
+      sharding=devices.batch_sharding(size),
+      **options,
+    ):
+      yield part
+      bar.update(len(part))

@@ -1,0 +1,102 @@
+"""Classifier rejection: more images than asked for, of which the best stay."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+
+def rejection_sample(
+  generate: Callable[[int, np.ndarray], np.ndarray],
+  score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+  labels: np.ndarray,
+  acceptance: float,
+  *,
+  batch_size: int,
+) -> np.ndarray:
+  """Draws candidates and keeps the best of each label.
+
+  Of a label that is asked for n times, ceil(n / acceptance) candidates are
+  drawn, and the n with the highest scores are kept. The papers accept 0.5, 0.05
+  and 0.005 (VQGAN), 0.05 (MaskGIT) and 0.5 (ViT-VQGAN), and score by how sure a
+  classifier is of the label. Memory holds what is kept and one batch.
+
+  Args:
+    generate: (start, labels int [M]) -> images [M, ...] of the candidates start
+      to start + M - 1. If it draws each by its own number, the result does not
+      depend on the batch size.
+    score: (images, labels) -> finite float [M], the higher the better.
+    labels: int [num], one for each image wanted; all the same if there are no
+      classes.
+    acceptance: in (0, 1]; at 1 all candidates are kept, in order.
+    batch_size: the most candidates at a time.
+
+  Returns:
+    [num, ...], one image for each label, in their order.
+
+  Raises:
+    ValueError: if an argument is out of range, or a score is not finite.
+  """
+  labels = np.asarray(labels)
+  if labels.ndim != 1 or not labels.size:
+    raise ValueError(
+      f'labels must be int [num], one for each image; got {labels.shape}.'
+    )
+  if batch_size < 1:
+    raise ValueError(f'batch_size must be at least 1; got {batch_size}.')
+  candidates = candidate_labels(labels, acceptance)
+  places = {label: np.flatnonzero(labels == label) for label in set(labels)}
+  best = np.full(len(labels), -np.inf)  # of no candidate yet
+  kept = None
+  for start in range(0, len(candidates), batch_size):
+    part = candidates[start : start + batch_size]
+    images = np.asarray(generate(start, part))
+    scores = _checked_scores(score(images, part), part)
+    if kept is None:
+      kept = np.zeros((len(labels), *images.shape[1:]), images.dtype)
+    for image, label, value in zip(images, part, scores, strict=True):
+      worst = places[label][np.argmin(best[places[label]])]
+      if value > best[worst]:
+        kept[worst], best[worst] = image, value
+  return kept
+
+
+def candidate_labels(labels: np.ndarray, acceptance: float) -> np.ndarray:
+  """Returns the labels of all candidates, int [M].
+
+  The labels asked for, again and again, each until ceil(n / acceptance) of it
+  are there, so that each batch is mixed as they are.
+
+  Args:
+    labels: int [num], one for each image wanted.
+    acceptance: in (0, 1].
+
+  Raises:
+    ValueError: if the acceptance is out of range.
+  """
+  if not 0 < acceptance <= 1:
+    raise ValueError(
+      f'acceptance is a fraction in (0, 1], such as 0.05; got {acceptance}.'
+    )
+  # Of decimal fractions the quotient may lie a rounding error above.
+  wanted = {
+    label: math.ceil(round(n / acceptance, 6))
+    for label, n in zip(*np.unique(labels, return_counts=True), strict=True)
+  }
+  rounds = math.ceil(round(1 / acceptance, 6))
+  repeated = np.tile(labels, rounds)
+  chosen = np.zeros(len(repeated), bool)
+  for label, count in wanted.items():
+    chosen[np.flatnonzero(repeated == label)[:count]] = True
+  return repeated[chosen]
+
+
+def _checked_scores(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Returns the scores; raises ValueError unless they are finite and fit."""
+  scores = np.asarray(scores)
+  if scores.shape != labels.shape or not np.isfinite(scores).all():
+    raise ValueError(
+      f'score must return a finite number for each of the {len(labels)} '
+      f'images; got {scores.shape}, {np.isfinite(scores).sum()} finite.'
+    )
+  return scores
