@@ -40,9 +40,6 @@ class PowerCosine:
     return (1 - jnp.cos(jnp.pi * progress**self.power)) / 2
 
 
-ramp = linear
-cosine_ramp = PowerCosine()
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Guidance:
@@ -75,24 +72,18 @@ class Guidance:
     return jnp.concatenate([label, jnp.full_like(label, null_label)])
 
   def logits_fn(
-    self,
-    apply: Callable[..., jax.Array],
-    label: jax.Array | None,
-    null_label: int | None,
+    self, apply: Callable[[jax.Array], jax.Array]
   ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Returns what MaskGIT's sampler calls: (tokens [B, N], r []) -> logits.
 
     Args:
-      apply: (tokens, label=...) -> logits [B, N, K].
-      label: int32 [B] or None.
-      null_label: the label that means "no class"; only used with scale.
+      apply: tokens [R, N] -> logits [R, N, K], with the R labels of `rows`.
     """
-    rows = self.rows(label, null_label)
     if not self.scale:
-      return lambda tokens, progress: apply(tokens, label=rows)
+      return lambda tokens, progress: apply(tokens)
 
     def guided(tokens, progress):
-      both = apply(jnp.concatenate([tokens, tokens]), label=rows)
+      both = apply(jnp.concatenate([tokens, tokens]))
       return self._combine(both, progress)
 
     return guided
