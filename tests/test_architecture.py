@@ -24,8 +24,9 @@ ROWS = [
   {'metrics'},
   {'build'},
   {'checkpoints'},
-  {'generation', 'latent_space'},
+  {'checks', 'generation', 'latent_space'},
   {'model'},
+  {'runs'},
   {'convert', 'probing', 'tokenization'},
   {'cli'},
 ]

@@ -13,7 +13,7 @@ import vq_jax
 from train import parallel
 from train import settings
 from vq_jax import checkpoints
-from vq_jax import model as model_lib
+from vq_jax import runs
 from vq_jax.utils import devices
 from vq_jax.utils import trees
 
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_another_model_is_refused(tokenizer, tmp_path):
 
 
 def test_export_serves_loading_alone(autoencoder, tmp_path, images):
-  model_lib.export_autoencoder(autoencoder, tmp_path / 'exported')
+  runs.export_autoencoder(autoencoder, tmp_path / 'exported')
   again = vq_jax.load(tmp_path / 'exported')
   np.testing.assert_array_equal(
     autoencoder.encode(images), again.encode(images)

@@ -13,6 +13,7 @@ from train import config as config_lib
 from train import log
 from train import optim
 from train import parallel
+from train import prior_tasks
 from train import run_folder
 from train import settings as settings_lib
 from train import tasks
@@ -20,7 +21,7 @@ from train.state import TrainState
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
-from vq_jax import model as model_lib
+from vq_jax import runs
 from vq_jax.utils import trees
 
 
@@ -125,12 +126,14 @@ def make_task(
   if card.task == 'vae':
     return tasks.vae_task(card, config, runner, batches, plan)
   inner, coarser = _own_models(card, folder)
-  tasks.check_images(inner, datasets.facts['image_shape'])
+  prior_tasks.check_images(inner, datasets.facts['image_shape'])
   if codes:
-    tasks.check_codes(inner, datasets.train)
+    prior_tasks.check_codes(inner, datasets.train)
   if card.task == 'token_critic':
-    return tasks.critic_task(card, config, runner, batches, pictures, inner)
-  return tasks.prior_task(
+    return prior_tasks.critic_task(
+      card, config, runner, batches, pictures, inner
+    )
+  return prior_tasks.prior_task(
     card, config, runner, batches, pictures, inner, coarser
   )
 
@@ -143,25 +146,25 @@ def _own_models(card, folder: pathlib.Path):
   """
   copied = run_folder.is_claimed(folder)
   if card.task == 'token_critic':
-    own = folder / model_lib.GENERATOR
-    tasks.own_copy(
-      own, card.generator, model_lib.export_generator, copied=copied
+    own = folder / runs.GENERATOR
+    prior_tasks.own_copy(
+      own, card.generator, runs.export_generator, copied=copied
     )
     return vq_jax.load(own), None
-  own = folder / model_lib.AUTOENCODER
-  tasks.own_copy(
-    own, card.autoencoder, model_lib.export_autoencoder, copied=copied
+  own = folder / runs.AUTOENCODER
+  prior_tasks.own_copy(
+    own, card.autoencoder, runs.export_autoencoder, copied=copied
   )
   inner, coarser = vq_jax.load(own), None
   if card.coarser is not None:
-    own = folder / model_lib.COARSER
+    own = folder / runs.COARSER
 
     def export(model, folder):
-      tasks.check_coarser(card, model, inner)
-      model_lib.export_prior(model, folder)
+      prior_tasks.check_coarser(card, model, inner)
+      runs.export_prior(model, folder)
 
-    tasks.own_copy(own, card.coarser, export, copied=copied)
-    coarser = model_lib.load_prior(own, inner)
+    prior_tasks.own_copy(own, card.coarser, export, copied=copied)
+    coarser = runs.load_prior(own, inner)
   return inner, coarser
 
 
@@ -218,5 +221,5 @@ def config_of(
     'vq_jax': vq_jax.__version__,
   }
   if card.task == 'prior':
-    config['labels'] = tasks.labels(card, datasets.facts['num_classes'])
+    config['labels'] = prior_tasks.labels(card, datasets.facts['num_classes'])
   return config

@@ -15,10 +15,10 @@ from train import config as config_lib
 from train import parallel
 from train.state import TrainState
 from vq_jax import checkpoints
-from vq_jax import model as model_lib
+from vq_jax import runs
 
 # What a run that was never claimed may have left in its folder.
-_BEFORE_CLAIM = ('.lock', model_lib.AUTOENCODER)
+_BEFORE_CLAIM = ('.lock', runs.AUTOENCODER, runs.COARSER, runs.GENERATOR)
 
 
 @contextlib.contextmanager

@@ -2,34 +2,25 @@
 
 import dataclasses
 import math
-import pathlib
-import shutil
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
-import vq_jax
 from train import config as config_lib
 from train import evaluation
 from train import log
 from train import parallel
 from train import settings as settings_lib
 from train.steps import autoencoder as autoencoder_step
-from train.steps import causal
-from train.steps import masked
-from train.steps import token_critic
 from train.steps import update
 from train.steps import vae as vae_step
 from vq_jax import autoencoders
 from vq_jax import build
 from vq_jax import data
-from vq_jax import generation
 from vq_jax import model as model_lib
-from vq_jax import tokenization
 
 Tree = Any
 
@@ -166,204 +157,6 @@ def vae_task(
     frozen={},
     evaluate=evaluate,
   )
-
-
-def prior_task(
-  card: settings_lib.PriorCard,
-  config: Mapping[str, Any],
-  runner: parallel.JitRunner,
-  batches: data.EvalBatches,
-  pictures: int,
-  inner: model_lib.Model,
-  coarser: model_lib.Model | None,
-) -> Task:
-  """Stage two.
-
-  Args:
-    card: the parsed card.
-    config: what `config.json` holds.
-    runner: compiles the evaluation.
-    batches: of held-out images or codes.
-    pictures: images in a grid.
-    inner: the autoencoder of the run's own folder.
-    coarser: the prior of the next coarser level, of the run's own folder.
-  """
-  module = inner.autoencoder
-  prior = build.prior_of(config, module)
-  settings = prior_loss(card)
-  generation.sampling_of(prior, card.sampling, {})
-  if generation.is_causal(prior):
-    step = causal
-    sums = evaluation.causal_sums(prior, module, card.level)
-  else:
-    step = masked
-    sums = evaluation.masked_sums(prior, module, settings, card.level)
-  sums_fn = runner.compile_eval(sums)
-  frozen = {'autoencoder': dict(inner.variables['autoencoder'])}
-  complete = card.level + 1 == len(module.code_grids)
-
-  def evaluate(variables: Tree) -> Evaluation:
-    both = {**frozen, 'prior': variables}
-    sums = evaluation.sum_over(sums_fn, both, batches, runner)
-    model = model_lib.Model(
-      autoencoder=module,
-      prior=prior,
-      vocab=prior.vocab,
-      variables=jax.device_get(both),
-      config=config,
-      autoencoder_config=inner.config,
-      coarser=coarser,
-    )
-    pictures_of = {}
-    if complete:  # of all levels
-      pictures_of['samples'] = evaluation.sample_grid(model, pictures)
-    return Evaluation(
-      metrics=evaluation.prior_metrics(sums),
-      pictures=pictures_of,
-      histograms={},
-    )
-
-  return Task(
-    init=lambda rng: build.init_prior(prior, rng),
-    loss_fn=step.make_loss(
-      prior, module, settings, level=card.level, axis_name=runner.axis_name
-    ),
-    frozen=frozen,
-    evaluate=evaluate,
-  )
-
-
-def critic_task(
-  card: settings_lib.CriticCard,
-  config: Mapping[str, Any],
-  runner: parallel.JitRunner,
-  batches: data.EvalBatches,
-  pictures: int,
-  generator: model_lib.Model,
-) -> Task:
-  """A critic of the tokens of `generator`, of the run's own folder."""
-  critic = build.critic_of(config, generator.prior)
-  settings = config_lib.section(token_critic.Loss, 'loss', card.loss)
-  generation.sampling_of(generator.prior, card.sampling, {})
-  parts = (generator.prior, generator.autoencoder, settings)
-  level = generator.config['card'].get('level', 0)
-  task = token_critic.judged(critic, *parts, level)
-  sums_fn = runner.compile_eval(evaluation.critic_sums(task, critic))
-  frozen = {k: dict(v) for k, v in generator.variables.items()}
-
-  def evaluate(variables: Tree) -> Evaluation:
-    all_variables = {**frozen, 'critic': variables}
-    sums = evaluation.sum_over(sums_fn, all_variables, batches, runner)
-    model = dataclasses.replace(
-      generator,
-      critic=critic,
-      variables=jax.device_get(all_variables),
-      config=config,
-    )
-    return Evaluation(
-      metrics=evaluation.critic_metrics(sums),
-      pictures={'samples': evaluation.sample_grid(model, pictures)},
-      histograms={},
-    )
-
-  return Task(
-    init=lambda rng: build.init_prior(critic, rng),
-    loss_fn=token_critic.make_loss(critic, *parts, level),
-    frozen=frozen,
-    evaluate=evaluate,
-  )
-
-
-def prior_loss(card: settings_lib.PriorCard) -> masked.Loss | causal.Loss:
-  """Returns section `loss` of a prior's card, as its type wants it."""
-  kind = build.lookup(
-    build.REGISTRY['prior'], card.model.get('type'), 'prior type'
-  )
-  step = causal if hasattr(kind, 'step') else masked
-  return config_lib.section(step.Loss, 'loss', card.loss)
-
-
-def labels(card: settings_lib.PriorCard, num_classes: int) -> dict[str, Any]:
-  """Returns what a prior's vocabulary holds beside the codes.
-
-  It is conditional on the class if the card says so and the data has more
-  than one; it has a null class if training drops labels.
-  """
-  conditional = card.conditional and num_classes > 1
-  return {
-    'num_classes': num_classes if conditional else 0,
-    'null_class': conditional and prior_loss(card).label_drop > 0,
-  }
-
-
-def own_copy(
-  folder: pathlib.Path,
-  source: str,
-  export: Callable[[model_lib.Model, pathlib.Path], None],
-  *,
-  copied: bool,
-) -> None:
-  """Copies a run into a folder of another, which then needs nothing else.
-
-  Args:
-    folder: where the copy is to lie.
-    source: a run folder.
-    export: writes the part of it that is needed.
-    copied: whether the run has begun, so that the copy is there.
-
-  Raises:
-    RunError: if `source` is no run.
-    ValueError: if it is one of another kind.
-  """
-  if copied:
-    return
-  model = vq_jax.load(source)
-  if jax.process_index() == 0:
-    shutil.rmtree(folder, ignore_errors=True)
-  multihost_utils.sync_global_devices(f'room for {folder.name}')
-  export(model, folder)
-  multihost_utils.sync_global_devices(f'{folder.name} copied')
-
-
-def check_coarser(
-  card: settings_lib.PriorCard,
-  coarser: model_lib.Model,
-  inner: model_lib.Model,
-) -> None:
-  """Raises ConfigError unless a prior can go on from a coarser one."""
-  level = coarser.config['card'].get('level', 0)
-  if level != card.level - 1:
-    raise settings_lib.ConfigError(
-      f'config.coarser must be the prior of level {card.level - 1}; '
-      f'{card.coarser} is that of level {level}.'
-    )
-  if tokenization.fingerprint(coarser) != tokenization.fingerprint(inner):
-    raise settings_lib.ConfigError(
-      f'{card.coarser} was trained on the codes of another autoencoder than '
-      'config.autoencoder.'
-    )
-
-
-def check_images(autoencoder: model_lib.Model, shape: tuple[int, ...]) -> None:
-  """Raises ConfigError unless a prior's images are its autoencoder's kind."""
-  want = tuple(autoencoder.config['data']['image_shape'])
-  if tuple(shape) != want:
-    raise settings_lib.ConfigError(
-      f'the autoencoder was trained on images {want}, but the data gives '
-      f'{tuple(shape)}. Use the same config.data.channels and preprocessing.'
-    )
-
-
-def check_codes(autoencoder: model_lib.Model, codes: data.CodesSource) -> None:
-  """Raises ConfigError unless codes were made by a prior's own autoencoder."""
-  made_by = codes.record['tokenizer']
-  own = tokenization.fingerprint(autoencoder)
-  if made_by != own:
-    raise settings_lib.ConfigError(
-      f'{codes.name} was made by another tokenizer ({made_by[:12]}) than '
-      f'config.autoencoder ({own[:12]}). Give the run that made the codes, or '
-      'make them anew with: vqjax tokenize'
-    )
 
 
 def first_images(batches: data.EvalBatches, number: int) -> np.ndarray:

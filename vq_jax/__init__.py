@@ -19,7 +19,7 @@ from vq_jax import quantizers
 from vq_jax import samplers
 from vq_jax import tokenization
 from vq_jax.model import Model
-from vq_jax.model import load
+from vq_jax.runs import load
 
 __version__ = '0.2.0'
 

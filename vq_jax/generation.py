@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vq_jax import autoencoders
 from vq_jax import build
 from vq_jax import samplers
 
@@ -271,75 +270,3 @@ def rows_so_far(
   h, w = grid
   decided = np.repeat(np.tri(h, dtype=bool), w, axis=1)
   return jnp.where(decided[None], tokens[:, None], 0), decided
-
-
-def class_labels(
-  labels: jax.Array | np.ndarray | int | None, num: int | None, classes: int
-) -> tuple[np.ndarray | None, int]:
-  """Returns one class per image, int32 [num] or None, and their number.
-
-  Args:
-    labels: one class per image, or one for all; by default the classes follow
-      one another.
-    num: how many images, if `labels` does not say; 16 by default.
-    classes: how many there are; 0 for a prior without.
-
-  Raises:
-    ValueError: if the labels do not fit.
-  """
-  if labels is None:
-    num = 16 if num is None else num
-    labels = np.arange(num) % classes if classes else None
-  else:
-    labels = np.asarray(labels, np.int32)
-    if labels.ndim == 0:
-      labels = np.full(1 if num is None else num, labels)
-    num = len(labels) if num is None else num
-  checked_num(num)
-  if labels is None:
-    return None, num
-  if not classes:
-    raise ValueError('this prior knows no classes; leave labels out.')
-  if labels.shape != (num,):
-    raise ValueError(
-      f'labels must be one class per image, [{num}]; got {labels.shape}.'
-    )
-  if labels.min() < 0 or labels.max() >= classes:
-    raise ValueError(
-      f'labels must lie in [0, {classes}); got {labels.min()} to '
-      f'{labels.max()}.'
-    )
-  return labels.astype(np.int32), num
-
-
-def checked_num(num: int) -> int:
-  """Returns a number of images; raises ValueError unless it is positive."""
-  if num < 1:
-    raise ValueError(f'num must be at least 1; got {num}.')
-  return num
-
-
-def checked_indices(
-  indices: jax.Array | np.ndarray, grid: autoencoders.CodeGrid
-) -> jax.Array:
-  """Returns indices as int32 [B, h, w, *index_shape] on the device.
-
-  Raises:
-    ValueError: if they are not that, or one of them is no code.
-  """
-  indices = np.asarray(indices)
-  own = grid.index_shape
-  fits = indices.ndim == 3 + len(own) and indices.shape[3:] == own
-  if not fits or not np.issubdtype(indices.dtype, np.integer):
-    wanted = ', '.join(['B', 'h', 'w', *map(str, own)])
-    raise ValueError(
-      f'indices must be integers [{wanted}]; got '
-      f'{indices.dtype} {indices.shape}.'
-    )
-  size = grid.codebook_size
-  if indices.size and not 0 <= indices.min() <= indices.max() < size:
-    raise ValueError(
-      f'indices must lie in [0, {size}); got values from {indices.min()} to '
-      f'{indices.max()}. Tokens that are still masked cannot be decoded.'
-    )
-  return jnp.asarray(indices, jnp.int32)

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import os
-import pathlib
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
@@ -14,19 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import autoencoders
-from vq_jax import build
-from vq_jax import checkpoints
+from vq_jax import checks
 from vq_jax import generation
 from vq_jax import latent_space
 from vq_jax import samplers
 from vq_jax.priors import vocab as vocab_lib
-from vq_jax.utils import trees
 
 Array = jax.Array | np.ndarray
 Indices = Array | tuple[Array, ...]
-
-# Folders within that of a prior: what it was trained on, and with.
-AUTOENCODER, COARSER, GENERATOR = 'autoencoder', 'coarser', 'generator'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +63,7 @@ class Model:
         codes.
     """
     self._require_codes()
-    self._check_images(images)
+    checks.check_channels(images, self.config['data']['image_shape'])
     return _encode(
       self.autoencoder, self.variables['autoencoder'], jnp.asarray(images)
     )
@@ -90,7 +83,7 @@ class Model:
         f'got {len(parts)}.'
       )
     checked = tuple(
-      generation.checked_indices(part, grid)
+      checks.checked_indices(part, grid)
       for part, grid in zip(parts, grids, strict=True)
     )
     return _decode(
@@ -103,7 +96,7 @@ class Model:
     """Encodes and decodes images; see `encode` for what they must be."""
     if self.autoencoder.code_grids:
       return self.decode(self.encode(images))
-    self._check_images(images)
+    checks.check_channels(images, self.config['data']['image_shape'])
     return latent_space.decode(self, latent_space.encode(self, images))
 
   def generate(
@@ -184,8 +177,8 @@ class Model:
     Yields:
       float32 [B, H, W, C] in [0, 1].
     """
-    self._require_all_levels()
-    labels, num = generation.class_labels(labels, num, self.vocab.num_classes)
+    checks.require_all_levels(self.config['card'], self.autoencoder)
+    labels, num = checks.class_labels(labels, num, self.vocab.num_classes)
     plan = self._sampling(sampling)
     rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
     size = min(batch_size, num)
@@ -213,7 +206,7 @@ class Model:
         f'a VAE has no sampling options; leave {", ".join(sampling)} out.'
       )
     rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
-    num = generation.checked_num(16 if num is None else num)
+    num = checks.checked_num(16 if num is None else num)
     z = jax.random.normal(rng, (num, *latent_space.latent_shape(self)))
     return latent_space.decode(self, z)
 
@@ -282,29 +275,11 @@ class Model:
     )
     return jnp.where(jnp.expand_dims(seen, (0, 3)) > 0, image, 0.5)
 
-  def _require_all_levels(self) -> None:
-    level = self.config['card'].get('level', 0)
-    levels = len(self.autoencoder.code_grids)
-    if level + 1 < levels:
-      raise ValueError(
-        f'this run is the prior of level {level} of {levels}, and an image '
-        'needs all levels. Train the next with '
-        f'--config.level={level + 1} --config.coarser=<this run>, and generate '
-        'with the last.'
-      )
-
   def _require_codes(self) -> None:
     if not self.autoencoder.code_grids:
       raise ValueError(
         'this autoencoder has no codes; use vq_jax.latent_space for its '
         'latents.'
-      )
-
-  def _check_images(self, images: Array) -> None:
-    want = tuple(self.config['data']['image_shape'])
-    if images.ndim != 4 or images.shape[-1] != want[-1]:
-      raise ValueError(
-        f'images must be [B, H, W, {want[-1]}]; got {images.shape}.'
       )
 
 
@@ -317,114 +292,3 @@ def _encode(autoencoder, variables, images):
 def _decode(autoencoder, variables, indices):
   image = autoencoder.apply(variables, indices, method='decode_indices')
   return jnp.clip(image, 0, 1)
-
-
-def load(folder: str | os.PathLike) -> Model:
-  """Loads a run: an autoencoder's, or a prior's with all that it needs.
-
-  Raises:
-    RunError: if the folder is no run, or holds no complete checkpoint.
-    ValueError: if the checkpoint does not fit the config.
-  """
-  folder = pathlib.Path(folder)
-  config = checkpoints.read_config(folder)
-  task = config['card']['task']
-  if task == 'token_critic':
-    return _load_critic(folder, config)
-  if task == 'prior':
-    return load_prior(folder, load(folder / AUTOENCODER))
-  module = build.autoencoder_of(config)
-  variables = _load_variables(
-    folder, lambda rng: build.init_autoencoder(module, config, rng)
-  )
-  return Model(
-    autoencoder=module,
-    variables={'autoencoder': variables},
-    config=config,
-    autoencoder_config=config,
-  )
-
-
-def load_prior(folder: pathlib.Path, inner: Model) -> Model:
-  """Loads a prior of the codes of the autoencoder `inner`."""
-  config = checkpoints.read_config(folder)
-  prior = build.prior_of(config, inner.autoencoder)
-  variables = _load_variables(folder, lambda rng: build.init_prior(prior, rng))
-  coarser = None
-  if config['card'].get('level', 0):
-    coarser = load_prior(folder / COARSER, inner)
-  return Model(
-    autoencoder=inner.autoencoder,
-    prior=prior,
-    vocab=prior.vocab,
-    variables={**inner.variables, 'prior': variables},
-    config=config,
-    autoencoder_config=inner.config,
-    coarser=coarser,
-  )
-
-
-def _load_critic(folder, config) -> Model:
-  """Loads a critic and the MaskGIT whose tokens it judges."""
-  generator = load(folder / GENERATOR)
-  critic = build.critic_of(config, generator.prior)
-  variables = _load_variables(folder, lambda rng: build.init_prior(critic, rng))
-  return dataclasses.replace(
-    generator,
-    critic=critic,
-    variables={**generator.variables, 'critic': variables},
-    config=config,
-  )
-
-
-def _load_variables(folder, init) -> dict[str, Any]:
-  """Loads the variables of a run, which must be those that `init` makes."""
-  variables, step = checkpoints.load_variables(folder)
-  return trees.merge_strict(
-    jax.eval_shape(init, jax.random.key(0)),
-    variables,
-    source=f'the checkpoint {folder / checkpoints.CHECKPOINTS / str(step)}',
-  )
-
-
-def export_autoencoder(model: Model, folder: str | os.PathLike) -> None:
-  """Writes the autoencoder alone as a run folder; see `checkpoints.export`.
-
-  Raises:
-    ValueError: if the run is that of a prior.
-  """
-  if model.prior is not None:
-    raise ValueError('this run is a prior; give the run of its autoencoder.')
-  checkpoints.export(folder, model.config, model.variables['autoencoder'])
-
-
-def export_prior(model: Model, folder: str | os.PathLike) -> None:
-  """Writes a prior, and the coarser ones within it, without its autoencoder.
-
-  Raises:
-    ValueError: if there is no prior.
-  """
-  if model.prior is None:
-    raise ValueError('this run is an autoencoder; give the run of a prior.')
-  folder = pathlib.Path(folder)
-  checkpoints.export(folder, model.config, model.variables['prior'])
-  if model.coarser is not None:
-    export_prior(model.coarser, folder / COARSER)
-
-
-def export_generator(model: Model, folder: str | os.PathLike) -> None:
-  """Writes a MaskGIT with its autoencoder.
-
-  Raises:
-    ValueError: if it is none.
-  """
-  if model.prior is None or generation.is_causal(model.prior):
-    raise ValueError(
-      'a critic judges the tokens of a MaskGIT; give the run of one.'
-    )
-  checkpoints.export(
-    pathlib.Path(folder) / AUTOENCODER,
-    model.autoencoder_config,
-    model.variables['autoencoder'],
-  )
-  export_prior(model, folder)

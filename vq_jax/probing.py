@@ -124,12 +124,14 @@ def _batches(model, source, split, data_dir, limit) -> data.EvalBatches:
       source,
       split,
       data_dir=data_dir,
-      channels=model.config['data']['image_shape'][-1],
+      channels=model.autoencoder_config['data']['image_shape'][-1],
     )
   )
   if opened.num_classes < 2:
     raise ValueError(f'a probe needs labelled images; {opened.name} has none.')
-  card = model.config['card'].get('data', {})
+  # A prior's card need not say what its autoencoder does with images: the
+  # prior may have learned from codes.
+  card = model.autoencoder_config['card'].get('data', {})
   return data.eval_batches(
     opened,
     batch_size=min(200, len(opened)),

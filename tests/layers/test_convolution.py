@@ -87,3 +87,32 @@ def test_a_pixel_moves_exactly_its_neighbours(block):
   want = np.zeros((4, 5), bool)
   want[:2, 1:4] = True
   np.testing.assert_array_equal(moved, want)
+
+
+def test_grid_convolution_of_kernel_one_is_a_dense_layer():
+  layer = convolution.GridConv(features=5, kernel=1, grid=(2, 3))
+  x = features(2, 7, 4)
+  kernel, bias = features(1, 1, 4, 5, seed=1), features(5, seed=2)
+  params = {'params': {'kernel': kernel, 'bias': bias}}
+  got = jax.jit(layer.apply)(params, x)
+  np.testing.assert_allclose(got, x @ kernel[0, 0] + bias, atol=1e-5)
+
+
+def test_grid_convolution_row_by_row():
+  """Against its definition; tokens in front meet the kernel's centre alone."""
+  layer = convolution.GridConv(features=5, kernel=3, grid=(2, 3))
+  x = features(2, 8, 4)
+  kernel, bias = features(3, 3, 4, 5, seed=1), features(5, seed=2)
+  params = {'params': {'kernel': kernel, 'bias': bias}}
+  got = jax.jit(layer.apply)(params, x)
+  want = np.zeros((2, 8, 5)) + bias
+  want[:, :2] += x[:, :2] @ kernel[1, 1]
+  for row in range(2):
+    for column in range(3):
+      for i in range(2):
+        for j in range(3):
+          di, dj = i - row + 1, j - column + 1
+          if 0 <= di <= 2 and 0 <= dj <= 2:
+            neighbour = x[:, 2 + 3 * i + j]
+            want[:, 2 + 3 * row + column] += neighbour @ kernel[di, dj]
+  np.testing.assert_allclose(got, want, atol=1e-5)

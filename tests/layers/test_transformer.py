@@ -13,35 +13,6 @@ def features(*shape, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def test_grid_convolution_of_kernel_one_is_a_dense_layer():
-  layer = transformer.GridConv(features=5, kernel=1, grid=(2, 3))
-  x = features(2, 7, 4)
-  kernel, bias = features(1, 1, 4, 5, seed=1), features(5, seed=2)
-  params = {'params': {'kernel': kernel, 'bias': bias}}
-  got = jax.jit(layer.apply)(params, x)
-  np.testing.assert_allclose(got, x @ kernel[0, 0] + bias, atol=1e-5)
-
-
-def test_grid_convolution_row_by_row():
-  """Against its definition; tokens in front meet the kernel's centre alone."""
-  layer = transformer.GridConv(features=5, kernel=3, grid=(2, 3))
-  x = features(2, 8, 4)
-  kernel, bias = features(3, 3, 4, 5, seed=1), features(5, seed=2)
-  params = {'params': {'kernel': kernel, 'bias': bias}}
-  got = jax.jit(layer.apply)(params, x)
-  want = np.zeros((2, 8, 5)) + bias
-  want[:, :2] += x[:, :2] @ kernel[1, 1]
-  for row in range(2):
-    for column in range(3):
-      for i in range(2):
-        for j in range(3):
-          di, dj = i - row + 1, j - column + 1
-          if 0 <= di <= 2 and 0 <= dj <= 2:
-            neighbour = x[:, 2 + 3 * i + j]
-            want[:, 2 + 3 * row + column] += neighbour @ kernel[di, dj]
-  np.testing.assert_allclose(got, want, atol=1e-5)
-
-
 @pytest.mark.parametrize('norm', ['pre', 'post'])
 def test_a_stack_does_not_know_the_order_of_its_tokens(norm):
   block = transformer.TransformerBlock(

@@ -154,8 +154,12 @@ def test_what_does_not_fit_a_prior_is_refused(kind, options, message, trained):
   [
     {'order': 'halton', 'sharpen': 1.2},
     {'order': 'random', 'remask': 0.3, 'remask_limit': 'rescale'},
-    {'guidance': 2.0, 'guidance_schedule': 'constant'},
-    {'guidance': 2.0, 'guidance_schedule': 'power_cosine', 'guidance_power': 3},
+    {'guidance': 1e5, 'guidance_schedule': 'constant'},
+    {
+      'guidance': 1e5,
+      'guidance_schedule': 'power_cosine',
+      'guidance_power': 3.0,
+    },
     {'top_k': 2},
     {'top_p': 0.3},
     {'temperature': 0.1},

@@ -119,7 +119,7 @@ def run(arguments) -> None:
   import numpy as np
 
   import vq_jax
-  from vq_jax import generation
+  from vq_jax import checks
   from vq_jax.utils import images
 
   model = vq_jax.load(arguments.folder)
@@ -139,7 +139,7 @@ def run(arguments) -> None:
       arguments.seed, labels=labels, num=arguments.num, **options
     )
   elif 'acceptance' in arguments:
-    labels, _ = generation.class_labels(
+    labels, _ = checks.class_labels(
       labels, arguments.num, model.vocab.num_classes
     )
     made = _accepted(model, arguments, labels, options)

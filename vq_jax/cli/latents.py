@@ -55,11 +55,11 @@ def draw(arguments) -> None:
 
   import vq_jax
   from vq_jax import build
-  from vq_jax import generation
+  from vq_jax import checks
   from vq_jax import latent_space
   from vq_jax.utils import images
 
-  generation.checked_num(arguments.num)
+  checks.checked_num(arguments.num)
   model = vq_jax.load(arguments.folder)
   latent_space.latent_shape(model)  # says so at once if there is none
   card = model.config['card']['data']

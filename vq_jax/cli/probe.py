@@ -68,20 +68,13 @@ def _numbers(text: str) -> tuple[int, ...]:
 def run(arguments) -> None:
   """Runs the command."""
   import vq_jax
-  from vq_jax import checkpoints
-  from vq_jax import model as model_lib
   from vq_jax import probing
 
   for name in ('draws', 'pool'):
     if getattr(arguments, name) < 1:
       raise ValueError(f'--{name} must be at least 1.')
-  folder = pathlib.Path(arguments.folder)
-  # A prior's card need not say what its autoencoder does with images: the
-  # prior may have learned from codes.
-  if checkpoints.read_config(folder)['card']['task'] == 'prior':
-    folder = folder / model_lib.AUTOENCODER
   found = probing.probe(
-    vq_jax.load(folder),
+    vq_jax.load(arguments.folder),
     arguments.data,
     train_split=arguments.train_split,
     test_split=arguments.test_split,

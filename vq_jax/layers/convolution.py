@@ -54,3 +54,56 @@ class BottleneckBlock(nn.Module):
     y = nn.gelu(nn.Conv(self.inner_channels, (3, 3), **types)(y))
     small = nn.initializers.variance_scaling(0.1, 'fan_in', 'truncated_normal')
     return x + nn.Dense(self.channels, kernel_init=small, **types)(y)
+
+
+class GridConv(nn.Module):
+  """A convolution over the tokens that form a grid.
+
+  Tokens before the grid (the class token) see only the centre of the kernel:
+  for them it is a dense layer with the same weights.
+
+  Attributes:
+    features: output width.
+    kernel: side of the kernel, odd.
+    grid: (h, w); the last h * w tokens are the grid, row by row.
+    kernel_init: initializer of the kernel.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+  """
+
+  features: int
+  kernel: int
+  grid: tuple[int, int]
+  kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, P + h * w, D] to [B, P + h * w, features]."""
+    h, w = self.grid
+    b, n, d = x.shape
+    prefix = n - h * w
+    kernel = self.param(
+      'kernel',
+      self.kernel_init,
+      (self.kernel, self.kernel, d, self.features),
+      self.param_dtype,
+    )
+    bias = self.param(
+      'bias', nn.initializers.zeros_init(), (self.features,), self.param_dtype
+    )
+    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+    # One product over the gathered neighbours: the gradient of a convolution
+    # over so small a grid takes a CPU nearly twice as long.
+    k, middle = self.kernel, self.kernel // 2
+    around = ((0, 0), (middle, middle), (middle, middle), (0, 0))
+    padded = jnp.pad(x[:, prefix:].reshape(b, h, w, d), around)
+    neighbours = jnp.concatenate(
+      [padded[:, i : i + h, j : j + w] for i in range(k) for j in range(k)],
+      axis=-1,
+    ).reshape(b, h * w, k * k * d)
+    grid = neighbours @ kernel.reshape(k * k * d, self.features)
+    centre = kernel[middle, middle]
+    y = jnp.concatenate([x[:, :prefix] @ centre, grid], axis=1)
+    return y + jnp.expand_dims(bias, (0, 1))

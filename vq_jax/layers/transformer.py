@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import attention as attention_lib
+from vq_jax.layers import convolution
+from vq_jax.layers import normalization
 
 # BERT's: x ~ N(0, 0.02^2), cut at two standard deviations.
 bert_init = nn.initializers.truncated_normal(0.02)
@@ -17,88 +19,6 @@ bert_init = nn.initializers.truncated_normal(0.02)
 def gelu(x: jax.Array) -> jax.Array:
   """The tanh approximation of gelu."""
   return nn.gelu(x, approximate=True)
-
-
-class GridConv(nn.Module):
-  """A convolution over the tokens that form a grid.
-
-  Tokens before the grid (the class token) see only the centre of the kernel:
-  for them it is a dense layer with the same weights.
-
-  Attributes:
-    features: output width.
-    kernel: side of the kernel, odd.
-    grid: (h, w); the last h * w tokens are the grid, row by row.
-    kernel_init: initializer of the kernel.
-    dtype: dtype of the computation.
-    param_dtype: dtype of the parameters.
-  """
-
-  features: int
-  kernel: int
-  grid: tuple[int, int]
-  kernel_init: nn.initializers.Initializer = bert_init
-  dtype: jnp.dtype = jnp.float32
-  param_dtype: jnp.dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [B, P + h * w, D] to [B, P + h * w, features]."""
-    h, w = self.grid
-    b, n, d = x.shape
-    prefix = n - h * w
-    kernel = self.param(
-      'kernel',
-      self.kernel_init,
-      (self.kernel, self.kernel, d, self.features),
-      self.param_dtype,
-    )
-    bias = self.param(
-      'bias', nn.initializers.zeros_init(), (self.features,), self.param_dtype
-    )
-    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-    # One product over the gathered neighbours: the gradient of a convolution
-    # over so small a grid takes a CPU nearly twice as long.
-    k, middle = self.kernel, self.kernel // 2
-    around = ((0, 0), (middle, middle), (middle, middle), (0, 0))
-    padded = jnp.pad(x[:, prefix:].reshape(b, h, w, d), around)
-    neighbours = jnp.concatenate(
-      [padded[:, i : i + h, j : j + w] for i in range(k) for j in range(k)],
-      axis=-1,
-    ).reshape(b, h * w, k * k * d)
-    grid = neighbours @ kernel.reshape(k * k * d, self.features)
-    centre = kernel[middle, middle]
-    y = jnp.concatenate([x[:, :prefix] @ centre, grid], axis=1)
-    return y + jnp.expand_dims(bias, (0, 1))
-
-
-class Modulation(nn.Module):
-  """What a condition does to a layer: shifts, scales, gates; 0 at first.
-
-  Attributes:
-    features: D.
-    parts: how many vectors.
-    dtype: dtype of the computation.
-    param_dtype: dtype of the parameters.
-  """
-
-  features: int
-  parts: int
-  dtype: jnp.dtype = jnp.float32
-  param_dtype: jnp.dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, condition: jax.Array) -> list[jax.Array]:
-    """Maps [B, C] to `parts` vectors [B, 1, features]."""
-    zeros = nn.initializers.zeros_init()
-    x = nn.Dense(
-      self.parts * self.features,
-      kernel_init=zeros,
-      dtype=self.dtype,
-      param_dtype=self.param_dtype,
-      name='dense',
-    )(nn.silu(condition))
-    return jnp.split(x[:, None], self.parts, axis=-1)
 
 
 class TransformerBlock(nn.Module):
@@ -188,9 +108,10 @@ class TransformerBlock(nn.Module):
     # Of attention and of MLP: how its input moves, how its output is weighed.
     moves, gates = [(0.0, 0.0)] * 2, [1.0] * 2
     if self.modulated:
-      shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = Modulation(
+      modulation = normalization.Modulation(
         x.shape[-1], 6, name='modulation', **self._types()
-      )(condition)
+      )
+      shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation(condition)
       moves, gates = [(shift_a, scale_a), (shift_m, scale_m)], [gate_a, gate_m]
 
     def residual(i, layer, x, name):
@@ -216,7 +137,7 @@ class TransformerBlock(nn.Module):
         self.mlp_width, use_bias=self.bias, name='mlp_in', **dense
       )
     else:
-      hidden = GridConv(
+      hidden = convolution.GridConv(
         self.mlp_width, self.mlp_kernel, self.grid, name='mlp_in', **dense
       )
     y = self.activation(hidden(x))
@@ -227,7 +148,7 @@ class TransformerBlock(nn.Module):
     return nn.Dense(x.shape[-1], use_bias=self.bias, name='mlp_out', **dense)(y)
 
   def _norm(self, name):
-    return norm(
+    return normalization.norm(
       self.norm_type,
       self.epsilon,
       bias=self.bias,
@@ -319,27 +240,3 @@ class TransformerStack(nn.Module):
         each.append(rows)
       rows = jax.tree.map(lambda *r: jnp.stack(r), *each) if each else None
     return x, None if cache is None else cache.write(rows, position)
-
-
-def norm(
-  kind: Literal['layer', 'rms'],
-  epsilon: float,
-  *,
-  bias: bool = True,
-  affine: bool = True,
-  **fields,
-) -> nn.Module:
-  """Returns LayerNorm or RMSNorm, over the last axis.
-
-  Args:
-    kind: 'layer' or 'rms'.
-    epsilon: added to the variance.
-    bias: whether LayerNorm has a bias.
-    affine: whether there is a scale (and a bias) at all.
-    **fields: of the module: name, dtypes.
-  """
-  if kind == 'rms':
-    return nn.RMSNorm(epsilon=epsilon, use_scale=affine, **fields)
-  return nn.LayerNorm(
-    epsilon=epsilon, use_bias=bias and affine, use_scale=affine, **fields
-  )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import attention
+from vq_jax.layers import normalization
 from vq_jax.layers import transformer
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
@@ -61,7 +62,7 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
     if self.condition_size is not None:
       self.condition_embedding = self.make_embedding(self.condition_size)
     if self.modulated:
-      self.modulation_out = transformer.Modulation(
+      self.modulation_out = normalization.Modulation(
         self.width, 2, **self.types()
       )
     self.norm_out = self.make_norm(affine=not self.modulated)

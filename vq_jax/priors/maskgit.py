@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import normalization
 from vq_jax.layers import transformer
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
@@ -67,7 +68,7 @@ class MaskGIT(transformer_prior.TransformerPrior):
         self.width, kernel_init=transformer.bert_init, **self.types()
       )
     if self.modulated:
-      self.modulation_out = transformer.Modulation(
+      self.modulation_out = normalization.Modulation(
         self.width, 2, **self.types()
       )
     self.norm_out = self.make_norm(affine=not self.modulated)

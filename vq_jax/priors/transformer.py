@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import normalization
 from vq_jax.layers import positions as positions_lib
 from vq_jax.layers import transformer
 from vq_jax.priors import vocab as vocab_lib
@@ -115,7 +116,7 @@ class TransformerPrior(nn.Module):
 
   def make_norm(self, **fields) -> nn.Module:
     """Returns a norm of the prior's kind."""
-    return transformer.norm(
+    return normalization.norm(
       self.norm_type,
       self.epsilon,
       bias=self.bias,

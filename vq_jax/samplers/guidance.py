@@ -40,7 +40,6 @@ class PowerCosine:
     return (1 - jnp.cos(jnp.pi * progress**self.power)) / 2
 
 
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Guidance:
   """Pushes the logits away from those of no class.

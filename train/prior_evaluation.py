@@ -1,0 +1,149 @@
+"""Evaluation of priors on held-out codes; see `train.evaluation`."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from train.evaluation import Sums
+from train.steps import codes
+from train.steps import masked
+from vq_jax import losses
+from vq_jax import priors
+from vq_jax.samplers import schedules
+
+Tree = Any
+
+
+def masked_sums(
+  prior: nn.Module,
+  autoencoder: nn.Module,
+  settings: masked.Loss,
+  level: int = 0,
+):
+  """Returns the function that `sum_over` needs for a prior that fills in masks.
+
+  The masks are a function of the example's place, so that evaluations can be
+  compared. Those of training give `masked_nll`. With even ones, any number of
+  tokens as likely as any other, the mean over the masked tokens of an example
+  is a bound on its nats per token (Hoogeboom et al. 2022, "Autoregressive
+  diffusion models", 2.1): the prior as one that decides in random order.
+  """
+  training = settings.masks(prior.num_tokens)
+  root = jax.random.key(0)
+
+  def even(keys, batch_key):
+    del batch_key
+    return priors.random_mask(keys, prior.num_tokens, schedules.linear)
+
+  def function(variables: Tree, batch: dict) -> Tree:
+    tokens, coarser = codes.tokens_of(
+      autoencoder, variables['autoencoder'], batch, level
+    )
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
+    counted = batch['mask'].astype(jnp.float32)
+
+    def masked_logits(draw_mask):
+      mask = draw_mask(keys, root)
+      logits = prior.apply(
+        variables['prior'],
+        jnp.where(mask, prior.vocab.mask_id, tokens),
+        label=batch['label'] if prior.vocab.num_classes else None,
+        condition=coarser,
+      )
+      return logits, mask.astype(jnp.float32)
+
+    logits, mask = masked_logits(training)
+    weights = mask * counted[:, None]
+    hits = (logits.argmax(axis=-1) == tokens).astype(jnp.float32)
+    sums = {
+      'masked_nll': jnp.sum(losses.cross_entropy(logits, tokens) * weights),
+      'masked_accuracy': jnp.sum(hits * weights),
+      'masked': weights.sum(),
+    }
+    logits, mask = masked_logits(even)
+    nll = losses.cross_entropy(logits, tokens)
+    per_example = (nll * mask).sum(axis=1) / mask.sum(axis=1)
+    return {
+      **sums,
+      'nll': jnp.sum(per_example * counted),
+      'examples': counted.sum(),
+    }
+
+  return function
+
+
+def causal_sums(prior: nn.Module, autoencoder: nn.Module, level: int = 0):
+  """Returns the function that `sum_over` needs for an autoregressive prior."""
+
+  def function(variables: Tree, batch: dict) -> Tree:
+    tokens, coarser = codes.tokens_of(
+      autoencoder, variables['autoencoder'], batch, level
+    )
+    logits = prior.apply(
+      variables['prior'],
+      tokens,
+      label=batch['label'] if prior.vocab.num_classes else None,
+      condition=coarser,
+    )
+    counted = batch['mask'].astype(jnp.float32)
+    nll = losses.cross_entropy(logits, tokens).mean(axis=1)
+    hits = (logits.argmax(axis=-1) == tokens).astype(jnp.float32).mean(axis=1)
+    return {
+      'nll': jnp.sum(nll * counted),
+      'accuracy': jnp.sum(hits * counted),
+      'examples': counted.sum(),
+    }
+
+  return function
+
+
+def critic_sums(task, critic: nn.Module):
+  """Returns the function that `sum_over` needs for a token critic.
+
+  Args:
+    task: of `train.steps.token_critic.judged`.
+    critic: the module.
+  """
+  root = jax.random.key(0)
+
+  def function(variables: Tree, batch: dict) -> Tree:
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
+    tokens, label, real = task(variables, batch, keys)
+    logits = critic.apply(variables['critic'], tokens, label=label)
+    counted = batch['mask'].astype(jnp.float32)
+    loss = optax.sigmoid_binary_cross_entropy(logits, real).mean(axis=1)
+    hits = ((logits > 0) == real).astype(jnp.float32).mean(axis=1)
+    return {
+      'critic_loss': jnp.sum(loss * counted),
+      'critic_accuracy': jnp.sum(hits * counted),
+      'examples': counted.sum(),
+    }
+
+  return function
+
+
+def critic_metrics(sums: Sums) -> dict[str, float]:
+  """Turns the sums into means over the data set."""
+  return {
+    name: float(sums[name] / sums['examples'])
+    for name in ('critic_loss', 'critic_accuracy')
+  }
+
+
+def prior_metrics(sums: Sums) -> dict[str, float]:
+  """Turns the sums of either kind of prior into means over the data set.
+
+  `bits_per_code` is what a code of an image costs: exactly, of an
+  autoregressive prior; at most, of one that fills in masks.
+  """
+  names = {'masked_nll': 'masked', 'masked_accuracy': 'masked'}
+  found = {
+    name: float(sums[name] / sums[names.get(name, 'examples')])
+    for name in ('nll', 'accuracy', 'masked_nll', 'masked_accuracy')
+    if name in sums
+  }
+  return {'bits_per_code': found.pop('nll') / math.log(2), **found}

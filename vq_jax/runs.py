@@ -1,0 +1,128 @@
+"""Run folders: loading a `Model` from one, and writing those within others."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import jax
+
+from vq_jax import build
+from vq_jax import checkpoints
+from vq_jax import generation
+from vq_jax.model import Model
+from vq_jax.utils import trees
+
+# Folders within that of a prior: what it was trained on, and with.
+AUTOENCODER, COARSER, GENERATOR = 'autoencoder', 'coarser', 'generator'
+
+
+def load(folder: str | os.PathLike) -> Model:
+  """Loads a run: an autoencoder's, or a prior's with all that it needs.
+
+  Raises:
+    RunError: if the folder is no run, or holds no complete checkpoint.
+    ValueError: if the checkpoint does not fit the config.
+  """
+  folder = pathlib.Path(folder)
+  config = checkpoints.read_config(folder)
+  task = config['card']['task']
+  if task == 'token_critic':
+    return _load_critic(folder, config)
+  if task == 'prior':
+    return load_prior(folder, load(folder / AUTOENCODER))
+  module = build.autoencoder_of(config)
+  variables = _load_variables(
+    folder, lambda rng: build.init_autoencoder(module, config, rng)
+  )
+  return Model(
+    autoencoder=module,
+    variables={'autoencoder': variables},
+    config=config,
+    autoencoder_config=config,
+  )
+
+
+def load_prior(folder: pathlib.Path, inner: Model) -> Model:
+  """Loads a prior of the codes of the autoencoder `inner`."""
+  config = checkpoints.read_config(folder)
+  prior = build.prior_of(config, inner.autoencoder)
+  variables = _load_variables(folder, lambda rng: build.init_prior(prior, rng))
+  coarser = None
+  if config['card'].get('level', 0):
+    coarser = load_prior(folder / COARSER, inner)
+  return Model(
+    autoencoder=inner.autoencoder,
+    prior=prior,
+    vocab=prior.vocab,
+    variables={**inner.variables, 'prior': variables},
+    config=config,
+    autoencoder_config=inner.config,
+    coarser=coarser,
+  )
+
+
+def _load_critic(folder, config) -> Model:
+  """Loads a critic and the MaskGIT whose tokens it judges."""
+  generator = load(folder / GENERATOR)
+  critic = build.critic_of(config, generator.prior)
+  variables = _load_variables(folder, lambda rng: build.init_prior(critic, rng))
+  return dataclasses.replace(
+    generator,
+    critic=critic,
+    variables={**generator.variables, 'critic': variables},
+    config=config,
+  )
+
+
+def _load_variables(folder, init) -> dict[str, Any]:
+  """Loads the variables of a run, which must be those that `init` makes."""
+  variables, step = checkpoints.load_variables(folder)
+  return trees.merge_strict(
+    jax.eval_shape(init, jax.random.key(0)),
+    variables,
+    source=f'the checkpoint {folder / checkpoints.CHECKPOINTS / str(step)}',
+  )
+
+
+def export_autoencoder(model: Model, folder: str | os.PathLike) -> None:
+  """Writes the autoencoder alone as a run folder; see `checkpoints.export`.
+
+  Raises:
+    ValueError: if the run is that of a prior.
+  """
+  if model.prior is not None:
+    raise ValueError('this run is a prior; give the run of its autoencoder.')
+  checkpoints.export(folder, model.config, model.variables['autoencoder'])
+
+
+def export_prior(model: Model, folder: str | os.PathLike) -> None:
+  """Writes a prior, and the coarser ones within it, without its autoencoder.
+
+  Raises:
+    ValueError: if there is no prior.
+  """
+  if model.prior is None:
+    raise ValueError('this run is an autoencoder; give the run of a prior.')
+  folder = pathlib.Path(folder)
+  checkpoints.export(folder, model.config, model.variables['prior'])
+  if model.coarser is not None:
+    export_prior(model.coarser, folder / COARSER)
+
+
+def export_generator(model: Model, folder: str | os.PathLike) -> None:
+  """Writes a MaskGIT with its autoencoder.
+
+  Raises:
+    ValueError: if it is none.
+  """
+  if model.prior is None or generation.is_causal(model.prior):
+    raise ValueError(
+      'a critic judges the tokens of a MaskGIT; give the run of one.'
+    )
+  checkpoints.export(
+    pathlib.Path(folder) / AUTOENCODER,
+    model.autoencoder_config,
+    model.variables['autoencoder'],
+  )
+  export_prior(model, folder)
