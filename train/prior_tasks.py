@@ -62,7 +62,6 @@ def prior_task(
     sums = prior_evaluation.masked_sums(prior, module, settings, card.level)
   sums_fn = runner.compile_eval(sums)
   frozen = {'autoencoder': dict(inner.variables['autoencoder'])}
-  complete = card.level + 1 == len(module.code_grids)
 
   def evaluate(variables: Tree) -> Evaluation:
     both = {**frozen, 'prior': variables}
@@ -76,13 +75,11 @@ def prior_task(
       autoencoder_config=inner.config,
       coarser=coarser,
     )
-    pictures_of = {}
-    if complete:  # of all levels
-      pictures_of['samples'] = evaluation.sample_grid(model, pictures)
+    shown = {}
+    if card.level + 1 == len(module.code_grids):  # the last of the levels
+      shown['samples'] = evaluation.sample_grid(model, pictures)
     return Evaluation(
-      metrics=prior_evaluation.prior_metrics(sums),
-      pictures=pictures_of,
-      histograms={},
+      metrics=prior_evaluation.prior_metrics(sums), pictures=shown
     )
 
   return Task(
@@ -125,7 +122,6 @@ def critic_task(
     return Evaluation(
       metrics=prior_evaluation.critic_metrics(sums),
       pictures={'samples': evaluation.sample_grid(model, pictures)},
-      histograms={},
     )
 
   return Task(

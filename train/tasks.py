@@ -37,7 +37,7 @@ class Evaluation:
 
   metrics: dict[str, float]
   pictures: dict[str, np.ndarray]
-  histograms: dict[str, np.ndarray]
+  histograms: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,6 @@ def vae_task(
         'reconstructions': evaluation.reconstruction_grid(model, shown),
         'samples': evaluation.sample_grid(model, plan.pictures),
       },
-      histograms={},
     )
 
   loss_fn = vae_step.make_loss(

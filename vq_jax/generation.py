@@ -172,19 +172,19 @@ def sample_tokens(
   critic_variables: Mapping[str, Any] | None = None,
   trace: bool = False,
 ) -> jax.Array:
-  """Draws the tokens of a prior that are not known.
+  """Draws the tokens of a prior that are not known, bool [B, N].
 
   Args:
     prior: the module.
     variables: its.
     keys: [B], one per example.
     tokens: int32 [B, N].
-    known: bool [B, N], tokens that stay.
+    known: tokens that stay.
     label: int32 [B], for a prior with classes.
     condition: int32 [B, N'], coarser codes, for a prior that has such.
     sampling: how.
-    critic: for the order 'critic'.
-    critic_variables: its.
+    critic: for the order 'critic', with critic_variables.
+    critic_variables: see critic.
     trace: return the tokens of all steps of a MaskGIT.
 
   Returns:
@@ -220,13 +220,9 @@ def sample_tokens(
   else:
     step = full_pass_step(apply)
     cache = jnp.zeros((size, prior.num_tokens), jnp.int32)
+  step = guidance.step_fn(step, prior.num_tokens)
   return samplers.autoregressive.decode(
-    keys,
-    guidance.step_fn(step, prior.num_tokens),
-    cache,
-    tokens,
-    known,
-    sampling.choice(),
+    keys, step, cache, tokens, known, sampling.choice()
   )
 
 

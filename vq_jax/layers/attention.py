@@ -88,12 +88,6 @@ class SelfAttention(nn.Module):
     Raises:
       ValueError: if D does not divide into the heads.
     """
-    width = x.shape[-1]
-    if self.head_dim is None and width % self.heads:
-      raise ValueError(
-        f'the width must be a multiple of the heads; got {width} and '
-        f'{self.heads} heads. Change one, or set head_dim.'
-      )
     query, key, value = self._project(x, angles)
     own, mask = None, None
     if cache is not None:
@@ -116,7 +110,7 @@ class SelfAttention(nn.Module):
       dtype=self.dtype,
     )
     y = nn.DenseGeneral(
-      width,
+      x.shape[-1],
       axis=(-2, -1),
       use_bias=self.out_bias,
       kernel_init=self.kernel_init,
@@ -128,8 +122,14 @@ class SelfAttention(nn.Module):
 
   def _project(self, x, angles):
     """Returns queries, keys and values, [B, N, heads, head_dim]."""
+    width = x.shape[-1]
+    if self.head_dim is None and width % self.heads:
+      raise ValueError(
+        f'the width must be a multiple of the heads; got {width} and '
+        f'{self.heads} heads. Change one, or set head_dim.'
+      )
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    features = (self.heads, self.head_dim or x.shape[-1] // self.heads)
+    features = (self.heads, self.head_dim or width // self.heads)
     query, key, value = (
       nn.DenseGeneral(
         features,
