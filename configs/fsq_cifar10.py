@@ -1,7 +1,8 @@
 """Finite scalar quantization on CIFAR-10: 8 x 8 x 8 codes, no codebook.
 
 Paper: Finite Scalar Quantization, https://arxiv.org/abs/2309.15505
-Its paper has no figure for CIFAR-10; ours stand in the README.
+Its paper has no figure for CIFAR-10; the README compares all quantizers on
+smaller images.
 
     python -m train.main --config configs/fsq_cifar10.py \
         --workdir runs/fsq_cifar10

@@ -1,7 +1,8 @@
 """Lookup-free quantization on CIFAR-10: nine signs, 512 codes.
 
 Paper: Language Model Beats Diffusion (MAGVIT-v2), https://arxiv.org/abs/2310.05737
-Its paper has no figure for CIFAR-10; ours stand in the README.
+Its paper has no figure for CIFAR-10; the README compares all quantizers on
+smaller images.
 
     python -m train.main --config configs/lfq_cifar10.py \
         --workdir runs/lfq_cifar10

@@ -2,7 +2,8 @@
 
 Paper: Autoregressive Image Generation using Residual Quantization,
 https://arxiv.org/abs/2203.01941
-Its paper has no figure for CIFAR-10; ours stand in the README.
+Its paper has no figure for CIFAR-10; the README compares all quantizers on
+smaller images.
 
     python -m train.main --config configs/residual_vq_cifar10.py \
         --workdir runs/residual_vq_cifar10
