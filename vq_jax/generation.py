@@ -175,8 +175,8 @@ def sample_tokens(
   """Draws the tokens of a prior that are not known, bool [B, N].
 
   Args:
-    prior: the module.
-    variables: its.
+    prior: the module, with its variables.
+    variables: see prior.
     keys: [B], one per example.
     tokens: int32 [B, N].
     known: tokens that stay.
@@ -197,9 +197,9 @@ def sample_tokens(
   size = len(tokens) * (2 if guidance.scale else 1)
   if condition is not None:
     condition = jnp.tile(condition, (size // len(tokens), 1))
-
-  def apply(tokens):
-    return prior.apply(variables, tokens, label=rows, condition=condition)
+  apply = functools.partial(
+    prior.apply, variables, label=rows, condition=condition
+  )
 
   if not is_causal(prior):
     return samplers.maskgit.decode(
@@ -214,12 +214,9 @@ def sample_tokens(
     )
   if sampling.cache:
     step = functools.partial(prior.apply, variables, method='step')
-    cache = prior.apply(
-      variables, size, label=rows, condition=condition, method='start'
-    )
+    cache = apply(size, method='start')
   else:
-    step = full_pass_step(apply)
-    cache = jnp.zeros((size, prior.num_tokens), jnp.int32)
+    step, cache = full_pass(apply, size, prior.num_tokens)
   step = guidance.step_fn(step, prior.num_tokens)
   return samplers.autoregressive.decode(
     keys, step, cache, tokens, known, sampling.choice()
@@ -233,11 +230,18 @@ def _critic_fn(critic, variables, label):
   return lambda tokens, _: critic.apply(variables, tokens, label=label)
 
 
-def full_pass_step(apply: Callable[[jax.Array], jax.Array]):
-  """Returns a step without a cache: it keeps the tokens and passes over all.
+def full_pass(
+  apply: Callable[[jax.Array], jax.Array], size: int, num_tokens: int
+) -> tuple[Callable, jax.Array]:
+  """Returns a step without a cache, which passes over all tokens, and a start.
 
   Args:
     apply: tokens [B, N] -> logits [B, N, K].
+    size: B.
+    num_tokens: N.
+
+  Returns:
+    (tokens, previous, position) -> (logits [B, K], tokens); tokens [B, N].
   """
 
   def step(tokens, previous, position):
@@ -248,7 +252,7 @@ def full_pass_step(apply: Callable[[jax.Array], jax.Array]):
     )
     return logits, tokens
 
-  return step
+  return step, jnp.zeros((size, num_tokens), jnp.int32)
 
 
 def rows_so_far(
