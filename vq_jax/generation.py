@@ -172,23 +172,20 @@ def sample_tokens(
   critic_variables: Mapping[str, Any] | None = None,
   trace: bool = False,
 ) -> jax.Array:
-  """Draws the tokens of a prior that are not known, bool [B, N].
+  """Draws tokens: int32 [B, N], or of all steps of a MaskGIT [B, T, N].
 
   Args:
     prior: the module, with its variables.
     variables: see prior.
     keys: [B], one per example.
     tokens: int32 [B, N].
-    known: tokens that stay.
+    known: bool [B, N], tokens that stay.
     label: int32 [B], for a prior with classes.
     condition: int32 [B, N'], coarser codes, for a prior that has such.
     sampling: how.
     critic: for the order 'critic', with critic_variables.
     critic_variables: see critic.
-    trace: return the tokens of all steps of a MaskGIT.
-
-  Returns:
-    int32 [B, N], or [B, T, N] with `trace`.
+    trace: whether all steps are returned.
   """
   guidance = sampling.guide()
   rows = guidance.rows(
