@@ -4,6 +4,7 @@ A batch is reduced on the devices to sums over its examples; the padding of the
 last batch has mask 0. The sums are added up on the host.
 """
 
+import math
 from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
@@ -49,12 +50,18 @@ def sum_over(
 def autoencoder_sums(autoencoder: nn.Module):
   """Returns the function that `sum_over` needs for an autoencoder."""
   grids = autoencoder.code_grids
+  has_likelihood = getattr(autoencoder, 'likelihood', None) is not None
 
   def function(variables: Tree, batch: dict) -> Tree:
     image = images.to_float(batch['image'])
     mask = batch['mask'].astype(jnp.float32)
-    reconstruction, latent = autoencoder.apply(variables, image)
+    *log_p, reconstruction, latent = autoencoder.apply(
+      variables, image, method='terms' if has_likelihood else '__call__'
+    )
     sums = _image_sums(image, reconstruction, mask)
+    if has_likelihood:
+      bits = decoder_bits(autoencoder, image, log_p[0])
+      sums['decoder_bits_per_dim'] = jnp.sum(bits * mask)
     if grids:
       sums['code_counts'] = base.code_counts(
         grids, latent.indices, weights=mask
@@ -62,6 +69,15 @@ def autoencoder_sums(autoencoder: nn.Module):
     return sums
 
   return function
+
+
+def decoder_bits(
+  autoencoder: nn.Module, image: jax.Array, log_p: jax.Array
+) -> jax.Array:
+  """Returns -log2 p(image | codes) per pixel and channel: [B]."""
+  return losses.bits_per_dim(
+    log_p, math.prod(image.shape[1:]), autoencoder.likelihood.bins
+  )
 
 
 def vae_sums(vae: nn.Module, samples: int):
@@ -119,7 +135,8 @@ def autoencoder_metrics(sums: Sums) -> dict[str, float]:
   """Turns the sums into metrics of the data set.
 
   `psnr` is pooled, that of the mean squared error over all pixels of the data
-  set; `psnr_per_image` is the mean of the images' own.
+  set; `psnr_per_image` is the mean of the images' own. Where the decoder has a
+  likelihood, `decoder_bits_per_dim` is what an image costs beyond its codes.
   """
   n = sums['examples']
   codes = metrics.codebook.dataset_stats(sums.get('code_counts', {}))
@@ -129,6 +146,7 @@ def autoencoder_metrics(sums: Sums) -> dict[str, float]:
     'psnr_per_image': float(sums['psnr'] / n),
     'ssim': float(sums['ssim'] / n),
     **{name: float(value) for name, value in codes.items()},
+    **{k: float(v / n) for k, v in sums.items() if k == 'decoder_bits_per_dim'},
   }
 
 

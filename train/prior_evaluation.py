@@ -1,6 +1,7 @@
 """Evaluation of priors on held-out codes; see `train.evaluation`."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -9,11 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from train.evaluation import Sums
+from train.evaluation import decoder_bits
 from train.steps import codes
 from train.steps import masked
 from vq_jax import losses
 from vq_jax import priors
 from vq_jax.samplers import schedules
+from vq_jax.utils import images
 
 Tree = Any
 
@@ -71,6 +74,7 @@ def masked_sums(
       **sums,
       'nll': jnp.sum(per_example * counted),
       'examples': counted.sum(),
+      **_image_sums(autoencoder, variables['autoencoder'], batch),
     }
 
   return function
@@ -96,6 +100,7 @@ def causal_sums(prior: nn.Module, autoencoder: nn.Module, level: int = 0):
       'nll': jnp.sum(nll * counted),
       'accuracy': jnp.sum(hits * counted),
       'examples': counted.sum(),
+      **_image_sums(autoencoder, variables['autoencoder'], batch),
     }
 
   return function
@@ -134,16 +139,40 @@ def critic_metrics(sums: Sums) -> dict[str, float]:
   }
 
 
-def prior_metrics(sums: Sums) -> dict[str, float]:
+def _image_sums(autoencoder: nn.Module, variables: Tree, batch: dict) -> Tree:
+  """Adds up what images cost beyond their codes, where a decoder tells it."""
+  likelihood = getattr(autoencoder, 'likelihood', None)
+  if likelihood is None or 'image' not in batch:
+    return {}
+  image = images.to_float(batch['image'])
+  log_p, *_ = autoencoder.apply(variables, image, method='terms')
+  bits = decoder_bits(autoencoder, image, log_p)
+  return {'decoder_bits_per_dim': jnp.sum(bits * batch['mask'])}
+
+
+def prior_metrics(
+  sums: Sums, num_tokens: int, image_shape: Sequence[int]
+) -> dict[str, float]:
   """Turns the sums of either kind of prior into means over the data set.
 
   `bits_per_code` is what a code of an image costs: exactly, of an
-  autoregressive prior; at most, of one that fills in masks.
+  autoregressive prior; at most, of one that fills in masks. `bits_per_dim`,
+  where the decoder has a likelihood, is what an image costs with its codes, per
+  pixel and channel.
+
+  Args:
+    sums: of `masked_sums` or `causal_sums`.
+    num_tokens: N.
+    image_shape: (H, W, C).
   """
-  names = {'masked_nll': 'masked', 'masked_accuracy': 'masked'}
+  divisors = {'masked_nll': 'masked', 'masked_accuracy': 'masked'}
   found = {
-    name: float(sums[name] / sums[names.get(name, 'examples')])
-    for name in ('nll', 'accuracy', 'masked_nll', 'masked_accuracy')
-    if name in sums
+    name: float(sums[name] / sums[divisors.get(name, 'examples')])
+    for name in sums
+    if name not in ('examples', 'masked')
   }
-  return {'bits_per_code': found.pop('nll') / math.log(2), **found}
+  bits = found.pop('nll') / math.log(2)
+  decoder = found.pop('decoder_bits_per_dim', None)
+  if decoder is not None:
+    found['bits_per_dim'] = decoder + bits * num_tokens / math.prod(image_shape)
+  return {'bits_per_code': bits, **found}

@@ -79,7 +79,10 @@ def prior_task(
     if card.level + 1 == len(module.code_grids):  # the last of the levels
       shown['samples'] = evaluation.sample_grid(model, pictures)
     return Evaluation(
-      metrics=prior_evaluation.prior_metrics(sums), pictures=shown
+      metrics=prior_evaluation.prior_metrics(
+        sums, prior.num_tokens, config['data']['image_shape']
+      ),
+      pictures=shown,
     )
 
   return Task(

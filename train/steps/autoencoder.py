@@ -1,6 +1,7 @@
 """Stage one: learn to reconstruct through the codes."""
 
 import dataclasses
+import math
 
 import flax.linen as nn
 
@@ -17,11 +18,14 @@ class Loss:
   Attributes:
     l1: of the mean absolute error.
     l2: of the mean squared error, pixels in [0, 1].
+    nll: of -log p(image | codes) in nats for each pixel and channel, where the
+      decoder has a likelihood.
     quantizer: of what the quantizer adds.
   """
 
   l1: float = 0.0
   l2: float = 1.0
+  nll: float = 0.0
   quantizer: float = 1.0
 
 
@@ -34,16 +38,24 @@ def make_loss(
   chosen; see `vq_jax.autoencoders.base.code_counts`.
   """
   grids = autoencoder.code_grids
+  has_likelihood = getattr(autoencoder, 'likelihood', None) is not None
+  if settings.nll and not has_likelihood:
+    raise ValueError(
+      'loss.nll weighs a likelihood, and this autoencoder has none; give its '
+      "model one (likelihood={'type': 'discretized_logistic'}), or leave nll 0."
+    )
 
   def loss_fn(params, state, batch, rngs):
     image = images.to_float(batch['image'])
-    (reconstruction, latent), changed = autoencoder.apply(
+    out, changed = autoencoder.apply(
       {**state.variables, 'params': params},
       image,
       train=True,
       mutable=['codebook'],
       rngs=rngs,
+      method='terms' if has_likelihood else '__call__',
     )
+    *log_p, reconstruction, latent = out
     l1 = losses.l1(image, reconstruction).mean()
     l2 = losses.l2(image, reconstruction).mean()
     loss = (
@@ -55,6 +67,9 @@ def make_loss(
       'quantizer_loss': latent.loss,
       **latent.stats,
     }
+    if has_likelihood:
+      metrics['nll'] = -log_p[0].mean() / math.prod(image.shape[1:])
+      loss += settings.nll * metrics['nll']
     if grids:
       metrics['code_counts'] = base.code_counts(
         grids, latent.indices, axis_name

@@ -16,6 +16,7 @@ def vqvae_sonnet(
   quantizer: nn.Module,
   *,
   image_channels: int = 3,
+  likelihood: nn.Module | None = None,
   dtype: jnp.dtype = jnp.float32,
   param_dtype: jnp.dtype = jnp.float32,
 ) -> vqvae.VQVAE:
@@ -27,6 +28,7 @@ def vqvae_sonnet(
   Args:
     quantizer: any quantizer.
     image_channels: channels of the image.
+    likelihood: see `VQVAE`.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -36,6 +38,7 @@ def vqvae_sonnet(
     quantizer=quantizer,
     decoder=conv_towers.ConvDecoder(out_channels=image_channels, **types),
     value_range=(-0.5, 0.5),
+    likelihood=likelihood,
   )
 
 
@@ -43,6 +46,7 @@ def vqvae_2017(
   quantizer: nn.Module,
   *,
   image_channels: int = 3,
+  likelihood: nn.Module | None = None,
   channels: int = 256,
   dtype: jnp.dtype = jnp.float32,
   param_dtype: jnp.dtype = jnp.float32,
@@ -59,6 +63,7 @@ def vqvae_2017(
   Args:
     quantizer: any quantizer.
     image_channels: channels of the image.
+    likelihood: see `VQVAE`.
     channels: width of the features, also inside the residual blocks.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -74,6 +79,7 @@ def vqvae_2017(
     quantizer=quantizer,
     decoder=conv_towers.ConvDecoder(out_channels=image_channels, **fields),
     value_range=(-0.5, 0.5),
+    likelihood=likelihood,
   )
 
 

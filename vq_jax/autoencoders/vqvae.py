@@ -20,12 +20,15 @@ class VQVAE(nn.Module):
     quantizer: `vq_jax.quantizers`: [B, h, w, D] -> `Quantized`.
     decoder: tower: codes [B, h, w, D] -> image [B, H, W, C].
     value_range: the pixel range inside; [0, 1] outside.
+    likelihood: what the decoder says of an image beyond a picture of it, see
+      `vq_jax.autoencoders.likelihoods`; None if it says nothing more.
   """
 
   encoder: nn.Module
   quantizer: nn.Module
   decoder: nn.Module
   value_range: tuple[float, float] = (-1.0, 1.0)
+  likelihood: nn.Module | None = None
 
   def setup(self):
     """Declares the layer between encoder and quantizer."""
@@ -37,7 +40,21 @@ class VQVAE(nn.Module):
   ) -> tuple[jax.Array, Quantized]:
     """Returns the reconstruction of `image` and its `Quantized` latent."""
     quantized = self.encode(image, train=train)
-    return self.decode(quantized.codes), quantized
+    output = self.decode_output(quantized.codes)
+    if self.likelihood is None:
+      return output, quantized
+    if self.is_initializing():  # a learned scale shows itself here alone
+      self.likelihood(output, images.to_float(image))
+    return self.likelihood.mean(output), quantized
+
+  def terms(
+    self, image: jax.Array, *, train: bool = False
+  ) -> tuple[jax.Array, jax.Array, Quantized]:
+    """Returns log p(image | codes) [B] in nats, and what `__call__` returns."""
+    quantized = self.encode(image, train=train)
+    output = self.decode_output(quantized.codes)
+    log_p = self.likelihood(output, images.to_float(image))
+    return log_p, self.likelihood.mean(output), quantized
 
   def encode(self, image: jax.Array, *, train: bool = False) -> Quantized:
     """Encodes images.
@@ -59,6 +76,11 @@ class VQVAE(nn.Module):
 
   def decode(self, codes: jax.Array) -> jax.Array:
     """Decodes codes [B, h, w, D] to float32 [B, H, W, C], [0, 1] unclipped."""
+    output = self.decode_output(codes)
+    return output if self.likelihood is None else self.likelihood.mean(output)
+
+  def decode_output(self, codes: jax.Array) -> jax.Array:
+    """Returns what a likelihood takes, float32 [B, H, W, C]."""
     x = self.decoder(codes)
     return images.from_range(x.astype(jnp.float32), self.value_range)
 
