@@ -1,0 +1,232 @@
+"""How fast priors are sampled, as ratios of times taken in one run.
+
+    python -m tests.benchmarks.sampling
+
+What a cache saves over a pass over the whole image for each token; how MaskGIT
+in 8 steps compares with the autoregressive transformer of its size; and what
+share of the machine's own matrix rate MaskGIT reaches at its published size.
+Each time is the best of several, taken in turns. Prints a table.
+"""
+
+import argparse
+import functools
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vq_jax import autoencoders
+from vq_jax import generation
+from vq_jax import priors
+from vq_jax import quantizers
+from vq_jax.utils import trees
+
+VOCAB = priors.Vocab(codebook_size=1024, num_classes=1000)
+SMALL = {'layers': 6, 'width': 256, 'heads': 4, 'mlp_width': 1024}
+CACHED = {
+  'autoregressive transformer, 16 x 16': priors.AutoregressiveTransformer(
+    vocab=VOCAB, grid=(16, 16), **SMALL
+  ),
+  'PixelCNN, 32 x 32': priors.PixelCNN(
+    vocab=VOCAB, grid=(32, 32), layers=12, channels=96
+  ),
+  'PixelSNAIL, 32 x 32': priors.PixelSNAIL(
+    vocab=VOCAB,
+    grid=(32, 32),
+    blocks=2,
+    residual_layers=3,
+    channels=96,
+    residual_channels=96,
+    output_layers=3,
+  ),
+}
+
+
+def random_variables(module, *args, **kwargs):
+  """Returns variables of the right shapes; how long a step takes is the same
+  whatever they are."""
+  shapes = jax.eval_shape(
+    lambda: module.init(jax.random.key(0), *args, **kwargs)
+  )
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda s: jnp.asarray(
+      rng.normal(size=s.shape, scale=0.02).astype(np.float32)
+    ),
+    shapes,
+  )
+
+
+def variables_of(prior):
+  """Returns random variables of a prior with classes."""
+  tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
+  return random_variables(prior, tokens, label=jnp.zeros(1, jnp.int32))
+
+
+def sampler(prior, variables, batch: int, sampling) -> Callable[[int], None]:
+  """Returns what draws a batch of tokens with a seed, and waits for it."""
+  empty = jnp.zeros((batch, prior.num_tokens), jnp.int32)
+
+  def draw(seed):
+    drawn = generation.sample_tokens(
+      prior,
+      variables,
+      jax.random.split(jax.random.key(seed), batch),
+      empty,
+      empty.astype(bool),
+      jnp.full(batch, seed % 1000),
+      None,
+      sampling=sampling,
+    )
+    jax.block_until_ready(drawn)
+
+  return draw
+
+
+def full_pass(prior, variables, batch: int) -> Callable[[int], None]:
+  """Returns what passes once over whole images: the price of a token without
+  a cache."""
+  apply = jax.jit(functools.partial(prior.apply, variables))
+  tokens = jnp.zeros((batch, prior.num_tokens), jnp.int32)
+
+  def run(seed):
+    jax.block_until_ready(apply(tokens, label=jnp.full(batch, seed % 1000)))
+
+  return run
+
+
+def best(actions: dict[str, Callable[[int], None]], turns: int) -> dict:
+  """Returns the seconds of each action, the best of several turns."""
+  for action in actions.values():
+    action(0)  # compiles
+  seconds = dict.fromkeys(actions, float('inf'))
+  for turn in range(turns):
+    for name, action in actions.items():
+      began = time.perf_counter()
+      action(turn + 1)
+      seconds[name] = min(seconds[name], time.perf_counter() - began)
+  return seconds
+
+
+def caches(batch: int, turns: int) -> list[str]:
+  """Returns a line for each prior with a cache."""
+  lines = []
+  for name, prior in CACHED.items():
+    variables = variables_of(prior)
+    times = best(
+      {
+        'full': full_pass(prior, variables, batch),
+        'cached': sampler(prior, variables, batch, generation.CausalSampling()),
+      },
+      turns,
+    )
+    per_token = times['cached'] / prior.num_tokens
+    lines.append(
+      f'| {name}: a full pass over a cached step | '
+      f'{1e3 * times["full"]:.1f} ms / {1e3 * per_token:.2f} ms | '
+      f'{times["full"] / per_token:.0f} |'
+    )
+  return lines
+
+
+def parallel_decoding(batch: int, turns: int, size: dict) -> str:
+  """Returns the line of MaskGIT in 8 steps against the cached sampler."""
+  cached = priors.AutoregressiveTransformer(vocab=VOCAB, grid=(16, 16), **size)
+  masked = priors.MaskGIT(vocab=VOCAB, grid=(16, 16), **size)
+  times = best(
+    {
+      'cached': sampler(
+        cached, variables_of(cached), batch, generation.CausalSampling()
+      ),
+      'masked': sampler(
+        masked, variables_of(masked), batch, generation.MaskedSampling(steps=8)
+      ),
+    },
+    turns,
+  )
+  return (
+    f'| 256 tokens, width {size["width"]}, {size["layers"]} layers, batch '
+    f'{batch}: one by one, cached, over MaskGIT in 8 steps | '
+    f'{times["cached"]:.2f} s / {times["masked"]:.2f} s | '
+    f'{times["cached"] / times["masked"]:.1f} |'
+  )
+
+
+def compilations() -> str:
+  """Returns the line of how often other labels and seeds compile anew."""
+  prior = priors.MaskGIT(vocab=VOCAB, grid=(4, 4), **SMALL)
+  draw = sampler(prior, variables_of(prior), 2, generation.MaskedSampling())
+  generation.sample_tokens.clear_cache()
+  for seed in range(5):
+    draw(seed)
+  count = generation.sample_tokens._cache_size()
+  return f'| five requests, other seeds and labels: compilations | | {count} |'
+
+
+def published_size(turns: int) -> list[str]:
+  """Returns the lines of a 256 x 256 picture at the published size."""
+  prior = priors.MaskGIT(vocab=VOCAB, grid=(16, 16))
+  variables = variables_of(prior)
+  tokenizer = autoencoders.maskgit_tokenizer(
+    quantizers.VectorQuantizer(codebook_size=1024, code_dim=256)
+  )
+  image = jnp.zeros((1, 256, 256, 3))
+  tokenizer_variables = random_variables(tokenizer, image)
+  decode = jax.jit(
+    functools.partial(
+      tokenizer.apply, tokenizer_variables, method='decode_indices'
+    )
+  )
+  indices = jnp.zeros((1, 16, 16), jnp.int32)
+  square = jnp.ones((2048, 2048))
+  multiply = jax.jit(jnp.matmul)
+  times = best(
+    {
+      'matrix': lambda _: jax.block_until_ready(multiply(square, square)),
+      'tokens': sampler(
+        prior, variables, 1, generation.MaskedSampling(steps=8)
+      ),
+      'decode': lambda _: jax.block_until_ready(decode(indices)),
+    },
+    turns,
+  )
+  # Of each token in each step: a product with every kernel, the head, and
+  # scores and sums of attention.
+  n, d, layers = 257, prior.width, prior.layers
+  kernels = layers * (4 * d * d + 2 * d * prior.mlp_width)
+  head = d * d + d * VOCAB.codebook_size
+  flops = 8 * 2 * n * (kernels + head + layers * 2 * n * d)
+  rate = 2 * 2048**3 / times['matrix']
+  reached = flops / times['tokens'] / rate
+  params = trees.count(variables['params'])
+  return [
+    f'| MaskGIT of {params / 1e6:.1f} M, one picture in 8 steps: tokens and '
+    f'decoder | {times["tokens"]:.2f} s + {times["decode"]:.2f} s | |',
+    '| its share of the matrix rate (2048 x 2048, float32) | '
+    f'{flops / times["tokens"] / 1e9:.0f} of {rate / 1e9:.0f} GFLOP/s | '
+    f'{reached:.0%} |',
+  ]
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--batch', type=int, default=1, help='images at a time')
+  parser.add_argument('--turns', type=int, default=5)
+  arguments = parser.parse_args(argv)
+  print('| | times | ratio |\n|---|---|---|')
+  for line in (
+    *caches(arguments.batch, arguments.turns),
+    parallel_decoding(arguments.batch, arguments.turns, SMALL),
+    compilations(),
+    *published_size(arguments.turns),
+  ):
+    print(line, flush=True)
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
