@@ -52,12 +52,10 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
   prior.autoencoder = str(workdir / 'tokenizer')
   reconstruction = loop.train(tokenizer, workdir / 'tokenizer')
   loop.train(prior, workdir / 'maskgit')
-  smoke = variant == 'smoke'
   figures = evaluate(
     vq_jax.load(workdir / 'maskgit'),
     workdir,
-    generated=20 if smoke else GENERATED,
-    epochs=1 if smoke else 8,
+    **({'generated': 20, 'epochs': 1} if variant == 'smoke' else {}),
   )
   summary = {
     'psnr': reconstruction['psnr'],
@@ -73,7 +71,12 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
 
 
 def evaluate(
-  model: vq_jax.Model, workdir: pathlib.Path, *, generated: int, epochs: int
+  model: vq_jax.Model,
+  workdir: pathlib.Path,
+  *,
+  generated: int = GENERATED,
+  epochs: int = 8,
+  **sampling,
 ) -> dict:
   """Judges generated images by a classifier of real ones; draws the picture.
 
@@ -87,6 +90,7 @@ def evaluate(
     workdir: gets `samples.png`, and keeps the classifier.
     generated: how many images are judged.
     epochs: of the classifier.
+    **sampling: see `vq_jax.Model.generate`.
   """
   card = model.config['card']['data']
   train, test = (
@@ -106,7 +110,11 @@ def evaluate(
   labels = np.arange(generated) % train.num_classes
   size = min(generated, 200)
   made = model.generate(
-    0, labels=labels, batch_size=size, sharding=devices.batch_sharding(size)
+    0,
+    labels=labels,
+    batch_size=size,
+    sharding=devices.batch_sharding(size),
+    **sampling,
   )
   made = np.asarray(made)
   held_out = test.images[:generated]
