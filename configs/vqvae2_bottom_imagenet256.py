@@ -58,6 +58,7 @@ def get_config(variant: str = ''):
     'output_layers': 0,
     'condition_layers': 20,
     'dropout': 0.1,
+    'remat': True,
   }
   config.loss = {
     'label_drop': 0.0,

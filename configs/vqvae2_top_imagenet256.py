@@ -54,6 +54,7 @@ def get_config(variant: str = ''):
     'heads': 8,
     'output_layers': 20,
     'dropout': 0.1,
+    'remat': True,
   }
   config.loss = {
     'label_drop': 0.0,

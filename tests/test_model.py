@@ -13,6 +13,7 @@ import vq_jax
 from train import parallel
 from train import settings
 from vq_jax import checkpoints
+from vq_jax import generation
 from vq_jax import runs
 from vq_jax.utils import devices
 from vq_jax.utils import trees
@@ -83,6 +84,15 @@ def test_generate_in_parts_fills_up_the_last(model):
   made = np.asarray(model.generate(0, num=5, batch_size=2))
   assert made.shape[0] == 5
   assert len({image.tobytes() for image in made}) > 1
+
+
+def test_other_seeds_and_labels_compile_nothing_new(model):
+  model.generate(0, labels=[0, 1, 2])
+  compiled = generation.sample_tokens._cache_size()
+  model.generate(7, labels=[2, 2, 1])
+  assert generation.sample_tokens._cache_size() == compiled
+  model.generate(0, labels=[0, 1, 2], steps=2)
+  assert generation.sample_tokens._cache_size() == compiled + 1
 
 
 def test_labels_default_to_all_classes_and_one_serves_all(model):

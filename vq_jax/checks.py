@@ -51,10 +51,10 @@ def class_labels(
   return labels.astype(np.int32), num
 
 
-def checked_num(num: int) -> int:
+def checked_num(num: int, name: str = 'num') -> int:
   """Returns a number of images; raises ValueError unless it is positive."""
   if num < 1:
-    raise ValueError(f'num must be at least 1; got {num}.')
+    raise ValueError(f'{name} must be at least 1; got {num}.')
   return num
 
 

@@ -179,6 +179,7 @@ class Model:
     """
     checks.require_all_levels(self.config['card'], self.autoencoder)
     labels, num = checks.class_labels(labels, num, self.vocab.num_classes)
+    checks.checked_num(batch_size, 'batch_size')
     plan = self._sampling(sampling)
     rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
     size = min(batch_size, num)

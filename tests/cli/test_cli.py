@@ -1,5 +1,6 @@
 """What a newcomer types, right and wrong."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -38,6 +39,38 @@ def test_generate_writes_the_same_picture_for_a_seed(runs, tmp_path, capsys):
   for option in ('--steps 1', '--guidance 100000', '--temperature 0'):
     assert (first != picture(0, *option.split())).any(), option
   picture(0, '--choice-temperature', '50')
+
+
+def test_generate_shows_how_images_take_shape(runs, tmp_path, capsys):
+  argv = [
+    'generate', runs['maskgit'], '--num', 4, '--out', tmp_path / 'a.png',
+  ]  # fmt: skip
+  code, out, _ = run(capsys, *argv, '--gif', tmp_path / 'a.gif')
+  assert code == 0 and '3 steps in' in out
+  gif = Image.open(tmp_path / 'a.gif')
+  assert gif.n_frames == 3
+  assert gif.size == Image.open(tmp_path / 'a.png').size
+  whole = np.asarray(Image.open(tmp_path / 'a.png'))
+  run(capsys, *argv, '--batch-size', 3)
+  np.testing.assert_array_equal(whole, Image.open(tmp_path / 'a.png'))
+
+
+def test_generate_keeps_what_a_classifier_is_surest_of(runs, tmp_path, capsys):
+  """The first of many, of which all but one are rejected, is another."""
+
+  def picture(*more):
+    path = tmp_path / 'kept.png'
+    code, _, _ = run(
+      capsys, 'generate', runs['maskgit'], '--labels', '1', '--num', 2,
+      '--out', path, *more,
+    )  # fmt: skip
+    assert code == 0
+    return np.asarray(Image.open(path))
+
+  np.testing.assert_array_equal(picture(), picture('--acceptance', '1'))
+  assert (picture() != picture('--acceptance', '0.1')).any()
+  folder = pathlib.Path(runs['maskgit']) / 'classifier'
+  assert len(list(folder.glob('*.npz'))) == 1
 
 
 def test_reconstruct_puts_originals_above(runs, tmp_path, capsys):
@@ -81,7 +114,16 @@ def test_info_tells_what_a_run_holds(runs, capsys):
     (['generate', '{maskgit}', '--labels', 'cat'], "no class 'cat'"),
     (['generate', '{maskgit}', '--num', '0'], 'num must be at least 1'),
     (['generate', '{maskgit}', '--steps', '0'], 'at least one step'),
+    (['generate', '{maskgit}', '--batch-size', '0'], 'batch_size must be'),
     (['generate', '{maskgit}', '--temperature', '-1'], 'must be >= 0'),
+    (['generate', '{maskgit}', '--order', 'spiral'], "unknown order 'spiral'"),
+    (['generate', '{maskgit}', '--order', 'critic'], 'scores tokens'),
+    (['generate', '{maskgit}', '--cache'], 'cache is no option for a MaskGIT'),
+    (['generate', '{maskgit}', '--acceptance', '0'], 'a fraction in (0, 1]'),
+    (
+      ['generate', '{maskgit}', '--acceptance', '0.5', '--gif', 'x.gif'],
+      'goes without --gif',
+    ),
     (['reconstruct', '{tokenizer}', 'no.png'], 'no.png'),
   ],
 )

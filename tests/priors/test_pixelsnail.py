@@ -174,3 +174,22 @@ def test_impossible_fields_are_refused(fields, message):
   prior = tiny(**fields)
   with pytest.raises(ValueError, match=message):
     prior.apply({}, causal_laws.draw_tokens(prior), label=jnp.zeros(2, int))
+
+
+def test_remat_changes_no_gradient():
+  prior = tiny()
+  extra = given(prior)
+  variables = causal_laws.draw_variables(prior, extra)
+  tokens = causal_laws.draw_tokens(prior)
+
+  def gradient(prior):
+    def loss(variables):
+      return jnp.square(prior.apply(variables, tokens, **extra)).mean()
+
+    return jax.jit(jax.grad(loss))(variables)
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+    gradient(prior),
+    gradient(prior.clone(remat=True)),
+  )

@@ -246,14 +246,16 @@ def _batches(model, arguments, labels, num, **options):
 
   from vq_jax.utils import devices
 
-  size = max(1, min(arguments.batch_size, num))
-  with tqdm.tqdm(total=num, unit=' images', leave=False) as bar:
+  size = min(arguments.batch_size, max(num, 1))
+  with tqdm.tqdm(
+    total=num, unit=' images', delay=1, leave=False, disable=None
+  ) as bar:
     for part in model.generate_batches(
       arguments.seed,
       labels=labels,
       num=num,
       batch_size=size,
-      sharding=devices.batch_sharding(size),
+      sharding=devices.batch_sharding(size) if size > 0 else None,
       **options,
     ):
       yield part

@@ -105,9 +105,7 @@ def _info(arguments) -> None:
   model = vq_jax.load(arguments.folder)
   card, data = model.config['card'], model.config['data']
   _, step = checkpoints.load_variables(arguments.folder)
-  holds = (
-    'an autoencoder' if model.prior is None else 'a prior, its autoencoder'
-  )
+  holds = _holds(model)
   classes = ', '.join(data['class_names'][:20])
   lines = {
     'run': arguments.folder,
@@ -121,6 +119,19 @@ def _info(arguments) -> None:
     lines[name] = f'{trees.count(variables["params"]):,} parameters'
   for name, value in lines.items():
     print(f'{name:12} {value}')
+
+
+def _holds(model) -> str:
+  """Tells what a run consists of."""
+  if model.prior is None:
+    return 'an autoencoder'
+  parts = ['a prior']
+  if model.critic is not None:
+    parts = ['a critic', 'its prior']
+  level = model.config['card'].get('level', 0)
+  if level:
+    parts.append(f'the priors of {level} coarser level(s)')
+  return ', '.join([*parts, 'its autoencoder'])
 
 
 def _latent(autoencoder) -> str:

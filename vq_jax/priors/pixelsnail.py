@@ -61,6 +61,8 @@ class PixelSNAIL(nn.Module):
     output_layers: gated layers of 1 x 1 before the logits.
     condition_layers: residual blocks over the coarser codes.
     dropout: rate inside the gated layers.
+    remat: recompute the activations of a block in the backward pass, to save
+      memory.
     dtype: dtype of the computation; logits are float32.
     param_dtype: dtype of the parameters.
   """
@@ -78,6 +80,7 @@ class PixelSNAIL(nn.Module):
   output_layers: int = 20
   condition_layers: int = 20
   dropout: float = 0.1
+  remat: bool = False
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
@@ -143,8 +146,12 @@ class PixelSNAIL(nn.Module):
     x = self.embedding(tokens)
     before = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
     x = self.first(x.reshape(-1, *self.grid, self.channels))
+
+    def apply(block, x):
+      return block(x, before, context, train=train)
+
     for block in self.body:
-      x = block(x, before, context, train=train)
+      x = nn.remat(apply)(block, x) if self.remat else apply(block, x)
     return self._head(x.reshape(*tokens.shape, self.channels), train)
 
   def start(
