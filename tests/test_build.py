@@ -42,7 +42,11 @@ NEEDED = {
   'bsq': ({'bits': 3}, {}),
   'residual': ({'quantizer': QUANTIZER, 'levels': 2}, {}),
   'grouped': ({'quantizer': QUANTIZER, 'groups': 2}, {}),
-  'maskgit': ({}, {'vocab': VOCAB, 'grid': (2, 2)}),
+  **{
+    name: ({}, {'vocab': VOCAB, 'grid': (2, 2)})
+    for kind in ('prior', 'critic')
+    for name in build.REGISTRY[kind]
+  },
   'center_crop': ({'size': 8}, {}),
   'channels': ({'count': 3}, {}),
   'random_crop': ({'size': 8}, {}),
@@ -182,11 +186,13 @@ def test_sequences_of_preprocessing():
     build.preprocess([{'type': 'resise', 'size': 8}])
 
 
-@pytest.mark.parametrize('table', [build.SCHEDULES, build.GUIDANCE_SCHEDULES])
-def test_schedules_are_found_by_their_own_names(table):
-  for name, function in table.items():
-    assert build.lookup(table, name, 'schedule') is function
-    assert function.__name__ == name
+@pytest.mark.parametrize(
+  'table', [build.SCHEDULES, build.GUIDANCE_SCHEDULES, build.ORDERS]
+)
+def test_strategies_are_found_by_their_own_names(table):
+  for name, strategy in table.items():
+    assert build.lookup(table, name, 'schedule') is strategy
+    assert strategy.__name__.lower() == name.replace('_', '')
   with pytest.raises(build.SpecError, match="unknown schedule 'consine'"):
     build.lookup(table, 'consine', 'schedule')
 
@@ -195,7 +201,7 @@ def test_each_public_module_of_a_room_can_be_built():
   """A class that no config can name would be dead."""
   kinds = ('autoencoder', 'encoder', 'decoder', 'likelihood')
   rooms = {autoencoders: kinds}
-  rooms |= {quantizers: ('quantizer',), priors: ('prior',)}
+  rooms |= {quantizers: ('quantizer',), priors: ('prior', 'critic')}
   for room, kinds in rooms.items():
     known = [f for kind in kinds for f in build.REGISTRY[kind].values()]
     for name in room.__all__:

@@ -11,6 +11,7 @@ import optax
 
 from train.evaluation import Sums
 from train.evaluation import decoder_bits
+from train.steps import causal
 from train.steps import codes
 from train.steps import masked
 from vq_jax import losses
@@ -19,6 +20,18 @@ from vq_jax.samplers import schedules
 from vq_jax.utils import images
 
 Tree = Any
+
+
+def sums_of(
+  prior: nn.Module,
+  autoencoder: nn.Module,
+  settings: masked.Loss | causal.Loss,
+  level: int,
+):
+  """Returns the function that `evaluation.sum_over` needs for a prior."""
+  if isinstance(settings, causal.Loss):
+    return causal_sums(prior, autoencoder, level)
+  return masked_sums(prior, autoencoder, settings, level)
 
 
 def masked_sums(

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import shutil
+import types
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -54,13 +55,9 @@ def prior_task(
   prior = build.prior_of(config, module)
   settings = prior_loss(card)
   generation.sampling_of(prior, card.sampling, {})
-  if generation.is_causal(prior):
-    step = causal
-    sums = prior_evaluation.causal_sums(prior, module, card.level)
-  else:
-    step = masked
-    sums = prior_evaluation.masked_sums(prior, module, settings, card.level)
-  sums_fn = runner.compile_eval(sums)
+  sums_fn = runner.compile_eval(
+    prior_evaluation.sums_of(prior, module, settings, card.level)
+  )
   frozen = {'autoencoder': dict(inner.variables['autoencoder'])}
 
   def evaluate(variables: Tree) -> Evaluation:
@@ -87,7 +84,7 @@ def prior_task(
 
   return Task(
     init=lambda rng: build.init_prior(prior, rng),
-    loss_fn=step.make_loss(
+    loss_fn=step_of(card).make_loss(
       prior, module, settings, level=card.level, axis_name=runner.axis_name
     ),
     frozen=frozen,
@@ -135,13 +132,17 @@ def critic_task(
   )
 
 
-def prior_loss(card: settings_lib.PriorCard) -> masked.Loss | causal.Loss:
-  """Returns section `loss` of a prior's card, as its type wants it."""
+def step_of(card: settings_lib.PriorCard) -> types.ModuleType:
+  """Returns the module of `train.steps` that trains a card's prior."""
   kind = build.lookup(
     build.REGISTRY['prior'], card.model.get('type'), 'prior type'
   )
-  step = causal if hasattr(kind, 'step') else masked
-  return config_lib.section(step.Loss, 'loss', card.loss)
+  return causal if hasattr(kind, 'step') else masked
+
+
+def prior_loss(card: settings_lib.PriorCard) -> masked.Loss | causal.Loss:
+  """Returns section `loss` of a prior's card, as its type wants it."""
+  return config_lib.section(step_of(card).Loss, 'loss', card.loss)
 
 
 def labels(card: settings_lib.PriorCard, num_classes: int) -> dict[str, Any]:

@@ -70,6 +70,16 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
   return summary
 
 
+def _images_of(card: dict) -> list[data.ArraySource]:
+  """Returns the training and the held-out images of a card."""
+  return [
+    data.in_memory(
+      data.open_source(card['source'], split, data_dir=card['data_dir'])
+    )
+    for split in (card['train_split'], card['eval_split'])
+  ]
+
+
 def evaluate(
   model: vq_jax.Model,
   workdir: pathlib.Path,
@@ -92,13 +102,7 @@ def evaluate(
     epochs: of the classifier.
     **sampling: see `vq_jax.Model.generate`.
   """
-  card = model.config['card']['data']
-  train, test = (
-    data.in_memory(
-      data.open_source(card['source'], split, data_dir=card['data_dir'])
-    )
-    for split in (card['train_split'], card['eval_split'])
-  )
+  train, test = _images_of(model.config['card']['data'])
   classifier = classifier_lib.load_or_fit(
     train.images,
     train.labels,
@@ -107,16 +111,11 @@ def evaluate(
     epochs=epochs,
   )
   real = frechet.fit(classifier(train.images)[1])
-  labels = np.arange(generated) % train.num_classes
+  classes = train.num_classes
+  labels = np.arange(generated) % classes
   size = min(generated, 200)
-  made = model.generate(
-    0,
-    labels=labels,
-    batch_size=size,
-    sharding=devices.batch_sharding(size),
-    **sampling,
-  )
-  made = np.asarray(made)
+  spread = {'batch_size': size, 'sharding': devices.batch_sharding(size)}
+  made = np.asarray(model.generate(0, labels=labels, **spread, **sampling))
   held_out = test.images[:generated]
   sets = {
     '': (made, labels),
@@ -133,8 +132,7 @@ def evaluate(
     figures[f'frechet_distance{name}'] = frechet.frechet_distance(
       frechet.fit(features), real
     )
-  shown = made[: 10 * train.num_classes]
-  picture = images.grid(shown, columns=train.num_classes, scale=3)
+  picture = images.grid(made[: 10 * classes], columns=classes, scale=3)
   images.save_png(workdir / 'samples.png', picture)
   return {**figures, 'generated': generated}
 
