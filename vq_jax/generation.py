@@ -38,6 +38,10 @@ class _Sampling:
   guidance_schedule: str = 'linear'
   guidance_power: float = 1.0
 
+  def __post_init__(self):
+    self.choice()  # both check their values
+    self.guide()
+
   def choice(self) -> samplers.TokenChoice:
     """Returns how a token is drawn."""
     return samplers.TokenChoice(
@@ -75,6 +79,10 @@ class MaskedSampling(_Sampling):
   sharpen: float = 1.0
   remask: float = 0.0
   remask_limit: Literal['cap', 'rescale'] = 'cap'
+
+  def __post_init__(self):
+    super().__post_init__()
+    self.strategy()
 
   def strategy(self) -> samplers.MaskGITDecoding:
     """Returns what the sampler takes."""
