@@ -54,6 +54,7 @@ REGISTRY: dict[str, dict[str, Callable]] = {
     'bernoulli': autoencoders.Bernoulli,
     'discretized_logistic': autoencoders.DiscretizedLogistic,
     'gaussian': autoencoders.Gaussian,
+    'pixelwise_logistic': autoencoders.PixelwiseLogistic,
   },
   'quantizer': {
     'bsq': quantizers.BSQ,

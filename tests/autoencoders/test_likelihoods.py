@@ -134,3 +134,31 @@ def test_the_scale_is_a_parameter_only_where_it_is_learned(name):
     if has:
       start = np.exp(variables['params']['log_scale'])
       np.testing.assert_allclose(start, likelihood.scale, rtol=1e-6)
+
+
+def test_a_scale_for_each_pixel_is_that_of_one_for_all_where_it_is_the_same():
+  rng = np.random.default_rng(0)
+  image = jnp.asarray(rng.integers(0, 256, (2, 3, 4, 3)) / 255, jnp.float32)
+  centre = jnp.asarray(rng.normal(size=image.shape), jnp.float32)
+  each = autoencoders.PixelwiseLogistic(scale=0.1)
+  for scale in (0.02, 0.5):
+    relative = jnp.full_like(centre, np.log(scale / 0.1))
+    output = jnp.concatenate([centre, relative], axis=-1)
+    np.testing.assert_allclose(
+      each.apply({}, output, image),
+      log_p(EVERY['discretized_logistic'], centre, image, np.log(scale)),
+      rtol=1e-5,
+    )
+    np.testing.assert_array_equal(each.mean(output), centre)
+
+
+def test_a_scale_is_never_smaller_than_the_smallest():
+  each = autoencoders.PixelwiseLogistic(scale=0.1, smallest=0.01)
+  image = pixels([0.5])
+
+  def with_scale(scale):
+    output = jnp.array([0.4, np.log(scale / 0.1)], jnp.float32)
+    return each.apply({}, output.reshape(1, 1, 1, 2), image)
+
+  np.testing.assert_array_equal(with_scale(1e-6), with_scale(0.01))
+  assert with_scale(0.05) > with_scale(0.01)

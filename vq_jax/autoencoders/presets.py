@@ -36,7 +36,9 @@ def vqvae_sonnet(
   return vqvae.VQVAE(
     encoder=conv_towers.ConvEncoder(**types),
     quantizer=quantizer,
-    decoder=conv_towers.ConvDecoder(out_channels=image_channels, **types),
+    decoder=conv_towers.ConvDecoder(
+      out_channels=_outputs(image_channels, likelihood), **types
+    ),
     value_range=(-0.5, 0.5),
     likelihood=likelihood,
   )
@@ -77,10 +79,17 @@ def vqvae_2017(
   return vqvae.VQVAE(
     encoder=conv_towers.ConvEncoder(**fields),
     quantizer=quantizer,
-    decoder=conv_towers.ConvDecoder(out_channels=image_channels, **fields),
+    decoder=conv_towers.ConvDecoder(
+      out_channels=_outputs(image_channels, likelihood), **fields
+    ),
     value_range=(-0.5, 0.5),
     likelihood=likelihood,
   )
+
+
+def _outputs(image_channels: int, likelihood: nn.Module | None) -> int:
+  """Returns how many channels a decoder gives."""
+  return image_channels * (1 if likelihood is None else likelihood.outputs)
 
 
 def vqgan_taming(
