@@ -346,3 +346,43 @@ def test_a_causal_prior_resumes_to_the_bit(source, tokenizer, tmp_path):
   assert not (tmp_path / 'b' / 'config.json').exists()
   again = loop.train(card, tmp_path / 'b')
   assert whole == again
+
+
+def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
+  """Bits per dimension are those of the prior and of the decoder together."""
+  card = cards.autoencoder(source)
+  card['model'] = {
+    'type': 'vqvae_sonnet',
+    'image_channels': 1,
+    'likelihood': {'type': 'pixelwise_logistic'},
+    'quantizer': {'type': 'ema_vq', 'codebook_size': 16, 'code_dim': 4},
+  }
+  card['loss'] = {'l2': 0.0, 'nll': 1.0, 'quantizer': 1.0}
+  told = loop.train(card, tmp_path / 'tokenizer')
+  lines = writers.read_metrics(tmp_path / 'tokenizer')
+  nll = [line['nll'] for line in lines if line['kind'] == 'train']
+  assert nll[-1] < nll[0]
+  model = vq_jax.load(tmp_path / 'tokenizer')
+  image = np.load(source.removeprefix('npz:'))['images'][:20] / np.float32(255)
+  log_p, mean, _ = model.autoencoder.apply(
+    model.variables['autoencoder'], image, method='terms'
+  )
+  want = -np.mean(log_p) / 64 / np.log(2)
+  np.testing.assert_allclose(told['decoder_bits_per_dim'], want, rtol=1e-4)
+  np.testing.assert_allclose(
+    np.clip(mean, 0, 1), model.reconstruct(image), atol=1e-5
+  )
+
+  for kind in ('pixelcnn', 'maskgit'):
+    prior = card_of(kind, source, str(tmp_path / 'tokenizer'))
+    found = loop.train(prior, tmp_path / kind)
+    np.testing.assert_allclose(
+      found['bits_per_dim'], want + found['bits_per_code'] * 4 / 64, rtol=1e-4
+    )
+
+
+def test_a_likelihood_can_only_be_weighed_where_there_is_one(source, tmp_path):
+  card = cards.autoencoder(source)
+  card['loss'] = {'nll': 1.0}
+  with pytest.raises(ValueError, match='this autoencoder has none'):
+    loop.train(card, tmp_path)
