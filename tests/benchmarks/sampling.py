@@ -26,6 +26,7 @@ from vq_jax.utils import trees
 
 VOCAB = priors.Vocab(codebook_size=1024, num_classes=1000)
 SMALL = {'layers': 6, 'width': 256, 'heads': 4, 'mlp_width': 1024}
+PUBLISHED = {'layers': 24, 'width': 768, 'heads': 16, 'mlp_width': 3072}
 CACHED = {
   'autoregressive transformer, 16 x 16': priors.AutoregressiveTransformer(
     vocab=VOCAB, grid=(16, 16), **SMALL
@@ -125,7 +126,7 @@ def caches(batch: int, turns: int) -> list[str]:
     )
     per_token = times['cached'] / prior.num_tokens
     lines.append(
-      f'| {name}: a full pass over a cached step | '
+      f'| {name}, batch {batch}: a full pass over a cached step | '
       f'{1e3 * times["full"]:.1f} ms / {1e3 * per_token:.2f} ms | '
       f'{times["full"] / per_token:.0f} |'
     )
@@ -214,16 +215,18 @@ def published_size(turns: int) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-  parser.add_argument('--batch', type=int, default=1, help='images at a time')
+  parser.add_argument(
+    '--batches', type=int, nargs='+', default=[1, 16], help='images at a time'
+  )
   parser.add_argument('--turns', type=int, default=5)
   arguments = parser.parse_args(argv)
   print('| | times | ratio |\n|---|---|---|')
-  for line in (
-    *caches(arguments.batch, arguments.turns),
-    parallel_decoding(arguments.batch, arguments.turns, SMALL),
-    compilations(),
-    *published_size(arguments.turns),
-  ):
+  for batch in arguments.batches:
+    for line in caches(batch, arguments.turns):
+      print(line, flush=True)
+  for size in (SMALL, PUBLISHED):
+    print(parallel_decoding(1, arguments.turns, size), flush=True)
+  for line in (compilations(), *published_size(arguments.turns)):
     print(line, flush=True)
   return 0
 
