@@ -234,3 +234,11 @@ def test_every_token_label_and_coarser_code_reaches_every_logit(fields):
     moved = tokens.at[0, i].set(3 if tokens[0, i] != 3 else 4)
     got = apply(variables, moved, **given)
     assert np.abs(got - want).max(axis=-1).min() > 1e-5, i
+
+
+@pytest.mark.parametrize('name', ['norm', 'norm_type', 'mlp', 'head'])
+def test_unknown_choices_are_named(name):
+  prior = tiny(**{name: 'nonsense'})
+  tokens, label = inputs(prior)
+  with pytest.raises(ValueError, match=f"{name} must be one of .*'nonsense'"):
+    prior.init(jax.random.key(0), tokens, label=label)

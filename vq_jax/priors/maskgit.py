@@ -46,6 +46,7 @@ class MaskGIT(transformer_prior.TransformerPrior):
 
   def setup(self):
     """Declares tables, blocks and head."""
+    self.check_choice('head', ('mlm', 'norm'))
     self.embedding = self.make_embedding(self.vocab.size)
     self.places = self.make_places(self.prefix)
     self.transformer = self.make_stack(

@@ -12,6 +12,8 @@ from vq_jax.layers import transformer
 from vq_jax.priors import vocab as vocab_lib
 
 _CHOICES = {
+  'norm': ('post', 'pre'),
+  'norm_type': ('layer', 'rms'),
   'mlp': ('gelu', 'swiglu'),
   'conditioning': ('token', 'adaln_zero'),
   'positions': ('learned', 'learned_2d', 'rope_2d'),
@@ -152,13 +154,17 @@ class TransformerPrior(nn.Module):
     """The dtypes, as keywords."""
     return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
 
+  def check_choice(self, name: str, valid: tuple[str, ...]) -> None:
+    """Raises ValueError unless a field has one of the valid values."""
+    value = getattr(self, name)
+    if value not in valid:
+      raise ValueError(
+        f'{name} must be one of {", ".join(valid)}; got {value!r}.'
+      )
+
   def _check_fields(self) -> None:
     for name, valid in _CHOICES.items():
-      if getattr(self, name) not in valid:
-        raise ValueError(
-          f'{name} must be one of {", ".join(valid)}; got '
-          f'{getattr(self, name)!r}.'
-        )
+      self.check_choice(name, valid)
     if self.modulated and not self.vocab.num_classes:
       raise ValueError(
         "conditioning='adaln_zero' needs classes to condition on, and this "
