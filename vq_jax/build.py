@@ -54,6 +54,7 @@ REGISTRY: dict[str, dict[str, Callable]] = {
     'bernoulli': autoencoders.Bernoulli,
     'discretized_logistic': autoencoders.DiscretizedLogistic,
     'gaussian': autoencoders.Gaussian,
+    'logistic_mixture': autoencoders.LogisticMixture,
     'pixelwise_logistic': autoencoders.PixelwiseLogistic,
   },
   'quantizer': {

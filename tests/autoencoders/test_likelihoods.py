@@ -162,3 +162,67 @@ def test_a_scale_is_never_smaller_than_the_smallest():
 
   np.testing.assert_array_equal(with_scale(1e-6), with_scale(0.01))
   assert with_scale(0.05) > with_scale(0.01)
+
+
+def mixture_output(weights, centres, scales, coefficients):
+  """What a decoder would give for one pixel: [1, 1, 1, outputs]."""
+  each = [
+    [np.log(weight), *centre, *np.log(np.divide(scale, 0.1)), *coefficient]
+    for weight, centre, scale, coefficient in zip(
+      weights, centres, scales, coefficients, strict=True
+    )
+  ]
+  return jnp.asarray(each, jnp.float32).reshape(1, 1, 1, -1)
+
+
+def test_a_mixture_of_one_without_coefficients_is_a_pixelwise_logistic():
+  rng = np.random.default_rng(0)
+  image = jnp.asarray(rng.integers(0, 256, (2, 3, 4, 3)) / 255, jnp.float32)
+  output = jnp.asarray(rng.normal(size=(2, 3, 4, 6)), jnp.float32)
+  zeros = jnp.zeros((2, 3, 4, 3))
+  mixture = autoencoders.LogisticMixture(components=1)
+  one = jnp.concatenate([zeros[..., :1] + 7, output, zeros], axis=-1)
+  assert mixture.outputs(3) == one.shape[-1]
+  np.testing.assert_allclose(
+    mixture.apply({}, one, image),
+    autoencoders.PixelwiseLogistic().apply({}, output, image),
+    rtol=1e-5,
+  )
+
+
+def test_a_mixture_sums_to_one_over_pixels_of_two_channels():
+  output = mixture_output(
+    [0.3, 0.7],
+    [[0.2, 0.4], [0.8, 0.7]],
+    [[0.03, 0.1], [0.05, 0.02]],
+    [[0.9], [-1.7]],
+  )
+  values = np.stack(np.meshgrid(np.arange(256), np.arange(256)), -1) / 255
+  image = jnp.asarray(values.reshape(-1, 1, 1, 2), jnp.float32)
+  output = jnp.broadcast_to(output, (*image.shape[:3], output.shape[-1]))
+  mixture = autoencoders.LogisticMixture(components=2)
+  p = np.exp(mixture.apply({}, output, image), dtype=float)
+  np.testing.assert_allclose(p.sum(), 1, rtol=1e-4)
+  # and its mean is the mean of the pixels, far from the ends of the range
+  np.testing.assert_allclose(
+    p @ np.asarray(image[:, 0, 0]),
+    np.asarray(mixture.mean(output[:1])).ravel(),
+    atol=0.01,
+  )
+
+
+def test_a_mixture_moves_a_channel_by_the_errors_of_those_before():
+  """Blue by the errors of red and green, each by its own coefficient."""
+  mixture = autoencoders.LogisticMixture(components=1)
+  centre, scale = np.array([0.4, 0.5, 0.6]), np.array([0.05, 0.04, 0.03])
+  pixel = np.array([110, 120, 140]) / 255
+  error = pixel - centre
+  moved = centre + [0, 0.5 * error[0], -0.7 * error[0] + 0.2 * error[1]]
+  image = jnp.asarray(pixel.reshape(1, 1, 1, 3), jnp.float32)
+  got = mixture.apply(
+    {}, mixture_output([1], [centre], [scale], [[0.5, -0.7, 0.2]]), image
+  )
+  want = mixture.apply(
+    {}, mixture_output([1], [moved], [scale], [[0] * 3]), image
+  )
+  np.testing.assert_allclose(got, want, rtol=1e-5)

@@ -12,6 +12,7 @@ from vq_jax.autoencoders.conv_towers import ConvEncoder
 from vq_jax.autoencoders.likelihoods import Bernoulli
 from vq_jax.autoencoders.likelihoods import DiscretizedLogistic
 from vq_jax.autoencoders.likelihoods import Gaussian
+from vq_jax.autoencoders.likelihoods import LogisticMixture
 from vq_jax.autoencoders.likelihoods import PixelwiseLogistic
 from vq_jax.autoencoders.patch_towers import PatchDecoder
 from vq_jax.autoencoders.patch_towers import PatchEncoder
@@ -37,6 +38,7 @@ __all__ = [
   'ConvEncoder',
   'DiscretizedLogistic',
   'Gaussian',
+  'LogisticMixture',
   'PatchDecoder',
   'PatchEncoder',
   'PixelwiseLogistic',

@@ -2,10 +2,10 @@
 
 A likelihood is a module: `likelihood(output, image) -> log p [B]` in nats,
 summed over pixels and channels, and `mean(output) -> image in [0, 1]`, where
-`output` float [B, H, W, outputs * C] is what the decoder gives. Images are
-float in [0, 1]. `bins` is None where p is a probability, or the number of
-values a pixel has where p is a density over [0, 1]: a value's share of it is
-then p / bins.
+`output` float [B, H, W, outputs(C)] is what the decoder gives for images of C
+channels. Images are float in [0, 1]. `bins` is None where p is a probability,
+or the number of values a pixel has where p is a density over [0, 1]: a value's
+share of it is then p / bins.
 """
 
 import math
@@ -14,11 +14,20 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _PIXEL_AXES = (1, 2, 3)
 
 
-class Bernoulli(nn.Module):
+class _OneOutputPerChannel(nn.Module):
+  """A likelihood that takes an image's worth of numbers."""
+
+  def outputs(self, image_channels: int) -> int:
+    """Returns how many numbers a pixel takes."""
+    return image_channels
+
+
+class Bernoulli(_OneOutputPerChannel):
   """Each pixel is the probability of white (Kingma and Welling 2014, C.1).
 
   `output` are logits. On pixels that are not 0 or 1 this is a cross-entropy
@@ -26,7 +35,6 @@ class Bernoulli(nn.Module):
   """
 
   bins: ClassVar[int | None] = None
-  outputs: ClassVar[int] = 1
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns sum x log s + (1 - x) log (1 - s), s = sigmoid(output): [B]."""
@@ -49,7 +57,7 @@ def _log_scale(module: nn.Module, initial: float) -> jax.Array:
   return module.param('log_scale', init)
 
 
-class Gaussian(nn.Module):
+class Gaussian(_OneOutputPerChannel):
   """A normal density around each pixel (Kingma and Welling 2014, C.2).
 
   Attributes:
@@ -60,7 +68,6 @@ class Gaussian(nn.Module):
   """
 
   bins: ClassVar[int | None] = 256
-  outputs: ClassVar[int] = 1
   scale: float = 0.1
   learned: bool = True
 
@@ -79,7 +86,7 @@ class Gaussian(nn.Module):
     return output.astype(jnp.float32)
 
 
-class DiscretizedLogistic(nn.Module):
+class DiscretizedLogistic(_OneOutputPerChannel):
   """The probability of each of the 256 pixel values (Kingma et al. 2016, C.1).
 
   A logistic density around `output`, integrated over the value's bin; the
@@ -92,7 +99,6 @@ class DiscretizedLogistic(nn.Module):
   """
 
   bins: ClassVar[int | None] = None
-  outputs: ClassVar[int] = 1
   scale: float = 0.1
   learned: bool = True
 
@@ -124,21 +130,87 @@ class PixelwiseLogistic(nn.Module):
   """
 
   bins: ClassVar[int | None] = None
-  outputs: ClassVar[int] = 2
   scale: float = 0.1
   smallest: float = 1e-3
+
+  def outputs(self, image_channels: int) -> int:
+    """Returns how many numbers a pixel takes."""
+    return 2 * image_channels
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log probability [B]; pixels are rounded to 256 values."""
     centre, relative = jnp.split(output.astype(jnp.float32), 2, axis=-1)
-    log_scale = jnp.maximum(
-      relative + math.log(self.scale), math.log(self.smallest)
-    )
+    log_scale = _log_scales(relative, self.scale, self.smallest)
     return _logistic_log_p(image, centre, log_scale).sum(axis=_PIXEL_AXES)
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the centres."""
     return jnp.split(output.astype(jnp.float32), 2, axis=-1)[0]
+
+
+class LogisticMixture(nn.Module):
+  """A mixture of logistics, the channels of a pixel one after the other.
+
+  Salimans et al. 2017, PixelCNN++, 2.1 and 2.2: each component holds a centre
+  and a scale for each channel, and says how far the error of the channels
+  before moves a channel's centre. What a decoder does not know of a pixel is
+  mostly its brightness, which all channels share, so that green and blue cost
+  little once red is known. Unlike the paper the coefficients weigh the error of
+  the channels before, not their values, and have no bound: the mean of a
+  component is then its centre.
+
+  Attributes:
+    components: of the mixture.
+    scale: where an output of 0 puts a scale, in units of the pixel range.
+    smallest: the least scale.
+  """
+
+  bins: ClassVar[int | None] = None
+  components: int = 5
+  scale: float = 0.1
+  smallest: float = 1e-3
+
+  def outputs(self, image_channels: int) -> int:
+    """Returns how many numbers a pixel takes."""
+    pairs = image_channels * (image_channels - 1) // 2
+    return self.components * (1 + 2 * image_channels + pairs)
+
+  def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
+    """Returns the log probability [B]; pixels are rounded to 256 values."""
+    log_weights, centres, relative, coefficients = self._parts(output)
+    image = image[..., None, :]
+    errors = image - centres
+    channels = image.shape[-1]
+    lower = jnp.zeros((*coefficients.shape[:-1], channels, channels))
+    lower = lower.at[..., *np.tril_indices(channels, -1)].set(coefficients)
+    centres += jnp.sum(lower * errors[..., None, :], axis=-1)
+    log_scales = _log_scales(relative, self.scale, self.smallest)
+    log_p = _logistic_log_p(image, centres, log_scales).sum(axis=-1)
+    return jax.nn.logsumexp(log_weights + log_p, axis=-1).sum(axis=(1, 2))
+
+  def mean(self, output: jax.Array) -> jax.Array:
+    """Returns the components' centres, each by its weight."""
+    log_weights, centres, *_ = self._parts(output)
+    return jnp.sum(jnp.exp(log_weights)[..., None] * centres, axis=-2)
+
+  def _parts(self, output: jax.Array) -> tuple[jax.Array, ...]:
+    """Returns log weights, centres, relative scales, coefficients.
+
+    Shapes [..., K], [..., K, C], [..., K, C], [..., K, C (C - 1) / 2].
+    """
+    each = output.astype(jnp.float32)
+    each = each.reshape(*each.shape[:-1], self.components, -1)
+    # 1 + C + C + C (C - 1) / 2 numbers, solved for C.
+    channels = round((math.sqrt(8 * each.shape[-1] + 1) - 3) / 2)
+    logits, *rest = jnp.split(each, np.cumsum([1, channels, channels]), axis=-1)
+    return jax.nn.log_softmax(logits[..., 0]), *rest
+
+
+def _log_scales(
+  relative: jax.Array, scale: float, smallest: float
+) -> jax.Array:
+  """Returns the logarithms of scales, none smaller than the smallest."""
+  return jnp.maximum(relative + math.log(scale), math.log(smallest))
 
 
 def _logistic_log_p(

@@ -89,7 +89,9 @@ def vqvae_2017(
 
 def _outputs(image_channels: int, likelihood: nn.Module | None) -> int:
   """Returns how many channels a decoder gives."""
-  return image_channels * (1 if likelihood is None else likelihood.outputs)
+  if likelihood is None:
+    return image_channels
+  return likelihood.outputs(image_channels)
 
 
 def vqgan_taming(
