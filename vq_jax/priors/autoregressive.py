@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import attention
-from vq_jax.layers import normalization
 from vq_jax.layers import transformer
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
@@ -61,11 +60,7 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
       )
     if self.condition_size is not None:
       self.condition_embedding = self.make_embedding(self.condition_size)
-    if self.modulated:
-      self.modulation_out = normalization.Modulation(
-        self.width, 2, **self.types()
-      )
-    self.norm_out = self.make_norm(affine=not self.modulated)
+    self.declare_norm_out()
     self.head = nn.Dense(
       self.vocab.codebook_size,
       use_bias=False,
@@ -174,20 +169,13 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
     """Returns the first vector, the modulator and the coarser codes."""
     base.check_label(label, self.vocab)
     base.check_condition(condition, self.condition_grid)
-    first, modulator, spread = None, None, None
-    if label is not None:
-      first = self.embedding(self.vocab.label_id(label))
-    if self.modulated:
-      modulator, first = first, None
+    first, modulator = self.embed_label(label)
     if first is None:
       first = jnp.tile(self.start_token.astype(self.dtype), (batch_size, 1))
+    spread = None
     if condition is not None:
       spread = self.spread(self.condition_embedding(condition))
     return first, modulator, spread
 
   def _logits(self, x, modulator):
-    x = self.norm_out(x)
-    if modulator is not None:
-      shift, scale = self.modulation_out(modulator)
-      x = x * (1 + scale) + shift
-    return self.head(x).astype(jnp.float32)
+    return self.head(self.apply_norm_out(x, modulator)).astype(jnp.float32)

@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import normalization
 from vq_jax.layers import transformer
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
@@ -68,11 +67,7 @@ class MaskGIT(transformer_prior.TransformerPrior):
       self.dense_out = nn.Dense(
         self.width, kernel_init=transformer.bert_init, **self.types()
       )
-    if self.modulated:
-      self.modulation_out = normalization.Modulation(
-        self.width, 2, **self.types()
-      )
-    self.norm_out = self.make_norm(affine=not self.modulated)
+    self.declare_norm_out()
     self.bias_out = self.param(
       'bias_out',
       nn.initializers.zeros_init(),
@@ -110,13 +105,8 @@ class MaskGIT(transformer_prior.TransformerPrior):
     x = self.embedding(tokens)
     if condition is not None:
       x += self.spread(self.condition_embedding(condition))
-    front, modulator = [], None
-    if label is not None:
-      of_label = self.embedding(self.vocab.label_id(label))
-      if self.modulated:
-        modulator = of_label
-      else:
-        front.append(of_label[:, None])
+    label_token, modulator = self.embed_label(label)
+    front = [] if label_token is None else [label_token[:, None]]
     if self.registers:
       front.append(jnp.tile(self.register.astype(self.dtype), (len(x), 1, 1)))
     x = jnp.concatenate([*front, x], axis=1)
@@ -139,10 +129,7 @@ class MaskGIT(transformer_prior.TransformerPrior):
     """
     if self.head == 'mlm':
       x = transformer.gelu(self.dense_out(x))
-    x = self.norm_out(x)
-    if modulator is not None:
-      shift, scale = self.modulation_out(modulator)
-      x = x * (1 + scale) + shift
+    x = self.apply_norm_out(x, modulator)
     x, codes, bias = nn.dtypes.promote_dtype(
       x, self.embedding.embedding, self.bias_out, dtype=self.dtype
     )

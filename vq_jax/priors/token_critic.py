@@ -64,13 +64,10 @@ class TokenCritic(transformer_prior.TransformerPrior):
     base.check_tokens(tokens, self.grid)
     base.check_label(label, self.vocab)
     base.check_condition(condition, self.condition_grid)
-    x, modulator = self.embedding(tokens), None
-    if label is not None:
-      of_label = self.embedding(self.vocab.label_id(label))
-      if self.modulated:
-        modulator = of_label
-      else:
-        x = jnp.concatenate([of_label[:, None], x], axis=1)
+    label_token, modulator = self.embed_label(label)
+    x = self.embedding(tokens)
+    if label_token is not None:
+      x = jnp.concatenate([label_token[:, None], x], axis=1)
     x += jnp.expand_dims(self.places().astype(self.dtype), 0)
     x, _ = self.transformer(
       self.drop(x, deterministic=not train),

@@ -126,6 +126,33 @@ class TransformerPrior(nn.Module):
       **self.types(),
     )
 
+  def declare_norm_out(self) -> None:
+    """Declares the last norm, which the label may modulate."""
+    self.norm_out = self.make_norm(affine=not self.modulated)
+    if self.modulated:
+      self.modulation_out = normalization.Modulation(
+        self.width, 2, **self.types()
+      )
+
+  def apply_norm_out(
+    self, x: jax.Array, modulator: jax.Array | None
+  ) -> jax.Array:
+    """Applies the last norm to [B, N, D]; see `embed_label` for the rest."""
+    x = self.norm_out(x)
+    if modulator is None:
+      return x
+    shift, scale = self.modulation_out(modulator)
+    return x * (1 + scale) + shift
+
+  def embed_label(
+    self, label: jax.Array | None
+  ) -> tuple[jax.Array | None, jax.Array | None]:
+    """Returns (token, modulator) [B, D]: the label's vector as one of them."""
+    if label is None:
+      return None, None
+    vector = self.embedding(self.vocab.label_id(label))
+    return (None, vector) if self.modulated else (vector, None)
+
   def make_places(self, prefix: int) -> 'Places':
     """Returns the positions of the grid and of `prefix` tokens before it."""
     return Places(
