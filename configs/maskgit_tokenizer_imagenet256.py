@@ -2,13 +2,15 @@
 
 Paper: MaskGIT: Masked Generative Image Transformer,
 https://arxiv.org/abs/2202.04200. Its released weights reach a reconstruction
-FID of 2.28, with the perceptual and adversarial losses of its config, which are
-not part of this card; here are the architecture, the codebook with its entropy
-loss, and L2. Sized for a TPU v3-32 or 16 GPUs.
+FID of 2.28. Its training code was not released; losses and weights are those of
+its config, while the paper says that all is as in VQGAN. Two stand-ins: the
+logits are EfficientNet-Lite0's instead of a ResNet-50's, and L2 is what MAGVIT,
+its successor, has. Sized for a TPU v3-32 or 16 GPUs.
 
     python -m train.main --config configs/maskgit_tokenizer_imagenet256.py \
         --workdir runs/tokenizer
 
+The perceptual loss needs `python -m vq_jax.features efficientnet_lite0`.
 ImageNet must be prepared for TFDS (its archives are downloaded by hand).
 """
 
@@ -56,7 +58,7 @@ def get_config(variant: str = ''):
       'entropy_temperature': 0.01,
     },
   }
-  config.loss = {'l2': 1.0, 'quantizer': 1.0}
+  config.loss = {'l2': 1.0, 'classifier': 0.1, 'quantizer': 1.0}
   config.optim = {
     'learning_rate': 0.0001,
     'schedule': 'constant',
@@ -66,6 +68,19 @@ def get_config(variant: str = ''):
     'ema_decay': 0.999,
     'b1': 0.0,
     'b2': 0.99,
+  }
+  config.adversary = {
+    'discriminator': {
+      'type': 'stylegan',
+      'channels': 64,
+      'multipliers': (2, 4, 8, 8, 8, 8),
+    },
+    'loss': 'non_saturating',
+    'weight': 0.1,
+    'start': {'steps': 0},
+    'update': 'simultaneous',
+    'r1': 10.0,
+    'r1_every': 1,
   }
   config.train = {
     'duration': {'steps': 1000000},
@@ -97,6 +112,8 @@ def get_config(variant: str = ''):
     config.train.save_every = {'steps': 4}
     config.model.update(channels=32, multipliers=(1, 2), blocks=1)
     config.model.quantizer.update(codebook_size=64, code_dim=16)
+    config.loss.classifier = 0.0  # its weights may not be here
+    config.adversary.discriminator.update(channels=8, multipliers=(1, 1))
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config

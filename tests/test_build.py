@@ -6,6 +6,7 @@ import pytest
 
 from vq_jax import autoencoders
 from vq_jax import build
+from vq_jax import discriminators
 from vq_jax import priors
 from vq_jax import quantizers
 
@@ -187,7 +188,13 @@ def test_sequences_of_preprocessing():
 
 
 @pytest.mark.parametrize(
-  'table', [build.SCHEDULES, build.GUIDANCE_SCHEDULES, build.ORDERS]
+  'table',
+  [
+    build.ADVERSARIAL_LOSSES,
+    build.SCHEDULES,
+    build.GUIDANCE_SCHEDULES,
+    build.ORDERS,
+  ],
 )
 def test_strategies_are_found_by_their_own_names(table):
   for name, strategy in table.items():
@@ -202,6 +209,7 @@ def test_each_public_module_of_a_room_can_be_built():
   kinds = ('autoencoder', 'encoder', 'decoder', 'likelihood')
   rooms = {autoencoders: kinds}
   rooms |= {quantizers: ('quantizer',), priors: ('prior', 'critic')}
+  rooms |= {discriminators: ('discriminator',)}
   for room, kinds in rooms.items():
     known = [f for kind in kinds for f in build.REGISTRY[kind].values()]
     for name in room.__all__:

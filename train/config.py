@@ -14,6 +14,7 @@ from typing import TypeVar
 import ml_collections
 
 from train.settings import AutoencoderCard
+from train.settings import Card
 from train.settings import ConfigError
 from train.settings import CriticCard
 from train.settings import PriorCard
@@ -25,11 +26,11 @@ CARDS = {
   'autoencoder': AutoencoderCard,
   'prior': PriorCard,
   'token_critic': CriticCard,
-  'vae': AutoencoderCard,
+  'vae': Card,
 }
 
 
-def parse_card(config: Mapping[str, Any]) -> AutoencoderCard:
+def parse_card(config: Mapping[str, Any]) -> Card:
   """Turns a plain card into its dataclass; sections stay mappings.
 
   Raises:

@@ -7,6 +7,7 @@ last batch has mask 0. The sums are added up on the host.
 import math
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -47,8 +48,14 @@ def sum_over(
   return total
 
 
-def autoencoder_sums(autoencoder: nn.Module):
-  """Returns the function that `sum_over` needs for an autoencoder."""
+def autoencoder_sums(
+  autoencoder: nn.Module, perceptual: Mapping[str, nn.Module]
+):
+  """Returns the function that `sum_over` needs for an autoencoder.
+
+  Its variables are those of the autoencoder and, under their names, those of
+  the networks in `perceptual`, whose distances are added up, too.
+  """
   grids = autoencoder.code_grids
   has_likelihood = getattr(autoencoder, 'likelihood', None) is not None
 
@@ -56,9 +63,15 @@ def autoencoder_sums(autoencoder: nn.Module):
     image = images.to_float(batch['image'])
     mask = batch['mask'].astype(jnp.float32)
     *log_p, reconstruction, latent = autoencoder.apply(
-      variables, image, method='terms' if has_likelihood else '__call__'
+      variables['autoencoder'],
+      image,
+      method='terms' if has_likelihood else '__call__',
     )
     sums = _image_sums(image, reconstruction, mask)
+    for name, network in perceptual.items():
+      shown = jnp.clip(reconstruction, 0, 1)
+      distance = network.apply(variables[name], image, shown)
+      sums[name] = jnp.sum(distance * mask)
     if has_likelihood:
       bits = decoder_bits(autoencoder, image, log_p[0])
       sums['decoder_bits_per_dim'] = jnp.sum(bits * mask)
@@ -146,7 +159,11 @@ def autoencoder_metrics(sums: Sums) -> dict[str, float]:
     'psnr_per_image': float(sums['psnr'] / n),
     'ssim': float(sums['ssim'] / n),
     **{name: float(value) for name, value in codes.items()},
-    **{k: float(v / n) for k, v in sums.items() if k == 'decoder_bits_per_dim'},
+    **{
+      name: float(sums[name] / n)
+      for name in ('lpips', 'classifier', 'decoder_bits_per_dim')
+      if name in sums
+    },
   }
 
 

@@ -103,6 +103,7 @@ class Window:
   def flush(self) -> dict[str, float]:
     """Returns the means since the last flush, and begins anew.
 
+    A metric that not all steps have is the mean of those that have it.
     `window_usage` and `window_perplexity` are those of all codes chosen since.
 
     Raises:
@@ -118,9 +119,10 @@ class Window:
             f'at step {self._step + i + 1} the metric {name} is '
             f'{float(record[name])}.'
           )
+    names = {name: None for record in records for name in record}
     means = {
-      name: float(np.mean([record[name] for record in records]))
-      for name in records[0]
+      name: float(np.mean([r[name] for r in records if name in r]))
+      for name in names
     }
     if self._counts is not None:
       stats = codebook.window_stats(self._counts)

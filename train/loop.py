@@ -16,6 +16,7 @@ import jax
 from train import config as config_lib
 from train import interrupt
 from train import log
+from train import optim as optim_lib
 from train import parallel
 from train import progress
 from train import report
@@ -23,7 +24,6 @@ from train import run
 from train import run_folder
 from train import settings as settings_lib
 from train import writers
-from train.steps import update
 
 
 def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
@@ -56,7 +56,7 @@ def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
 
 def _train(
   config_card: Any,
-  card: settings_lib.AutoencoderCard,
+  card: settings_lib.Card,
   folder: pathlib.Path,
   runner: parallel.JitRunner,
 ) -> dict[str, float]:
@@ -67,7 +67,7 @@ def _train(
     config_lib.section(settings_lib.Train, 'train', card.train),
     steps_per_epoch=len(datasets.train) / datasets.settings.batch_size,
   )
-  optimizer, schedule = run.optimizer_of(
+  optimizer, schedule = optim_lib.optimizer_of(
     optim, steps_per_epoch=plan.steps_per_epoch, total=plan.total
   )
   run_folder.refuse_another(folder, config)
@@ -76,15 +76,8 @@ def _train(
     card, task, optimizer, average=optim.ema_decay is not None
   )
   run_folder.claim(folder, config)
-  step_fn = runner.compile(
-    update.make_step(
-      task.loss_fn,
-      optimizer,
-      optim,
-      seed=card.seed,
-      schedule=schedule,
-      axis_name=runner.axis_name,
-    )
+  step_after = run.compiled_steps(
+    task, optimizer, optim, runner, seed=card.seed, schedule=schedule
   )
   with contextlib.ExitStack() as stack:
     manager = stack.enter_context(
@@ -108,12 +101,12 @@ def _train(
     if done:
       bar.say(f'goes on from step {done} of {plan.total}')
     return _loop(
-      step_fn, state, batches, manager, task, runner, plan, writer, bar, done
+      step_after, state, batches, manager, task, runner, plan, writer, bar, done
     )
 
 
 def _loop(
-  step_fn, state, batches, manager, task, runner, plan, writer, bar, done
+  step_after, state, batches, manager, task, runner, plan, writer, bar, done
 ) -> dict[str, float]:
   window = log.Window(done, bar.batch_size)
   result: dict[str, float] = {}
@@ -146,7 +139,7 @@ def _loop(
     began = time.monotonic()
     bar.say('compiling the first step ...')
     while done < plan.total:
-      state, metrics = step_fn(state, next(batches))
+      state, metrics = step_after(done)(state, next(batches))
       done += 1
       window.add(metrics)
       if began is not None:

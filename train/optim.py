@@ -38,6 +38,16 @@ def learning_rate(
   return optax.join_schedules([ramp, after], [warmup])
 
 
+def optimizer_of(
+  settings: settings_lib.Optim, *, steps_per_epoch: float, total: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+  """Returns the optimizer and its learning rate."""
+  schedule = learning_rate(
+    settings, steps_per_epoch=steps_per_epoch, total=total
+  )
+  return adamw(settings, schedule), schedule
+
+
 def decay_mask(params, names: tuple[str, ...]):
   """Returns a tree of bools: does the leaf's name say that it decays?"""
   flat = trees.flatten(params)
@@ -61,7 +71,38 @@ def adamw(
       mask=lambda params: decay_mask(params, settings.decay_names),
     )
   )
-  return optax.chain(*steps)
+  if not settings.only:
+    return optax.chain(*steps)
+  return optax.partition(
+    {True: optax.chain(*steps), False: optax.set_to_zero()},
+    lambda params: _is_trained(params, settings.only),
+  )
+
+
+def _is_trained(params: dict, only: tuple[str, ...]) -> dict:
+  """Returns a tree of bools: does the leaf's part of the model learn?
+
+  Raises:
+    ConfigError: if there is no such part.
+  """
+  for name in only:
+    if name not in params:
+      raise settings_lib.ConfigError(
+        f'unknown part {name!r} in config.optim.only. Valid: '
+        f'{", ".join(sorted(params))}.'
+      )
+  return {
+    name: jax.tree.map(lambda _, name=name: name in only, part)
+    for name, part in params.items()
+  }
+
+
+def held(params: dict, only: tuple[str, ...]) -> dict:
+  """Returns the parameters; no gradient reaches those that do not learn."""
+  return {
+    name: part if not only or name in only else jax.lax.stop_gradient(part)
+    for name, part in params.items()
+  }
 
 
 def ema_decay(settings: settings_lib.Optim, step: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from train import writers
 from vq_jax import checkpoints
@@ -68,15 +69,17 @@ def _number(value: float | None) -> str:
   return 'not finite' if value is None else f'{value:.5g}'
 
 
-def _pictures(folder: pathlib.Path, latest: int = 3) -> str:
-  """Shows the latest pictures of each name, newest first."""
+def _pictures(folder: pathlib.Path, shown: int = 5) -> str:
+  """Shows pictures of each name through time: the latest, back to the first."""
   paths = sorted((folder / writers.SAMPLES).glob('*.png'), reverse=True)
   by_name: dict[str, list[pathlib.Path]] = {}
   for path in paths:
     by_name.setdefault(path.stem.rsplit('_', 1)[0], []).append(path)
-  figures = [
-    _figure(path) for found in by_name.values() for path in found[:latest]
-  ]
+  figures = []
+  for found in by_name.values():
+    steps = min(shown, len(found))
+    at = np.linspace(0, len(found) - 1, steps).round().astype(int)
+    figures += [_figure(found[i]) for i in at]
   return f'<div class="grid">{"".join(figures)}</div>'
 
 

@@ -1,7 +1,9 @@
 """Opening a run: its data, its task, its first state, its optimizer."""
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +13,14 @@ import optax
 import vq_jax
 from train import config as config_lib
 from train import log
-from train import optim
 from train import parallel
 from train import prior_tasks
 from train import run_folder
 from train import settings as settings_lib
 from train import tasks
 from train.state import TrainState
+from train.steps import adversarial
+from train.steps import update
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
@@ -43,7 +46,7 @@ class Datasets:
 
 
 def open_datasets(
-  card: settings_lib.AutoencoderCard, runner: parallel.JitRunner
+  card: settings_lib.Card, runner: parallel.JitRunner
 ) -> Datasets:
   """Opens both splits, in memory where they fit.
 
@@ -106,7 +109,7 @@ def train_batches(datasets: Datasets, seed: int, runner: parallel.JitRunner):
 
 
 def make_task(
-  card: settings_lib.AutoencoderCard,
+  card: settings_lib.Card,
   folder: pathlib.Path,
   config: Mapping[str, Any],
   datasets: Datasets,
@@ -122,7 +125,7 @@ def make_task(
       'codes.'
     )
   if card.task == 'autoencoder':
-    return tasks.autoencoder_task(card, config, runner, batches, pictures)
+    return tasks.autoencoder_task(card, config, runner, batches, plan)
   if card.task == 'vae':
     return tasks.vae_task(card, config, runner, batches, plan)
   inner, coarser = _own_models(card, folder)
@@ -169,7 +172,7 @@ def _own_models(card, folder: pathlib.Path):
 
 
 def initial_state(
-  card: settings_lib.AutoencoderCard,
+  card: settings_lib.Card,
   task: tasks.Task,
   optimizer: optax.GradientTransformation,
   *,
@@ -190,23 +193,55 @@ def initial_state(
       keep=card.init_keep,
       source=f'config.init_from={card.init_from}',
     )
+  adversary = None
+  if task.game is not None:
+    adversary = jax.jit(task.game.init)(jax.random.key(card.seed + 1))
   return TrainState.create(
-    variables, optimizer, average=average, frozen=dict(task.frozen)
+    variables,
+    optimizer,
+    average=average,
+    frozen=dict(task.frozen),
+    adversary=adversary,
   )
 
 
-def optimizer_of(
-  settings: settings_lib.Optim, *, steps_per_epoch: float, total: int
-) -> tuple[optax.GradientTransformation, optax.Schedule]:
-  """Returns the optimizer and its learning rate."""
-  schedule = optim.learning_rate(
-    settings, steps_per_epoch=steps_per_epoch, total=total
-  )
-  return optim.adamw(settings, schedule), schedule
+def compiled_steps(
+  task: tasks.Task,
+  optimizer: optax.GradientTransformation,
+  settings: settings_lib.Optim,
+  runner: parallel.JitRunner,
+  *,
+  seed: int,
+  schedule: optax.Schedule,
+) -> Callable[[int], Callable]:
+  """Returns what gives the compiled step that follows so many steps.
+
+  There is one, or with a discriminator one for each phase, compiled when it
+  begins.
+  """
+
+  @functools.cache
+  def compiled(phase):
+    if phase is None:
+      step = update.make_step(
+        task.loss_fn,
+        optimizer,
+        settings,
+        seed=seed,
+        schedule=schedule,
+        axis_name=runner.axis_name,
+      )
+    else:
+      step = adversarial.make_step(
+        task.game, phase, optimizer, settings, seed=seed, schedule=schedule
+      )
+    return runner.compile(step)
+
+  return lambda done: compiled(task.game and task.game.phase(done))
 
 
 def config_of(
-  config_card: Any, card: settings_lib.AutoencoderCard, datasets: Datasets
+  config_card: Any, card: settings_lib.Card, datasets: Datasets
 ) -> dict[str, Any]:
   """Returns what `config.json` holds.
 

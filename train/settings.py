@@ -97,6 +97,8 @@ class Optim:
     eps: Adam's epsilon.
     weight_decay: decoupled; scaled by the learning rate.
     decay_names: names of the parameters that decay.
+    only: names of the model's parts that are trained, such as 'decoder'; () for
+      all. The others, and codebooks of moving averages, stay as they are.
     clip_norm: global norm to which gradients are clipped; None for none.
     ema_decay: of averaged parameters, which evaluation and sampling use. It
       ramps up as min(decay, (1 + t) / (10 + t)). None keeps no average.
@@ -113,6 +115,7 @@ class Optim:
   eps: float = 1e-8
   weight_decay: float = 0.0
   decay_names: tuple[str, ...] = ('kernel',)
+  only: tuple[str, ...] = ()
   clip_norm: float | None = None
   ema_decay: float | None = None
   accumulate: int = 1
@@ -159,15 +162,15 @@ class Parallel:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderCard:
-  """The sections of a card with `task = 'autoencoder'` or `'vae'`.
+class Card:
+  """The sections of every card; of one with `task = 'vae'` there are no others.
 
   Attributes:
-    task: 'autoencoder' reconstructs, 'vae' maximises a bound.
+    task: what is learned, see `train.config.CARDS`.
     seed: of the order of the data, the initialisation and all randomness.
     data: see `Data`.
-    model: spec of an autoencoder; see `vq_jax.build`.
-    loss: see `train.steps.autoencoder.Loss` and `train.steps.vae.Loss`.
+    model: spec of a model; see `vq_jax.build`.
+    loss: see `Loss` in `train.steps.autoencoder`, `vae`, `masked` and so on.
     optim: see `Optim`.
     train: see `Train`.
     parallel: see `Parallel`.
@@ -188,8 +191,19 @@ class AutoencoderCard:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PriorCard(AutoencoderCard):
-  """The sections of a card with `task = 'prior'`, beside those above.
+class AutoencoderCard(Card):
+  """The sections of a card with `task = 'autoencoder'`, beside the first.
+
+  Attributes:
+    adversary: see `train.adversary.Settings`; None for no discriminator.
+  """
+
+  adversary: Mapping | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PriorCard(Card):
+  """The sections of a card with `task = 'prior'`, beside the first.
 
   Attributes:
     autoencoder: the run folder of a trained autoencoder.
@@ -216,7 +230,7 @@ class PriorCard(AutoencoderCard):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CriticCard(AutoencoderCard):
+class CriticCard(Card):
   """The sections of a card with `task = 'token_critic'`, beside the first.
 
   Attributes:

@@ -7,7 +7,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vq_jax import losses
+
 Tree = Any
+
+
+@flax.struct.dataclass
+class Adversary:
+  """What changes of a discriminator.
+
+  Attributes:
+    params: its parameters.
+    opt_state: of its own optimizer.
+    means: of its logits, see `vq_jax.losses.LogitMeans`.
+  """
+
+  params: Tree
+  opt_state: Tree
+  means: losses.LogitMeans
 
 
 @flax.struct.dataclass
@@ -21,6 +38,7 @@ class TrainState:
     opt_state: of the optimizer.
     ema: averaged `params`, or None.
     frozen: variables of networks that are only applied; not checkpointed.
+    adversary: the discriminator that learns beside, or None.
   """
 
   step: jax.Array
@@ -29,6 +47,7 @@ class TrainState:
   opt_state: Tree
   ema: Tree | None
   frozen: Tree
+  adversary: Adversary | None = None
 
   @classmethod
   def create(
@@ -38,6 +57,7 @@ class TrainState:
     *,
     average: bool,
     frozen: Tree,
+    adversary: Adversary | None = None,
   ) -> 'TrainState':
     """Starts from freshly initialised variables."""
     params = variables['params']
@@ -48,6 +68,7 @@ class TrainState:
       opt_state=optimizer.init(params),
       ema=jax.tree.map(jnp.copy, params) if average else None,
       frozen=frozen,
+      adversary=adversary,
     )
 
   @property
@@ -63,10 +84,13 @@ class TrainState:
 
   def to_items(self) -> dict[str, Tree | None]:
     """Returns the items of a checkpoint; see `vq_jax.checkpoints.save`."""
+    training = {'step': self.step, 'opt_state': self.opt_state}
+    if self.adversary is not None:
+      training['adversary'] = self.adversary
     return {
       'variables': self.variables,
       'ema': self.ema,
-      'training': {'step': self.step, 'opt_state': self.opt_state},
+      'training': training,
     }
 
   def from_items(self, items: dict[str, Tree | None]) -> 'TrainState':
@@ -77,6 +101,7 @@ class TrainState:
       codebook=items['variables'].get('codebook', {}),
       opt_state=items['training']['opt_state'],
       ema=items['ema'],
+      adversary=items['training'].get('adversary'),
     )
 
 

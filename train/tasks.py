@@ -6,9 +6,11 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
+from train import adversary as adversary_lib
 from train import config as config_lib
 from train import evaluation
 from train import log
@@ -49,12 +51,14 @@ class Task:
     loss_fn: see `train.steps.update.LossFn`.
     frozen: variables of networks that are only applied.
     evaluate: variables (gathered) -> `Evaluation`.
+    game: the discriminator that learns beside, if there is one.
   """
 
   init: Callable[[jax.Array], Tree]
   loss_fn: update.LossFn
   frozen: Mapping[str, Tree]
   evaluate: Callable[[Tree], Evaluation]
+  game: adversary_lib.Game | None = None
 
 
 def autoencoder_task(
@@ -62,7 +66,7 @@ def autoencoder_task(
   config: Mapping[str, Any],
   runner: parallel.JitRunner,
   batches: data.EvalBatches,
-  pictures: int,
+  plan: log.Plan,
 ) -> Task:
   """Stage one.
 
@@ -71,7 +75,11 @@ def autoencoder_task(
     config: what `config.json` holds.
     runner: compiles the evaluation.
     batches: of held-out images.
-    pictures: images in a grid.
+    plan: how long it is trained.
+
+  Raises:
+    ConfigError: if something in the card is wrong.
+    MissingWeights: if the loss needs released weights that are not there.
   """
   module = build.autoencoder_of(config)
   if isinstance(module, autoencoders.VAE):
@@ -79,11 +87,47 @@ def autoencoder_task(
       "a model of type vae is trained by the task 'vae'; got 'autoencoder'."
     )
   settings = config_lib.section(autoencoder_step.Loss, 'loss', card.loss)
-  sums_fn = runner.compile_eval(evaluation.autoencoder_sums(module))
+  optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
+  perceptual, frozen = autoencoder_step.load_perceptual(settings)
+  forward = autoencoder_step.make_forward(
+    parallel.bind_axis(module, runner.axis_name),
+    settings,
+    runner.axis_name,
+    codebook_learns=not optim.only,
+  )
+  image_loss = autoencoder_step.make_image_loss(settings, perceptual)
+  game = None
+  if card.adversary is not None:
+    game = adversary_lib.make_game(
+      card, config, module, forward, image_loss, plan, runner.axis_name
+    )
+  return Task(
+    init=lambda rng: build.init_autoencoder(module, config, rng),
+    loss_fn=autoencoder_step.make_loss(forward, image_loss),
+    frozen=frozen,
+    evaluate=_autoencoder_evaluation(
+      module, config, runner, batches, plan.pictures, perceptual, frozen
+    ),
+    game=game,
+  )
+
+
+def _autoencoder_evaluation(
+  module: nn.Module,
+  config: Mapping[str, Any],
+  runner: parallel.JitRunner,
+  batches: data.EvalBatches,
+  pictures: int,
+  perceptual: Mapping[str, nn.Module],
+  frozen: Mapping[str, Tree],
+) -> Callable[[Tree], Evaluation]:
+  """Returns what evaluates an autoencoder, also by the distances it learns."""
+  sums_fn = runner.compile_eval(evaluation.autoencoder_sums(module, perceptual))
   shown = first_images(batches, pictures)
 
   def evaluate(variables: Tree) -> Evaluation:
-    sums = evaluation.sum_over(sums_fn, variables, batches, runner)
+    both = {**frozen, 'autoencoder': variables}
+    sums = evaluation.sum_over(sums_fn, both, batches, runner)
     model = model_lib.Model(
       autoencoder=module,
       variables={'autoencoder': jax.device_get(variables)},
@@ -101,17 +145,11 @@ def autoencoder_task(
       },
     )
 
-  trained = parallel.bind_axis(module, runner.axis_name)
-  return Task(
-    init=lambda rng: build.init_autoencoder(module, config, rng),
-    loss_fn=autoencoder_step.make_loss(trained, settings, runner.axis_name),
-    frozen={},
-    evaluate=evaluate,
-  )
+  return evaluate
 
 
 def vae_task(
-  card: settings_lib.AutoencoderCard,
+  card: settings_lib.Card,
   config: Mapping[str, Any],
   runner: parallel.JitRunner,
   batches: data.EvalBatches,

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax import autoencoders
+from vq_jax import discriminators
+from vq_jax import losses
 from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax.data import preprocessing
@@ -50,11 +52,16 @@ REGISTRY: dict[str, dict[str, Callable]] = {
     'resnet_decoder': autoencoders.ResNetDecoder,
     'vit_decoder': autoencoders.ViTDecoder,
   },
+  'discriminator': {
+    'patchgan': discriminators.PatchGAN,
+    'stylegan': discriminators.StyleGAN,
+  },
   'likelihood': {
     'bernoulli': autoencoders.Bernoulli,
     'discretized_logistic': autoencoders.DiscretizedLogistic,
     'gaussian': autoencoders.Gaussian,
     'logistic_mixture': autoencoders.LogisticMixture,
+    'logit_laplace': autoencoders.LogitLaplace,
     'pixelwise_logistic': autoencoders.PixelwiseLogistic,
   },
   'quantizer': {
@@ -89,6 +96,12 @@ REGISTRY: dict[str, dict[str, Callable]] = {
   },
 }
 
+ADVERSARIAL_LOSSES: dict[str, Callable] = {
+  'hinge': losses.Hinge,
+  'non_saturating': losses.NonSaturating,
+  'vanilla': losses.Vanilla,
+}
+
 SCHEDULES: dict[str, Callable] = {
   'arccos': schedules.arccos,
   'cosine': schedules.cosine,
@@ -107,7 +120,13 @@ ORDERS: dict[str, Callable] = {
   'random': orders.Random,
 }
 
-GUIDANCE_SCHEDULES: dict[str, Callable] = {
+GUIDANCE_ADVERSARIAL_LOSSES: dict[str, Callable] = {
+  'hinge': losses.Hinge,
+  'non_saturating': losses.NonSaturating,
+  'vanilla': losses.Vanilla,
+}
+
+SCHEDULES: dict[str, Callable] = {
   'constant': guidance.constant,
   'linear': guidance.linear,
   'power_cosine': guidance.PowerCosine,

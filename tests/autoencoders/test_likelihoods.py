@@ -226,3 +226,18 @@ def test_a_mixture_moves_a_channel_by_the_errors_of_those_before():
     {}, mixture_output([1], [moved], [scale], [[0] * 3]), image
   )
   np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_the_logit_laplace_is_a_density_whose_mean_is_its_median():
+  edges = np.linspace(0, 1, 20_001)
+  middle = pixels((edges[1:] + edges[:-1]) / 2)
+  likelihood = autoencoders.LogitLaplace()
+  output = jnp.asarray([0.7, np.log(0.2)], jnp.float32).reshape(1, 1, 1, 2)
+  wide = jnp.broadcast_to(output, (*middle.shape[:3], 2))
+  p = np.exp(likelihood.apply({}, wide, middle), dtype=float) / len(middle)
+  # what lies beyond the margins is lost
+  room = [np.log(0.9 / 0.1), -np.log(0.9 / 0.1)]
+  lost = [np.exp(-abs(x - 0.7) / 0.2) / 2 for x in room]
+  np.testing.assert_allclose(p.sum(), 1 - sum(lost), rtol=1e-4)
+  median = edges[1:][np.searchsorted(np.cumsum(p) + lost[1], 0.5)]
+  np.testing.assert_allclose(likelihood.mean(output).item(), median, atol=1e-3)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import vq_jax
+from train import adversary
 from train import config as config_lib
 from train import loop
 from train import settings as settings_lib
@@ -34,6 +35,7 @@ LEARNS_FROM = {
   },
   'maskgit_imagenet256': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
   'maskgit_imagenet512': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
+  'finetune_decoder': {'init_from': 'vqgan_f16_16384_imagenet256'},
   'pixelcnn_cifar10': {'autoencoder': 'vqvae_cifar10'},
   'token_critic_imagenet256': {'generator': 'maskgit_imagenet256'},
   'vit_vqgan_vim_base_imagenet256': {
@@ -104,7 +106,9 @@ class Recorder:
     settings_lib.Optim,
     settings_lib.Train,
     settings_lib.Parallel,
+    settings_lib.Card,
     settings_lib.AutoencoderCard,
+    adversary.Settings,
     settings_lib.PriorCard,
     settings_lib.CriticCard,
     generation.MaskedSampling,
@@ -155,6 +159,7 @@ class Recorder:
       'parallel': settings_lib.Parallel,
       'loss': losses[task],
       'sampling': sampling,
+      'adversary': adversary.Settings,
     }
     for section, cls in classes.items():
       keys = set(card if not section else card.get(section, {}))

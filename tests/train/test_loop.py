@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 
 import vq_jax
 from tests.train import cards
+from tests.train.saving import assert_same
+from tests.train.saving import saved
 from train import interrupt
 from train import log
 from train import loop
@@ -33,31 +34,6 @@ def card(request, source, tokenizer):
   if request.param == 'autoencoder':
     return cards.autoencoder(source)
   return cards.prior(source, tokenizer)
-
-
-def saved(folder) -> dict[str, np.ndarray]:
-  """Everything the latest checkpoint holds, flat."""
-  import orbax.checkpoint as ocp
-
-  path = pathlib.Path(folder) / checkpoints.CHECKPOINTS
-  step = max(ocp.utils.checkpoint_steps(path))
-  handler = ocp.PyTreeCheckpointHandler()
-  found = {'step': step}
-  for item in ('variables', 'ema', 'training'):
-    if (path / str(step) / item).is_dir():
-      tree = ocp.PyTreeCheckpointer(handler).restore(path / str(step) / item)
-      leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-      for key, leaf in leaves:
-        found[item + jax.tree_util.keystr(key)] = np.asarray(leaf)
-  return found
-
-
-def assert_same(a: dict, b: dict, atol: float = 0.0) -> None:
-  assert a.keys() == b.keys()
-  for name in a:
-    np.testing.assert_allclose(
-      a[name], b[name], atol=atol, rtol=0, err_msg=name
-    )
 
 
 def stop_after(monkeypatch, steps: int) -> None:

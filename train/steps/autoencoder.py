@@ -2,13 +2,24 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
+import jax
 
 from train.steps import update
 from vq_jax import losses
 from vq_jax.autoencoders import base
 from vq_jax.utils import images
+
+Tree = Any
+
+# (params, state, batch, rngs) -> ((reconstruction, loss of all else),
+# (codebook, metrics))
+Forward = Callable[..., tuple[tuple[jax.Array, jax.Array], tuple[Tree, dict]]]
+# (reconstruction, image, frozen) -> (loss, metrics)
+ImageLoss = Callable[..., tuple[jax.Array, dict]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +29,9 @@ class Loss:
   Attributes:
     l1: of the mean absolute error.
     l2: of the mean squared error, pixels in [0, 1].
+    lpips: of the perceptual distance of VGG16 (Zhang et al. 2018).
+    classifier: of the squared distance between a classifier's logits
+      (EfficientNet-Lite0; MaskGIT's tokenizer has a ResNet-50).
     nll: of -log p(image | codes) in nats for each pixel and channel, where the
       decoder has a likelihood.
     quantizer: of what the quantizer adds.
@@ -25,17 +39,76 @@ class Loss:
 
   l1: float = 0.0
   l2: float = 1.0
+  lpips: float = 0.0
+  classifier: float = 0.0
   nll: float = 0.0
   quantizer: float = 1.0
 
+  def perceptual(self) -> dict[str, float]:
+    """The weights of the frozen networks' distances that are in use."""
+    weights = {'lpips': self.lpips, 'classifier': self.classifier}
+    return {name: weight for name, weight in weights.items() if weight}
 
-def make_loss(
-  autoencoder: nn.Module, settings: Loss, axis_name: str | None = None
-) -> update.LossFn:
-  """Returns the loss of an autoencoder: AE, VQ-VAE or VQ-VAE-2.
+
+def load_perceptual(
+  settings: Loss,
+) -> tuple[dict[str, nn.Module], dict[str, Tree]]:
+  """Loads the networks that the loss looks through: modules and variables.
+
+  Raises:
+    MissingWeights: if released weights are not to be found.
+  """
+  loaders = {
+    'lpips': losses.load_lpips,
+    'classifier': losses.load_classifier_distance,
+  }
+  found = {name: loaders[name]() for name in settings.perceptual()}
+  modules = {name: module for name, (module, _) in found.items()}
+  return modules, {name: variables for name, (_, variables) in found.items()}
+
+
+def make_image_loss(
+  settings: Loss, perceptual: dict[str, nn.Module]
+) -> ImageLoss:
+  """Returns what compares a reconstruction to its image.
+
+  Args:
+    settings: the weights.
+    perceptual: networks whose variables are `frozen` under the same names.
+  """
+
+  def image_loss(reconstruction, image, frozen):
+    metrics = {
+      'l1': losses.l1(image, reconstruction).mean(),
+      'l2': losses.l2(image, reconstruction).mean(),
+    }
+    loss = settings.l1 * metrics['l1'] + settings.l2 * metrics['l2']
+    for name, weight in settings.perceptual().items():
+      distance = perceptual[name].apply(frozen[name], image, reconstruction)
+      metrics[name] = distance.mean()
+      loss += weight * metrics[name]
+    return loss, metrics
+
+  return image_loss
+
+
+def make_forward(
+  autoencoder: nn.Module,
+  settings: Loss,
+  axis_name: str | None = None,
+  *,
+  codebook_learns: bool = True,
+) -> Forward:
+  """Returns what reconstructs a batch.
 
   The metric `code_counts`, where there are codes, tells how often each was
   chosen; see `vq_jax.autoencoders.base.code_counts`.
+
+  Args:
+    autoencoder: AE, VQ-VAE or VQ-VAE-2.
+    settings: the weights.
+    axis_name: the pmap axis.
+    codebook_learns: whether moving averages move and dead codes are revived.
   """
   grids = autoencoder.code_grids
   has_likelihood = getattr(autoencoder, 'likelihood', None) is not None
@@ -45,28 +118,19 @@ def make_loss(
       "model one (likelihood={'type': 'discretized_logistic'}), or leave nll 0."
     )
 
-  def loss_fn(params, state, batch, rngs):
+  def forward(params, state, batch, rngs):
     image = images.to_float(batch['image'])
     out, changed = autoencoder.apply(
       {**state.variables, 'params': params},
       image,
-      train=True,
+      train=codebook_learns,
       mutable=['codebook'],
       rngs=rngs,
       method='terms' if has_likelihood else '__call__',
     )
     *log_p, reconstruction, latent = out
-    l1 = losses.l1(image, reconstruction).mean()
-    l2 = losses.l2(image, reconstruction).mean()
-    loss = (
-      settings.l1 * l1 + settings.l2 * l2 + settings.quantizer * latent.loss
-    )
-    metrics = {
-      'l1': l1,
-      'l2': l2,
-      'quantizer_loss': latent.loss,
-      **latent.stats,
-    }
+    loss = settings.quantizer * latent.loss
+    metrics = {'quantizer_loss': latent.loss, **latent.stats}
     if has_likelihood:
       metrics['nll'] = -log_p[0].mean() / math.prod(image.shape[1:])
       loss += settings.nll * metrics['nll']
@@ -74,6 +138,20 @@ def make_loss(
       metrics['code_counts'] = base.code_counts(
         grids, latent.indices, axis_name
       )
-    return loss, (changed.get('codebook', {}), metrics)
+    return (reconstruction, loss), (changed.get('codebook', {}), metrics)
+
+  return forward
+
+
+def make_loss(forward: Forward, image_loss: ImageLoss) -> update.LossFn:
+  """Returns the loss of an autoencoder that has no adversary."""
+
+  def loss_fn(params, state, batch, rngs):
+    (reconstruction, rest), (codebook, metrics) = forward(
+      params, state, batch, rngs
+    )
+    image = images.to_float(batch['image'])
+    loss, terms = image_loss(reconstruction, image, state.frozen)
+    return loss + rest, (codebook, {**terms, **metrics})
 
   return loss_fn

@@ -20,6 +20,9 @@ Metrics = dict[str, jax.Array]
 # (params, state, batch, rngs) -> (loss, (codebook, metrics)). `state` gives
 # what no gradient trains; `batch['key']` holds one key per example.
 LossFn = Callable[..., tuple[jax.Array, tuple[Tree, Metrics]]]
+# (state, batch, rngs) -> (gradients, codebook, metrics)
+GradientsFn = Callable[..., tuple[Tree, Tree, Metrics]]
+Step = Callable[[TrainState, Mapping], tuple[TrainState, Metrics]]
 
 
 def make_step(
@@ -30,7 +33,7 @@ def make_step(
   seed: int,
   schedule: optax.Schedule,
   axis_name: str | None = None,
-) -> Callable[[TrainState, Mapping], tuple[TrainState, Metrics]]:
+) -> Step:
   """Returns the pure step (state, batch) -> (state, metrics).
 
   All randomness is a function of the seed and of `state.step`. Keys belong to
@@ -46,32 +49,64 @@ def make_step(
     schedule: the learning rate, for the metrics.
     axis_name: the pmap axis.
   """
+  gradients = gradients_of(loss_fn, settings.only)
 
   def step(state: TrainState, batch: Mapping) -> tuple[TrainState, Metrics]:
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
-    batch = {**batch, 'key': example_keys(key, batch, axis_name)}
-    rngs = step_rngs(key, axis_name)
-    grads, codebook, metrics = accumulated_gradients(
-      loss_fn, state, batch, rngs, settings.accumulate
+    batch, rngs = with_randomness(state, batch, seed, axis_name)
+    grads, codebook, metrics = accumulated(
+      gradients, state, batch, rngs, settings.accumulate
     )
     grads, metrics = replicas.pmean((grads, metrics), axis_name)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ema = state.ema
-    if ema is not None:
-      ema = trees.ema(ema, params, optim.ema_decay(settings, state.step))
-    metrics['grad_norm'] = optax.tree.norm(grads)
     metrics['learning_rate'] = schedule(state.step)
-    state = state.replace(
-      step=state.step + 1,
-      params=params,
-      codebook=codebook,
-      opt_state=opt_state,
-      ema=ema,
-    )
-    return state, metrics
+    metrics['grad_norm'] = optax.tree.norm(grads)
+    state = updated(state, grads, codebook, optimizer, settings)
+    return state.replace(step=state.step + 1), metrics
 
   return step
+
+
+def gradients_of(loss_fn: LossFn, only: tuple[str, ...] = ()) -> GradientsFn:
+  """Returns what differentiates a loss by the parameters; see `Optim.only`."""
+
+  def held_loss(params, *inputs):
+    return loss_fn(optim.held(params, only), *inputs)
+
+  grad_fn = jax.value_and_grad(held_loss, has_aux=True)
+
+  def gradients(state, batch, rngs):
+    (loss, (codebook, metrics)), grads = grad_fn(
+      state.params, state, batch, rngs
+    )
+    return grads, codebook, {'loss': loss, **metrics}
+
+  return gradients
+
+
+def updated(
+  state: TrainState,
+  grads: Tree,
+  codebook: Tree,
+  optimizer: optax.GradientTransformation,
+  settings: settings_lib.Optim,
+) -> TrainState:
+  """Returns the state with new parameters, averages and codebook."""
+  updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  ema = state.ema
+  if ema is not None:
+    ema = trees.ema(ema, params, optim.ema_decay(settings, state.step))
+  return state.replace(
+    params=params, codebook=codebook, opt_state=opt_state, ema=ema
+  )
+
+
+def with_randomness(
+  state: TrainState, batch: Mapping, seed: int, axis_name: str | None
+) -> tuple[dict, dict[str, jax.Array]]:
+  """Returns the batch with a key per example, and the streams of a step."""
+  key = jax.random.fold_in(jax.random.key(seed), state.step)
+  batch = {**batch, 'key': example_keys(key, batch, axis_name)}
+  return batch, step_rngs(key, axis_name)
 
 
 def example_keys(
@@ -94,8 +129,8 @@ def step_rngs(key: jax.Array, axis_name: str | None) -> dict[str, jax.Array]:
   return {'dropout': dropout, 'code': code}
 
 
-def accumulated_gradients(
-  loss_fn: LossFn,
+def accumulated(
+  gradients: GradientsFn,
   state: TrainState,
   batch: Mapping,
   rngs: Mapping[str, jax.Array],
@@ -108,16 +143,14 @@ def accumulated_gradients(
   Returns:
     gradients, the new codebook, metrics.
   """
-  grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
   def part(codebook, inputs):
     i, batch = inputs
     rngs_i = {k: jax.random.fold_in(v, i) for k, v in rngs.items()}
-    now = state.replace(codebook=codebook)
-    (loss, (codebook, metrics)), grads = grad_fn(
-      state.params, now, batch, rngs_i
+    grads, codebook, metrics = gradients(
+      state.replace(codebook=codebook), batch, rngs_i
     )
-    return codebook, (grads, {'loss': loss, **metrics})
+    return codebook, (grads, metrics)
 
   if parts == 1:
     codebook, (grads, metrics) = part(state.codebook, (0, batch))

@@ -13,6 +13,7 @@ from vq_jax.autoencoders.likelihoods import Bernoulli
 from vq_jax.autoencoders.likelihoods import DiscretizedLogistic
 from vq_jax.autoencoders.likelihoods import Gaussian
 from vq_jax.autoencoders.likelihoods import LogisticMixture
+from vq_jax.autoencoders.likelihoods import LogitLaplace
 from vq_jax.autoencoders.likelihoods import PixelwiseLogistic
 from vq_jax.autoencoders.patch_towers import PatchDecoder
 from vq_jax.autoencoders.patch_towers import PatchEncoder
@@ -39,6 +40,7 @@ __all__ = [
   'DiscretizedLogistic',
   'Gaussian',
   'LogisticMixture',
+  'LogitLaplace',
   'PatchDecoder',
   'PatchEncoder',
   'PixelwiseLogistic',

@@ -81,6 +81,11 @@ class ConvDecoder(nn.Module):
     """Pixels per latent along a side."""
     return 2**self.upsamples
 
+  @property
+  def last_layer(self) -> str:
+    """Name of the layer that gives the pixels."""
+    return f'ConvTranspose_{self.upsamples - 1}'
+
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""

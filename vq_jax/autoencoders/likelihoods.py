@@ -148,6 +148,43 @@ class PixelwiseLogistic(nn.Module):
     return jnp.split(output.astype(jnp.float32), 2, axis=-1)[0]
 
 
+class LogitLaplace(nn.Module):
+  """A Laplace density of a pixel's logit (Ramesh et al. 2021, DALL-E, A.3).
+
+  Pixels x are squeezed to (1 - 2 margin) x + margin, whose logit is finite. The
+  first half of the output's channels are the logits' centres, the second half
+  logarithms of scales.
+
+  Attributes:
+    margin: how far pixels keep from 0 and 1.
+    smallest: the least scale.
+  """
+
+  bins: ClassVar[int | None] = 256
+  margin: float = 0.1
+  smallest: float = 1e-3
+
+  def outputs(self, image_channels: int) -> int:
+    """Returns how many numbers a pixel takes."""
+    return 2 * image_channels
+
+  def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
+    """Returns the log density [B] over [0, 1]."""
+    centre, log_scale = jnp.split(output.astype(jnp.float32), 2, axis=-1)
+    log_scale = jnp.maximum(log_scale, math.log(self.smallest))
+    room = 1 - 2 * self.margin
+    x = room * image + self.margin
+    error = jnp.abs(jax.scipy.special.logit(x) - centre)
+    log_p = -error * jnp.exp(-log_scale) - log_scale - math.log(2)
+    log_p += math.log(room) - jnp.log(x) - jnp.log1p(-x)
+    return log_p.sum(axis=_PIXEL_AXES)
+
+  def mean(self, output: jax.Array) -> jax.Array:
+    """Returns the pixels whose logits are the centres: the medians."""
+    centre = jnp.split(output.astype(jnp.float32), 2, axis=-1)[0]
+    return (jax.nn.sigmoid(centre) - self.margin) / (1 - 2 * self.margin)
+
+
 class LogisticMixture(nn.Module):
   """A mixture of logistics, the channels of a pixel one after the other.
 
@@ -234,3 +271,10 @@ def _logistic_log_p(
     jax.nn.log_sigmoid(upper),
     jnp.where(value == 255, jax.nn.log_sigmoid(-lower), inside),
   )
+
+
+def outputs(likelihood: nn.Module | None, image_channels: int) -> int:
+  """Returns how many numbers for a pixel a decoder gives."""
+  if likelihood is None:
+    return image_channels
+  return likelihood.outputs(image_channels)

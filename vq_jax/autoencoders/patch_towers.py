@@ -83,6 +83,11 @@ class PatchDecoder(nn.Module):
     """Pixels per latent along a side."""
     return self.patch_stride
 
+  @property
+  def last_layer(self) -> str:
+    """Name of the layer that gives the pixels."""
+    return 'OverlapAdd_0'
+
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vq_jax.autoencoders import conv_towers
+from vq_jax.autoencoders import likelihoods
 from vq_jax.autoencoders import resnet_towers
 from vq_jax.autoencoders import vqvae
 
@@ -37,7 +38,7 @@ def vqvae_sonnet(
     encoder=conv_towers.ConvEncoder(**types),
     quantizer=quantizer,
     decoder=conv_towers.ConvDecoder(
-      out_channels=_outputs(image_channels, likelihood), **types
+      out_channels=likelihoods.outputs(likelihood, image_channels), **types
     ),
     value_range=(-0.5, 0.5),
     likelihood=likelihood,
@@ -80,18 +81,11 @@ def vqvae_2017(
     encoder=conv_towers.ConvEncoder(**fields),
     quantizer=quantizer,
     decoder=conv_towers.ConvDecoder(
-      out_channels=_outputs(image_channels, likelihood), **fields
+      out_channels=likelihoods.outputs(likelihood, image_channels), **fields
     ),
     value_range=(-0.5, 0.5),
     likelihood=likelihood,
   )
-
-
-def _outputs(image_channels: int, likelihood: nn.Module | None) -> int:
-  """Returns how many channels a decoder gives."""
-  if likelihood is None:
-    return image_channels
-  return likelihood.outputs(image_channels)
 
 
 def vqgan_taming(

@@ -180,6 +180,11 @@ class ResNetDecoder(nn.Module):
     """Pixels per latent along a side."""
     return 2 ** (len(self.multipliers) - 1)
 
+  @property
+  def last_layer(self) -> str:
+    """Name of the layer that gives the pixels."""
+    return 'conv_out'
+
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""

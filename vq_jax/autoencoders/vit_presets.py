@@ -7,6 +7,7 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
+from vq_jax.autoencoders import likelihoods
 from vq_jax.autoencoders import vit_towers
 from vq_jax.autoencoders import vqvae
 
@@ -32,6 +33,7 @@ def vit_vqgan(
   decoder_size: Literal['small', 'base', 'large'] | None = None,
   reimplemented: bool = False,
   image_channels: int = 3,
+  likelihood: nn.Module | None = None,
   patch: int = 8,
   layers: int | None = None,
   width: int | None = None,
@@ -56,6 +58,7 @@ def vit_vqgan(
       the blocks, heads of width 64 without biases before them, one linear
       layer for the head.
     image_channels: channels of the image.
+    likelihood: see `VQVAE`; the paper has a `LogitLaplace` beside L2.
     patch: side of a patch, the stride.
     layers: of both towers, if not the size's.
     width: of both towers, if not the size's.
@@ -75,8 +78,11 @@ def vit_vqgan(
   return vqvae.VQVAE(
     encoder=vit_towers.ViTEncoder(**encoder, **common),
     quantizer=quantizer,
-    decoder=vit_towers.ViTDecoder(image_channels, **decoder, **common),
+    decoder=vit_towers.ViTDecoder(
+      likelihoods.outputs(likelihood, image_channels), **decoder, **common
+    ),
     value_range=(0.0, 1.0),
+    likelihood=likelihood,
   )
 
 

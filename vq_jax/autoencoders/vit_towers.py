@@ -151,6 +151,11 @@ class ViTDecoder(nn.Module):
     """Pixels per latent along a side."""
     return self.patch
 
+  @property
+  def last_layer(self) -> str:
+    """Name of the layer that gives the pixels."""
+    return 'pixels'
+
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * patch, w * patch, out_channels]."""

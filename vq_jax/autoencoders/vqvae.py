@@ -94,6 +94,11 @@ class VQVAE(nn.Module):
     return self.encoder.stride
 
   @property
+  def last_layer(self) -> tuple[str, str]:
+    """Names that lead to the parameters of the layer that gives the pixels."""
+    return ('decoder', self.decoder.last_layer)
+
+  @property
   def code_grids(self) -> tuple[base.CodeGrid, ...]:
     """What the indices mean."""
     return (

@@ -1,0 +1,33 @@
+"""What runs have saved, to be compared."""
+
+import pathlib
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from vq_jax import checkpoints
+
+
+def saved(folder, step: int | None = None) -> dict[str, np.ndarray]:
+  """Everything a checkpoint holds, flat; by default the latest."""
+  path = pathlib.Path(folder) / checkpoints.CHECKPOINTS
+  if step is None:
+    step = max(ocp.utils.checkpoint_steps(path))
+  handler = ocp.PyTreeCheckpointHandler()
+  found = {'step': step}
+  for item in ('variables', 'ema', 'training'):
+    if (path / str(step) / item).is_dir():
+      tree = ocp.PyTreeCheckpointer(handler).restore(path / str(step) / item)
+      leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+      for key, leaf in leaves:
+        found[item + jax.tree_util.keystr(key)] = np.asarray(leaf)
+  return found
+
+
+def assert_same(a: dict, b: dict, atol: float = 0.0) -> None:
+  assert a.keys() == b.keys()
+  for name in a:
+    np.testing.assert_allclose(
+      a[name], b[name], atol=atol, rtol=0, err_msg=name
+    )

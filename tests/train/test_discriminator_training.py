@@ -1,0 +1,425 @@
+"""Laws of training against a discriminator."""
+
+import dataclasses
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.train import cards
+from tests.train.saving import assert_same
+from tests.train.saving import saved
+from train import adversary
+from train import config as config_lib
+from train import log
+from train import loop
+from train import optim as optim_lib
+from train import parallel
+from train import settings as settings_lib
+from train import state as state_lib
+from train import writers
+from train.steps import adversarial
+from train.steps import autoencoder as autoencoder_step
+from train.steps import update
+from vq_jax import build
+from vq_jax import checkpoints
+from vq_jax import losses
+from vq_jax.utils import trees
+
+PATCHGAN = {'type': 'patchgan', 'channels': 8, 'layers': 1}
+STYLEGAN = {'type': 'stylegan', 'channels': 8, 'multipliers': (1,)}
+
+
+def adversarial_card(source, *, only=(), start=4, learns=2, **changes):
+  """A card whose discriminator learns after 2 steps and is felt after 4."""
+  card = cards.autoencoder(source)
+  card['optim']['only'] = only
+  card['adversary'] = {
+    'discriminator': PATCHGAN,
+    'weight': 0.5,
+    'start': {'steps': start},
+    'discriminator_start': {'steps': learns},
+    'optim': {'learning_rate': 1e-2, 'weight_decay': 0.0},
+    **changes,
+  }
+  return card
+
+
+class Players:
+  """A game on its own, without the loop."""
+
+  def __init__(self, *, axis_name=None, accumulate=1, **changes):
+    card = adversarial_card('npz:none', start=0, learns=0, **changes)
+    card['model']['quantizer'] = {
+      'type': 'vq',
+      'codebook_size': 16,
+      'code_dim': 4,
+    }
+    parsed = config_lib.parse_card(card)
+    self.config = {'card': card, 'data': {'image_shape': (8, 8, 1)}}
+    self.module = build.autoencoder_of(self.config)
+    self.loss = config_lib.section(autoencoder_step.Loss, 'loss', parsed.loss)
+    self.optim = settings_lib.Optim(
+      **{**card['optim'], 'accumulate': accumulate}
+    )
+    self.optimizer, self.schedule = optim_lib.optimizer_of(
+      self.optim, steps_per_epoch=1, total=8
+    )
+    self.game = adversary.make_game(
+      parsed,
+      self.config,
+      self.module,
+      autoencoder_step.make_forward(
+        parallel.bind_axis(self.module, axis_name), self.loss, axis_name
+      ),
+      autoencoder_step.make_image_loss(self.loss, {}),
+      log.Plan.create(settings_lib.Train(**card['train']), steps_per_epoch=1),
+      axis_name,
+    )
+
+  def state(self, seed=0):
+    rngs = jax.random.split(jax.random.key(seed))
+    variables = build.init_autoencoder(self.module, self.config, rngs[0])
+    return state_lib.TrainState.create(
+      variables,
+      self.optimizer,
+      average=True,
+      frozen={},
+      adversary=self.game.init(rngs[1]),
+    )
+
+  def step(self, phase=None):
+    return adversarial.make_step(
+      self.game,
+      phase or self.game.phase(0),
+      self.optimizer,
+      self.optim,
+      seed=0,
+      schedule=self.schedule,
+    )
+
+
+def images_of(number, seed=0):
+  rng = np.random.default_rng(seed)
+  return {
+    'image': jnp.asarray(rng.uniform(size=(number, 8, 8, 1)), jnp.float32)
+  }
+
+
+def at(step, state):
+  return state.replace(step=jnp.int32(step))
+
+
+@pytest.fixture(scope='module')
+def runs(source, tmp_path_factory):
+  """The same 8 steps, each saved, with an adversary and without."""
+  folder = tmp_path_factory.mktemp('runs')
+  for name, card in (
+    ('plain', cards.autoencoder(source)),
+    ('game', adversarial_card(source)),
+  ):
+    card['train'] |= {'save_every': {'steps': 1}, 'keep': 9}
+    loop.train(card, folder / name)
+  return folder
+
+
+def test_until_it_is_felt_an_adversary_changes_nothing(runs):
+  def differing(step):
+    a, b = (saved(runs / name, step) for name in ('plain', 'game'))
+    return [k for k in a if not np.array_equal(a[k], b[k])]
+
+  assert not differing(4)
+  assert differing(5)
+
+
+def test_a_discriminator_learns_before_it_is_felt(runs):
+  states = [saved(runs / 'game', step) for step in (1, 2, 4)]
+  kernels = [
+    name for name in states[0] if 'adversary' in name and 'kernel' in name
+  ]
+  assert kernels
+  for name in kernels:
+    np.testing.assert_array_equal(states[0][name], states[1][name])
+    assert not np.array_equal(states[1][name], states[2][name])
+
+
+def test_metrics_tell_of_each_phase(runs):
+  records = [
+    record
+    for record in writers.read_metrics(runs / 'game')
+    if record['kind'] == 'train'
+  ]
+  has = {
+    r['step']: ('discriminator_loss' in r, 'adversarial_loss' in r)
+    for r in records
+  }
+  learns, felt = (True, False), (True, True)
+  assert has == dict.fromkeys((1, 2), (False, False)) | dict.fromkeys(
+    (3, 4), learns
+  ) | dict.fromkeys((5, 6, 7, 8), felt)
+
+
+@pytest.mark.parametrize('kept', [1, 3, 5])
+def test_a_stop_on_the_way_changes_nothing(source, runs, tmp_path, kept):
+  """In any phase, to the bit, the adversary and its optimizer too."""
+  folder = tmp_path / 'stopped'
+  shutil.copytree(runs / 'game', folder)
+  for path in (folder / checkpoints.CHECKPOINTS).iterdir():
+    if path.name.isdigit() and int(path.name) > kept:
+      shutil.rmtree(path)
+  loop.train(adversarial_card(source), folder)
+  assert_same(saved(runs / 'game'), saved(folder))
+
+
+@pytest.mark.parametrize('changes', [
+  {'adaptive': True},
+  {'update': 'alternating', 'loss': 'non_saturating'},
+  {'discriminator': STYLEGAN, 'r1': 1.0, 'r1_every': 2, 'lecam': 0.1},
+])  # fmt: skip
+def test_pmap_over_eight_devices_is_jit(source, tmp_path, changes):
+  card = adversarial_card(source, start=1, learns=0, **changes)
+  card['train']['duration'] = {'steps': 4}
+  loop.train(card, tmp_path / 'jit')
+  loop.train({**card, 'parallel': {'mode': 'pmap'}}, tmp_path / 'pmap')
+  assert_same(saved(tmp_path / 'jit'), saved(tmp_path / 'pmap'), atol=2e-5)
+
+
+@pytest.mark.parametrize('adaptive', [False, True])
+def test_the_gradient_is_that_of_the_weighted_sum(adaptive):
+  """By one plain derivative of the whole loss, the weight held fixed."""
+  players = Players(adaptive=adaptive, weight=0.3)
+  game, state, batch = players.game, players.state(), images_of(8)
+  batch, rngs = update.with_randomness(state, batch, 0, None)
+
+  def parts(params):
+    (image, rest), _ = game.forward(params, state, batch, rngs)
+    loss, _ = game.image_loss(image, batch['image'], {})
+    return loss, game.deceive(image, state.adversary.params), rest
+
+  weight = 0.3
+  if adaptive:
+    last = [
+      jax.jit(jax.grad(lambda p, i=i: parts(p)[i]))(state.params)
+      for i in (0, 1)
+    ]
+    norms = [
+      np.linalg.norm(np.ravel(grads['decoder']['OverlapAdd_0']['kernel']))
+      for grads in last
+    ]
+    weight *= norms[0] / (norms[1] + 1e-4)
+
+  def whole(params):
+    loss, fooling, rest = parts(params)
+    return loss + weight * fooling + rest
+
+  want = jax.jit(jax.grad(whole))(state.params)
+  got, _, metrics = jax.jit(
+    lambda state: adversarial._gradients(
+      game, game.phase(0), state, batch, rngs, together=True, only=()
+    )
+  )(state)
+  np.testing.assert_allclose(metrics['adversarial_weight'], weight, rtol=1e-4)
+  np.testing.assert_allclose(metrics['loss'], whole(state.params), rtol=1e-5)
+  got, want = trees.flatten(got['autoencoder']), trees.flatten(want)
+  for name in want:
+    np.testing.assert_allclose(
+      got[name], want[name], rtol=1e-3, atol=1e-6, err_msg=name
+    )
+
+
+@pytest.mark.parametrize('order', ['simultaneous', 'alternating'])
+def test_what_the_discriminator_sees(order):
+  """The old reconstructions, or those of the autoencoder just updated."""
+  players = Players(update=order)
+  game, state, batch = players.game, at(3, players.state()), images_of(8)
+  new, metrics = jax.jit(players.step())(state, batch)
+  keyed, rngs = update.with_randomness(state, batch, 0, None)
+  seen = new if order == 'alternating' else state
+  (fake, _), _ = game.forward(
+    seen.params, seen.replace(step=state.step), keyed, rngs
+  )
+  params = state.adversary.params
+
+  def loss(params):
+    logits = [game.judge(params, x) for x in (batch['image'], fake)]
+    return game.loss.discriminator(*logits).mean()
+
+  np.testing.assert_allclose(
+    metrics['discriminator_loss'], loss(params), rtol=1e-5
+  )
+  updates, _ = game.optimizer.update(
+    jax.grad(loss)(params), state.adversary.opt_state, params
+  )
+  want = trees.flatten(optax.apply_updates(params, updates))
+  got = trees.flatten(new.adversary.params)
+  for name in want:
+    np.testing.assert_allclose(got[name], want[name], atol=1e-5, err_msg=name)
+
+
+def test_the_weight_rises_from_the_start():
+  game = dataclasses.replace(Players(weight=0.8).game, start=10, warmup=4)
+  weights = [float(game.weight(jnp.int32(step))) for step in range(10, 16)]
+  np.testing.assert_allclose(weights, [0.2, 0.4, 0.6, 0.8, 0.8, 0.8], rtol=1e-6)
+
+
+def test_a_lazy_penalty_is_as_heavy_in_the_mean():
+  """Every third step, thrice as heavy; on the steps between there is none."""
+  always = Players(discriminator=STYLEGAN, r1=2.0)
+  lazy = Players(discriminator=STYLEGAN, r1=2.0, r1_every=3)
+  phases = [lazy.game.phase(step).penalized for step in range(6)]
+  assert phases == [True, False, False, True, False, False]
+  state, batch = always.state(), images_of(8)
+  fake = images_of(8, seed=1)['image']
+
+  def gradient(players, penalized):
+    phase = dataclasses.replace(players.game.phase(0), penalized=penalized)
+    grads, metrics = jax.jit(
+      lambda adversary: adversarial._discriminator(
+        players.game, phase, adversary, batch, fake
+      )
+    )(state.adversary)
+    return trees.flatten(grads), metrics
+
+  plain, _ = gradient(always, False)
+  once, metrics = gradient(always, True)
+  thrice, _ = gradient(lazy, True)
+  assert metrics['r1'] > 0
+  for name in plain:
+    np.testing.assert_allclose(
+      thrice[name] - plain[name],
+      3 * (once[name] - plain[name]),
+      rtol=1e-3,
+      atol=1e-5,
+    )
+
+
+def test_averages_of_logits_follow_and_hold_the_discriminator_back():
+  players = Players(lecam=0.5, lecam_decay=0.75)
+  state = players.state()
+  new, metrics = jax.jit(players.step())(state, images_of(8))
+  for kind in ('real', 'fake'):
+    np.testing.assert_allclose(
+      getattr(new.adversary.means, kind),
+      0.25 * metrics[f'logits_{kind}'],
+      rtol=1e-5,
+    )
+  assert 'lecam' in metrics
+  _, without = jax.jit(Players().step())(state, images_of(8))
+  assert (
+    metrics['discriminator_grad_norm'] != without['discriminator_grad_norm']
+  )
+
+
+@pytest.mark.parametrize('order', ['simultaneous', 'alternating'])
+def test_parts_of_a_batch_add_up_to_it(order):
+  """Without what looks at the whole batch: norms, moving codebooks."""
+  changes = {
+    'discriminator': {**PATCHGAN, 'norm': 'none'},
+    'update': order,
+  }
+  results = []
+  for parts in (1, 4):
+    players = Players(accumulate=parts, **changes)
+    state = players.state()
+    batch = images_of(16)
+    new, _ = jax.jit(players.step())(at(3, state), batch)
+    results.append(trees.flatten(new.adversary.params))
+  for name in results[0]:
+    np.testing.assert_allclose(
+      results[0][name], results[1][name], atol=1e-4, err_msg=name
+    )
+
+
+def test_only_the_parts_that_are_named_learn(source, runs, tmp_path):
+  """A decoder made new on the codes that stand."""
+  card = adversarial_card(source, only=('decoder',), start=0, learns=0)
+  card['init_from'] = str(runs / 'plain')
+  loop.train(card, tmp_path / 'decoder')
+  before, _ = checkpoints.load_variables(runs / 'plain')
+  after = saved(tmp_path / 'decoder')
+  for path, leaf in jax.tree_util.tree_flatten_with_path(before)[0]:
+    name = jax.tree_util.keystr(path)
+    same = np.array_equal(leaf, after[f'variables{name}'])
+    assert same == ("['decoder']" not in name), name
+
+
+def test_a_part_that_is_not_there_is_named(source, tmp_path):
+  card = adversarial_card(source, only=('decodre',))
+  with pytest.raises(settings_lib.ConfigError, match="unknown part 'decodre'"):
+    loop.train(card, tmp_path / 'run')
+
+
+def test_a_loss_whose_weights_are_missing_says_where_they_are(
+  source, tmp_path, monkeypatch
+):
+  monkeypatch.setenv('VQ_JAX_WEIGHTS', str(tmp_path))
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  card = cards.autoencoder(source)
+  card['loss']['lpips'] = 1.0
+  with pytest.raises(ValueError, match='lpips'):
+    loop.train(card, tmp_path / 'run')
+  assert not (tmp_path / 'run' / checkpoints.CONFIG).exists()
+
+
+class Blue:
+  """Stands for a perceptual network: looks at the mean alone."""
+
+  def apply(self, variables, image, reconstruction):
+    means = [x.mean(axis=(1, 2, 3)) for x in (image, reconstruction)]
+    return variables['scale'] * jnp.square(means[0] - means[1])
+
+
+def test_a_perceptual_loss_is_weighed_and_counted():
+  settings = autoencoder_step.Loss(l2=2.0, lpips=3.0)
+  image_loss = autoencoder_step.make_image_loss(settings, {'lpips': Blue()})
+  a, b = images_of(4)['image'], images_of(4, seed=1)['image']
+  loss, metrics = image_loss(b, a, {'lpips': {'scale': 10.0}})
+  want = 10 * np.square(np.mean(a - b, axis=(1, 2, 3))).mean()
+  np.testing.assert_allclose(metrics['lpips'], want, rtol=1e-4)
+  l2 = losses.l2(a, b).mean()
+  np.testing.assert_allclose(loss, 2 * l2 + 3 * want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'loss': 'hing'}, "Did you mean 'hinge'"),
+    ({'discriminator': {'type': 'patchgam'}}, "Did you mean 'patchgan'"),
+    ({'update': 'both'}, "must be 'simultaneous' or 'alternating'"),
+    ({'r1_every': 0}, 'at least 1'),
+    ({'discriminator_start': {'steps': 5}}, 'must not come after start'),
+    ({'wieght': 1.0}, "Did you mean 'weight'"),
+    ({'optim': {'lr': 1.0}}, 'unknown key of config.adversary.optim'),
+    ({'discriminator': {'type': 'patchgan'}}, 'at least 24 pixels'),
+  ],
+)
+def test_mistakes_in_the_section_are_named(source, tmp_path, changes, message):
+  with pytest.raises(ValueError, match=message):
+    loop.train(adversarial_card(source, **changes), tmp_path / 'run')
+
+
+def test_a_model_without_a_last_layer_has_no_adaptive_weight(source, tmp_path):
+  card = adversarial_card(source, adaptive=True)
+  card['model'] = {
+    'type': 'vqvae2',
+    'strides': (2, 2),
+    'channels': 8,
+    'residual_channels': 8,
+    'image_channels': 1,
+    'quantizer': {'type': 'ema_vq', 'codebook_size': 8, 'code_dim': 4},
+  }
+  with pytest.raises(settings_lib.ConfigError, match='set it to False'):
+    loop.train(card, tmp_path / 'run')
+  card['adversary']['adaptive'] = False
+  card['train']['duration'] = {'steps': 5}
+  assert np.isfinite(loop.train(card, tmp_path / 'run')['psnr'])
+
+
+def test_other_tasks_have_no_adversary(source, tokenizer, tmp_path):
+  card = cards.prior(source, tokenizer)
+  card['adversary'] = {'discriminator': PATCHGAN}
+  with pytest.raises(settings_lib.ConfigError, match='unknown key'):
+    loop.train(card, tmp_path / 'run')

@@ -1,0 +1,145 @@
+"""The discriminator of VQGAN: is each patch real?"""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.utils import images
+from vq_jax.utils import replicas
+
+# Of convolutions, and of the scales of norms around 1 (Isola et al. 2017, 6.2).
+_STDDEV = 0.02
+_NORMS = ('batch', 'group', 'none')
+
+
+def _around_one(rng, shape, dtype=jnp.float32):
+  return 1 + _STDDEV * jax.random.normal(rng, shape, dtype)
+
+
+class BatchNorm(nn.Module):
+  """Normalises channels by the mean and the variance of this very batch.
+
+  A discriminator only ever sees training batches, so there are no moving
+  averages, and no state.
+
+  Attributes:
+    epsilon: added to the variance.
+    dtype: dtype of the result; statistics are float32.
+    param_dtype: dtype of the parameters.
+    axis_name: the pmap axis over which statistics are averaged; None under jit,
+      where the batch is global already.
+  """
+
+  epsilon: float = 1e-5
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to the same shape."""
+    channels = (x.shape[-1],)
+    scale = self.param('scale', _around_one, channels, self.param_dtype)
+    bias = self.param(
+      'bias', nn.initializers.zeros_init(), channels, self.param_dtype
+    )
+    centred = x.astype(jnp.float32)
+    centred -= self._mean(centred)
+    variance = self._mean(jnp.square(centred))
+    normal = centred * jax.lax.rsqrt(variance + self.epsilon)
+    scale, bias = (jnp.expand_dims(p, (0, 1, 2)) for p in (scale, bias))
+    return (normal * scale + bias).astype(self.dtype)
+
+  def _mean(self, x: jax.Array) -> jax.Array:
+    """Returns the mean of each channel: [1, 1, 1, C]."""
+    own = x.mean(axis=(0, 1, 2), keepdims=True)
+    return replicas.pmean(own, self.axis_name)
+
+
+class PatchGAN(nn.Module):
+  """4x4 convolutions whose every output judges one patch (Isola et al. 2017).
+
+  The defaults are those of CompVis/taming-transformers: 3 layers that halve
+  the image, one that does not, then the logits, each of which sees 70 x 70
+  pixels. Each but the first and the last is normalised, all but the last end in
+  a leaky relu.
+
+  Attributes:
+    channels: width of the first layer; each further one is twice as wide, up to
+      8 times.
+    layers: how many halve the image.
+    norm: 'batch', whose statistics are those of the batch (see `BatchNorm`);
+      'group', or 'none', by which a logit depends on nothing but its patch.
+    groups: of the group norm.
+    value_range: the pixel range inside; [0, 1] outside.
+    dtype: dtype of the computation.
+    param_dtype: dtype of the parameters.
+    axis_name: the pmap axis over which statistics are averaged; None under jit,
+      where the batch is global already.
+  """
+
+  channels: int = 64
+  layers: int = 3
+  norm: Literal['batch', 'group', 'none'] = 'batch'
+  groups: int = 32
+  value_range: tuple[float, float] = (-1.0, 1.0)
+  dtype: jnp.dtype = jnp.float32
+  param_dtype: jnp.dtype = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, image: jax.Array) -> jax.Array:
+    """Maps float [B, H, W, C] in [0, 1] to logits float32 [B, h, w].
+
+    h is H // 2 ** layers - 2, and w likewise.
+
+    Raises:
+      ValueError: if the image is too small to have a logit, or the norm is
+        unknown.
+    """
+    if self.norm not in _NORMS:
+      raise ValueError(f'norm must be one of {_NORMS}; got {self.norm!r}.')
+    smallest = 3 * 2**self.layers
+    if min(image.shape[1:3]) < smallest:
+      raise ValueError(
+        f'images must be at least {smallest} pixels high and wide for a '
+        f'PatchGAN of {self.layers} layers; got {image.shape[1:3]}. Take fewer '
+        'layers, or larger images.'
+      )
+    x = images.to_range(image, self.value_range)
+    x = nn.leaky_relu(self._conv('conv_0', self.channels, 2)(x), 0.2)
+    for i in range(1, self.layers + 1):
+      stride = 2 if i < self.layers else 1
+      width = self.channels * min(2**i, 8)
+      # A norm has its own bias.
+      bias = self.norm == 'none'
+      x = self._conv(f'conv_{i}', width, stride, bias)(x)
+      x = nn.leaky_relu(self._normalise(x, f'norm_{i}'), 0.2)
+    logits = self._conv('conv_out', 1, 1)(x)
+    return logits[..., 0].astype(jnp.float32)
+
+  def _conv(self, name: str, width: int, stride: int, use_bias: bool = True):
+    return nn.Conv(
+      width,
+      (4, 4),
+      strides=stride,
+      padding=((1, 1), (1, 1)),
+      use_bias=use_bias,
+      kernel_init=nn.initializers.normal(_STDDEV),
+      dtype=self.dtype,
+      param_dtype=self.param_dtype,
+      name=name,
+    )
+
+  def _normalise(self, x: jax.Array, name: str) -> jax.Array:
+    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    if self.norm == 'batch':
+      return BatchNorm(axis_name=self.axis_name, name=name, **types)(x)
+    if self.norm == 'group':
+      norm = nn.GroupNorm(
+        self.groups, epsilon=1e-5, scale_init=_around_one, name=name, **types
+      )
+      return norm(x)
+    return x

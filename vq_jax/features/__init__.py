@@ -1,0 +1,27 @@
+"""Frozen pretrained networks, and where their weights come from.
+
+    network, variables = features.load('lpips_vgg16')
+
+Images are float [B, H, W, 3] in [0, 1], or of one channel, which is repeated.
+No weights are downloaded before `python -m vq_jax.features` is run.
+"""
+
+from vq_jax.features.backbones import VGG16
+from vq_jax.features.backbones import AlexNet
+from vq_jax.features.backbones import load_heads
+from vq_jax.features.efficientnet import EfficientNetLite
+from vq_jax.features.loading import load
+from vq_jax.features.released import MissingWeights
+from vq_jax.features.released import download
+from vq_jax.features.released import find
+
+__all__ = [
+  'AlexNet',
+  'EfficientNetLite',
+  'MissingWeights',
+  'VGG16',
+  'download',
+  'find',
+  'load',
+  'load_heads',
+]

