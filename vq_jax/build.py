@@ -120,13 +120,7 @@ ORDERS: dict[str, Callable] = {
   'random': orders.Random,
 }
 
-GUIDANCE_ADVERSARIAL_LOSSES: dict[str, Callable] = {
-  'hinge': losses.Hinge,
-  'non_saturating': losses.NonSaturating,
-  'vanilla': losses.Vanilla,
-}
-
-SCHEDULES: dict[str, Callable] = {
+GUIDANCE_SCHEDULES: dict[str, Callable] = {
   'constant': guidance.constant,
   'linear': guidance.linear,
   'power_cosine': guidance.PowerCosine,

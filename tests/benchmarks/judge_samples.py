@@ -1,0 +1,50 @@
+"""How good what a class-conditional prior draws is, by any of its data sets.
+
+    python -m tests.benchmarks.judge_samples RUN --workdir runs/judged
+
+Draws images, and judges them as the quickstart does, by a small classifier of
+real images of the run's own data: how often it takes them for what was asked
+for, and the Frechet distance of its features to those of all training images,
+beside those of reconstructions and of real test images. The classifier stays in
+the work folder. Writes `samples.png`, prints the figures.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import vq_jax
+from train import main as main_lib
+from train import quickstart
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('run', type=pathlib.Path, help='the run of a prior')
+  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  parser.add_argument('--num', type=int, default=quickstart.GENERATED)
+  parser.add_argument('--epochs', type=int, default=8, help='of the classifier')
+  parser.add_argument('--guidance', type=float, help="the card's by default")
+  arguments = parser.parse_args(argv)
+
+  def go():
+    options = {}
+    if arguments.guidance is not None:
+      options['guidance'] = arguments.guidance
+    arguments.workdir.mkdir(parents=True, exist_ok=True)
+    figures = quickstart.evaluate(
+      vq_jax.load(arguments.run),
+      arguments.workdir,
+      generated=arguments.num,
+      epochs=arguments.epochs,
+      **options,
+    )
+    print(json.dumps(figures, indent=2))
+
+  return main_lib.guarded(go)
+
+
+if __name__ == '__main__':
+  sys.exit(main())
