@@ -10,6 +10,8 @@ ones, and the decoder turns them back into images.
 from vq_jax import autoencoders
 from vq_jax import convert
 from vq_jax import data
+from vq_jax import discriminators
+from vq_jax import features
 from vq_jax import latent_space
 from vq_jax import losses
 from vq_jax import metrics
@@ -21,13 +23,15 @@ from vq_jax import tokenization
 from vq_jax.model import Model
 from vq_jax.runs import load
 
-__version__ = '0.3.0'
+__version__ = '0.4.0'
 
 __all__ = [
   'Model',
   'autoencoders',
   'convert',
   'data',
+  'discriminators',
+  'features',
   'latent_space',
   'load',
   'losses',

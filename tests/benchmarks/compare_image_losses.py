@@ -1,0 +1,252 @@
+"""L2 against a perceptual loss against an adversary, on real 64 x 64 pictures.
+
+    python -m tests.benchmarks.compare_image_losses PICTURES \
+        --workdir runs/image_losses
+
+PICTURES is the folder that `prepare_pictures` makes. Trains a small VQGAN and a
+small ViT-VQGAN to 16 x 16 codes, each with L2 alone, with L2 and LPIPS, and
+with a discriminator on top, for equal numbers of steps. Judges all test
+pictures by PSNR, LPIPS (AlexNet, which nothing was trained on) and the Frechet
+distance of EfficientNet-Lite0's features, beside that of one half of the test
+pictures to the other. Writes `table.md`, `start.md` (what the discriminator's
+start does to the test pictures) and a grid of each run. Stopped or killed, the
+same command goes on.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+import vq_jax
+from train import config as config_lib
+from train import loop
+from train import main as main_lib
+from train import writers
+from vq_jax import checkpoints
+from vq_jax import data
+from vq_jax import features
+from vq_jax import losses
+from vq_jax import metrics
+from vq_jax.metrics import frechet
+from vq_jax.utils import images
+
+MODELS = {
+  'VQGAN': {
+    'type': 'vqgan_taming',
+    'channels': 16,
+    'multipliers': (1, 2, 4),
+    'blocks': 1,
+    'attention_strides': (),
+    'z_channels': 64,
+    'groups': 8,
+    'quantizer': {
+      'type': 'ema_vq',
+      'codebook_size': 512,
+      'code_dim': 32,
+      'kmeans_iterations': 10,
+      'revive_below': 0.05,
+    },
+  },
+  'ViT-VQGAN': {
+    'type': 'vit_vqgan',
+    'patch': 4,
+    'layers': 4,
+    'width': 128,
+    'heads': 4,
+    'mlp_width': 512,
+    'scan': False,
+    'quantizer': {
+      'type': 'factorized_vq',
+      'codebook_size': 512,
+      'code_dim': 16,
+    },
+  },
+}
+DISCRIMINATORS = {
+  'VQGAN': {
+    'discriminator': {'type': 'patchgan', 'channels': 32, 'layers': 3},
+    'loss': 'hinge',
+    'weight': 0.8,
+    'adaptive': True,
+  },
+  'ViT-VQGAN': {
+    'discriminator': {
+      'type': 'stylegan',
+      'channels': 16,
+      'multipliers': (2, 4, 4, 4),
+      'stddev_group': 4,
+    },
+    'loss': 'non_saturating',
+    'weight': 0.02,
+    'r1': 1.0,
+    'r1_every': 8,
+  },
+}
+LOSSES = {
+  'L2': {'l2': 4.0},
+  'L2 + LPIPS': {'l2': 4.0, 'lpips': 0.2},
+  'L2 + LPIPS + adversary': {'l2': 4.0, 'lpips': 0.2},
+}
+BATCH = 8
+START = 0.5  # of the training; the discriminator learns from 0.4 on
+
+
+def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
+  """Returns the card of a folder's tokenizer, changed."""
+  card = config_lib.load_card('configs/folder_tokenizer.py')
+  with card.unlocked():
+    card.model = MODELS[model]
+    card.loss = {**LOSSES[loss], 'quantizer': 1.0}
+    if 'adversary' in loss:
+      card.adversary = {
+        **DISCRIMINATORS[model],
+        'start': {'steps': round(START * steps)},
+        'discriminator_start': {'steps': round(0.8 * START * steps)},
+        'optim': {'learning_rate': 2e-4, 'b1': 0.5, 'b2': 0.9},
+      }
+  card.data.update(
+    source=f'folder:{pictures}',
+    train_split='train',
+    eval_split='test',
+    batch_size=BATCH,
+    eval_batch_size=BATCH,
+    eval_limit=304,
+    in_memory=True,
+    train_preprocess=({'type': 'random_flip'},),
+    eval_preprocess=(),
+  )
+  card.optim.learning_rate = 5e-4
+  card.optim.warmup = {'percent': 4}
+  card.train.duration = {'steps': steps}
+  card.train.log_every = {'percent': 1}
+  card.train.eval_every = {'percent': 5}
+  card.train.save_every = {'percent': 10}
+  return card
+
+
+class Judge:
+  """Judges reconstructions of all test pictures."""
+
+  def __init__(self, pictures: pathlib.Path):
+    """Sees the test pictures."""
+    source = data.open_source(f'folder:{pictures}', 'test', channels=3)
+    self.real = data.in_memory(source).images
+    self._distance, self._weights = losses.load_lpips('alexnet')
+    network, variables = features.load('efficientnet_lite0')
+    self._network, self._variables = jax.jit(network.apply), variables
+    self._seen = self._features(self.real)
+    halves = [frechet.fit(self._seen[i::2]) for i in (0, 1)]
+    self.floor = frechet.frechet_distance(*halves)
+
+  def __call__(self, made: np.ndarray) -> dict[str, float]:
+    """Returns the figures of reconstructions, float [N, H, W, 3]."""
+    made = np.clip(made, 0, 1)
+    mse = np.square(images.to_float(self.real) - made).mean()
+    lpips = jax.jit(self._distance.apply)
+    distances = [
+      lpips(self._weights, images.to_float(self.real[i : i + 50]), some)
+      for i, some in ((i, made[i : i + 50]) for i in range(0, len(made), 50))
+    ]
+    return {
+      'psnr': float(metrics.psnr_from_mse(mse)),
+      'lpips': float(np.concatenate(distances).mean()),
+      'frechet': frechet.frechet_distance(
+        frechet.fit(self._features(made)), frechet.fit(self._seen)
+      ),
+    }
+
+  def _features(self, pictures: np.ndarray) -> np.ndarray:
+    parts = [
+      self._network(self._variables, images.to_float(pictures[i : i + 50]))[1]
+      for i in range(0, len(pictures), 50)
+    ]
+    return np.concatenate(parts)
+
+
+def row(name: str, folder: pathlib.Path, judge: Judge) -> str:
+  """Returns a run's line of the table, and draws its grid."""
+  model = vq_jax.load(folder)
+  made = np.concatenate([
+    np.asarray(model.reconstruct(judge.real[i : i + 50]))
+    for i in range(0, len(judge.real), 50)
+  ])  # fmt: skip
+  found = judge(made)
+  shown = np.linspace(0, len(made) - 1, 16).astype(int)
+  rows = images.side_by_side(judge.real[shown], made[shown])
+  picture = images.grid(rows, columns=len(shown), scale=1)
+  images.save_png(folder.parent / f'{folder.name}.png', picture)
+  last = writers.last_evaluation(folder)
+  return (
+    f'| {name} | {found["psnr"]:.2f} | {found["lpips"]:.3f} | '
+    f'{found["frechet"]:.1f} | {last["dataset_usage"]:.0%} |'
+  )
+
+
+def around_the_start(folder: pathlib.Path, steps: int) -> str:
+  """Returns what the test pictures were like before the start and after."""
+  lines = [
+    '| step | PSNR | LPIPS (VGG16) | logits of real | of reconstructed | '
+    'weight |',
+    '|---|---|---|---|---|---|',
+  ]
+  records = writers.read_metrics(folder)
+  train = {r['step']: r for r in records if r['kind'] == 'train'}
+  for record in records:
+    near = abs(record['step'] - START * steps) <= 0.3 * steps
+    if record['kind'] == 'eval' and near:
+      beside = train[record['step']]
+      cells = [
+        f'{beside[name]:.3f}' if name in beside else ''
+        for name in ('logits_real', 'logits_fake', 'adversarial_weight')
+      ]
+      lines.append(
+        f'| {record["step"]:,} | {record["psnr"]:.2f} | '
+        f'{record["lpips"]:.3f} | {" | ".join(cells)} |'
+      )
+  return '\n'.join(lines) + '\n'
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('pictures', type=pathlib.Path)
+  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  parser.add_argument('--steps', type=int, default=2000, help='of each run')
+  arguments = parser.parse_args(argv)
+  workdir, steps = arguments.workdir, arguments.steps
+
+  def go():
+    runs = {}
+    for model in MODELS:
+      for loss in LOSSES:
+        name = f'{model}, {loss}'
+        runs[name] = workdir / name.replace(', ', '_').replace(' + ', '_')
+        card = card_of(model, loss, arguments.pictures, steps)
+        loop.train(card, runs[name])
+    judge = Judge(arguments.pictures)
+    lines = [
+      '| | PSNR, dB | LPIPS | Frechet distance | usage |',
+      '|---|---|---|---|---|',
+      *(row(name, folder, judge) for name, folder in runs.items()),
+      f'| one half of the pictures to the other | | | {judge.floor:.1f} | |',
+    ]
+    starts = [
+      f'{name}\n\n{around_the_start(folder, steps)}'
+      for name, folder in runs.items()
+      if 'adversary' in name
+    ]
+    for name, text in (
+      ('table.md', '\n'.join(lines) + '\n'),
+      ('start.md', '\n'.join(starts)),
+    ):
+      checkpoints.write_text(workdir / name, text)
+      print(text)
+
+  return main_lib.guarded(go)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,156 @@
+"""The time of a VQGAN's training step beside PyTorch's, in one run.
+
+    python -m tests.benchmarks.compare_training_steps
+
+A small VQGAN with L1, LPIPS, PatchGAN and adaptive weight, float32, on 64 x 64
+pictures: this library's step, and the same in plain torch layers, with the same
+sizes and batch, on all cores, in turns. Needs torch. Prints the best times.
+"""
+
+import argparse
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.benchmarks import torch_vqgan
+from train import adversary
+from train import config as config_lib
+from train import log
+from train import optim as optim_lib
+from train import parallel
+from train import settings as settings_lib
+from train import state as state_lib
+from train.steps import adversarial
+from train.steps import autoencoder
+from vq_jax import build
+from vq_jax import features
+from vq_jax import losses
+
+MODEL = {
+  'channels': 32,
+  'multipliers': (1, 2, 4),
+  'blocks': 1,
+  'z_channels': 64,
+}
+CODES = {'codebook_size': 1024, 'code_dim': 64}
+DISCRIMINATOR = {'channels': 32, 'layers': 3}
+WEIGHT = 0.8
+
+
+def card() -> dict:
+  """Returns the card of our side."""
+  return {
+    'task': 'autoencoder',
+    'data': {'source': 'none'},
+    'model': {
+      'type': 'vqgan_taming',
+      **MODEL,
+      'attention_strides': (),
+      'middle_attention': False,
+      'groups': torch_vqgan.GROUPS,
+      'quantizer': {'type': 'vq', 'legacy_beta': True, **CODES},
+    },
+    'loss': {'l1': 2.0, 'l2': 0.0, 'lpips': 1.0},
+    'optim': {'learning_rate': 1e-4, 'b1': 0.5, 'b2': 0.9},
+    'train': {'duration': {'steps': 100}},
+    'adversary': {
+      'discriminator': {'type': 'patchgan', **DISCRIMINATOR},
+      'weight': WEIGHT,
+      'adaptive': True,
+    },
+  }
+
+
+def ours(batch: int):
+  """Returns what trains one step, and waits for it."""
+  parsed = config_lib.parse_card(card())
+  config = {'card': card(), 'data': {'image_shape': (64, 64, 3)}}
+  module = build.autoencoder_of(config)
+  optim = settings_lib.Optim(**parsed.optim)
+  optimizer, schedule = optim_lib.optimizer_of(
+    optim, steps_per_epoch=1, total=100
+  )
+  settings = autoencoder.Loss(**parsed.loss)
+  lpips = losses.LPIPS(features.VGG16())
+  image = jnp.zeros((1, 64, 64, 3))
+  frozen = {'lpips': jax.jit(lpips.init)(jax.random.key(0), image, image)}
+  plan = log.Plan.create(settings_lib.Train(**parsed.train), steps_per_epoch=1)
+  game = adversary.make_game(
+    parsed,
+    config,
+    module,
+    autoencoder.make_forward(module, settings),
+    autoencoder.make_image_loss(settings, {'lpips': lpips}),
+    plan,
+    None,
+  )
+  runner = parallel.make_runner(settings_lib.Parallel())
+  state = state_lib.TrainState.create(
+    jax.jit(lambda rng: build.init_autoencoder(module, config, rng))(
+      jax.random.key(0)
+    ),
+    optimizer,
+    average=False,
+    frozen=frozen,
+    adversary=jax.jit(game.init)(jax.random.key(1)),
+  )
+  step = runner.compile(
+    adversarial.make_step(
+      game, game.phase(0), optimizer, optim, seed=0, schedule=schedule
+    )
+  )
+  held = {'state': runner.place(state)}
+
+  def run(image: np.ndarray) -> None:
+    held['state'], metrics = step(
+      held['state'], runner.transfer({'image': image})
+    )
+    assert np.isfinite(metrics['loss'])
+
+  return run
+
+
+def torchs(batch: int):
+  """Returns what trains one step of the peer."""
+  import torch
+
+  trainer = torch_vqgan.Trainer({**MODEL, **CODES}, DISCRIMINATOR, WEIGHT)
+
+  def run(image: np.ndarray) -> None:
+    tensor = torch.from_numpy(image.transpose(0, 3, 1, 2).copy())
+    assert np.isfinite(trainer.step(tensor.float() / 127.5 - 1))
+
+  return run
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--batch', type=int, default=8)
+  parser.add_argument('--turns', type=int, default=5)
+  arguments = parser.parse_args(argv)
+  parallel.use_cpu_cores(arguments.batch, 1 << 20)
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (arguments.batch, 64, 64, 3), dtype=np.uint8)
+  players = {'vq_jax': ours(arguments.batch), 'torch': torchs(arguments.batch)}
+  seconds = {name: [] for name in players}
+  for turn in range(arguments.turns + 1):
+    for name, run in players.items():
+      run(image)  # warm again after the other's turn
+      began = time.perf_counter()
+      for _ in range(3):
+        run(image)
+      if turn:
+        seconds[name].append((time.perf_counter() - began) / 3)
+  best = {name: min(times) for name, times in seconds.items()}
+  for name, time_of in best.items():
+    print(f'{name}: {1e3 * time_of:.0f} ms for a step of {arguments.batch}')
+  print(f'torch / vq_jax: {best["torch"] / best["vq_jax"]:.2f}')
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
