@@ -217,10 +217,15 @@ class LogisticMixture(nn.Module):
     log_weights, centres, relative, coefficients = self._parts(output)
     image = image[..., None, :]
     errors = image - centres
-    channels = image.shape[-1]
-    lower = jnp.zeros((*coefficients.shape[:-1], channels, channels))
-    lower = lower.at[..., *np.tril_indices(channels, -1)].set(coefficients)
-    centres += jnp.sum(lower * errors[..., None, :], axis=-1)
+    # Row by row of the lower triangle; a scatter would take longer than all
+    # else on a CPU.
+    moved, used = [centres[..., 0]], 0
+    for channel in range(1, image.shape[-1]):
+      row = coefficients[..., used : used + channel]
+      shift = jnp.sum(row * errors[..., :channel], axis=-1)
+      moved.append(centres[..., channel] + shift)
+      used += channel
+    centres = jnp.stack(moved, axis=-1)
     log_scales = _log_scales(relative, self.scale, self.smallest)
     log_p = _logistic_log_p(image, centres, log_scales).sum(axis=-1)
     return jax.nn.logsumexp(log_weights + log_p, axis=-1).sum(axis=(1, 2))
