@@ -67,7 +67,7 @@ def test_token_by_token_with_a_cache_is_the_causal_pass(fields):
   want, nothing = jax.jit(layer.apply)(variables, x, angles=angles)
   assert nothing is None
   # What stands at later places must not matter.
-  junk = np.full((3, 5, 2, 4), 1e9, np.float32)
+  junk = np.full((3, 2, 5, 4), 1e9, np.float32)
   cache = attention.KVCache(key=junk, value=junk)
 
   @jax.jit

@@ -1,5 +1,7 @@
 """Self-attention, with what transformers and convolutional towers differ in."""
 
+import math
+
 import flax.linen as nn
 import flax.struct
 import jax
@@ -12,23 +14,63 @@ from vq_jax.layers import positions
 class KVCache:
   """Keys and values of a sequence, as far as they are known.
 
+  Each head's lie together, as the products with queries want them.
+
   Attributes:
-    key: [..., B, N, heads, head_dim].
+    key: [..., B, heads, N, head_dim].
     value: likewise.
   """
 
   key: jax.Array
   value: jax.Array
 
+  @classmethod
+  def zeros(cls, shape: tuple[int, ...], dtype: jnp.dtype) -> 'KVCache':
+    """Returns a cache of that shape, of which nothing is known."""
+    return cls(key=jnp.zeros(shape, dtype), value=jnp.zeros(shape, dtype))
+
+  @classmethod
+  def of(cls, key: jax.Array, value: jax.Array) -> 'KVCache':
+    """Returns the cache of projections [B, N, heads, head_dim]."""
+    return cls(key=jnp.swapaxes(key, 1, 2), value=jnp.swapaxes(value, 1, 2))
+
   def write(self, rows: 'KVCache', position: jax.Array) -> 'KVCache':
     """Writes the keys and values of the tokens from `position` on."""
     return jax.tree.map(
       lambda old, new: jax.lax.dynamic_update_slice_in_dim(
-        old, new.astype(old.dtype), position, axis=old.ndim - 3
+        old, new.astype(old.dtype), position, axis=old.ndim - 2
       ),
       self,
       rows,
     )
+
+  def attend(
+    self, query: jax.Array, own: 'KVCache', position: jax.Array
+  ) -> jax.Array:
+    """Attends from one token to those before it, and to itself.
+
+    The token's own key and value stay apart: to write them first would copy
+    the cache for each layer.
+
+    Args:
+      query: [B, 1, heads, head_dim].
+      own: of the token, [B, heads, 1, head_dim].
+      position: int32 [], its place; what stands there and later is of no
+        account.
+
+    Returns:
+      [B, 1, heads, head_dim].
+    """
+    query = jnp.swapaxes(query, 1, 2) / math.sqrt(query.shape[-1])
+    logits = jnp.einsum('bhqd,bhnd->bhqn', query, self.key)
+    before = jnp.expand_dims(
+      jnp.arange(self.key.shape[2]) < position, (0, 1, 2)
+    )
+    logits = jnp.where(before, logits, jnp.finfo(logits.dtype).min)
+    of_own = jnp.einsum('bhqd,bhqd->bhq', query, own.key)[..., None]
+    weights = nn.softmax(jnp.concatenate([logits, of_own], axis=-1))
+    seen = jnp.einsum('bhqn,bhnd->bhqd', weights[..., :-1], self.value)
+    return jnp.swapaxes(seen + weights[..., -1:] * own.value, 1, 2)
 
 
 class SelfAttention(nn.Module):
@@ -78,7 +120,7 @@ class SelfAttention(nn.Module):
       x: [B, N, D], a sequence; with a cache [B, 1, D], a token.
       angles: float32 [N, head_dim / 2], by which queries and keys are turned;
         see `positions.rotate`. None leaves them.
-      cache: [B, N, ...]; the token attends to those before it, and to itself.
+      cache: see `KVCache`; the token attends to those before it, and to itself.
       position: int32 [], the token's place in the cached sequence.
       train: whether dropout acts, drawing from the stream 'dropout'.
 
@@ -89,26 +131,12 @@ class SelfAttention(nn.Module):
       ValueError: if D does not divide into the heads.
     """
     query, key, value = self._project(x, angles)
-    own, mask = None, None
+    own = None
     if cache is not None:
-      own = KVCache(key=key, value=value)
-      seen = cache.write(own, position)
-      key, value = seen.key, seen.value
-      places = jnp.arange(key.shape[1])
-      mask = jnp.expand_dims(places <= position, (0, 1, 2))
-    elif self.causal:
-      mask = jnp.expand_dims(jnp.tri(x.shape[1], dtype=bool), (0, 1))
-    drops = train and self.dropout > 0
-    y = nn.dot_product_attention(
-      query,
-      key,
-      value,
-      mask=mask,
-      dropout_rng=self.make_rng('dropout') if drops else None,
-      dropout_rate=self.dropout,
-      deterministic=not drops,
-      dtype=self.dtype,
-    )
+      own = KVCache.of(key, value)
+      y = cache.attend(query, own, position)
+    else:
+      y = self._attend(query, key, value, train)
     y = nn.DenseGeneral(
       x.shape[-1],
       axis=(-2, -1),
@@ -119,6 +147,23 @@ class SelfAttention(nn.Module):
       name='out',
     )(y)
     return y, own
+
+  def _attend(self, query, key, value, train):
+    """Returns what each token of a sequence finds."""
+    mask = None
+    if self.causal:
+      mask = jnp.expand_dims(jnp.tri(query.shape[1], dtype=bool), (0, 1))
+    drops = train and self.dropout > 0
+    return nn.dot_product_attention(
+      query,
+      key,
+      value,
+      mask=mask,
+      dropout_rng=self.make_rng('dropout') if drops else None,
+      dropout_rate=self.dropout,
+      deterministic=not drops,
+      dtype=self.dtype,
+    )
 
   def _project(self, x, angles):
     """Returns queries, keys and values, [B, N, heads, head_dim]."""

@@ -22,7 +22,7 @@ class BlockCache:
   Attributes:
     maps: of each layer, the inputs of both convolutions; see
       `causal_convolution`.
-    seen: what the attention has seen, [B, N, heads, head_dim]; None without.
+    seen: what the attention has seen; None without.
   """
 
   maps: list[tuple[jax.Array, jax.Array]]
@@ -135,18 +135,18 @@ class CausalAttention(nn.Module):
     places: jax.Array,
     seen: KVCache | None = None,
     position: jax.Array | None = None,
-  ) -> tuple[jax.Array, KVCache]:
+  ) -> tuple[jax.Array, KVCache | None]:
     """Attends within a sequence, or from one pixel of a cached one.
 
     Args:
       x: [B, N, C], the features; with a cache [B, 1, C].
       before: likewise, the embedded token before each pixel.
       places: [N, 2], or [1, 2]: see `coordinates`.
-      seen: keys and values [B, N, heads, head_dim] before the position.
+      seen: keys and values before the position.
       position: int32 [], with a cache.
 
     Returns:
-      [B, N, C], and the keys and values, with the pixel's own.
+      [B, N, C], and the cache with the pixel's own key and value.
     """
     width = x.shape[-1]
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
@@ -157,18 +157,13 @@ class CausalAttention(nn.Module):
     known = jnp.concatenate([x, places], axis=-1)
     query = project(name='query')(known)
     known = jnp.concatenate([known, before], axis=-1)
-    own = KVCache(
-      key=project(name='key')(known), value=project(name='value')(known)
-    )
+    key, value = project(name='key')(known), project(name='value')(known)
     if seen is None:
-      seen, mask = own, None
+      y = jax.nn.dot_product_attention(query, key, value, is_causal=True)
     else:
+      own = KVCache.of(key, value)
+      y = seen.attend(query, own, position)
       seen = seen.write(own, position)
-      mask = jnp.arange(seen.key.shape[1]) <= position
-      mask = jnp.expand_dims(mask, (0, 1, 2))
-    y = jax.nn.dot_product_attention(
-      query, seen.key, seen.value, mask=mask, is_causal=mask is None
-    )
     return nn.DenseGeneral(width, axis=(-2, -1), name='out', **types)(y), seen
 
 
@@ -222,11 +217,8 @@ class Block(nn.Module):
     """Returns the cache before the first pixel."""
     seen, c = None, self.layer.channels
     if self.heads:
-      shape = (batch_size, grid[0] * grid[1], self.heads, c // self.heads)
-      seen = KVCache(
-        key=jnp.zeros(shape, self.layer.dtype),
-        value=jnp.zeros(shape, self.layer.dtype),
-      )
+      shape = (batch_size, self.heads, grid[0] * grid[1], c // self.heads)
+      seen = KVCache.zeros(shape, self.layer.dtype)
     maps = [layer.start(batch_size, grid) for layer in self.gated]
     return BlockCache(maps=maps, seen=seen)
 

@@ -203,7 +203,7 @@ class TransformerStack(nn.Module):
       x: [B, N, D]; with a cache [B, 1, D].
       condition: [B, C], if the blocks are modulated.
       angles: see `SelfAttention`.
-      cache: [layers, B, N, heads, head_dim]; see `SelfAttention`.
+      cache: [layers, B, heads, N, head_dim]; see `SelfAttention`.
       position: see `SelfAttention`.
       train: whether dropout acts, drawing from the stream 'dropout'.
 

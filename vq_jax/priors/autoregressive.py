@@ -21,7 +21,7 @@ class Cache:
   """What sampling keeps from step to step.
 
   Attributes:
-    blocks: keys and values, [layers, B, N, heads, head_dim].
+    blocks: keys and values, [layers, B, heads, N, head_dim].
     first: [B, D], what stands in front of the first token.
     modulator: [B, D], if the label comes in by modulation.
     condition: [B, N, D], if there are coarser codes.
@@ -121,13 +121,12 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
     shape = (
       self.layers,
       batch_size,
-      self.num_tokens,
       self.heads,
+      self.num_tokens,
       self.width // self.heads,
     )
-    empty = jnp.zeros(shape, self.dtype)
     return Cache(
-      blocks=attention.KVCache(key=empty, value=empty),
+      blocks=attention.KVCache.zeros(shape, self.dtype),
       first=first,
       modulator=modulator,
       condition=spread,
