@@ -76,9 +76,6 @@ def _train(
     card, task, optimizer, average=optim.ema_decay is not None
   )
   run_folder.claim(folder, config)
-  step_after = run.compiled_steps(
-    task, optimizer, optim, runner, seed=card.seed, schedule=schedule
-  )
   with contextlib.ExitStack() as stack:
     manager = stack.enter_context(
       run_folder.opened_checkpoints(folder, plan.keep)
@@ -100,6 +97,15 @@ def _train(
       return writers.last_evaluation(folder)
     if done:
       bar.say(f'goes on from step {done} of {plan.total}')
+    step_after = run.compiled_steps(
+      task,
+      optimizer,
+      optim,
+      runner,
+      seed=card.seed,
+      schedule=schedule,
+      say=bar.say,
+    )
     return _loop(
       step_after, state, batches, manager, task, runner, plan, writer, bar, done
     )

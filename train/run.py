@@ -213,11 +213,21 @@ def compiled_steps(
   *,
   seed: int,
   schedule: optax.Schedule,
+  say: Callable[[str], None],
 ) -> Callable[[int], Callable]:
   """Returns what gives the compiled step that follows so many steps.
 
   There is one, or with a discriminator one for each phase, compiled when it
   begins.
+
+  Args:
+    task: what is trained.
+    optimizer: updates the parameters.
+    settings: section `optim`.
+    runner: compiles.
+    seed: of all randomness.
+    schedule: the learning rate, for the metrics.
+    say: is told of each phase but the first.
   """
 
   @functools.cache
@@ -237,7 +247,15 @@ def compiled_steps(
       )
     return runner.compile(step)
 
-  return lambda done: compiled(task.game and task.game.phase(done))
+  def step_after(done: int) -> Callable:
+    phase = task.game and task.game.phase(done)
+    before = compiled.cache_info().currsize
+    step = compiled(phase)
+    if 0 < before < compiled.cache_info().currsize:
+      say(f'step {done + 1} begins another phase, {phase}: compiling it ...')
+    return step
+
+  return step_after
 
 
 def config_of(

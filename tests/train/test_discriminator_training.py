@@ -162,8 +162,10 @@ def test_metrics_tell_of_each_phase(runs):
   ) | dict.fromkeys((5, 6, 7, 8), felt)
 
 
-@pytest.mark.parametrize('kept', [1, 3, 5])
-def test_a_stop_on_the_way_changes_nothing(source, runs, tmp_path, kept):
+@pytest.mark.parametrize(('kept', 'phases'), [(1, 3), (3, 2), (5, 1)])
+def test_a_stop_on_the_way_changes_nothing(
+  source, runs, tmp_path, capsys, kept, phases
+):
   """In any phase, to the bit, the adversary and its optimizer too."""
   folder = tmp_path / 'stopped'
   shutil.copytree(runs / 'game', folder)
@@ -172,6 +174,8 @@ def test_a_stop_on_the_way_changes_nothing(source, runs, tmp_path, kept):
       shutil.rmtree(path)
   loop.train(adversarial_card(source), folder)
   assert_same(saved(runs / 'game'), saved(folder))
+  told = capsys.readouterr().err.count('begins another phase')
+  assert told == phases - 1
 
 
 @pytest.mark.parametrize('changes', [
