@@ -5,7 +5,7 @@ Paper: Neural Discrete Representation Learning, https://arxiv.org/abs/1711.00937
 the codes). Here the towers and codes of `vqvae_cifar10`, and a mixture of
 logistics that takes a pixel's channels one after the other (PixelCNN++,
 https://arxiv.org/abs/1701.05517). `decoder_bits_per_dim` is the image's part; a
-prior (`pixelcnn_cifar10.py`) tells the sum. One CPU core takes 45 minutes.
+prior (`pixelcnn_cifar10.py`) tells the sum. One CPU core takes an hour.
 
     python -m train.main --config configs/vqvae_likelihood_cifar10.py \
         --workdir runs/vqvae_likelihood
