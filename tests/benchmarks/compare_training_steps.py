@@ -49,7 +49,6 @@ def card() -> dict:
       'type': 'vqgan_taming',
       **MODEL,
       'attention_strides': (),
-      'middle_attention': False,
       'groups': torch_vqgan.GROUPS,
       'quantizer': {'type': 'vq', 'legacy_beta': True, **CODES},
     },

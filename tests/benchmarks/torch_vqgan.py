@@ -29,6 +29,22 @@ class Block(nn.Module):
     return self.skip(x) + self.conv2(F.silu(self.norm2(y)))
 
 
+class Attention(nn.Module):
+  """One head over all places."""
+
+  def __init__(self, channels):
+    super().__init__()
+    self.norm = nn.GroupNorm(GROUPS, channels, eps=1e-6)
+    self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+    self.out = nn.Conv2d(channels, channels, 1)
+
+  def forward(self, x):
+    b, c, h, w = x.shape
+    q, k, v = self.qkv(self.norm(x)).reshape(b, 3, c, h * w).unbind(1)
+    weights = (q.transpose(1, 2) @ k * c**-0.5).softmax(-1)
+    return x + self.out((v @ weights.transpose(1, 2)).reshape(x.shape))
+
+
 class Down(nn.Module):
   """Half the size, padded to the right and at the bottom."""
 
@@ -60,7 +76,7 @@ def encoder(channels, multipliers, blocks, z_channels):
       width = channels * multiplier
     if i < len(multipliers) - 1:
       layers.append(Down(width))
-  layers += [Block(width, width), Block(width, width)]
+  layers += [Block(width, width), Attention(width), Block(width, width)]
   layers += [nn.GroupNorm(GROUPS, width, eps=1e-6), nn.SiLU()]
   return nn.Sequential(*layers, nn.Conv2d(width, z_channels, 3, padding=1))
 
@@ -69,7 +85,7 @@ def decoder(channels, multipliers, blocks, z_channels):
   """Features -> image, one block more at each level."""
   width = channels * multipliers[-1]
   layers = [nn.Conv2d(z_channels, width, 3, padding=1)]
-  layers += [Block(width, width), Block(width, width)]
+  layers += [Block(width, width), Attention(width), Block(width, width)]
   for i, multiplier in reversed(list(enumerate(multipliers))):
     for _ in range(blocks + 1):
       layers.append(Block(width, channels * multiplier))
