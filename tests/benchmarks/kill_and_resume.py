@@ -18,6 +18,7 @@ import numpy as np
 
 from tests.train import saving
 from train import main as main_lib
+from train import parallel
 from train import writers
 
 CARD = """
@@ -91,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
       if last_step(killed) < step:
         kill_after(step, card, killed)
     start(card, killed).wait()
+    parallel.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
     a, b = saving.saved(whole), saving.saved(killed)
     differing = [name for name in a if not np.array_equal(a[name], b[name])]
     print(f'{len(a)} arrays at step {a["step"]}, {len(differing)} differ')
