@@ -63,7 +63,7 @@ def card() -> dict:
   }
 
 
-def ours(batch: int):
+def ours():
   """Returns what trains one step, and waits for it."""
   parsed = config_lib.parse_card(card())
   config = {'card': card(), 'data': {'image_shape': (64, 64, 3)}}
@@ -112,7 +112,7 @@ def ours(batch: int):
   return run
 
 
-def torchs(batch: int):
+def torchs():
   """Returns what trains one step of the peer."""
   import torch
 
@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
   parallel.use_cpu_cores(arguments.batch, 1 << 20)
   rng = np.random.default_rng(0)
   image = rng.integers(0, 256, (arguments.batch, 64, 64, 3), dtype=np.uint8)
-  players = {'vq_jax': ours(arguments.batch), 'torch': torchs(arguments.batch)}
+  players = {'vq_jax': ours(), 'torch': torchs()}
   seconds = {name: [] for name in players}
   for turn in range(arguments.turns + 1):
     for name, run in players.items():

@@ -19,15 +19,17 @@ import numpy as np
 _PIXEL_AXES = (1, 2, 3)
 
 
-class _OneOutputPerChannel(nn.Module):
-  """A likelihood that takes an image's worth of numbers."""
+class _PerChannel(nn.Module):
+  """A likelihood that takes some numbers for each channel of a pixel."""
+
+  per_channel: ClassVar[int] = 1
 
   def outputs(self, image_channels: int) -> int:
     """Returns how many numbers a pixel takes."""
-    return image_channels
+    return self.per_channel * image_channels
 
 
-class Bernoulli(_OneOutputPerChannel):
+class Bernoulli(_PerChannel):
   """Each pixel is the probability of white (Kingma and Welling 2014, C.1).
 
   `output` are logits. On pixels that are not 0 or 1 this is a cross-entropy
@@ -57,7 +59,7 @@ def _log_scale(module: nn.Module, initial: float) -> jax.Array:
   return module.param('log_scale', init)
 
 
-class Gaussian(_OneOutputPerChannel):
+class Gaussian(_PerChannel):
   """A normal density around each pixel (Kingma and Welling 2014, C.2).
 
   Attributes:
@@ -86,7 +88,7 @@ class Gaussian(_OneOutputPerChannel):
     return output.astype(jnp.float32)
 
 
-class DiscretizedLogistic(_OneOutputPerChannel):
+class DiscretizedLogistic(_PerChannel):
   """The probability of each of the 256 pixel values (Kingma et al. 2016, C.1).
 
   A logistic density around `output`, integrated over the value's bin; the
@@ -116,7 +118,7 @@ class DiscretizedLogistic(_OneOutputPerChannel):
     return output.astype(jnp.float32)
 
 
-class PixelwiseLogistic(nn.Module):
+class PixelwiseLogistic(_PerChannel):
   """A `DiscretizedLogistic` whose scale the decoder tells for each pixel.
 
   The first half of the output's channels are centres, the second half
@@ -130,12 +132,9 @@ class PixelwiseLogistic(nn.Module):
   """
 
   bins: ClassVar[int | None] = None
+  per_channel: ClassVar[int] = 2
   scale: float = 0.1
   smallest: float = 1e-3
-
-  def outputs(self, image_channels: int) -> int:
-    """Returns how many numbers a pixel takes."""
-    return 2 * image_channels
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log probability [B]; pixels are rounded to 256 values."""
@@ -148,7 +147,7 @@ class PixelwiseLogistic(nn.Module):
     return jnp.split(output.astype(jnp.float32), 2, axis=-1)[0]
 
 
-class LogitLaplace(nn.Module):
+class LogitLaplace(_PerChannel):
   """A Laplace density of a pixel's logit (Ramesh et al. 2021, DALL-E, A.3).
 
   Pixels x are squeezed to (1 - 2 margin) x + margin, whose logit is finite. The
@@ -161,12 +160,9 @@ class LogitLaplace(nn.Module):
   """
 
   bins: ClassVar[int | None] = 256
+  per_channel: ClassVar[int] = 2
   margin: float = 0.1
   smallest: float = 1e-3
-
-  def outputs(self, image_channels: int) -> int:
-    """Returns how many numbers a pixel takes."""
-    return 2 * image_channels
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log density [B] over [0, 1]."""
@@ -217,8 +213,7 @@ class LogisticMixture(nn.Module):
     log_weights, centres, relative, coefficients = self._parts(output)
     image = image[..., None, :]
     errors = image - centres
-    # Row by row of the lower triangle; a scatter would take longer than all
-    # else on a CPU.
+    # Row by row of the lower triangle: a scatter is slower on a CPU.
     moved, used = [centres[..., 0]], 0
     for channel in range(1, image.shape[-1]):
       row = coefficients[..., used : used + channel]
