@@ -22,6 +22,9 @@ from vq_jax import losses
 
 Tree = Any
 
+# What section `optim` of a discriminator has no use for.
+_AUTOENCODERS_ALONE = ('accumulate', 'ema_decay', 'only')
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -76,6 +79,12 @@ class Settings:
       raise settings_lib.ConfigError(
         f'config.adversary.r1_every must be at least 1; got {self.r1_every}.'
       )
+    for name in _AUTOENCODERS_ALONE:
+      if name in self.optim:
+        raise settings_lib.ConfigError(
+          f'config.adversary.optim.{name} would do nothing: a discriminator '
+          'has none of its own. Leave it out.'
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
