@@ -46,7 +46,7 @@ class Plan:
     """Resolves all durations.
 
     Raises:
-      ConfigError: if a duration is none, or the training has no step.
+      ConfigError: if a duration is none or 0.
     """
 
     def steps(name, total):
@@ -54,6 +54,11 @@ class Plan:
       duration = config_lib.section(
         settings_lib.Duration, f'train.{name}', values
       )
+      if not any(dataclasses.astuple(duration)):
+        raise settings_lib.ConfigError(
+          f"train.{name} must be longer than 0; {{'percent': 100}} of it is "
+          'the end alone.'
+        )
       found = duration.resolve(steps_per_epoch=steps_per_epoch, total=total)
       return max(found, 1)
 

@@ -113,7 +113,7 @@ def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
     eval_split='test',
     batch_size=BATCH,
     eval_batch_size=BATCH,
-    eval_limit=304,
+    eval_limit=160,
     in_memory=True,
     train_preprocess=({'type': 'random_flip'},),
     eval_preprocess=(),
