@@ -85,6 +85,27 @@ def _load_variables(folder, init) -> dict[str, Any]:
   )
 
 
+def export(model: Model, folder: str | os.PathLike) -> None:
+  """Writes an autoencoder, or a prior with all it needs, as a run folder.
+
+  See `checkpoints.export`.
+
+  Raises:
+    ValueError: if the run is that of a critic.
+  """
+  if model.critic is not None:
+    raise ValueError('this run is a critic; give the run of its generator.')
+  if model.prior is None:
+    export_autoencoder(model, folder)
+    return
+  checkpoints.export(
+    pathlib.Path(folder) / AUTOENCODER,
+    model.autoencoder_config,
+    model.variables['autoencoder'],
+  )
+  export_prior(model, folder)
+
+
 def export_autoencoder(model: Model, folder: str | os.PathLike) -> None:
   """Writes the autoencoder alone as a run folder; see `checkpoints.export`.
 
@@ -120,9 +141,4 @@ def export_generator(model: Model, folder: str | os.PathLike) -> None:
     raise ValueError(
       'a critic judges the tokens of a MaskGIT; give the run of one.'
     )
-  checkpoints.export(
-    pathlib.Path(folder) / AUTOENCODER,
-    model.autoencoder_config,
-    model.variables['autoencoder'],
-  )
-  export_prior(model, folder)
+  export(model, folder)

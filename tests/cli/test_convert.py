@@ -79,5 +79,23 @@ def test_an_empty_folder_may_be_there(tmp_path, capsys):
   assert code == 0 and vq_jax.load(tmp_path).autoencoder.stride == 4
 
 
+def test_two_files_become_a_run_of_a_prior(tmp_path, capsys):
+  files = [
+    part
+    for name in ('tokenizer', 'transformer')
+    for part in (f'--{name}', GOLDEN / f'maskgit_{name}_toy.msgpack')
+  ]
+  folder = tmp_path / 'run'
+  code, out, _ = run(capsys, 'convert', 'maskgit', *files, '--out', folder)
+  assert code == 0 and '64 codes, 10 classes' in out and '24 x 24 x 3' in out
+  code, out, _ = run(capsys, 'info', folder)
+  assert code == 0 and 'a prior, its autoencoder' in out
+  code, _, err = run(
+    capsys, 'convert', 'maskgit', *files[:2], '--out', tmp_path / 'other'
+  )
+  assert code == 1 and 'give tokenizer and transformer' in err
+  assert not (tmp_path / 'other').exists()
+
+
 def test_the_command_knows_every_kind():
   assert list(command._KINDS) == sorted(vq_jax.convert.KINDS)

@@ -141,7 +141,7 @@ def test_the_published_size_becomes_the_preset(kind):
     tree = {'params': trees.unflatten(arrays)}
   else:
     tree = {name: zeros(shape) for name, shape in names.items()}
-  source = loading.KINDS[kind]
+  source = loading.AUTOENCODERS[kind]
   state = source.state(tree)
   module = build.build('autoencoder', source.model(state))
   image = np.zeros((1, 16, 16, 3), np.float32)

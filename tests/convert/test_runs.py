@@ -18,6 +18,7 @@ from tests.train import cards
 from train import loop
 from vq_jax import build
 from vq_jax import checkpoints
+from vq_jax.convert import loading
 from vq_jax.convert import pickles
 from vq_jax.utils import trees
 
@@ -47,7 +48,7 @@ def released(kind, folder):
   return path, image
 
 
-@pytest.mark.parametrize('kind', vq_jax.convert.KINDS)
+@pytest.mark.parametrize('kind', loading.AUTOENCODERS)
 def test_export_load_encode_decode_and_one_gradient(kind, tmp_path):
   path, image = released(kind, tmp_path)
   model = vq_jax.convert.load(kind, path)

@@ -159,7 +159,10 @@ def test_what_is_too_much_is_named():
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'mlp': 'relu'}, "mlp must be one of gelu, swiglu; got 'relu'"),
+    (
+      {'mlp': 'relu'},
+      "mlp must be one of gelu, gelu_exact, swiglu; got 'relu'",
+    ),
     ({'positions': 'sine'}, 'positions must be one of learned'),
     ({'conditioning': 'film'}, 'conditioning must be one of token'),
   ],

@@ -3,7 +3,14 @@
 import pathlib
 from collections.abc import Callable
 
-_KINDS = ('llamagen-vq', 'maskgit-tokenizer', 'taming-vqgan', 'vit-vqgan')
+_KINDS = (
+  'llamagen-vq',
+  'maskgit',
+  'maskgit-tokenizer',
+  'taming-transformer',
+  'taming-vqgan',
+  'vit-vqgan',
+)
 
 
 def add(commands, command: Callable) -> None:
@@ -22,7 +29,13 @@ def add(commands, command: Callable) -> None:
   parser.add_argument(
     'kind', choices=_KINDS, metavar='KIND', help=' | '.join(_KINDS)
   )
-  parser.add_argument('file', metavar='FILE', help='the checkpoint')
+  parser.add_argument(
+    'file', metavar='FILE', nargs='?', help='the checkpoint; none for maskgit'
+  )
+  for part in ('tokenizer', 'transformer'):
+    parser.add_argument(
+      f'--{part}', metavar='FILE', help=f"the checkpoint of a maskgit's {part}"
+    )
   parser.add_argument(
     '--out', metavar='RUN', required=True, help='the run folder to write'
   )
@@ -30,7 +43,7 @@ def add(commands, command: Callable) -> None:
     '--yaml',
     metavar='FILE',
     help='the released config of a taming-vqgan: it is checked, and tells the '
-    'size of the images (otherwise 256)',
+    'size of the images (otherwise 256). A taming-transformer needs it',
   )
 
 
@@ -40,8 +53,8 @@ def run(arguments) -> None:
   Raises:
     ValueError: if the folder is in use or the file cannot be converted.
   """
-  from vq_jax import checkpoints
   from vq_jax import convert
+  from vq_jax import runs
   from vq_jax.utils import trees
 
   folder = pathlib.Path(arguments.out)
@@ -49,12 +62,20 @@ def run(arguments) -> None:
     raise ValueError(
       f'{folder} is there already; give --out a new or an empty folder.'
     )
-  model = convert.load(arguments.kind, arguments.file, yaml=arguments.yaml)
-  variables = model.variables['autoencoder']
-  checkpoints.export(folder, model.config, variables)
+  model = convert.load(
+    arguments.kind,
+    arguments.file,
+    tokenizer=arguments.tokenizer,
+    transformer=arguments.transformer,
+    yaml=arguments.yaml,
+  )
+  runs.export(model, folder)
   size = ' x '.join(map(str, model.config['data']['image_shape']))
   (grid,) = model.autoencoder.code_grids
+  classes = ''
+  if model.vocab is not None and model.vocab.num_classes:
+    classes = f'{model.vocab.num_classes} classes, '
   print(
-    f'{folder}: {arguments.kind} with {grid.codebook_size} codes, '
-    f'{trees.count(variables):,} parameters, for images of {size}'
+    f'{folder}: {arguments.kind} with {grid.codebook_size} codes, {classes}'
+    f'{trees.count(model.variables):,} parameters, for images of {size}'
   )

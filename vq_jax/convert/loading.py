@@ -1,8 +1,10 @@
-"""From a released file to a `Model`."""
+"""From released files to a `Model`."""
 
+import dataclasses
 import importlib
 import os
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,14 +15,17 @@ from vq_jax import model as model_lib
 from vq_jax.convert import errors
 from vq_jax.convert import llamagen
 from vq_jax.convert import maskgit
+from vq_jax.convert import maskgit_transformer
 from vq_jax.convert import pickles
+from vq_jax.convert import priors
 from vq_jax.convert import rules
 from vq_jax.convert import taming
+from vq_jax.convert import taming_transformer
 from vq_jax.convert import vit_vqgan
 
 # Each has state, which finds the arrays in what was saved; model, image_size
 # and rules, which read their names and shapes; and IGNORED.
-KINDS: dict[str, types.ModuleType] = {
+AUTOENCODERS: dict[str, types.ModuleType] = {
   'llamagen-vq': llamagen,
   'maskgit-tokenizer': maskgit,
   'taming-vqgan': taming,
@@ -28,7 +33,30 @@ KINDS: dict[str, types.ModuleType] = {
 }
 
 
-def _squares(size: tuple[int, int]) -> list[dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class System:
+  """A prior with the autoencoder of its codes.
+
+  Attributes:
+    autoencoder: its kind.
+    transformer: has reading, state, IGNORED, and prior, which reads names,
+      shapes and perhaps a config.
+    one_file: whether one file holds both.
+  """
+
+  autoencoder: str
+  transformer: types.ModuleType
+  one_file: bool
+
+
+SYSTEMS: dict[str, System] = {
+  'maskgit': System('maskgit-tokenizer', maskgit_transformer, False),
+  'taming-transformer': System('taming-vqgan', taming_transformer, True),
+}
+KINDS = tuple(sorted({*AUTOENCODERS, *SYSTEMS}))
+
+
+def _squares(size: Sequence[int]) -> list[dict[str, Any]]:
   """Returns what makes any image as large as those of training."""
   height, width = size
   if height != width:  # nothing published says how those came about
@@ -39,7 +67,7 @@ def _squares(size: tuple[int, int]) -> list[dict[str, Any]]:
   ]
 
 
-def _config(spec: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+def _config(spec: dict[str, Any], size: Sequence[int]) -> dict[str, Any]:
   """Returns a config as training writes it, as far as it can be known."""
   return {
     'card': {
@@ -63,8 +91,10 @@ def _config(spec: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
 
 def load(
   kind: str,
-  path: str | os.PathLike,
+  path: str | os.PathLike | None = None,
   *,
+  tokenizer: str | os.PathLike | None = None,
+  transformer: str | os.PathLike | None = None,
   yaml: str | os.PathLike | None = None,
 ) -> model_lib.Model:
   """Loads the weights that others have released.
@@ -73,24 +103,47 @@ def load(
   kind can be loaded.
 
   Args:
-    kind: 'llamagen-vq', 'maskgit-tokenizer', 'taming-vqgan' or 'vit-vqgan'.
+    kind: an autoencoder, 'llamagen-vq', 'maskgit-tokenizer', 'taming-vqgan' or
+      'vit-vqgan'; or a prior with its autoencoder, 'maskgit' or
+      'taming-transformer'.
     path: the file. PyTorch's are read without running what they pickle.
-    yaml: the released config of a 'taming-vqgan', which tells the size of the
-      images (256 x 256 by default) and is checked against the weights.
+    tokenizer: the file of the tokenizer of a 'maskgit', which has no one path.
+    transformer: that of its transformer.
+    yaml: the released config. That of a 'taming-vqgan' tells the size of the
+      images (256 x 256 by default) and is checked against the weights; a
+      'taming-transformer' needs it.
 
   Returns:
-    The model, with a config as a run has it: `checkpoints.export(folder,
-    model.config, model.variables['autoencoder'])` makes it one.
+    The model, with a config as a run has it: `runs.export(model, folder)` makes
+    it one.
 
   Raises:
-    ConvertError: if the file is of another kind or broken, or does not fit
+    ConvertError: if a file is of another kind or broken, or does not fit
       the architecture: with all names and shapes that do not.
     OSError: if it cannot be read.
     SpecError: if there is no such kind.
   """
-  source = build.lookup(KINDS, kind, 'kind of checkpoint')
-  if yaml is not None and source is not taming:
+  build.lookup({**AUTOENCODERS, **SYSTEMS}, kind, 'kind of checkpoint')
+  two = kind in SYSTEMS and not SYSTEMS[kind].one_file
+  given = [x is not None for x in (path, tokenizer, transformer)]
+  if given != [not two, two, two]:
+    raise errors.ConvertError(
+      f'a {kind} is released as two files; give tokenizer and transformer, and '
+      'no other.'
+      if two
+      else f'a {kind} is released as one file; give that, and no tokenizer or '
+      'transformer.'
+    )
+  if yaml is not None and not kind.startswith('taming'):
     raise errors.ConvertError(f'a {kind} has no YAML that could be read.')
+  if kind in AUTOENCODERS:
+    return _load_autoencoder(kind, path, yaml)
+  files = (tokenizer, transformer) if two else (path, path)
+  return _load_system(SYSTEMS[kind], kind, *files, yaml)
+
+
+def _load_autoencoder(kind, path, yaml) -> model_lib.Model:
+  source = AUTOENCODERS[kind]
   reading = maskgit.reading if source is maskgit else pickles.reading
   with reading(path) as tree:
     try:
@@ -103,20 +156,90 @@ def load(
       size = taming.read_config(yaml, spec)
     config = _config(spec, size)
     module = build.autoencoder_of(config)
-    shapes = jax.eval_shape(
-      lambda rng: build.init_autoencoder(module, config, rng),
-      jax.random.key(0),
-    )
-    variables = rules.convert(
+    variables = _converted(
       state,
       source.rules(state),
-      shapes,
-      source=str(path),
-      ignored=source.IGNORED,
+      lambda rng: build.init_autoencoder(module, config, rng),
+      path,
+      source.IGNORED,
     )
   return model_lib.Model(
     autoencoder=module,
-    variables={'autoencoder': jax.tree.map(jnp.asarray, variables)},
+    variables={'autoencoder': variables},
     config=config,
     autoencoder_config=config,
   )
+
+
+def _load_system(
+  system: System, kind, tokenizer, transformer, yaml
+) -> model_lib.Model:
+  inner = _load_autoencoder(system.autoencoder, tokenizer, yaml)
+  source = system.transformer
+  with source.reading(transformer) as tree:
+    try:
+      state = source.state(tree)
+      read = source.prior(state, inner, yaml)
+    except errors.ConvertError as error:
+      raise errors.ConvertError(
+        f'{transformer} is no transformer of a {kind}: {error}.'
+      ) from error
+    stride = inner.autoencoder.stride
+    own = _config(
+      inner.config['card']['model'], [stride * n for n in read.grid]
+    )
+    config = _prior_config(read, own)
+    prior = build.prior_of(config, inner.autoencoder)
+    variables = _converted(
+      state,
+      read.rules,
+      lambda rng: build.init_prior(prior, rng),
+      transformer,
+      source.IGNORED,
+    )
+  return model_lib.Model(
+    autoencoder=inner.autoencoder,
+    prior=prior,
+    vocab=prior.vocab,
+    variables={**inner.variables, 'prior': variables},
+    config=config,
+    autoencoder_config=own,
+  )
+
+
+def _converted(state, rules_of, init, path, ignored) -> dict[str, Any]:
+  """Returns the variables that `init` makes, as the file has them."""
+  variables = rules.convert(
+    state,
+    rules_of,
+    jax.eval_shape(init, jax.random.key(0)),
+    source=str(path),
+    ignored=ignored,
+  )
+  return jax.tree.map(jnp.asarray, variables)
+
+
+def _prior_config(
+  read: priors.Prior, autoencoder: dict[str, Any]
+) -> dict[str, Any]:
+  """Returns a config of a prior's run; see `_config`."""
+  classes = max(read.num_classes, 1)
+  return {
+    'card': {
+      'task': 'prior',
+      'conditional': bool(read.num_classes),
+      'model': dict(read.spec),
+      'data': autoencoder['card']['data'],
+      'sampling': dict(read.sampling),
+    },
+    'data': {
+      **autoencoder['data'],
+      'num_classes': classes,
+      'class_names': [str(i) for i in range(classes)],
+    },
+    'labels': {
+      'num_classes': read.num_classes,
+      'null_class': read.null_class,
+    },
+    'vq_jax': autoencoder['vq_jax'],
+  }

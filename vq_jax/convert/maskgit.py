@@ -53,6 +53,7 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
       f'{path} cannot be read as a Flax checkpoint: '
       f'{(str(error) or type(error).__name__).rstrip(".")}.'
     ) from error
+  del data  # the arrays are copies
   yield tree
 
 

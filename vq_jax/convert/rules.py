@@ -48,7 +48,8 @@ class Rule:
   Attributes:
     pattern: regular expression for the whole name of the module there.
     target: name of the module here, with references (`\1`) to the groups of
-      the pattern. `blocks[3]` is the fourth slice of arrays that are stacked.
+      the pattern. `blocks[3]` is the fourth slice of arrays that are stacked;
+      '' is the model itself.
     leaves: what becomes of the arrays in it; others are unknown.
   """
 
@@ -119,7 +120,8 @@ def _targets(name: str, rules: Iterable[Rule]) -> list[tuple[str, Transform]]:
     match = re.fullmatch(rule.pattern, module or '')
     if match and leaf in rule.leaves:
       target = match.expand(rule.target)
-      return [(f'{target}/{end}', change) for end, change in rule.leaves[leaf]]
+      ends = rule.leaves[leaf]
+      return [(f'{target}/{end}'.lstrip('/'), change) for end, change in ends]
   return []
 
 

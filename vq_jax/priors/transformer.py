@@ -1,5 +1,6 @@
 """What the transformers that model codes have in common."""
 
+import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -11,10 +12,15 @@ from vq_jax.layers import positions as positions_lib
 from vq_jax.layers import transformer
 from vq_jax.priors import vocab as vocab_lib
 
+_ACTIVATIONS = {
+  'gelu': transformer.gelu,
+  'gelu_exact': functools.partial(nn.gelu, approximate=False),
+  'swiglu': nn.silu,
+}
 _CHOICES = {
   'norm': ('post', 'pre'),
   'norm_type': ('layer', 'rms'),
-  'mlp': ('gelu', 'swiglu'),
+  'mlp': tuple(_ACTIVATIONS),
   'conditioning': ('token', 'adaln_zero'),
   'positions': ('learned', 'learned_2d', 'rope_2d'),
 }
@@ -34,7 +40,8 @@ class TransformerPrior(nn.Module):
     norm_type: 'layer' or 'rms'.
     bias: whether the blocks have biases.
     qk_norm: see `vq_jax.layers.attention.SelfAttention`.
-    mlp: 'gelu', or 'swiglu' (Shazeer 2020).
+    mlp: 'gelu', by its tanh approximation; 'gelu_exact', as VQGAN's released
+      GPTs; or 'swiglu' (Shazeer 2020).
     conditioning: how a label comes in: as a 'token' in front of the others, or
       by 'adaln_zero', which shifts, scales and gates every layer (Peebles and
       Xie 2022).
@@ -62,7 +69,7 @@ class TransformerPrior(nn.Module):
   norm_type: Literal['layer', 'rms'] = 'layer'
   bias: bool = True
   qk_norm: bool = False
-  mlp: Literal['gelu', 'swiglu'] = 'gelu'
+  mlp: Literal['gelu', 'gelu_exact', 'swiglu'] = 'gelu'
   conditioning: Literal['token', 'adaln_zero'] = 'token'
   positions: Literal['learned', 'learned_2d', 'rope_2d'] = 'learned'
   condition_size: int | None = None
@@ -104,7 +111,7 @@ class TransformerPrior(nn.Module):
       bias=self.bias,
       qk_norm=self.qk_norm,
       modulated=self.modulated,
-      activation=nn.silu if self.mlp == 'swiglu' else transformer.gelu,
+      activation=_ACTIVATIONS[self.mlp],
       gated=self.mlp == 'swiglu',
       dropout=self.dropout,
       epsilon=self.epsilon,

@@ -1,0 +1,274 @@
+"""Released priors: what they computed is what ours compute."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import yaml
+
+import vq_jax
+from tests.convert import prior_references
+from tests.convert import references
+from tests.convert import writing
+from tests.convert.released import GOLDEN
+from tests.convert.released import write
+from vq_jax import convert
+from vq_jax import runs
+from vq_jax import samplers
+from vq_jax.samplers import orders
+
+TOKENIZER = GOLDEN / 'maskgit_tokenizer_toy.msgpack'
+TRANSFORMER = GOLDEN / 'maskgit_transformer_toy.msgpack'
+VECTORS = dict(np.load(GOLDEN / 'maskgit_transformer_toy.npz'))
+GREEDY = {'temperature': 0, 'choice_temperature': 0}
+
+
+@pytest.fixture(scope='module')
+def maskgit():
+  return convert.load('maskgit', tokenizer=TOKENIZER, transformer=TRANSFORMER)
+
+
+def random(reference, *args, seed=0):
+  """Returns random weights of a reference, and its logits for some input."""
+  shapes = references.Shapes()
+  jax.eval_shape(lambda *a: reference(shapes, *a), *args)
+  w = references.Made(seed)
+  for name, shape in shapes.items():
+    w(name, *shape)
+  return dict(w), jax.jit(lambda *a: reference(w, *a))(*args)
+
+
+def logits_of(model, tokens, labels):
+  return jax.jit(model.prior.apply)(
+    model.variables['prior'], tokens, label=labels
+  )
+
+
+def test_logits_equal_the_published_ones(maskgit):
+  masked = np.where(VECTORS['mask'], maskgit.vocab.mask_id, VECTORS['indices'])
+  np.testing.assert_allclose(
+    logits_of(maskgit, masked, VECTORS['labels']),
+    VECTORS['logits'],
+    rtol=0,
+    atol=1e-5,
+  )
+
+
+@pytest.mark.parametrize('steps', [1, 4, 8])
+def test_greedy_pictures_are_those_of_the_published_tokens(maskgit, steps):
+  made = maskgit.generate(0, labels=VECTORS['labels'], steps=steps, **GREEDY)
+  tokens = VECTORS[f'greedy_{steps}'][:, -1].reshape(-1, 6, 6)
+  np.testing.assert_array_equal(made, maskgit.decode(tokens))
+
+
+def test_partly_masked_tokens_end_as_the_published_ones(maskgit):
+  strategy = samplers.MaskGITDecoding(
+    steps=6,
+    order=orders.Confidence(temperature=0),
+    choice=samplers.TokenChoice(temperature=0),
+  )
+  found = samplers.maskgit.decode(
+    samplers.example_keys(jax.random.key(0), np.arange(3)),
+    lambda tokens, _: logits_of(maskgit, tokens, VECTORS['labels']),
+    jnp.where(VECTORS['mask'], maskgit.vocab.mask_id, VECTORS['indices']),
+    strategy,
+    mask_id=maskgit.vocab.mask_id,
+  )
+  np.testing.assert_array_equal(found, VECTORS['partial_6'][:, -1])
+
+
+@pytest.mark.parametrize(
+  ('reference', 'side'),
+  [
+    (prior_references.MaskGIT(1, 8, 1, 12, 40, 3), 4),
+    (prior_references.MaskGIT(2, 12, 4, 20, 40, 0), 3),
+    (prior_references.MaskGIT(4, 16, 2, 16, 40, 1), 2),
+  ],
+)
+def test_other_sizes(tmp_path, reference, side):
+  rng = np.random.default_rng(1)
+  tokens = rng.integers(-1, reference.codes, (2, side * side))
+  labels = rng.integers(0, max(reference.classes, 1), 2)
+  weights, logits = random(reference, tokens, labels)
+  write(tmp_path / 'transformer', 'maskgit-tokenizer', weights)
+  codes = references.MaskGIT(32, (1, 2), 1, 6, 40)
+  weights, _ = references.make(codes, np.zeros((1, 8, 8, 3), np.float32))
+  write(tmp_path / 'tokenizer', 'maskgit-tokenizer', weights)
+  model = convert.load(
+    'maskgit',
+    tokenizer=tmp_path / 'tokenizer',
+    transformer=tmp_path / 'transformer',
+  )
+  assert model.config['data']['image_shape'] == [2 * side, 2 * side, 3]
+  found = logits_of(
+    model,
+    np.where(tokens < 0, model.vocab.mask_id, tokens),
+    labels if reference.classes else None,
+  )
+  np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5)
+
+
+def test_every_leaf_of_the_published_size_is_accounted_for():
+  """393 leaves of 24 layers, of which ours stack: 16 in blocks, 10 others."""
+  shapes = references.Shapes()
+  for places, count in ((256, 172_457_193), (1024, 173_047_017)):
+    shapes.clear()
+    tokens = jax.ShapeDtypeStruct((1, places), jnp.int32)
+    jax.eval_shape(
+      lambda *args: prior_references.MaskGIT()(shapes, *args),
+      tokens,
+      jax.ShapeDtypeStruct((1,), jnp.int32),
+    )
+    assert len(shapes) == 393
+    assert sum(np.prod(s) for s in shapes.values()) == count
+
+
+def test_there_is_no_guidance_without_a_null_class(maskgit):
+  with pytest.raises(ValueError, match='without a null class'):
+    maskgit.generate(0, labels=[1], guidance=1.0)
+
+
+@pytest.mark.parametrize('order', ['confidence', 'halton', 'random'])
+def test_a_run_of_it_is_sampled_by_every_order(maskgit, tmp_path, order):
+  runs.export(maskgit, tmp_path / 'run')
+  again = vq_jax.load(tmp_path / 'run')
+  options = {'labels': [1, 2], 'order': order, 'steps': 3}
+  np.testing.assert_array_equal(
+    again.generate(0, **options), maskgit.generate(0, **options)
+  )
+
+
+def test_two_files_that_do_not_belong_together(tmp_path):
+  said = refusal(tokenizer=TOKENIZER, transformer=TOKENIZER)
+  assert 'toy.msgpack is no transformer of a maskgit: it has no Embed_0' in said
+  reference = prior_references.MaskGIT(1, 8, 1, 12, 20, 3)
+  args = np.zeros((1, 4), int), np.zeros(1, int)
+  weights, _ = random(reference, *args)
+  write(tmp_path / 'a', 'maskgit-tokenizer', weights)
+  said = refusal(tokenizer=TOKENIZER, transformer=tmp_path / 'a')
+  assert 'knows 24 ids, too few for a mask and the 64 codes' in said
+  reference = prior_references.MaskGIT(1, 8, 1, 12, 64, 3)
+  weights, _ = random(reference, np.zeros((1, 5), int), np.zeros(1, int))
+  write(tmp_path / 'b', 'maskgit-tokenizer', weights)
+  said = refusal(tokenizer=TOKENIZER, transformer=tmp_path / 'b')
+  assert '5 tokens make no square picture' in said
+  weights.pop('MlmLayer_0/mlm_ln/bias')
+  weights['extra/bias'] = np.zeros(3, np.float32)
+  places = 'Embed_0/position_embeddings/embedding'
+  weights[places] = weights[places][:5]
+  write(tmp_path / 'c', 'maskgit-tokenizer', weights)
+  said = refusal(tokenizer=TOKENIZER, transformer=tmp_path / 'c')
+  assert '? extra/bias: no rule knows' in said
+  assert '- params/norm_out/bias' in said
+
+
+def refusal(kind='maskgit', path=None, **files):
+  with pytest.raises(convert.ConvertError) as error:
+    convert.load(kind, path, **files)
+  return str(error.value)
+
+
+def test_the_files_that_a_kind_wants():
+  two = 'a maskgit is released as two files; give tokenizer and transformer'
+  assert two in refusal(path=TOKENIZER)
+  assert two in refusal(tokenizer=TOKENIZER)
+  assert two in refusal(
+    path=TOKENIZER, tokenizer=TOKENIZER, transformer=TRANSFORMER
+  )
+  one = 'a maskgit-tokenizer is released as one file'
+  assert one in refusal('maskgit-tokenizer', tokenizer=TOKENIZER)
+  assert one in refusal('maskgit-tokenizer')
+  assert one in refusal('maskgit-tokenizer', TOKENIZER, transformer=TOKENIZER)
+
+
+VQGAN = references.Taming(
+  ch=32, ch_mult=(1, 2), num_res_blocks=1, attention=(1,), z_channels=24,
+  embed_dim=6, n_embed=40,
+)  # fmt: skip
+
+
+def taming_config(**condition):
+  """A released config of a GPT on VQGAN, for pictures of 8 x 8 pixels."""
+  ddconfig = {
+    'double_z': False, 'z_channels': 24, 'resolution': 8, 'in_channels': 3,
+    'out_ch': 3, 'ch': 32, 'ch_mult': [1, 2], 'num_res_blocks': 1,
+    'attn_resolutions': [4], 'dropout': 0.0,
+  }  # fmt: skip
+  return {
+    'model': {
+      'target': 'taming.models.cond_transformer.Net2NetTransformer',
+      'params': {
+        'transformer_config': {
+          'target': 'taming.modules.transformer.mingpt.GPT',
+          'params': {'vocab_size': 45, 'block_size': 20, 'n_head': 3},
+        },
+        'first_stage_config': {
+          'params': {'embed_dim': 6, 'n_embed': 40, 'ddconfig': ddconfig}
+        },
+        **condition,
+      },
+    }
+  }
+
+
+CLASSES = {
+  'cond_stage_config': {
+    'target': 'taming.modules.util.Labelator',
+    'params': {'n_classes': 4},
+  }
+}
+
+
+def write_gpt(folder, tokens, front, config):
+  """Writes both files; returns the logits."""
+  weights, logits = random(
+    prior_references.TamingGPT(2, 12, 3, 45, 20), tokens, front
+  )
+  inner, _ = references.make(VQGAN, np.zeros((1, 8, 8, 3), np.float32))
+  weights |= {f'first_stage_model.{name}': x for name, x in inner.items()}
+  writing.save(folder / 'gpt.ckpt', {'state_dict': weights})
+  (folder / 'gpt.yaml').write_text(yaml.safe_dump(config))
+  return logits[..., :40]
+
+
+@pytest.mark.parametrize(
+  ('condition', 'front'),
+  [
+    (CLASSES, [1, 3]),
+    ({'cond_stage_config': '__is_unconditional__'}, [0, 0]),
+    ({'unconditional': True, 'sos_token': 7}, [7, 7]),
+  ],
+)
+def test_gpts_of_taming_transformers(tmp_path, condition, front):
+  tokens = np.random.default_rng(1).integers(0, 40, (2, 16))
+  config = taming_config(**condition)
+  logits = write_gpt(tmp_path, tokens, np.array(front), config)
+  model = convert.load(
+    'taming-transformer', tmp_path / 'gpt.ckpt', yaml=tmp_path / 'gpt.yaml'
+  )
+  labels = np.array(front) if condition is CLASSES else None
+  assert model.vocab.num_classes == (4 if condition is CLASSES else 0)
+  found = logits_of(model, tokens, labels)
+  np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5)
+  runs.export(model, tmp_path / 'run')
+  made = vq_jax.load(tmp_path / 'run').generate(0, num=2, temperature=0)
+  assert made.shape == (2, 8, 8, 3)
+
+
+def test_what_the_config_of_a_gpt_must_tell(tmp_path):
+  file, config = tmp_path / 'gpt.ckpt', tmp_path / 'gpt.yaml'
+  write_gpt(tmp_path, np.zeros((1, 16), int), np.zeros(1, int), {})
+  kind = 'taming-transformer'
+  assert 'how many heads it has; give its YAML' in refusal(kind, file)
+  depth = {'cond_stage_config': {'target': 'taming.models.vqgan.VQModel'}}
+  many = {**CLASSES['cond_stage_config'], 'params': {'n_classes': 46}}
+  five = taming_config(**CLASSES)
+  five['model']['params']['transformer_config']['params']['n_head'] = 5
+  for content, message in (
+    (taming_config(**depth), 'conditioned on what taming.models.vqgan.VQModel'),
+    (taming_config(cond_stage_config=many), 'tells of 46 classes'),
+    (taming_config(), 'is no config of a GPT'),
+    (five, 'width of the GPT: 12 is no multiple of 5'),
+  ):
+    config.write_text(yaml.safe_dump(content))
+    assert message in refusal(kind, file, yaml=config)

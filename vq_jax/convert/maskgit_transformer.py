@@ -1,0 +1,103 @@
+"""The transformer of google-research/maskgit: names and shapes."""
+
+from typing import Any
+
+from vq_jax import model
+from vq_jax.convert import errors
+from vq_jax.convert import maskgit
+from vq_jax.convert import priors
+from vq_jax.convert import rules as rules_lib
+from vq_jax.convert import states
+from vq_jax.convert.rules import Rule
+
+IGNORED = ''
+
+reading = maskgit.reading
+state = maskgit.state
+
+_SAME = {
+  name: ((name, rules_lib.same),)
+  for name in ('kernel', 'bias', 'scale', 'embedding')
+}
+_RULES = (
+  Rule('Embed_0/word_embeddings', 'embedding', _SAME),
+  Rule(
+    'Embed_0/position_embeddings',
+    'places',
+    {'embedding': (('table', rules_lib.same),)},
+  ),
+  Rule('Embed_0/embeddings_ln', 'norm_in', _SAME),
+  Rule(
+    r'TransformerLayer_(\d+)/Attention_0/self_attention/(query|key|value|out)',
+    r'transformer/blocks[\1]/attention/\2',
+    _SAME,
+  ),
+  Rule(
+    r'TransformerLayer_(\d+)/Attention_0/attention_output_ln',
+    r'transformer/blocks[\1]/attention_norm',
+    _SAME,
+  ),
+  Rule(
+    r'TransformerLayer_(\d+)/Mlp_0/intermediate_output',
+    r'transformer/blocks[\1]/mlp_in',
+    _SAME,
+  ),
+  Rule(
+    r'TransformerLayer_(\d+)/Mlp_0/layer_output',
+    r'transformer/blocks[\1]/mlp_out',
+    _SAME,
+  ),
+  Rule(
+    r'TransformerLayer_(\d+)/Mlp_0/layer_output_ln',
+    r'transformer/blocks[\1]/mlp_norm',
+    _SAME,
+  ),
+  Rule('MlmLayer_0/mlm_dense', 'dense_out', _SAME),
+  Rule('MlmLayer_0/mlm_ln', 'norm_out', _SAME),
+  Rule('MlmLayer_0/mlm_bias', '', {'bias': (('bias_out', rules_lib.same),)}),
+)
+
+
+def prior(
+  found: states.State, tokenizer: model.Model, config: Any
+) -> priors.Prior:
+  """Reads the architecture off the shapes.
+
+  The vocabulary is the codes, the classes and the mask: there is no null class.
+
+  Args:
+    found: name -> what has a shape.
+    tokenizer: of its codes.
+    config: None; the weights tell all.
+
+  Raises:
+    ConvertError: if the names are not those of the transformer, or it was made
+      for more or fewer codes than the tokenizer has.
+  """
+  del config
+  (codes,) = tokenizer.autoencoder.code_grids
+  rows, width = states.shape(found, 'Embed_0/word_embeddings/embedding', 2)
+  places, _ = states.shape(found, 'Embed_0/position_embeddings/embedding', 2)
+  layer = 'TransformerLayer_0'
+  query = f'{layer}/Attention_0/self_attention/query/kernel'
+  _, heads, _ = states.shape(found, query, 3)
+  mlp = f'{layer}/Mlp_0/intermediate_output/kernel'
+  classes = rows - codes.codebook_size - 1
+  if classes < 0:
+    raise errors.ConvertError(
+      f'it knows {rows} ids, too few for a mask and the {codes.codebook_size} '
+      'codes of the tokenizer; they do not belong together'
+    )
+  return priors.Prior(
+    spec={
+      'type': 'maskgit',
+      'layers': states.count(found, r'TransformerLayer_(\d+)/'),
+      'width': width,
+      'heads': heads,
+      'mlp_width': states.shape(found, mlp, 2)[-1],
+    },
+    num_classes=classes,
+    grid=priors.square(places - bool(classes)),
+    sampling={'steps': 8, 'schedule': 'cosine', 'choice_temperature': 4.5},
+    rules=_RULES,
+  )
