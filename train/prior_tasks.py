@@ -1,6 +1,7 @@
 """What the one loop must know of priors, and of what judges them."""
 
 import dataclasses
+import functools
 import pathlib
 import shutil
 import types
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 from jax.experimental import multihost_utils
 
@@ -27,6 +29,7 @@ from vq_jax import data
 from vq_jax import generation
 from vq_jax import model as model_lib
 from vq_jax import tokenization
+from vq_jax.utils import trees
 
 Tree = Any
 
@@ -89,7 +92,36 @@ def prior_task(
     ),
     frozen=frozen,
     evaluate=evaluate,
+    adapt=functools.partial(with_own_labels, prior),
   )
+
+
+def with_own_labels(
+  prior: nn.Module, variables: Tree, loaded: Tree, config: Mapping[str, Any]
+) -> Tree:
+  """Gives another prior's tables our labels, if it has others.
+
+  Args:
+    prior: the module.
+    variables: its new variables.
+    loaded: the variables of the other prior.
+    config: its `config.json`.
+
+  Returns:
+    `loaded`, in which only the rows of codes and mask are the other's.
+  """
+  tables = getattr(prior, 'id_tables', ())
+  own = dataclasses.asdict(prior.vocab)
+  other = config.get('labels', own)
+  if all(own[name] == value for name, value in other.items()):
+    return loaded
+  vocab = dataclasses.replace(prior.vocab, **other)
+  new, found = trees.flatten(variables), trees.flatten(loaded)
+  for name in (f'params/{table}' for table in tables):
+    # Of other codes it is left as it is, and does not fit.
+    if name in found and len(found[name]) in (vocab.size, vocab.num_known):
+      found[name] = prior.vocab.take_over(vocab, found[name], new[name])
+  return trees.unflatten(found)
 
 
 def critic_task(

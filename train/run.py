@@ -187,6 +187,9 @@ def initial_state(
   variables = jax.jit(task.init)(jax.random.key(card.seed))
   if card.init_from is not None:
     loaded, _ = checkpoints.load_variables(card.init_from)
+    if task.adapt is not None:
+      other = checkpoints.read_config(card.init_from)
+      loaded = task.adapt(variables, loaded, other)
     variables = trees.merge_strict(
       variables,
       loaded,

@@ -52,6 +52,8 @@ class Task:
     frozen: variables of networks that are only applied.
     evaluate: variables (gathered) -> `Evaluation`.
     game: the discriminator that learns beside, if there is one.
+    adapt: (new variables, those of another run, its config) -> the latter, fit
+      to be taken over; None if they are as they are.
   """
 
   init: Callable[[jax.Array], Tree]
@@ -59,6 +61,7 @@ class Task:
   frozen: Mapping[str, Tree]
   evaluate: Callable[[Tree], Evaluation]
   game: adversary_lib.Game | None = None
+  adapt: Callable[[Tree, Tree, Mapping[str, Any]], Tree] | None = None
 
 
 def autoencoder_task(

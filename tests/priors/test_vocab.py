@@ -70,3 +70,16 @@ def test_vocabularies_are_values():
     lambda k, n: priors.Vocab(codebook_size=k, num_classes=n), [(4, 2)] * 2
   )
   assert len(set(both)) == 1
+
+
+@pytest.mark.parametrize('masks', [0, 1])
+@each
+def test_a_table_with_other_labels_keeps_codes_and_mask(vocab, masks):
+  other = priors.Vocab(codebook_size=vocab.codebook_size, num_classes=5)
+  ours = -jnp.arange(vocab.num_known + masks)
+  theirs = 100 + jnp.arange(other.num_known + masks)
+  found = vocab.take_over(other, theirs, ours).tolist()
+  k = vocab.codebook_size
+  assert found[:k] == theirs[:k].tolist()
+  assert found[k : vocab.num_known] == ours[k : vocab.num_known].tolist()
+  assert found[vocab.num_known :] == theirs[other.num_known :].tolist()

@@ -36,6 +36,10 @@ LEARNS_FROM = {
   'maskgit_imagenet256': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
   'maskgit_imagenet512': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
   'finetune_decoder': {'init_from': 'vqgan_f16_16384_imagenet256'},
+  'finetune_maskgit': {
+    'autoencoder': 'maskgit_tokenizer_imagenet256',
+    'init_from': 'maskgit_imagenet256',
+  },
   'pixelcnn_cifar10': {'autoencoder': 'vqvae_cifar10'},
   'token_critic_imagenet256': {'generator': 'maskgit_imagenet256'},
   'vit_vqgan_vim_base_imagenet256': {

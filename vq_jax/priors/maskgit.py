@@ -37,6 +37,8 @@ class MaskGIT(transformer_prior.TransformerPrior):
   head: Literal['mlm', 'norm'] = 'mlm'
   epsilon: float = 1e-12
 
+  id_tables = (*transformer_prior.TransformerPrior.id_tables, 'bias_out')
+
   @property
   def prefix(self) -> int:
     """Tokens in front of the grid."""

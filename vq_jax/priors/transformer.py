@@ -81,6 +81,9 @@ class TransformerPrior(nn.Module):
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
+  # Parameters with a row for each id of the vocabulary.
+  id_tables = ('embedding/embedding',)
+
   @property
   def num_tokens(self) -> int:
     """N, the tokens of one image."""

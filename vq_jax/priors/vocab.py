@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,3 +76,19 @@ class Vocab:
   def label_id(self, label: jax.Array) -> jax.Array:
     """Maps labels int32 [...] to ids."""
     return label + self.codebook_size
+
+  def take_over(
+    self, other: 'Vocab', theirs: jax.Array, ours: jax.Array
+  ) -> jax.Array:
+    """Returns a table with the codes (and mask) of another, and our labels.
+
+    So a prior learns other classes without losing what it knows of codes.
+
+    Args:
+      other: a vocabulary of the same codes.
+      theirs: [other.size, ...], or [other.num_known, ...] without a mask.
+      ours: [size, ...], or [num_known, ...] without a mask.
+    """
+    k = self.codebook_size
+    labels = ours[k : self.num_known]
+    return jnp.concatenate([theirs[:k], labels, theirs[other.num_known :]])

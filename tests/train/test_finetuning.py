@@ -1,0 +1,104 @@
+"""A prior learns other classes, and forgets nothing of the codes."""
+
+import numpy as np
+import pytest
+
+import vq_jax
+from tests.convert.released import GOLDEN
+from tests.train import cards
+from train import loop
+from vq_jax import convert
+from vq_jax import runs
+from vq_jax.utils import trees
+
+MODELS = {
+  'maskgit': {
+    'type': 'maskgit',
+    'layers': 1,
+    'width': 16,
+    'heads': 2,
+    'mlp_width': 32,
+    'dropout': 0.0,
+  },
+  'autoregressive': {
+    'type': 'autoregressive',
+    'layers': 1,
+    'width': 16,
+    'heads': 2,
+    'mlp_width': 32,
+    'dropout': 0.0,
+  },
+}
+
+
+def finetuning(source, init_from, model, autoencoder, **loss):
+  """A card that changes nothing: its learning rate is 0."""
+  card = cards.prior(source, str(autoencoder))
+  card.update(model=model, init_from=str(init_from), loss=loss, sampling={})
+  card['optim'].update(learning_rate=0.0, ema_decay=None)
+  return card
+
+
+def parameters(model):
+  return trees.flatten(model.variables['prior']['params'])
+
+
+@pytest.mark.parametrize('kind', MODELS)
+def test_only_the_rows_of_the_classes_are_new(
+  kind, source, tokenizer, tmp_path
+):
+  first = cards.prior(source, tokenizer)
+  first.update(model=MODELS[kind], loss={'label_drop': 0.0}, sampling={})
+  loop.train(first, tmp_path / 'first')
+  (tmp_path / 'other').mkdir()
+  two = cards.write_images(tmp_path / 'other', classes=2)
+  card = finetuning(
+    two, tmp_path / 'first', MODELS[kind], tokenizer, label_drop=0.5
+  )
+  loop.train(card, tmp_path / 'second')
+  old, new = (vq_jax.load(tmp_path / name) for name in ('first', 'second'))
+  assert (old.vocab.num_labels, new.vocab.num_labels) == (3, 3)
+  assert new.vocab.null_class
+  before, after = parameters(old), parameters(new)
+  tables = {name for name in after if name in new.prior.id_tables}
+  assert len(tables) == len(new.prior.id_tables)
+  k = new.vocab.codebook_size
+  for name, x in after.items():
+    if name not in tables:
+      np.testing.assert_array_equal(x, before[name], err_msg=name)
+      continue
+    np.testing.assert_array_equal(x[:k], before[name][:k])
+    end = new.vocab.num_known
+    np.testing.assert_array_equal(x[end:], before[name][end:])
+  table = 'embedding/embedding'
+  assert not (after[table][k : k + 3] == before[table][k : k + 3]).any()
+
+
+def test_a_released_maskgit_learns_ones_own_classes(tmp_path):
+  released = convert.load(
+    'maskgit',
+    tokenizer=GOLDEN / 'maskgit_tokenizer_toy.msgpack',
+    transformer=GOLDEN / 'maskgit_transformer_toy.msgpack',
+  )
+  runs.export(released, tmp_path / 'released')
+  source = cards.write_images(tmp_path, size=24, channels=3, classes=2)
+  card = finetuning(
+    source,
+    tmp_path / 'released',
+    dict(released.config['card']['model']),
+    tmp_path / 'released' / 'autoencoder',
+    label_drop=0.1,
+  )
+  card['optim']['learning_rate'] = 1e-3
+  loop.train(card, tmp_path / 'tuned')
+  tuned = vq_jax.load(tmp_path / 'tuned')
+  made = tuned.generate(0, labels=[0, 1], steps=2, guidance=1.0)
+  assert made.shape == (2, 24, 24, 3)
+  codes = parameters(tuned)['embedding/embedding'][:64]
+  given = parameters(released)['embedding/embedding'][:64]
+  moved = np.abs(codes - given)
+  assert 0 < moved.max() < 0.1
+
+  card['model']['layers'] = 2
+  with pytest.raises(ValueError, match='params/transformer/blocks'):
+    loop.train(card, tmp_path / 'other')
