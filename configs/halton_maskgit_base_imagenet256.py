@@ -53,13 +53,13 @@ def get_config(variant: str = ''):
     'norm': 'pre',
     'norm_type': 'rms',
     'bias': False,
-    'qk_norm': True,
+    'qk_norm': 'width',
     'mlp': 'swiglu',
     'conditioning': 'adaln_zero',
     'registers': 1,
     'embedding_norm': False,
     'head': 'norm',
-    'epsilon': 1e-06,
+    'epsilon': 1e-05,
     'dropout': 0.1,
   }
   config.loss = {

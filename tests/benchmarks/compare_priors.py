@@ -32,7 +32,7 @@ MODERN = {
   'norm': 'pre',
   'norm_type': 'rms',
   'bias': False,
-  'qk_norm': True,
+  'qk_norm': 'head',
   'mlp': 'swiglu',
   'conditioning': 'adaln_zero',
   'registers': 1,

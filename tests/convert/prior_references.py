@@ -126,3 +126,65 @@ class TamingGPT:
       norm('transformer.ln_f', x)
       @ w('transformer.head.weight', self.vocab, d).T
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Halton:
+  """valeoai/Halton-MaskGIT's transformer; a label `classes` is none of them."""
+
+  layers: int
+  width: int
+  heads: int
+  head_dim: int
+  mlp: int
+  codes: int
+  classes: int
+  registers: int = 1
+
+  def __call__(self, w, tokens, labels):
+    d, n = self.width, tokens.shape[1]
+
+    def unit(x):
+      return x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+
+    def dense(name, x, out, bias=False):
+      y = x @ w(f'{name}.weight', out, x.shape[-1]).T
+      return y + _wide(w(f'{name}.bias', out), y) if bias else y
+
+    def moved(x, shift, scale):
+      return x * (1 + scale[:, None]) + shift[:, None]
+
+    table = w('tok_emb.weight', self.codes + 1, d)
+    c = jax.nn.silu(w('cls_emb.weight', self.classes + 1, d)[labels])
+    x = table[tokens] + w('pos_emb.weight', n, d)[None]
+    if self.registers:
+      own = w('reg_tokens.weight', self.registers, d)
+      x = jnp.concatenate([x, jnp.tile(own[None], (len(x), 1, 1))], axis=1)
+    total = x.shape[1]
+    for i in range(self.layers):
+      at = f'transformer.layers.{i}'
+      parts = jnp.split(dense(f'{at}.mlp.1', c, 6 * d, bias=True), 6, axis=1)
+      y = moved(unit(x) * _wide(w(f'{at}.ln1.weight', d), x), *parts[:2])
+      q, k, v = (
+        dense(f'{at}.attn.{m}', y, self.heads * self.head_dim)
+        for m in ('wq', 'wk', 'wv')
+      )
+      q, k, v = (
+        a.reshape(len(x), total, self.heads, -1) for a in (unit(q), unit(k), v)
+      )
+      y = _attend(q, k, v, jnp.ones((total, total), bool))
+      y = dense(f'{at}.attn.wo', y.reshape(len(x), total, -1), d)
+      x += parts[2][:, None] * y
+      y = moved(unit(x) * _wide(w(f'{at}.ln2.weight', d), x), *parts[3:5])
+      y = jax.nn.silu(dense(f'{at}.ff.w1', y, self.mlp)) * dense(
+        f'{at}.ff.w3', y, self.mlp
+      )
+      x += parts[5][:, None] * dense(f'{at}.ff.w2', y, d)
+    x = x[:, :n]
+    norm = 'last_norm.norm_final'
+    x = unit(x) * _wide(w(f'{norm}.weight', d), x) + _wide(
+      w(f'{norm}.bias', d), x
+    )
+    parts = jnp.split(dense('last_norm.mlp.1', c, 2 * d, bias=True), 2, axis=1)
+    x = moved(x, *parts)
+    return x @ table.T + _wide(w('head.bias', self.codes + 1), x)

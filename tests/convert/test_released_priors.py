@@ -1,5 +1,7 @@
 """Released priors: what they computed is what ours compute."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -272,3 +274,71 @@ def test_what_the_config_of_a_gpt_must_tell(tmp_path):
   ):
     config.write_text(yaml.safe_dump(content))
     assert message in refusal(kind, file, yaml=config)
+
+
+def write_halton(folder, reference, tokens, labels, wrapper=''):
+  """Writes both files; returns the logits of the codes."""
+  weights, logits = random(reference, tokens, labels)
+  weights['head.weight'] = weights['tok_emb.weight']
+  weights = {f'{wrapper}{name}': x for name, x in weights.items()}
+  writing.save(folder / 'halton.pth', {'iter': 3, 'model_state_dict': weights})
+  codes = references.Taming(32, (1, 1), 1, (1,), 8, 3, 40, llamagen=True)
+  inner, _ = references.make(codes, np.zeros((1, 8, 8, 3), np.float32))
+  write(folder / 'vq.pt', 'llamagen-vq', inner)
+  return logits[..., :40]
+
+
+@pytest.mark.parametrize(
+  ('reference', 'wrapper'),
+  [
+    (prior_references.Halton(2, 12, 2, 6, 20, 40, 3), ''),
+    (prior_references.Halton(1, 16, 3, 5, 8, 40, 1, registers=2), 'module.'),
+    (prior_references.Halton(1, 8, 1, 8, 8, 40, 5, registers=0), '_orig_mod.'),
+  ],
+)
+def test_transformers_of_halton_maskgit(tmp_path, reference, wrapper):
+  tokens = np.random.default_rng(1).integers(0, 41, (2, 16))
+  labels = np.array([0, reference.classes])  # the last is no class
+  logits = write_halton(tmp_path, reference, tokens, labels, wrapper)
+  model = convert.load(
+    'halton-maskgit',
+    tokenizer=tmp_path / 'vq.pt',
+    transformer=tmp_path / 'halton.pth',
+    heads=reference.heads,
+  )
+  assert model.vocab.num_classes == reference.classes
+  assert model.vocab.null_label == reference.classes
+  tokens = np.where(tokens == 40, model.vocab.mask_id, tokens)
+  found = logits_of(model, tokens, labels)
+  np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5)
+  runs.export(model, tmp_path / 'run')
+  made = vq_jax.load(tmp_path / 'run').generate(0, num=2, steps=2)
+  assert made.shape == (2, 8, 8, 3)
+
+
+def test_what_a_halton_maskgit_must_be(tmp_path):
+  reference = prior_references.Halton(1, 8, 1, 8, 8, 41, 2)
+  files = {
+    'tokenizer': tmp_path / 'vq.pt',
+    'transformer': tmp_path / 'halton.pth',
+  }
+  args = np.zeros((1, 16), int), np.zeros(1, int)
+  write_halton(tmp_path, reference, *args)
+  kind = 'halton-maskgit'
+  assert 'knows 41 codes and the tokenizer has 40' in refusal(kind, **files)
+  reference = dataclasses.replace(reference, codes=40)
+  write_halton(tmp_path, reference, *args)
+  assert 'its 1 layers of width 8 have; give heads' in refusal(kind, **files)
+  assert 'width of the attention: 8 is no multiple of 3' in refusal(
+    kind, **files, heads=3
+  )
+  assert 'only a halton-maskgit needs heads' in refusal(
+    tokenizer=TOKENIZER, transformer=TRANSFORMER, heads=4
+  )
+  weights, _ = random(reference, *args)
+  weights['in_proj.weight'] = np.zeros((8, 8, 2, 2), np.float32)
+  writing.save(files['transformer'], {'model': weights})
+  assert 'joins four tokens to one' in refusal(kind, **files)
+  del weights['in_proj.weight'], weights['cls_emb.weight']
+  writing.save(files['transformer'], weights)
+  assert 'has no cls_emb.weight' in refusal(kind, **files)

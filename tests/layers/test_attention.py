@@ -57,7 +57,12 @@ def test_the_width_must_divide_into_heads():
 
 
 @pytest.mark.parametrize(
-  'fields', [{}, {'qk_norm': True, 'qkv_bias': False, 'out_bias': False}]
+  'fields',
+  [
+    {},
+    {'qk_norm': 'head', 'qkv_bias': False, 'out_bias': False},
+    {'qk_norm': 'width', 'head_dim': 4},
+  ],
 )
 def test_token_by_token_with_a_cache_is_the_causal_pass(fields):
   layer = attention.SelfAttention(heads=2, causal=True, **fields)
@@ -84,9 +89,28 @@ def test_token_by_token_with_a_cache_is_the_causal_pass(fields):
     np.testing.assert_allclose(y[:, 0], want[:, i], atol=1e-5)
 
 
+def test_heads_share_one_norm_of_the_whole_width():
+  """Then one head that is long makes the logits of the others small."""
+  layer = attention.SelfAttention(heads=2, qk_norm='width')
+  x = tokens(1, 3, 4)
+  variables = random_variables(layer, x)
+  assert 'query_norm' not in variables['params']
+  kernel = variables['params']['query']['kernel']
+  want, _ = jax.jit(layer.apply)(variables, x)
+  variables['params']['query'] = {
+    'kernel': 9 * kernel,
+    'bias': 9 * variables['params']['query']['bias'],
+  }
+  got, _ = jax.jit(layer.apply)(variables, x)
+  np.testing.assert_allclose(got, want, atol=1e-4)
+  variables['params']['query']['kernel'] = kernel.at[:, 1].multiply(99)
+  got, _ = jax.jit(layer.apply)(variables, x)
+  assert np.abs(got - want).max() > 1e-3
+
+
 def test_normalised_queries_and_keys_bound_the_logits():
   """However long the input, no weight is further from even than exp(2 d)."""
-  layer = attention.SelfAttention(heads=1, qk_norm=True, qkv_bias=False)
+  layer = attention.SelfAttention(heads=1, qk_norm='head', qkv_bias=False)
   x = tokens(1, 4, 6)
   variables = random_variables(layer, x)
   p = variables['params']

@@ -12,7 +12,7 @@ from vq_jax.utils import trees
 MODERN = {
   'norm_type': 'rms',
   'bias': False,
-  'qk_norm': True,
+  'qk_norm': 'head',
   'mlp': 'swiglu',
   'conditioning': 'adaln_zero',
   'positions': 'rope_2d',

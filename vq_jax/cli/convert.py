@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Callable
 
 _KINDS = (
+  'halton-maskgit',
   'llamagen-vq',
   'maskgit',
   'maskgit-tokenizer',
@@ -30,7 +31,10 @@ def add(commands, command: Callable) -> None:
     'kind', choices=_KINDS, metavar='KIND', help=' | '.join(_KINDS)
   )
   parser.add_argument(
-    'file', metavar='FILE', nargs='?', help='the checkpoint; none for maskgit'
+    'file',
+    metavar='FILE',
+    nargs='?',
+    help='the checkpoint; for the kinds that are two, see below',
   )
   for part in ('tokenizer', 'transformer'):
     parser.add_argument(
@@ -44,6 +48,11 @@ def add(commands, command: Callable) -> None:
     metavar='FILE',
     help='the released config of a taming-vqgan: it is checked, and tells the '
     'size of the images (otherwise 256). A taming-transformer needs it',
+  )
+  parser.add_argument(
+    '--heads',
+    type=int,
+    help='attention heads of a halton-maskgit of a size that was not released',
   )
 
 
@@ -68,6 +77,7 @@ def run(arguments) -> None:
     tokenizer=arguments.tokenizer,
     transformer=arguments.transformer,
     yaml=arguments.yaml,
+    heads=arguments.heads,
   )
   runs.export(model, folder)
   size = ' x '.join(map(str, model.config['data']['image_shape']))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from vq_jax import build
 from vq_jax import model as model_lib
 from vq_jax.convert import errors
+from vq_jax.convert import halton_maskgit
 from vq_jax.convert import llamagen
 from vq_jax.convert import maskgit
 from vq_jax.convert import maskgit_transformer
@@ -50,6 +51,7 @@ class System:
 
 
 SYSTEMS: dict[str, System] = {
+  'halton-maskgit': System('llamagen-vq', halton_maskgit, False),
   'maskgit': System('maskgit-tokenizer', maskgit_transformer, False),
   'taming-transformer': System('taming-vqgan', taming_transformer, True),
 }
@@ -96,6 +98,7 @@ def load(
   tokenizer: str | os.PathLike | None = None,
   transformer: str | os.PathLike | None = None,
   yaml: str | os.PathLike | None = None,
+  heads: int | None = None,
 ) -> model_lib.Model:
   """Loads the weights that others have released.
 
@@ -104,14 +107,17 @@ def load(
 
   Args:
     kind: an autoencoder, 'llamagen-vq', 'maskgit-tokenizer', 'taming-vqgan' or
-      'vit-vqgan'; or a prior with its autoencoder, 'maskgit' or
-      'taming-transformer'.
+      'vit-vqgan'; or a prior with its autoencoder, 'maskgit',
+      'halton-maskgit' or 'taming-transformer'.
     path: the file. PyTorch's are read without running what they pickle.
-    tokenizer: the file of the tokenizer of a 'maskgit', which has no one path.
+    tokenizer: the file of the tokenizer of a 'maskgit' or 'halton-maskgit'
+      (LlamaGen's VQ-16), which has no one path.
     transformer: that of its transformer.
     yaml: the released config. That of a 'taming-vqgan' tells the size of the
       images (256 x 256 by default) and is checked against the weights; a
       'taming-transformer' needs it.
+    heads: attention heads of a 'halton-maskgit' of a size that was not
+      released.
 
   Returns:
     The model, with a config as a run has it: `runs.export(model, folder)` makes
@@ -136,10 +142,14 @@ def load(
     )
   if yaml is not None and not kind.startswith('taming'):
     raise errors.ConvertError(f'a {kind} has no YAML that could be read.')
+  if heads is not None and kind != 'halton-maskgit':
+    raise errors.ConvertError(
+      f'only a halton-maskgit needs heads, not a {kind}.'
+    )
   if kind in AUTOENCODERS:
     return _load_autoencoder(kind, path, yaml)
   files = (tokenizer, transformer) if two else (path, path)
-  return _load_system(SYSTEMS[kind], kind, *files, yaml)
+  return _load_system(SYSTEMS[kind], kind, *files, yaml, heads)
 
 
 def _load_autoencoder(kind, path, yaml) -> model_lib.Model:
@@ -172,14 +182,14 @@ def _load_autoencoder(kind, path, yaml) -> model_lib.Model:
 
 
 def _load_system(
-  system: System, kind, tokenizer, transformer, yaml
+  system: System, kind, tokenizer, transformer, yaml, heads
 ) -> model_lib.Model:
   inner = _load_autoencoder(system.autoencoder, tokenizer, yaml)
   source = system.transformer
   with source.reading(transformer) as tree:
     try:
       state = source.state(tree)
-      read = source.prior(state, inner, yaml)
+      read = source.prior(state, inner, yaml=yaml, heads=heads)
     except errors.ConvertError as error:
       raise errors.ConvertError(
         f'{transformer} is no transformer of a {kind}: {error}.'

@@ -1,7 +1,5 @@
 """The transformer of google-research/maskgit: names and shapes."""
 
-from typing import Any
-
 from vq_jax import model
 from vq_jax.convert import errors
 from vq_jax.convert import maskgit
@@ -59,7 +57,11 @@ _RULES = (
 
 
 def prior(
-  found: states.State, tokenizer: model.Model, config: Any
+  found: states.State,
+  tokenizer: model.Model,
+  *,
+  yaml: None = None,
+  heads: None = None,
 ) -> priors.Prior:
   """Reads the architecture off the shapes.
 
@@ -68,13 +70,14 @@ def prior(
   Args:
     found: name -> what has a shape.
     tokenizer: of its codes.
-    config: None; the weights tell all.
+    yaml: there is none.
+    heads: the weights tell them.
 
   Raises:
     ConvertError: if the names are not those of the transformer, or it was made
       for more or fewer codes than the tokenizer has.
   """
-  del config
+  del yaml, heads
   (codes,) = tokenizer.autoencoder.code_grids
   rows, width = states.shape(found, 'Embed_0/word_embeddings/embedding', 2)
   places, _ = states.shape(found, 'Embed_0/position_embeddings/embedding', 2)

@@ -40,15 +40,18 @@ def state(tree: Any) -> dict[str, Any]:
 def prior(
   found: states.State,
   tokenizer: model.Model,
-  config: str | os.PathLike | None,
+  *,
+  yaml: str | os.PathLike | None = None,
+  heads: None = None,
 ) -> priors.Prior:
   """Reads the architecture off the shapes and the released config.
 
   Args:
     found: name -> what has a shape.
     tokenizer: the VQGAN.
-    config: the YAML file. The weights tell neither the heads nor what stands in
+    yaml: the config. The weights tell neither the heads nor what stands in
       front of the tokens.
+    heads: it tells them.
 
   Raises:
     ConvertError: if the names are not those of the GPT, the file is no such
@@ -58,7 +61,7 @@ def prior(
   """
   rows, width = states.shape(found, 'transformer.tok_emb.weight', 2)
   _, places, _ = states.shape(found, 'transformer.pos_emb', 3)
-  heads, classes, start = _read_config(config)
+  heads, classes, start = _read_config(yaml)
   (codes,) = tokenizer.autoencoder.code_grids
   h, w = codes.shape(*tokenizer.config['data']['image_shape'][:2])
   if rows < codes.codebook_size or places < h * w:
@@ -68,7 +71,7 @@ def prior(
     )
   if classes > rows:
     raise errors.ConvertError(
-      f'{config} tells of {classes} classes, and the GPT knows {rows} tokens'
+      f'{yaml} tells of {classes} classes, and the GPT knows {rows} tokens'
     )
   mlp = 'transformer.blocks.0.mlp.0.weight'
   return priors.Prior(

@@ -1,6 +1,7 @@
 """Self-attention, with what transformers and convolutional towers differ in."""
 
 import math
+from typing import Literal
 
 import flax.linen as nn
 import flax.struct
@@ -84,8 +85,9 @@ class SelfAttention(nn.Module):
     head_dim: width of a head; the input's width over the heads by default.
     qkv_bias: whether the three projections have biases.
     out_bias: whether the last layer has one.
-    qk_norm: whether queries and keys are normalised, each head by itself
-      (RMSNorm with a learned scale), which keeps the logits from growing.
+    qk_norm: how queries and keys are normalised by RMSNorm, which keeps the
+      logits from growing: each 'head' by itself with a learned scale, or the
+      whole 'width' without one, as Halton-MaskGIT; None leaves them.
     causal: whether a token sees only itself and those before it.
     dropout: rate on the attention weights.
     kernel_init: initializer of the four kernels.
@@ -97,7 +99,7 @@ class SelfAttention(nn.Module):
   head_dim: int | None = None
   qkv_bias: bool = True
   out_bias: bool = True
-  qk_norm: bool = False
+  qk_norm: Literal['head', 'width'] | None = None
   causal: bool = False
   dropout: float = 0.0
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
@@ -185,9 +187,14 @@ class SelfAttention(nn.Module):
       )(x)
       for name in ('query', 'key', 'value')
     )
-    if self.qk_norm:
+    if self.qk_norm == 'head':
       query = nn.RMSNorm(name='query_norm', **types)(query)
       key = nn.RMSNorm(name='key_norm', **types)(key)
+    elif self.qk_norm == 'width':
+      unit = nn.RMSNorm(
+        epsilon=1e-5, use_scale=False, reduction_axes=(-2, -1), **types
+      )
+      query, key = unit(query), unit(key)
     if angles is not None:
       query = positions.rotate(query, angles)
       key = positions.rotate(key, angles)

@@ -58,7 +58,7 @@ class TransformerBlock(nn.Module):
   bias: bool = True
   norm: Literal['post', 'pre'] = 'pre'
   norm_type: Literal['layer', 'rms'] = 'layer'
-  qk_norm: bool = False
+  qk_norm: Literal['head', 'width'] | None = None
   causal: bool = False
   modulated: bool = False
   grid: tuple[int, int] | None = None

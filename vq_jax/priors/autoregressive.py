@@ -123,7 +123,7 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
       batch_size,
       self.heads,
       self.num_tokens,
-      self.width // self.heads,
+      self.head_width,
     )
     return Cache(
       blocks=attention.KVCache.zeros(shape, self.dtype),

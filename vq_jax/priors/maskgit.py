@@ -16,7 +16,7 @@ class MaskGIT(transformer_prior.TransformerPrior):
 
   The defaults are the published model: the label is a token in front of the
   others, whose own output is dropped. Its modern form (Halton-MaskGIT, Besnier
-  et al. 2025) is `norm='pre', norm_type='rms', bias=False, qk_norm=True,
+  et al. 2025) is `norm='pre', norm_type='rms', bias=False, qk_norm='width',
   mlp='swiglu', conditioning='adaln_zero', registers=1, embedding_norm=False,
   head='norm'`.
 

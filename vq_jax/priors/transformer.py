@@ -20,6 +20,7 @@ _ACTIVATIONS = {
 _CHOICES = {
   'norm': ('post', 'pre'),
   'norm_type': ('layer', 'rms'),
+  'qk_norm': (None, 'head', 'width'),
   'mlp': tuple(_ACTIVATIONS),
   'conditioning': ('token', 'adaln_zero'),
   'positions': ('learned', 'learned_2d', 'rope_2d'),
@@ -35,6 +36,7 @@ class TransformerPrior(nn.Module):
     layers: transformer blocks.
     width: of the embedding.
     heads: attention heads.
+    head_dim: width of a head; the width over the heads by default.
     mlp_width: width of the MLP.
     norm: 'post' normalises after the residual, 'pre' before the layer.
     norm_type: 'layer' or 'rms'.
@@ -64,11 +66,12 @@ class TransformerPrior(nn.Module):
   layers: int = 24
   width: int = 768
   heads: int = 16
+  head_dim: int | None = None
   mlp_width: int = 3072
   norm: Literal['post', 'pre'] = 'pre'
   norm_type: Literal['layer', 'rms'] = 'layer'
   bias: bool = True
-  qk_norm: bool = False
+  qk_norm: Literal['head', 'width'] | None = None
   mlp: Literal['gelu', 'gelu_exact', 'swiglu'] = 'gelu'
   conditioning: Literal['token', 'adaln_zero'] = 'token'
   positions: Literal['learned', 'learned_2d', 'rope_2d'] = 'learned'
@@ -90,6 +93,11 @@ class TransformerPrior(nn.Module):
     return self.grid[0] * self.grid[1]
 
   @property
+  def head_width(self) -> int:
+    """The width of a head."""
+    return self.head_dim or self.width // self.heads
+
+  @property
   def modulated(self) -> bool:
     """Whether the label comes in by modulation."""
     return self.conditioning == 'adaln_zero'
@@ -108,6 +116,7 @@ class TransformerPrior(nn.Module):
     self._check_fields()
     block = transformer.TransformerBlock(
       heads=self.heads,
+      head_dim=self.head_dim,
       mlp_width=self.mlp_width,
       norm=self.norm,
       norm_type=self.norm_type,
@@ -177,7 +186,7 @@ class TransformerPrior(nn.Module):
     """Returns how far queries and keys are turned, [prefix + N, .]."""
     if self.positions != 'rope_2d':
       return None
-    angles = positions_lib.rope_2d(self.grid, self.width // self.heads)
+    angles = positions_lib.rope_2d(self.grid, self.head_width)
     return jnp.pad(angles, ((prefix, 0), (0, 0)))
 
   def spread(self, coarse: jax.Array) -> jax.Array:
@@ -196,7 +205,7 @@ class TransformerPrior(nn.Module):
     value = getattr(self, name)
     if value not in valid:
       raise ValueError(
-        f'{name} must be one of {", ".join(valid)}; got {value!r}.'
+        f'{name} must be one of {", ".join(map(str, valid))}; got {value!r}.'
       )
 
   def _check_fields(self) -> None:

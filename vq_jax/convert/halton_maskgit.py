@@ -1,0 +1,240 @@
+"""The transformer of valeoai/Halton-MaskGIT: names and shapes.
+
+Two things are folded into one another, without changing a number: the scale
+(and bias) of a norm into the modulation that follows, and the tables of codes
+and of classes into one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vq_jax import model
+from vq_jax.convert import errors
+from vq_jax.convert import pickles
+from vq_jax.convert import priors
+from vq_jax.convert import rules as rules_lib
+from vq_jax.convert import states
+from vq_jax.convert.rules import Rule
+
+# The table of codes once more, and what only tells the number of classes.
+IGNORED = r'head\.weight|tables\.classes'
+
+reading = pickles.reading
+
+# (layers, width) of what was released -> heads, which no shape tells.
+_HEADS = {(6, 384): 6, (12, 512): 6, (12, 768): 12, (24, 1024): 16}
+_KEYS = ('model_state_dict', 'ema', 'model', 'state_dict')
+_WRAPPERS = ('module.', '_orig_mod.')
+
+
+def state(tree: Any) -> dict[str, Any]:
+  """Finds the tensors, and folds what here is one.
+
+  Raises:
+    ConvertError: if there are none, or they have other names.
+  """
+  found = states.tensors(tree, *_KEYS)
+  for prefix in _WRAPPERS:
+    found = {name.removeprefix(prefix): x for name, x in found.items()}
+  if 'in_proj.weight' in found:
+    raise errors.ConvertError(
+      'it joins four tokens to one (in_proj), which no prior here does'
+    )
+  found = {name: x.numpy().astype(np.float32) for name, x in found.items()}
+  _fold_tables(found)
+  for i in range(states.count(found, r'transformer\.layers\.(\d+)\.')):
+    at = f'transformer.layers.{i}'
+    parts = _modulation(found, f'{at}.mlp.1', 6)
+    for first, norm in ((0, f'{at}.ln1'), (3, f'{at}.ln2')):
+      _fold_norm(parts, first, _taken(found, f'{norm}.weight', 1), None)
+    _set_modulation(found, f'{at}.mlp.1', parts)
+  parts = _modulation(found, 'last_norm.mlp.1', 2)
+  norm = 'last_norm.norm_final'
+  scale, bias = (_taken(found, f'{norm}.{x}', 1) for x in ('weight', 'bias'))
+  _fold_norm(parts, 0, scale, bias)
+  _set_modulation(found, 'last_norm.mlp.1', parts)
+  return found
+
+
+def _taken(found: dict[str, np.ndarray], name: str, rank: int) -> np.ndarray:
+  """Takes an array out."""
+  states.shape(found, name, rank)
+  return found.pop(name)
+
+
+def _fold_tables(found: dict[str, np.ndarray]) -> None:
+  """Makes one table of codes, classes, no class and mask, and one bias."""
+  codes = _taken(found, 'tok_emb.weight', 2)
+  classes = _taken(found, 'cls_emb.weight', 2)
+  bias = _taken(found, 'head.bias', 1)
+  if codes.shape[1] != classes.shape[1] or len(bias) != len(codes):
+    raise errors.ConvertError(
+      f'tok_emb {codes.shape}, cls_emb {classes.shape} and head.bias '
+      f'{bias.shape} do not fit each other'
+    )
+  found['tables.classes'] = classes  # how many there are
+  found['tables.embedding'] = np.concatenate([codes[:-1], classes, codes[-1:]])
+  nothing = np.zeros(len(classes), np.float32)
+  found['tables.bias'] = np.concatenate([bias[:-1], nothing, bias[-1:]])
+
+
+def _modulation(
+  found: Mapping[str, np.ndarray], name: str, parts: int
+) -> list[list[np.ndarray]]:
+  """Returns the kernel [D, D'] and bias [D'] of each part: shift, scale, ..."""
+  rows, _ = states.shape(found, f'{name}.weight', 2)
+  states.shape(found, f'{name}.bias', 1)
+  states.multiple(rows, parts, f'rows of {name}')
+  kernels = np.split(found[f'{name}.weight'].T, parts, axis=1)
+  biases = np.split(found[f'{name}.bias'], parts)
+  return [[kernel, bias] for kernel, bias in zip(kernels, biases, strict=True)]
+
+
+def _fold_norm(parts, first: int, weight, bias) -> None:
+  """Makes a shift and a scale do what weight and bias of a norm did before.
+
+  (n w + b) (1 + s) + t = n (1 + s') + t' with s' = w (1 + s) - 1 and
+  t' = b (1 + s) + t; and s and t are linear in the condition.
+  """
+  (shift_kernel, shift_bias), (scale_kernel, scale_bias) = parts[
+    first : first + 2
+  ]
+  if bias is not None:
+    shift_kernel = shift_kernel + bias[None] * scale_kernel
+    shift_bias = shift_bias + bias * (1 + scale_bias)
+  parts[first] = [shift_kernel, shift_bias]
+  parts[first + 1] = [
+    weight[None] * scale_kernel,
+    weight * (1 + scale_bias) - 1,
+  ]
+
+
+def _set_modulation(found, name, parts) -> None:
+  found[f'{name}.weight'] = np.concatenate([k for k, _ in parts], axis=1).T
+  found[f'{name}.bias'] = np.concatenate([bias for _, bias in parts])
+
+
+def prior(
+  found: states.State,
+  tokenizer: model.Model,
+  *,
+  yaml: None = None,
+  heads: int | None = None,
+) -> priors.Prior:
+  """Reads the architecture off the shapes.
+
+  Args:
+    found: name -> array, from `state`.
+    tokenizer: of its codes.
+    yaml: there is none.
+    heads: None for those of the released sizes.
+
+  Raises:
+    ConvertError: if the names are not those of the transformer, its heads are
+      not known, or it was made for more or fewer codes than the tokenizer has.
+  """
+  del yaml
+  (codes,) = tokenizer.autoencoder.code_grids
+  classes, width = found['tables.classes'].shape
+  known = len(found['tables.embedding']) - classes - 1
+  if known != codes.codebook_size:
+    raise errors.ConvertError(
+      f'it knows {known} codes and the tokenizer has {codes.codebook_size}; '
+      'they do not belong together'
+    )
+  layers = states.count(found, r'transformer\.layers\.(\d+)\.')
+  heads = heads or _HEADS.get((layers, width))
+  if heads is None:
+    raise errors.ConvertError(
+      f'its weights do not tell how many heads its {layers} layers of width '
+      f'{width} have; give heads'
+    )
+  at = 'transformer.layers.0'
+  inner, _ = states.shape(found, f'{at}.attn.wq.weight', 2)
+  mlp, _ = states.shape(found, f'{at}.ff.w1.weight', 2)
+  places, _ = states.shape(found, 'pos_emb.weight', 2)
+  registers = len(found.get('reg_tokens.weight', ()))
+  head_dim = states.multiple(inner, heads, 'width of the attention')
+  return priors.Prior(
+    spec={
+      'type': 'maskgit',
+      'layers': layers,
+      'width': width,
+      'heads': heads,
+      'head_dim': head_dim,
+      'mlp_width': mlp,
+      'norm': 'pre',
+      'norm_type': 'rms',
+      'bias': False,
+      'qk_norm': 'width',
+      'mlp': 'swiglu',
+      'conditioning': 'adaln_zero',
+      'registers': registers,
+      'embedding_norm': False,
+      'head': 'norm',
+      'epsilon': 1e-5,
+    },
+    num_classes=classes - 1,
+    null_class=True,
+    grid=priors.square(places),
+    sampling={
+      'steps': 32,
+      'schedule': 'arccos',
+      'order': 'halton',
+      'sharpen': 1.2,
+      'guidance': 0.7,
+      'guidance_schedule': 'constant',
+    },
+    rules=_rules(registers, head_dim),
+  )
+
+
+def _rules(registers: int, head_dim: int) -> tuple[Rule, ...]:
+  """Returns the table of rules."""
+
+  def to_heads(kernel):
+    return kernel.T.reshape(kernel.shape[1], -1, head_dim)
+
+  def from_heads(kernel):
+    return kernel.T.reshape(-1, head_dim, len(kernel))
+
+  def weight(name, transform=rules_lib.same):
+    return {'weight': ((name, transform),)}
+
+  def place_table(x):  # registers have no place
+    return np.pad(x, ((registers, 0), (0, 0)))
+
+  block, ours = r'transformer\.layers\.(\d+)', r'transformer/blocks[\1]'
+  dense = rules_lib.DENSE
+  return (
+    Rule(
+      'tables',
+      '',
+      {
+        'embedding': (('embedding/embedding', rules_lib.same),),
+        'bias': (('bias_out', rules_lib.same),),
+      },
+    ),
+    Rule(r'pos_emb', 'places', weight('table', place_table)),
+    Rule(r'reg_tokens', '', weight('register')),
+    *(
+      Rule(
+        rf'{block}\.attn\.w{name[0]}',
+        f'{ours}/attention/{name}',
+        weight('kernel', to_heads),
+      )
+      for name in ('query', 'key', 'value')
+    ),
+    Rule(
+      rf'{block}\.attn\.wo',
+      f'{ours}/attention/out',
+      weight('kernel', from_heads),
+    ),
+    Rule(rf'{block}\.mlp\.1', f'{ours}/modulation/dense', dense),
+    Rule(rf'{block}\.ff\.w1', f'{ours}/mlp_in', dense),
+    Rule(rf'{block}\.ff\.w2', f'{ours}/mlp_out', dense),
+    Rule(rf'{block}\.ff\.w3', f'{ours}/mlp_gate', dense),
+    Rule(r'last_norm\.mlp\.1', 'modulation_out/dense', dense),
+  )
