@@ -6,13 +6,13 @@ import numpy as np
 
 
 def write_images(folder: pathlib.Path, *, size=8, channels=1, classes=3) -> str:
-  """Writes 48 images of bars, a class each for three directions."""
+  """Writes 48 images of bars; a class has one of three directions."""
   rng = np.random.default_rng(0)
   ramp = np.linspace(0, 200, size)[:, None] * np.ones(size)
   shapes = np.stack([ramp, ramp.T, ramp[::-1]])
   labels = np.arange(48) % classes
   noise = rng.integers(0, 50, (48, size, size))
-  images = (shapes[labels] + noise).astype(np.uint8)[..., None]
+  images = (shapes[labels % 3] + noise).astype(np.uint8)[..., None]
   path = folder / 'images.npz'
   np.savez(path, images=images.repeat(channels, axis=-1), labels=labels)
   return f'npz:{path}'

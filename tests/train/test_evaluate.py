@@ -1,0 +1,59 @@
+"""Any run can be evaluated again, and those that were converted for once."""
+
+import json
+
+import pytest
+
+from tests.convert.released import GOLDEN
+from tests.train import cards
+from train import evaluate
+from train import loop
+from train import writers
+from vq_jax import convert
+from vq_jax import runs
+
+
+def run(capsys, *argv) -> tuple[int, str, str]:
+  code = evaluate.main([str(arg) for arg in argv])
+  captured = capsys.readouterr()
+  return code, captured.out, captured.err
+
+
+def test_a_trained_run_gives_what_its_training_told(
+  source, tokenizer, tmp_path, capsys
+):
+  prior = tmp_path / 'prior'
+  loop.train(cards.prior(source, tokenizer), prior)
+  for folder in (tokenizer, prior):
+    out = tmp_path / 'out'
+    code, said, _ = run(capsys, folder, '--out', out)
+    assert code == 0
+    found = json.loads((out / 'metrics.json').read_text())
+    told = writers.last_evaluation(folder)
+    assert found.keys() <= told.keys() and len(found) > 1
+    for name, value in found.items():
+      assert value == pytest.approx(told[name], rel=1e-4), name
+      assert name in said
+  pictures = {'reconstructions.png', 'samples.png', 'metrics.json'}
+  assert {p.name for p in out.iterdir()} == pictures
+
+
+def test_a_converted_prior_on_ones_own_images(tmp_path, capsys):
+  released = convert.load(
+    'maskgit',
+    tokenizer=GOLDEN / 'maskgit_tokenizer_toy.msgpack',
+    transformer=GOLDEN / 'maskgit_transformer_toy.msgpack',
+  )
+  folder = tmp_path / 'run'
+  runs.export(released, folder)
+  ten = cards.write_images(tmp_path, size=24, channels=3, classes=10)
+  options = ('--source', ten, '--split', 'train[:20]', '--batch-size', 16)
+  code, out, err = run(capsys, folder, *options)
+  assert code == 0 and 'nll' in out, err
+  code, out, _ = run(capsys, folder / 'autoencoder', *options)
+  assert code == 0 and 'psnr' in out
+  three = cards.write_images(tmp_path, size=24, channels=3, classes=3)
+  code, _, err = run(capsys, folder, *options)
+  assert code == 1 and 'a prior of 10 classes' in err and three in err
+  code, _, err = run(capsys, tmp_path / 'nowhere')
+  assert code == 1 and 'nowhere' in err
