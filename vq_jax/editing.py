@@ -45,7 +45,7 @@ class How:
 
   sampling: Mapping[str, Any]
   label: Array | int | None = None
-  dilate: int = 1
+  dilate: int = 0
   keep_pixels: bool = True
   batch_size: int = 100
   trace: bool = False

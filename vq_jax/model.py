@@ -189,7 +189,7 @@ class Model:
     mask: Array,
     *,
     label: Array | int | None = None,
-    dilate: int = 1,
+    dilate: int = 0,
     keep_pixels: bool = True,
     batch_size: int = 100,
     trace: bool = False,
@@ -214,8 +214,8 @@ class Model:
       mask: bool [H, W] or [B, H, W], True where the picture is redrawn.
       label: the class, one for all or int [B]. Without, a prior with classes
         draws as if it knew none, if it has a null class.
-      dilate: tokens around the masked ones that are redrawn too, so that both
-        sides of the seam fit each other.
+      dilate: tokens around the masked ones that are redrawn too. They are less
+        to go by; 1 helps where an encoder looks far beyond a token's pixels.
       keep_pixels: whether the pixels that are not masked are, to the bit, those
         of the image, and the seam is blended within the mask; otherwise all are
         as they are decoded.
@@ -262,13 +262,12 @@ class Model:
       right: likewise.
       top: likewise.
       bottom: likewise; one of the four must be positive.
-      **options: all of `edit` but keep_pixels; dilate is 0 by default, since
-        the seam lies between tokens.
+      **options: all of `edit` but keep_pixels.
 
     Returns:
       float32 [H + top + bottom, W + left + right, C], or a batch of them.
     """
-    how = editing.how({'dilate': 0, **options})
+    how = editing.how(options)
     return editing.outpaint(self, rng, image, (top, bottom, left, right), how)
 
   def complete(

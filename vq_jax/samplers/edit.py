@@ -72,30 +72,36 @@ def composite(
 ) -> jax.Array:
   """Lays the known pixels over what was made; blends within the rest alone.
 
-  What was made differs a little from the known pixels. That difference, as it
-  is on average nearby, is added to what was made near the seam, and less and
+  What was made differs a little from the known pixels. That difference, at the
+  nearest of them, is added to what was made: whole at the seam, and less and
   less farther away.
 
   Args:
     image: float32 [B, H, W, C].
     made: float32 [B, H, W, C].
     known: bool [B, H, W].
-    sigma: of the Gaussian that says what is near, in pixels.
+    sigma: how far the seam is blended, in pixels: a Gaussian's.
 
   Returns:
     float32 [B, H, W, C], `image` to the bit where it is known, in [0, 1]
     elsewhere.
   """
-  rows, columns = (_gaussian(size, sigma) for size in image.shape[1:3])
-
-  def blur(x):
-    return jnp.einsum('ij,bjkc,lk->bilc', rows, x, columns, precision='highest')
-
   known = known[..., None]
-  nearby = blur(known.astype(jnp.float32))
-  gap = blur(jnp.where(known, image - made, 0)) / jnp.maximum(nearby, 1e-6)
-  blended = jnp.clip(made + gap * jnp.minimum(2 * nearby, 1), 0, 1)
-  return jnp.where(known, image, blended)
+  weight = known.astype(jnp.float32)
+  # What is nearest is judged by half the sigma: the mean over a wide part of
+  # the seam would leave steps along it.
+  gap = _blur(jnp.where(known, image - made, 0), sigma / 2)
+  gap /= jnp.maximum(_blur(weight, sigma / 2), 1e-6)
+  share = jnp.minimum(2 * _blur(weight, sigma), 1)
+  return jnp.where(known, image, jnp.clip(made + gap * share, 0, 1))
+
+
+def _blur(image: jax.Array, sigma: float) -> jax.Array:
+  """Returns Gaussian means of [B, H, W, C]; beyond the border is nothing."""
+  rows, columns = (_gaussian(size, sigma) for size in image.shape[1:3])
+  return jnp.einsum(
+    'ij,bjkc,lk->bilc', rows, image, columns, precision='highest'
+  )
 
 
 def _gaussian(size: int, sigma: float) -> np.ndarray:
