@@ -25,6 +25,8 @@ ROWS = [
   {'build'},
   {'checkpoints'},
   {'checks', 'generation', 'latent_space'},
+  {'drawing'},
+  {'editing'},
   {'model'},
   {'runs'},
   {'convert', 'probing', 'tokenization'},

@@ -1,7 +1,6 @@
 """Model: an autoencoder, perhaps priors, and their variables, ready to use."""
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vq_jax import autoencoders
 from vq_jax import checks
-from vq_jax import generation
+from vq_jax import drawing
+from vq_jax import editing
 from vq_jax import latent_space
 from vq_jax import samplers
 from vq_jax.priors import vocab as vocab_lib
@@ -59,12 +58,11 @@ class Model:
       autoencoder has several grids.
 
     Raises:
-      ValueError: if the shape does not suit the autoencoder, or it has no
-        codes.
+      ValueError: if the shape does not suit it, or it has no codes.
     """
-    self._require_codes()
+    checks.require_codes(self.autoencoder)
     checks.check_channels(images, self.config['data']['image_shape'])
-    return _encode(
+    return drawing.encode(
       self.autoencoder, self.variables['autoencoder'], jnp.asarray(images)
     )
 
@@ -74,22 +72,12 @@ class Model:
     Raises:
       ValueError: if an index is no code or the shapes are not those of grids.
     """
-    self._require_codes()
-    grids = self.autoencoder.code_grids
-    parts = indices if isinstance(indices, tuple | list) else (indices,)
-    if len(parts) != len(grids):
-      raise ValueError(
-        f'this autoencoder has {len(grids)} grid(s) of codes, coarsest first; '
-        f'got {len(parts)}.'
-      )
-    checked = tuple(
-      checks.checked_indices(part, grid)
-      for part, grid in zip(parts, grids, strict=True)
-    )
-    return _decode(
+    checks.require_codes(self.autoencoder)
+    parts = checks.checked_parts(indices, self.autoencoder.code_grids)
+    return drawing.decode(
       self.autoencoder,
       self.variables['autoencoder'],
-      checked if len(grids) > 1 else checked[0],
+      parts if len(parts) > 1 else parts[0],
     )
 
   def reconstruct(self, images: Array) -> jax.Array:
@@ -136,7 +124,9 @@ class Model:
         or an option does not suit the prior.
     """
     if self.prior is None:
-      return self._generate_without_prior(rng, labels, num, sampling)
+      return drawing.draw_without_prior(
+        self, drawing.key_of(rng), labels, num, sampling
+      )
     return jnp.concatenate(
       list(
         self.generate_batches(
@@ -180,8 +170,8 @@ class Model:
     checks.require_all_levels(self.config['card'], self.autoencoder)
     labels, num = checks.class_labels(labels, num, self.vocab.num_classes)
     checks.checked_num(batch_size, 'batch_size')
-    plan = self._sampling(sampling)
-    rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
+    plan = drawing.plan_of(self, sampling)
+    rng = drawing.key_of(rng)
     size = min(batch_size, num)
     for start in range(0, num, size):
       places = np.arange(start, start + size)  # always `size`: one compilation
@@ -189,107 +179,120 @@ class Model:
       part = None if labels is None else labels[places % num]
       if sharding is not None:
         keys, part = jax.device_put((keys, part), sharding)
-      made = self._generate_batch(keys, part, plan, trace)
+      made = drawing.draw_images(self, keys, part, plan, trace)
       yield made[: num - start]
 
-  def _generate_without_prior(self, rng, labels, num, sampling):
-    """Decodes draws from N(0, I), which the latents of a VAE follow."""
-    if not isinstance(self.autoencoder, autoencoders.VAE):
-      raise ValueError(
-        'this run holds an autoencoder alone, which cannot generate. Load the '
-        'run of a prior that was trained on its codes; for an AE, fit a '
-        'mixture to its latents (vq_jax.latent_space).'
-      )
-    if labels is not None:
-      raise ValueError('a VAE knows no classes; leave labels out.')
-    if sampling:
-      raise ValueError(
-        f'a VAE has no sampling options; leave {", ".join(sampling)} out.'
-      )
-    rng = jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
-    num = checks.checked_num(16 if num is None else num)
-    z = jax.random.normal(rng, (num, *latent_space.latent_shape(self)))
-    return latent_space.decode(self, z)
+  def edit(
+    self,
+    rng: jax.Array | int,
+    image: Array,
+    mask: Array,
+    *,
+    label: Array | int | None = None,
+    dilate: int = 0,
+    keep_pixels: bool = True,
+    batch_size: int = 100,
+    trace: bool = False,
+    **sampling: Any,
+  ) -> jax.Array:
+    """Redraws the masked part of pictures.
 
-  def _sampling(self, options) -> tuple[generation.Sampling, ...]:
-    """Returns how each level is sampled, coarsest first."""
-    coarser = self.coarser._sampling(options) if self.coarser else ()
-    card = dict(self.config['card'].get('sampling', {}))
-    if not self.vocab.num_classes:
-      card.pop('guidance', None)
-    return (*coarser, generation.sampling_of(self.prior, card, options))
+    What the masked pixels hold has no part in the result. How a picture comes
+    out depends on the rng and on its place, not on the others of the batch.
+    One that has nothing masked comes back as it is; one that is masked
+    everywhere is what `generate` draws for the rng, if it has the training
+    size. A smaller picture is completed to that size and cropped; a larger one
+    is redrawn in windows of the prior's grid that overlap by half, which
+    hierarchies of codes and ViT towers cannot.
 
-  def _generate_batch(self, keys, labels, plan, trace):
-    """Draws an image for each key, as it takes shape if `trace`."""
-    levels = self._draw_levels(keys, labels, plan, trace)
-    if not trace:
-      return self._decode_tokens(levels)
-    *coarser, steps = levels
-    decided = np.ones(steps.shape[1:], bool)
-    if generation.is_causal(self.prior):
-      steps, decided = generation.rows_so_far(steps, self.prior.grid)
-    frames = [
-      self._decode_tokens((*coarser, steps[:, t]), row)
-      for t, row in enumerate(decided)
-    ]
-    return jnp.stack(frames, axis=1)
+    The cost is one `encode`, one `decode`, and as many calls of the sampler
+    as there are windows, each as dear as for new images.
 
-  def _draw_levels(self, keys, labels, plan, trace=False):
-    """Returns the tokens of all levels up to this one, coarsest first."""
-    coarser = ()
-    if self.coarser is not None:
-      coarser = self.coarser._draw_levels(keys, labels, plan[:-1])
-    empty = jnp.zeros((len(keys), self.prior.num_tokens), jnp.int32)
-    tokens = generation.sample_tokens(
-      self.prior,
-      self.variables['prior'],
-      samplers.fold_in(keys, len(coarser)),
-      empty,
-      empty.astype(bool),
-      labels if self.vocab.num_classes else None,
-      coarser[-1] if coarser else None,
-      sampling=plan[-1],
-      critic=self.critic,
-      critic_variables=self.variables.get('critic'),
-      trace=trace and not generation.is_causal(self.prior),
+    Args:
+      rng: key, or a seed.
+      image: [H, W, C] or [B, H, W, C], uint8 in [0, 255] or float in [0, 1].
+      mask: bool [H, W] or [B, H, W], True where the picture is redrawn.
+      label: the class, one for all or int [B]. Without, a prior with classes
+        draws as if it knew none, if it has a null class.
+      dilate: tokens around the masked ones that are redrawn too. They are less
+        to go by; 1 helps where an encoder looks far beyond a token's pixels.
+      keep_pixels: whether the pixels that are not masked are, to the bit, those
+        of the image, and the seam is blended within the mask; otherwise all are
+        as they are decoded.
+      batch_size: pictures made at a time.
+      trace: return each picture as it takes shape, in all steps of a MaskGIT
+        or all rows of other priors, window by window.
+      **sampling: see `generate`.
+
+    Returns:
+      float32 of the image's shape; [T, H, W, C] or [B, T, H, W, C] with trace.
+
+    Raises:
+      ValueError: if the model cannot draw codes, if image, mask, label or
+        options do not fit it or each other, or it cannot redraw that size.
+      TypeError: if the image is neither uint8 nor float.
+    """
+    how = editing.How(
+      label=label,
+      sampling=sampling,
+      dilate=dilate,
+      keep_pixels=keep_pixels,
+      batch_size=batch_size,
+      trace=trace,
     )
-    return (*coarser, tokens)
+    return editing.edit(self, rng, image, mask, how)
 
-  def _decode_tokens(self, levels, decided=None):
-    """Decodes the tokens of all levels; grey where they are not decided."""
-    height, width, _ = self.config['data']['image_shape']
-    indices = tuple(
-      tokens.reshape(len(tokens), *grid.shape(height, width))
-      for tokens, grid in zip(levels, self.autoencoder.code_grids, strict=True)
-    )
-    image = _decode(
-      self.autoencoder,
-      self.variables['autoencoder'],
-      indices if len(indices) > 1 else indices[0],
-    )
-    if decided is None or decided.all():
-      return image
-    seen = jax.image.resize(
-      jnp.asarray(decided, jnp.float32).reshape(self.prior.grid),
-      image.shape[1:3],
-      'nearest',
-    )
-    return jnp.where(jnp.expand_dims(seen, (0, 3)) > 0, image, 0.5)
+  def outpaint(
+    self,
+    rng: jax.Array | int,
+    image: Array,
+    *,
+    left: int = 0,
+    right: int = 0,
+    top: int = 0,
+    bottom: int = 0,
+    **options: Any,
+  ) -> jax.Array:
+    """Continues pictures beyond their sides; the given pixels stay as they are.
 
-  def _require_codes(self) -> None:
-    if not self.autoencoder.code_grids:
-      raise ValueError(
-        'this autoencoder has no codes; use vq_jax.latent_space for its '
-        'latents.'
-      )
+    Args:
+      rng: see `edit`, as for sizes and errors.
+      image: [H, W, C] or [B, H, W, C], uint8 in [0, 255] or float in [0, 1].
+      left: pixels to be drawn on that side.
+      right: likewise.
+      top: likewise.
+      bottom: likewise; one of the four must be positive.
+      **options: all of `edit` but keep_pixels.
 
+    Returns:
+      float32 [H + top + bottom, W + left + right, C], or a batch of them.
+    """
+    how = editing.how(options)
+    return editing.outpaint(self, rng, image, (top, bottom, left, right), how)
 
-@functools.partial(jax.jit, static_argnames='autoencoder')
-def _encode(autoencoder, variables, images):
-  return autoencoder.apply(variables, images, method='encode').indices
+  def complete(
+    self,
+    rng: jax.Array | int,
+    indices: Indices,
+    known: Indices,
+    *,
+    label: Array | int | None = None,
+    **sampling: Any,
+  ) -> Indices:
+    """Draws what is missing of a picture's indices; the known ones stay.
 
+    An autoregressive prior draws each token from those before it, row by row,
+    so what is known further on does not shape it.
 
-@functools.partial(jax.jit, static_argnames='autoencoder')
-def _decode(autoencoder, variables, indices):
-  image = autoencoder.apply(variables, indices, method='decode_indices')
-  return jnp.clip(image, 0, 1)
+    Args:
+      rng: see `edit`, as for sizes and errors.
+      indices: as `encode` gives them; any number where they are not known.
+      known: bool of the same shape; a tuple if indices are.
+      label: see `edit`.
+      **sampling: see `generate`.
+
+    Returns:
+      int32 of the shape of indices.
+    """
+    how = editing.How(label=label, sampling=sampling)
+    return editing.complete(self, rng, indices, known, how)

@@ -11,6 +11,7 @@ from tests.train import cards
 from train import loop
 from train import settings
 from train import writers
+from vq_jax import drawing
 from vq_jax import samplers
 from vq_jax import tokenization
 
@@ -261,7 +262,7 @@ def test_the_finer_level_listens_to_the_coarser(source, hierarchy, tmp_path):
   keys = samplers.example_keys(jax.random.key(0), np.arange(3))
   label = np.arange(3)
   drawn = [
-    m._draw_levels(keys, label, m._sampling({}))
+    drawing.draw_levels(m, keys, label, drawing.plan_of(m, {}))
     for m in (model, dataclasses.replace(model, coarser=calm))
   ]
   for one, other in zip(*drawn, strict=True):

@@ -25,6 +25,13 @@ def test_every_pixel_value_survives_the_round_trip():
   np.testing.assert_array_equal(images.to_uint8(ALL), ALL)
 
 
+def test_on_the_host_every_value_is_the_nearest_float():
+  np.testing.assert_array_equal(images.to_float(ALL), ALL / np.float32(255))
+  np.testing.assert_allclose(
+    images.to_float(jnp.asarray(ALL)), images.to_float(ALL), rtol=2e-7
+  )
+
+
 def test_floats_pass_as_float32():
   for dtype in [np.float64, jnp.bfloat16, np.float32]:
     x = np.array([0.25, -0.5, 1.5], dtype)
@@ -116,6 +123,21 @@ def test_png_is_lossless(channels, mode):
   read = PIL.Image.open(io.BytesIO(images.encode_png(image)))
   assert read.mode == mode
   np.testing.assert_array_equal(np.asarray(read).reshape(5, 7, channels), image)
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['vqjax edit a.png', 'Größe 16 \N{MULTIPLICATION SIGN} 16 \N{SNOWMAN}'],
+)
+def test_a_png_holds_a_comment_and_nothing_else(text, tmp_path):
+  images.save_png(tmp_path / 'a.png', batch(1)[0], comment=text)
+  with PIL.Image.open(tmp_path / 'a.png') as read:
+    read.load()
+    assert read.info == {'Comment': text}
+  images.save_png(tmp_path / 'a.png', batch(1)[0])
+  with PIL.Image.open(tmp_path / 'a.png') as read:
+    read.load()
+    assert read.info == {}
 
 
 @pytest.mark.parametrize('channels', [1, 3])

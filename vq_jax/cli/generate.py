@@ -3,31 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-_FOR_ALL = (
-  ('--guidance', float, 'strength of classifier-free guidance; 0 is none'),
-  (
-    '--guidance-schedule',
-    str,
-    'how that strength grows: constant, linear or power_cosine',
-  ),
-  ('--guidance-power', float, 'of power_cosine: how late guidance sets in'),
-  ('--temperature', float, 'of the drawn tokens; 0 takes the likeliest'),
-  ('--top-k', int, 'draw from the k most likely tokens only'),
-  ('--top-p', float, 'draw from tokens that make up this probability only'),
-)
-_FOR_MASKGIT = (
-  ('--steps', int, 'decoding steps'),
-  ('--schedule', str, 'of what is masked: cosine, arccos, linear, ...'),
-  (
-    '--order',
-    str,
-    'which positions come first: confidence, halton, random or critic',
-  ),
-  ('--choice-temperature', float, 'randomness in confidence and critic'),
-  ('--sharpen', float, 'logits are multiplied by up to this, at the last step'),
-  ('--remask', float, 'fraction of decided tokens that is masked again'),
-  ('--remask-limit', str, 'how that fraction is bounded: cap or rescale'),
-)
+from vq_jax.cli import sampling
 
 
 def add(commands, command: Callable) -> None:
@@ -54,22 +30,7 @@ def add(commands, command: Callable) -> None:
   parser.add_argument(
     '--batch-size', type=int, default=100, help='images made at a time'
   )
-  for title, options in (
-    ('sampling', _FOR_ALL),
-    ('sampling a MaskGIT', _FOR_MASKGIT),
-  ):
-    group = parser.add_argument_group(
-      title, 'what is not given is as the run was configured'
-    )
-    for name, kind, text in options:
-      group.add_argument(name, type=kind, help=text, default=argparse.SUPPRESS)
-  group = parser.add_argument_group('sampling an autoregressive prior')
-  group.add_argument(
-    '--cache',
-    action=argparse.BooleanOptionalAction,
-    help='keep what earlier tokens computed (the default)',
-    default=argparse.SUPPRESS,
-  )
+  sampling.add(parser)
   parser.add_argument(
     '--acceptance',
     type=float,
@@ -96,24 +57,6 @@ def _labels(text: str) -> list[str]:
   return labels
 
 
-def class_numbers(labels: list[str], names: list[str]) -> list[int]:
-  """Turns classes given by number or by name into numbers.
-
-  Raises:
-    ValueError: if there is no such class; lists those there are.
-  """
-  numbers = []
-  for label in labels:
-    if label in names:
-      numbers.append(names.index(label))
-    elif label.isdecimal() and int(label) < len(names):
-      numbers.append(int(label))
-    else:
-      known = ', '.join(f'{i} {name}' for i, name in enumerate(names[:50]))
-      raise ValueError(f'no class {label!r}. Classes: {known}.')
-  return numbers
-
-
 def run(arguments) -> None:
   """Runs the command."""
   import numpy as np
@@ -125,15 +68,11 @@ def run(arguments) -> None:
   model = vq_jax.load(arguments.folder)
   labels = None
   if 'labels' in arguments:
-    numbers = class_numbers(
+    numbers = sampling.class_numbers(
       arguments.labels, model.config['data']['class_names']
     )
     labels = np.resize(numbers, max(arguments.num, 0))
-  options = {
-    name: getattr(arguments, name)
-    for flag, *_ in (*_FOR_ALL, *_FOR_MASKGIT, ('--cache',))
-    if (name := flag.removeprefix('--').replace('-', '_')) in arguments
-  }
+  options = sampling.options_of(arguments)
   if model.prior is None:
     made = model.generate(
       arguments.seed, labels=labels, num=arguments.num, **options
@@ -145,7 +84,9 @@ def run(arguments) -> None:
     made = _accepted(model, arguments, labels, options)
   else:
     made = _drawn(model, arguments, labels, options)
-  images.save_png(arguments.out, images.grid(made))
+  images.save_png(
+    arguments.out, images.grid(made), comment=arguments.command_line
+  )
   print(f'{len(made)} images in {arguments.out}')
 
 

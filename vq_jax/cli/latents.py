@@ -84,7 +84,9 @@ def draw(arguments) -> None:
   made = latent_space.decode(
     model, mixture.sample(arguments.seed, arguments.num)
   )
-  images.save_png(arguments.out, images.grid(made))
+  images.save_png(
+    arguments.out, images.grid(made), comment=arguments.command_line
+  )
   print(f'{len(made)} images in {arguments.out}')
 
 
@@ -108,5 +110,9 @@ def interpolate(arguments) -> None:
     for path in (arguments.first, arguments.last)
   ]
   made = latent_space.interpolate(model, *ends, steps=arguments.steps)
-  images.save_png(arguments.out, images.grid(made, columns=len(made)))
+  images.save_png(
+    arguments.out,
+    images.grid(made, columns=len(made)),
+    comment=arguments.command_line,
+  )
   print(f'{len(made)} images in {arguments.out}')

@@ -1,9 +1,11 @@
 """`vqjax`: use a trained run from the command line."""
 
 import argparse
+import shlex
 import sys
 
 from vq_jax.cli import convert
+from vq_jax.cli import edit
 from vq_jax.cli import generate
 from vq_jax.cli import latents
 from vq_jax.cli import probe
@@ -12,7 +14,9 @@ from vq_jax.cli import tokenize
 
 def main(argv: list[str] | None = None) -> int:
   """Runs one command; returns the exit code."""
+  argv = sys.argv[1:] if argv is None else argv
   arguments = parser().parse_args(argv)
+  arguments.command_line = shlex.join(['vqjax', *argv])  # kept in pictures
   # Imported late: `vqjax --help` answers at once.
   from vq_jax import build
   from vq_jax import checkpoints
@@ -32,13 +36,15 @@ def parser() -> argparse.ArgumentParser:
   """Describes the commands."""
   top = argparse.ArgumentParser(
     prog='vqjax',
-    description='Sample from a trained run, reconstruct images with it, or '
-    'look at it. A run is the folder that was given to training as --workdir.',
+    description='Sample from a trained run, edit or reconstruct images with '
+    'it, or look at it. A run is the folder that was given to training as '
+    '--workdir.',
   )
   commands = top.add_subparsers(
     title='commands', required=True, metavar='COMMAND'
   )
   generate.add(commands, _command)
+  edit.add(commands, _command)
   _add_reconstruct(commands)
   latents.add(commands, _command)
   convert.add(commands, _command)
@@ -93,7 +99,9 @@ def _reconstruct(arguments) -> None:
     image = image[None, :height, :width]
     both = images.side_by_side(image, model.reconstruct(image))
     pairs.append(images.grid(both, columns=1))
-  images.save_png(arguments.out, images.beside(pairs))
+  images.save_png(
+    arguments.out, images.beside(pairs), comment=arguments.command_line
+  )
   print(f'{len(pairs)} images in {arguments.out}')
 
 

@@ -7,6 +7,7 @@ static under jit.
 """
 
 from vq_jax.samplers import autoregressive
+from vq_jax.samplers import edit
 from vq_jax.samplers import guidance
 from vq_jax.samplers import maskgit
 from vq_jax.samplers import orders
@@ -25,6 +26,7 @@ __all__ = [
   'Remasking',
   'TokenChoice',
   'autoregressive',
+  'edit',
   'example_keys',
   'fold_in',
   'guidance',

@@ -30,8 +30,11 @@ def to_float(image: Array) -> jax.Array:
     TypeError: if the array is neither uint8 nor floating.
   """
   _check_dtype(image)
+  if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+    # XLA would multiply by 1 / 255, which is now and then a bit off.
+    return jnp.asarray(image.astype(np.float32) / np.float32(255))
   if image.dtype == jnp.uint8:
-    return jnp.asarray(image).astype(jnp.float32) / 255
+    return image.astype(jnp.float32) / 255
   return jnp.asarray(image, jnp.float32)
 
 
@@ -116,21 +119,32 @@ def beside(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
   return np.concatenate(padded, axis=1)
 
 
-def encode_png(image: Array) -> bytes:
-  """Encodes one image [H, W, C] with C of 1, 3 or 4."""
+def encode_png(image: Array, *, comment: str | None = None) -> bytes:
+  """Encodes one image [H, W, C] with C of 1, 3 or 4.
+
+  Args:
+    image: the image.
+    comment: a text that the file holds beside it, as `Comment`.
+  """
   from PIL import Image  # not needed to train or to sample
+  from PIL import PngImagePlugin
 
   pixels = to_uint8(image)
   if pixels.shape[-1] == 1:
     pixels = pixels[..., 0]
   buffer = io.BytesIO()
-  Image.fromarray(pixels).save(buffer, 'PNG')
+  texts = PngImagePlugin.PngInfo()
+  if comment is not None:
+    texts.add_text('Comment', comment)
+  Image.fromarray(pixels).save(buffer, 'PNG', pnginfo=texts)
   return buffer.getvalue()
 
 
-def save_png(path: str | os.PathLike, image: Array) -> None:
-  """Writes one image [H, W, C]; a reader never sees half a file."""
-  _write(path, encode_png(image))
+def save_png(
+  path: str | os.PathLike, image: Array, *, comment: str | None = None
+) -> None:
+  """Writes one image; a reader never sees half a file. See `encode_png`."""
+  _write(path, encode_png(image, comment=comment))
 
 
 def save_gif(

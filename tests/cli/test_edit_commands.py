@@ -1,0 +1,192 @@
+"""`vqjax edit` and `vqjax outpaint`, right and wrong."""
+
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vq_jax.cli import main as cli
+
+
+def run(capsys, *argv) -> tuple[int, str, str]:
+  code = cli.main([str(arg) for arg in argv])
+  captured = capsys.readouterr()
+  return code, captured.out, captured.err
+
+
+@pytest.fixture
+def grey():
+  rng = np.random.default_rng(0)
+  return rng.integers(0, 120, (8, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def picture(grey, tmp_path):
+  """The path of a grey picture, as a file in colours."""
+  Image.fromarray(grey).convert('RGB').save(tmp_path / 'picture.png')
+  return tmp_path / 'picture.png'
+
+
+def test_edit_redraws_a_box_and_nothing_else(
+  maskgit, picture, grey, tmp_path, capsys
+):
+  def made(*more):
+    argv = [
+      'edit', maskgit, picture, '--box', '2,4,5,3', '--label', '1', '--out',
+      tmp_path / 'out.png', *more,
+    ]  # fmt: skip
+    code, out, _ = run(capsys, *argv)
+    assert code == 0 and out == f'1 image in {tmp_path / "out.png"}\n'
+    with Image.open(tmp_path / 'out.png') as opened:
+      opened.load()
+      command = shlex.join(['vqjax', *map(str, argv)])
+      assert opened.info == {'Comment': command}
+      return np.asarray(opened)
+
+  first = made()
+  outside = np.ones((8, 8), bool)
+  outside[2:7, 4:7] = False
+  np.testing.assert_array_equal(first[outside], grey[outside])
+  assert (first[~outside] != grey[~outside]).any()
+  np.testing.assert_array_equal(first, made('--batch-size', '3'))
+  for option in ('--seed 1', '--label 2', '--temperature 0', '--dilate 1'):
+    assert (first != made(*option.split())).any(), option
+
+
+@pytest.mark.parametrize('kind', ['white', 'transparent'])
+def test_a_mask_tells_what_is_redrawn(
+  kind, maskgit, picture, grey, tmp_path, capsys
+):
+  """Several versions follow the original, with grey for the mask."""
+  mask = np.zeros((8, 8), np.uint8)
+  mask[:5, :2] = 255
+  if kind == 'transparent':
+    black = np.zeros((8, 8, 3), np.uint8)
+    Image.fromarray(np.dstack([black, 255 - mask])).save(tmp_path / 'mask.png')
+  else:
+    Image.fromarray(mask).save(tmp_path / 'mask.png')
+  code, out, _ = run(
+    capsys, 'edit', maskgit, picture, '--mask', tmp_path / 'mask.png',
+    '--num', 3, '--out', tmp_path / 'out.png', '--gif', tmp_path / 'out.gif',
+  )  # fmt: skip
+  assert code == 0 and '3 steps in' in out and '3 images in' in out
+  whole = np.asarray(Image.open(tmp_path / 'out.png'))
+  assert whole.shape == (22, 22)  # 2 x 2 pictures
+  tiles = [whole[i : i + 8, j : j + 8] for i in (2, 12) for j in (2, 12)]
+  for tile in tiles:
+    np.testing.assert_array_equal(tile[mask == 0], grey[mask == 0])
+  assert (tiles[0][mask > 0] == 128).all()
+  assert len({tile.tobytes() for tile in tiles}) == 4
+  gif = Image.open(tmp_path / 'out.gif')
+  assert gif.n_frames == 3 and gif.size == (22, 22)
+
+
+def test_outpaint_continues_a_picture(maskgit, picture, grey, tmp_path, capsys):
+  argv = [
+    'outpaint', maskgit, picture, '--right', 8, '--top', 3, '--label', 0,
+    '--out', tmp_path / 'out.png',
+  ]  # fmt: skip
+  assert run(capsys, *argv)[0] == 0
+  made = np.asarray(Image.open(tmp_path / 'out.png'))
+  assert made.shape == (11, 16)
+  np.testing.assert_array_equal(made[3:, :8], grey)
+  assert run(capsys, *argv, '--num', 2)[0] == 0
+  both = np.asarray(Image.open(tmp_path / 'out.png'))
+  original = both[2:13, 2:18]
+  np.testing.assert_array_equal(original[3:, :8], grey)
+  assert (original[:3] == 128).all() and (original[:, 8:] == 128).all()
+  np.testing.assert_array_equal(both[2:13, 20:36], made)
+
+
+BOX = ['--box', '2,2,4,4']
+
+
+@pytest.mark.parametrize(
+  ('argv', 'message'),
+  [
+    (['edit', '{run}', 'no.png', *BOX], 'no.png cannot be read as an image'),
+    (['edit', '{run}', '{picture}', '--mask', 'no.png'], 'no.png cannot be'),
+    (['edit', 'nowhere', '{picture}', *BOX], 'no such run folder: nowhere'),
+    (['edit', '{alone}', '{picture}', *BOX], 'holds an autoencoder alone'),
+    (['edit', '{run}', '{picture}'], 'give either --mask or --box'),
+    (
+      ['edit', '{run}', '{picture}', *BOX, '--mask', '{picture}'],
+      'give either --mask or --box',
+    ),
+    (['edit', '{run}', '{picture}', '--box', '1,2,3'], 'four whole numbers'),
+    (['edit', '{run}', '{picture}', '--box', '1,2,3,x'], 'four whole numbers'),
+    (
+      ['edit', '{run}', '{picture}', '--box', '4,4,5,2'],
+      'within the picture, 8 x 8 pixels; got 5 x 2 from row 4, column 4',
+    ),
+    (['edit', '{run}', '{picture}', '--box=-1,4,5,2'], 'within the picture'),
+    (['edit', '{run}', '{picture}', '--box', '0,0,0,2'], 'within the picture'),
+    (
+      ['edit', '{run}', '{picture}', '--mask', '{small}'],
+      'must have the size of the picture, 8 x 8 pixels; got 4 x 6',
+    ),
+    (['edit', '{run}', '{picture}', *BOX, '--label', 'cat'], "no class 'cat'"),
+    (
+      ['edit', '{run}', '{picture}', *BOX, '--num', '0'],
+      'num must be at least',
+    ),
+    (
+      ['edit', '{run}', '{picture}', *BOX, '--dilate', '-1'],
+      'at least 0 tokens',
+    ),
+    (
+      ['edit', '{run}', '{picture}', *BOX, '--cache'],
+      'no option for a MaskGIT',
+    ),
+    (['outpaint', '{run}', '{picture}'], 'not all 0'),
+    (['outpaint', '{run}', '{picture}', '--left', '-2'], 'at least 0'),
+  ],
+)
+def test_mistakes_get_one_clear_line(
+  argv, message, maskgit, tokenizer, picture, tmp_path, capsys
+):
+  small = tmp_path / 'small.png'
+  Image.fromarray(np.zeros((4, 6), np.uint8)).save(small)
+  names = {
+    'run': maskgit, 'alone': tokenizer, 'picture': picture, 'small': small,
+  }  # fmt: skip
+  code, out, err = run(capsys, *(arg.format(**names) for arg in argv))
+  assert code == 1 and out == ''
+  assert message in err and err.startswith('error: ')
+  assert err.count('\n') == 1
+
+
+def test_a_class_needs_a_prior_that_knows_it(maskgit, picture, capsys):
+  from vq_jax.cli import edit
+
+  class Plain:
+    prior = vocab = object()
+
+  Plain.vocab = type('Vocab', (), {'num_classes': 0})
+  arguments = cli.parser().parse_args(
+    ['edit', maskgit, str(picture), '--label', '1']
+  )
+  with pytest.raises(ValueError, match='leave --label out'):
+    edit._label(arguments, Plain)
+
+
+HELP = """
+import sys
+from vq_jax.cli import edit, main
+try:
+  main.main(['edit', '--help'])
+except SystemExit:
+  pass
+heavy = {'PIL', 'orbax', 'grain', 'tqdm'} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_help_imports_nothing_heavy():
+  done = subprocess.run(
+    [sys.executable, '-c', HELP], capture_output=True, text=True, check=True
+  )
+  assert '--mask FILE' in done.stdout and '--steps' in done.stdout

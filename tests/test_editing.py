@@ -1,0 +1,518 @@
+"""Editing, outpainting and completion of pictures by tiny untrained models."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import vq_jax
+from tests.train import cards
+from vq_jax import autoencoders
+from vq_jax import build
+from vq_jax import drawing
+from vq_jax import editing
+from vq_jax import generation
+from vq_jax import quantizers
+from vq_jax import samplers
+from vq_jax.utils import images
+
+SIDE, STRIDE = 8, 2
+CAUSAL = {
+  'type': 'autoregressive',
+  'layers': 1,
+  'width': 16,
+  'heads': 2,
+  'mlp_width': 32,
+  'dropout': 0.0,
+}
+
+
+def louder(tree):
+  """Larger weights: an untrained network that is not of one opinion."""
+  return jax.tree.map(lambda x: 8 * x if x.ndim > 1 else x, tree)
+
+
+def untrained(card, *, classes=3, null_class=True, coarser=None):
+  """A model of 8 x 8 colour pictures."""
+  config = {
+    'card': card,
+    'data': {'image_shape': (SIDE, SIDE, 3), 'class_names': list('abc')},
+    'labels': {'num_classes': classes, 'null_class': null_class},
+  }
+  autoencoder = build.autoencoder_of({'card': {'model': card['codes']}})
+  prior = build.prior_of(config, autoencoder)
+  image = np.zeros((1, SIDE, SIDE, 3), np.float32)
+  codes = autoencoder.init(
+    {'params': jax.random.key(0), 'code': jax.random.key(1)}, image
+  )
+  params = build.init_prior(prior, jax.random.key(2))
+  return vq_jax.Model(
+    autoencoder=autoencoder,
+    prior=prior,
+    vocab=prior.vocab,
+    variables={'autoencoder': louder(codes), 'prior': louder(params)},
+    config=config,
+    autoencoder_config=config,
+    coarser=coarser,
+  )
+
+
+def card(prior=None, **more):
+  one = cards.prior('', '')
+  codes = cards.autoencoder('')['model']
+  codes['decoder']['out_channels'] = 3
+  return {
+    'codes': codes,
+    'model': prior or one['model'],
+    'sampling': {'guidance': 1.0} | ({} if prior else {'steps': 3}),
+    **more,
+  }
+
+
+@pytest.fixture(scope='module')
+def model():
+  return untrained(card())
+
+
+@pytest.fixture(scope='module')
+def causal():
+  return untrained(card(CAUSAL))
+
+
+@pytest.fixture(scope='module')
+def hierarchy():
+  """Two grids, 2 x 2 above 4 x 4, with two codes for a latent."""
+  inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
+  codes = {
+    'type': 'vqvae2',
+    'strides': (2, 2),
+    'channels': 8,
+    'residual_channels': 4,
+    'residual_blocks': 1,
+    'quantizer': {'type': 'residual', 'levels': 2, 'quantizer': inner},
+  }
+  top = untrained(card(CAUSAL, codes=codes, level=0))
+  both = untrained(card(codes=codes, level=1), coarser=top)
+  coarser = dataclasses.replace(
+    top,
+    variables={**top.variables, 'autoencoder': both.variables['autoencoder']},
+  )
+  return dataclasses.replace(both, coarser=coarser)
+
+
+def pictures(height=SIDE, width=SIDE, dtype=np.uint8, seed=0, num=3):
+  rng = np.random.default_rng(seed)
+  pixels = rng.integers(0, 256, (num, height, width, 3), dtype=np.uint8)
+  return pixels if dtype == np.uint8 else pixels / dtype(255)
+
+
+def some_mask(height=SIDE, width=SIDE, seed=0, num=3):
+  """A rectangle for each: bool [3, H, W]."""
+  rng = np.random.default_rng(seed)
+  mask = np.zeros((num, height, width), bool)
+  for each in mask:
+    top, left = rng.integers(0, [height - 2, width - 2])
+    each[top : top + height // 2, left : left + width // 2] = True
+  return mask
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize('size', [(8, 8), (5, 7), (13, 8)])
+def test_outside_of_the_mask_every_bit_is_kept(model, size, dtype):
+  """Of pictures of the training size, smaller and larger ones."""
+  image, mask = pictures(*size, dtype), some_mask(*size)
+  made = np.asarray(model.edit(0, image, mask, label=[0, 1, 2]))
+  assert made.shape == image.shape and made.dtype == np.float32
+  want = image / np.float32(255) if dtype == np.uint8 else np.float32(image)
+  np.testing.assert_array_equal(made[~mask], want[~mask])
+  np.testing.assert_array_equal(
+    images.to_uint8(made)[~mask], images.to_uint8(image)[~mask]
+  )
+  assert (made[mask] != want[mask]).any()
+  assert 0 <= made.min() and made.max() <= 1
+
+
+@pytest.mark.parametrize('size', [(8, 8), (5, 7), (13, 8)])
+def test_what_is_masked_has_no_part_in_the_result(model, size):
+  image, mask = pictures(*size, np.float32), some_mask(*size)
+  made = model.edit(0, image, mask, label=1)
+  for hidden in (np.nan, 0.0, pictures(*size, np.float32, seed=1)):
+    other = np.where(mask[..., None], np.float32(hidden), image)
+    np.testing.assert_array_equal(made, model.edit(0, other, mask, label=1))
+  seen = np.where(mask[..., None], image, 1 - image)
+  different = np.asarray(model.edit(0, seen, mask, label=1))
+  assert (different[mask] != np.asarray(made)[mask]).any()
+
+
+@pytest.mark.parametrize('size', [(8, 8), (13, 8)])
+def test_a_picture_depends_on_its_place_alone(model, size):
+  """Not on the others, how many windows they need, and on the batches."""
+  image, mask = pictures(*size), some_mask(*size)
+  mask[0, 1:5] = False
+  mask[0, :3, :3] = True
+  made = np.asarray(model.edit(0, image, mask, label=[0, 1, 2]))
+  others, masks = pictures(*size, seed=1), np.ones_like(mask)
+  others[0], masks[0] = image[0], mask[0]
+  changed = np.asarray(model.edit(0, others, masks, label=[0, 2, 1]))
+  np.testing.assert_array_equal(made[0], changed[0])
+  parts = model.edit(0, image, mask, label=[0, 1, 2], batch_size=2)
+  np.testing.assert_allclose(made, parts, atol=1e-5)
+  alone = model.edit(0, image[0], mask[0], label=0)
+  np.testing.assert_allclose(made[0], alone, atol=1e-5)
+  assert (made != np.asarray(model.edit(1, image, mask, label=[0, 1, 2]))).any()
+
+
+def test_nothing_masked_is_the_image_and_all_masked_a_new_one(model):
+  image = pictures()
+  nothing, all_of_it = np.zeros((3, 8, 8), bool), np.ones((3, 8, 8), bool)
+  for keep in (True, False):
+    made = model.edit(0, image, nothing, label=1, keep_pixels=keep)
+    np.testing.assert_array_equal(made, image / np.float32(255))
+  new = np.asarray(model.generate(0, labels=[0, 1, 2]))
+  made = model.edit(0, image, all_of_it, label=[0, 1, 2])
+  np.testing.assert_array_equal(made, new)
+  mixed = np.stack([nothing[0], all_of_it[1], nothing[2]])
+  made = np.asarray(model.edit(0, image, mixed, label=[0, 1, 2]))
+  np.testing.assert_array_equal(made[1], new[1])
+  np.testing.assert_array_equal(made[0], image[0] / np.float32(255))
+
+
+@pytest.mark.parametrize('dilate', [0, 1])
+def test_an_edit_is_a_completion_of_what_the_mask_leaves(model, dilate):
+  image, mask = pictures(dtype=np.float32), some_mask()
+  known = ~samplers.edit.token_mask(mask, STRIDE, dilate)
+  indices = model.encode(samplers.edit.fill(image, ~mask))
+  drawn = model.complete(0, indices, known, label=2)
+  made = model.edit(0, image, mask, label=2, dilate=dilate, keep_pixels=False)
+  np.testing.assert_array_equal(made, model.decode(drawn))
+
+
+@pytest.mark.parametrize(
+  'options',
+  [{}, {'remask': 0.5}, {'order': 'halton'}, {'order': 'random', 'steps': 1}],
+)
+@pytest.mark.parametrize('size', [4, 9])
+def test_known_codes_never_change(model, size, options):
+  rng = np.random.default_rng(0)
+  indices = rng.integers(0, 16, (3, size, 4))
+  known = rng.random(indices.shape) < 0.5
+  garbage = np.where(known, indices, -7)
+  drawn = np.asarray(model.complete(0, garbage, known, label=0, **options))
+  np.testing.assert_array_equal(drawn[known], indices[known])
+  assert (drawn[~known] != indices[~known]).any()
+  assert 0 <= drawn.min() and drawn.max() < 16
+  full = np.ones_like(known)
+  np.testing.assert_array_equal(
+    indices, model.complete(0, indices, full, label=0, **options)
+  )
+
+
+@pytest.mark.parametrize('name', ['model', 'causal', 'hierarchy'])
+def test_nothing_known_is_completed_to_what_is_generated(name, request):
+  model = request.getfixturevalue(name)
+  indices = model.encode(pictures())
+  nothing = jax.tree.map(lambda x: np.zeros(x.shape, bool), indices)
+  drawn = model.complete(0, indices, nothing, label=[0, 1, 2])
+  new = model.generate(0, labels=[0, 1, 2])
+  np.testing.assert_array_equal(new, model.decode(drawn))
+
+
+def test_a_causal_prior_completes_by_what_comes_before(causal):
+  rng = np.random.default_rng(0)
+  indices = rng.integers(0, 16, (3, 4, 4))
+  known = np.zeros(indices.shape, bool)
+  known[:, :2] = known[:, 3] = True
+
+  def row(changed=None):
+    given = indices.copy()
+    if changed is not None:
+      given[:, changed] = (given[:, changed] + 1) % 16
+    drawn = np.asarray(causal.complete(0, given, known, label=0))
+    np.testing.assert_array_equal(drawn[known], given[known])
+    return drawn[:, 2]
+
+  np.testing.assert_array_equal(row(), row(changed=3))
+  assert (row() != row(changed=1)).any()
+
+
+def test_each_grid_is_redrawn_by_its_own_stride(hierarchy, monkeypatch):
+  """The coarser first, the finer by what became of it."""
+  image, mask = pictures(), np.zeros((8, 8), bool)
+  mask[5, 2] = True
+  seen = []
+  inner = drawing.draw_levels
+
+  def spy(model, keys, labels, plan, given=None, trace=False):
+    drawn = inner(model, keys, labels, plan, given, trace)
+    if model is hierarchy:
+      seen.extend(zip(given, drawn, strict=True))
+    return drawn
+
+  monkeypatch.setattr(drawing, 'draw_levels', spy)
+  made = np.asarray(hierarchy.edit(0, image, mask, label=1))
+  np.testing.assert_array_equal(
+    made[:, ~mask], (image / np.float32(255))[:, ~mask]
+  )
+  (top, bottom) = seen
+  for ((tokens, known), drawn), side, place in (
+    (top, 2, (1, 0)),
+    (bottom, 4, (2, 1)),
+  ):
+    np.testing.assert_array_equal(np.asarray(drawn)[known], tokens[known])
+    redrawn = ~known.reshape(3, side, side, 2)
+    assert redrawn[:, *place].all() and redrawn.sum() == 3 * 2
+
+
+SIDES = [
+  {'right': 8},
+  {'left': 3, 'top': 1},
+  {'left': 5, 'right': 6, 'top': 2, 'bottom': 7},
+]
+
+
+@pytest.mark.parametrize('sides', SIDES)
+@pytest.mark.parametrize('size', [(8, 8), (3, 5)])
+def test_outpainting_keeps_the_picture_where_it_belongs(model, sides, size):
+  image = pictures(*size)
+  made = np.asarray(model.outpaint(0, image, **sides, label=1))
+  top, left = sides.get('top', 0), sides.get('left', 0)
+  bottom, right = sides.get('bottom', 0), sides.get('right', 0)
+  height, width = size
+  assert made.shape == (3, height + top + bottom, width + left + right, 3)
+  inside = made[:, top : top + height, left : left + width]
+  np.testing.assert_array_equal(inside, image / np.float32(255))
+  assert (made != np.asarray(model.outpaint(1, image, **sides, label=1))).any()
+  one = model.outpaint(0, image[0], **sides, label=1)
+  np.testing.assert_allclose(one, made[0], atol=1e-5)
+
+
+def test_outpainting_begins_a_token_where_the_picture_does(model, monkeypatch):
+  """So all of its tokens are known."""
+  seen = []
+  inner = drawing.draw_missing
+
+  def spy(model, keys, levels, *rest):
+    seen.append(levels[0][1])
+    return inner(model, keys, levels, *rest)
+
+  monkeypatch.setattr(drawing, 'draw_missing', spy)
+  model.outpaint(0, pictures(), left=3, top=1, label=1)
+  (known,) = seen
+  assert known.shape == (3, 5, 6)
+  assert known[:, 1:, 2:].all() and known.sum() == 3 * 16
+
+
+def test_the_cost_is_one_encode_and_one_sampling_for_each_window(
+  model, monkeypatch
+):
+  calls = []
+
+  def counted(module, name):
+    inner = getattr(module, name)
+
+    def spy(*args, **kwargs):
+      calls.append((name, kwargs.get('sampling')))
+      return inner(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, spy)
+
+  counted(drawing, 'encode')
+  counted(drawing, 'decode')
+  counted(generation, 'sample_tokens')
+  model.edit(0, pictures(), some_mask(), label=0)
+  assert [name for name, _ in calls] == ['encode', 'sample_tokens', 'decode']
+  edited = calls[1]
+  calls.clear()
+  model.generate(0, labels=[0, 0, 0])
+  assert edited in calls
+  calls.clear()
+  model.outpaint(0, pictures(), right=8, label=0)
+  redraw = np.zeros((4, 8), bool)
+  redraw[:, 4:] = True
+  count = len(samplers.edit.windows(redraw, (4, 4)))
+  assert [name for name, _ in calls] == [
+    'encode', *['sample_tokens'] * count, 'decode',
+  ]  # fmt: skip
+
+
+def test_other_masks_and_sizes_compile_no_new_sampler(model):
+  model.edit(0, pictures(), some_mask(), label=0)
+  compiled = generation.sample_tokens._cache_size()
+  model.edit(5, pictures(seed=1), some_mask(seed=1), label=[2, 1, 0])
+  model.edit(0, pictures(13, 8), some_mask(13, 8), label=0)
+  model.outpaint(0, pictures(5, 7), right=20)
+  assert generation.sample_tokens._cache_size() == compiled
+
+
+@pytest.mark.parametrize(('name', 'steps'), [('model', 3), ('causal', 4)])
+def test_a_trace_ends_in_the_result(name, steps, request):
+  model = request.getfixturevalue(name)
+  image, mask = pictures(), some_mask()
+  made = np.asarray(model.edit(0, image, mask, label=0))
+  traced = np.asarray(model.edit(0, image, mask, label=0, trace=True))
+  assert traced.shape == (3, steps, 8, 8, 3)
+  np.testing.assert_array_equal(traced[:, -1], made)
+  outside = np.broadcast_to(~mask[:, None], traced.shape[:-1])
+  want = np.broadcast_to(made[:, None], traced.shape)
+  np.testing.assert_array_equal(traced[outside], want[outside])
+  assert (traced[:, 0] != made).any()
+  one = model.outpaint(0, image[0], right=4, label=0, trace=True)
+  assert one.ndim == 4 and len(one) % steps == 0
+
+
+def test_a_label_is_listened_to_and_may_be_left_out(model):
+  image, mask = pictures(), np.ones((8, 8), bool)
+  made = [
+    np.asarray(model.edit(0, image, mask, label=label, guidance=0))
+    for label in (0, 1, None)
+  ]
+  assert (made[0] != made[1]).any()
+  null = np.full(3, model.vocab.null_label)
+  keys = samplers.example_keys(jax.random.key(0), np.arange(3))
+  plan = drawing.plan_of(model, {'guidance': 0})
+  np.testing.assert_array_equal(
+    made[2], drawing.draw_images(model, keys, null, plan, False)
+  )
+
+
+@pytest.fixture(scope='module')
+def plain(model):
+  """A prior that knows no classes."""
+  return untrained(card(), classes=0, null_class=False)
+
+
+def test_a_prior_without_classes_edits_too(plain):
+  image, mask = pictures(), some_mask()
+  made = np.asarray(plain.edit(0, image, mask))
+  np.testing.assert_array_equal(made[~mask], (image / np.float32(255))[~mask])
+
+
+MASK = np.ones((8, 8), bool)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (
+      {'mask': np.ones((8, 9), bool)},
+      r'bool \[8, 8\] or \[3, 8, 8\].*\(8, 9\)',
+    ),
+    ({'mask': np.ones((2, 8, 8), bool)}, r'bool \[8, 8\] or \[3, 8, 8\]'),
+    ({'mask': np.ones((8, 8), np.uint8)}, 'mask must be bool .* got uint8'),
+    ({'image': pictures()[..., :1]}, r'red, green and blue alone; got .* 1\)'),
+    ({'image': np.zeros((8, 8, 4), np.uint8)}, r'image must be \[H, W, 3\] or'),
+    ({'image': np.zeros((8, 8))}, r'got \(8, 8\)'),
+    ({'image': np.zeros((0, 8, 8, 3))}, r'got \(0, 8, 8, 3\)'),
+    (
+      {'image': pictures() * 1.0, 'mask': ~MASK},
+      r'must lie in \[0, 1\] .* 255',
+    ),
+    ({'label': 3}, r'labels must lie in \[0, 3\); got 3'),
+    ({'label': [0, 1]}, r'one class per image, \[3\]; got \(2,\)'),
+    ({'dilate': -1}, 'at least 0 tokens; got -1'),
+    ({'batch_size': 0}, 'batch_size must be at least 1'),
+    ({'steps': 0}, 'at least one step'),
+    ({'cache': True}, 'cache is no option for a MaskGIT'),
+  ],
+)
+def test_impossible_edits_are_refused(model, changes, message):
+  with pytest.raises(ValueError, match=message):
+    model.edit(0, **{'image': pictures(), 'mask': MASK, 'label': 0, **changes})
+
+
+def test_an_image_of_another_type_is_refused(model):
+  with pytest.raises(TypeError, match='got int64'):
+    model.edit(0, pictures().astype(np.int64), MASK, label=0)
+
+
+@pytest.mark.parametrize(
+  ('sides', 'message'),
+  [
+    ({}, 'not all 0; got 0, 0, 0, 0'),
+    ({'left': -1}, 'at least 0 and not all 0; got 0, 0, -1, 0'),
+    ({'left': 1.5}, 'must be pixels'),
+  ],
+)
+def test_impossible_sides_are_refused(model, sides, message):
+  with pytest.raises(ValueError, match=message):
+    model.outpaint(0, pictures(), **sides, label=0)
+
+
+@pytest.mark.parametrize(
+  ('indices', 'known', 'message'),
+  [
+    (np.zeros((1, 4, 4), int), np.ones((1, 4, 3), bool), r'got bool \(1, 4, 3'),
+    (np.zeros((1, 4, 4), int), np.ones((1, 4, 4), int), 'known must be bool'),
+    (np.zeros((1, 4, 4), int),) * 2 + ('known must be bool',),
+    (
+      np.full((1, 4, 4), 16),
+      np.ones((1, 4, 4), bool),
+      r'must lie in \[0, 16\)',
+    ),
+    (np.zeros((1, 3, 4), int), np.ones((1, 3, 4), bool), 'needs 4 x 4 codes'),
+    (
+      (np.zeros((1, 4, 4), int),) * 2,
+      (np.ones((1, 4, 4), bool),) * 2,
+      'has 1 grid',
+    ),
+  ],
+)
+def test_impossible_completions_are_refused(model, indices, known, message):
+  with pytest.raises(ValueError, match=message):
+    model.complete(0, indices, known, label=0)
+
+
+def test_without_a_null_class_a_label_is_needed(model, hierarchy):
+  vocab = dataclasses.replace(model.vocab, null_class=False)
+  for one in (
+    dataclasses.replace(model, vocab=vocab),
+    dataclasses.replace(
+      hierarchy, coarser=dataclasses.replace(hierarchy.coarser, vocab=vocab)
+    ),
+  ):
+    with pytest.raises(ValueError, match='no null class.*give a label'):
+      one.edit(0, pictures(), MASK)
+
+
+def test_models_that_cannot_are_told_so(model, plain, hierarchy):
+  alone = dataclasses.replace(model, prior=None, vocab=None)
+  calls = {
+    'edit': (pictures(), MASK),
+    'complete': (np.zeros((1, 4, 4), int), np.zeros((1, 4, 4), bool)),
+  }
+  for name, arguments in calls.items():
+    with pytest.raises(ValueError, match='an autoencoder alone'):
+      getattr(alone, name)(0, *arguments)
+    with pytest.raises(ValueError, match='knows no classes; leave labels out'):
+      getattr(plain, name)(0, *arguments, label=1)
+  with pytest.raises(ValueError, match='an autoencoder alone'):
+    alone.outpaint(0, pictures(), left=2)
+  with pytest.raises(ValueError, match='level 0 of 2'):
+    hierarchy.coarser.edit(0, pictures(), MASK, label=0)
+
+
+@pytest.mark.parametrize('size', [(6, 8), (8, 12)])
+def test_a_hierarchy_edits_its_own_size_alone(hierarchy, size):
+  image, mask = pictures(*size), some_mask(*size)
+  with pytest.raises(ValueError, match='needs 8 x 8 pixels: windows of a hier'):
+    hierarchy.edit(0, image, mask, label=0)
+  made = hierarchy.outpaint(0, pictures(5, 8), top=3, label=0)
+  assert made.shape == (3, 8, 8, 3)
+
+
+def test_a_transformer_edits_no_larger_pictures(model):
+  tower = {'patch': 2, 'width': 8, 'layers': 1, 'heads': 1, 'mlp_width': 8}
+  vit = autoencoders.VQVAE(
+    encoder=autoencoders.ViTEncoder(**tower),
+    quantizer=quantizers.VectorQuantizer(codebook_size=16, code_dim=4),
+    decoder=autoencoders.ViTDecoder(**tower),
+  )
+  model = dataclasses.replace(model, autoencoder=vit)
+  with pytest.raises(ValueError, match='no positions beyond. Got 8 x 16'):
+    model.outpaint(0, pictures(), right=7, label=0)
+
+
+def test_options_are_told_from_those_of_the_sampler():
+  how = editing.how({'label': 3, 'steps': 2, 'trace': True})
+  assert how == editing.How(sampling={'steps': 2}, label=3, trace=True)
