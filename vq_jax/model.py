@@ -189,7 +189,7 @@ class Model:
     mask: Array,
     *,
     label: Array | int | None = None,
-    dilate: int = 0,
+    dilate: int = 1,
     keep_pixels: bool = True,
     batch_size: int = 100,
     trace: bool = False,
@@ -214,8 +214,8 @@ class Model:
       mask: bool [H, W] or [B, H, W], True where the picture is redrawn.
       label: the class, one for all or int [B]. Without, a prior with classes
         draws as if it knew none, if it has a null class.
-      dilate: tokens around the masked ones that are redrawn too. They are less
-        to go by; 1 helps where an encoder looks far beyond a token's pixels.
+      dilate: tokens around the masked ones that are redrawn too, since an
+        encoder sees a hole beyond a token's own pixels; 0 leaves more to go by.
       keep_pixels: whether the pixels that are not masked are, to the bit, those
         of the image, and the seam is blended within the mask; otherwise all are
         as they are decoded.
@@ -262,7 +262,7 @@ class Model:
       right: likewise.
       top: likewise.
       bottom: likewise; one of the four must be positive.
-      **options: all of `edit` but keep_pixels.
+      **options: all of `edit` but keep_pixels; dilate is 0 by default.
 
     Returns:
       float32 [H + top + bottom, W + left + right, C], or a batch of them.

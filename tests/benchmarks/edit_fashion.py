@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('run', type=pathlib.Path, help='the run of a prior')
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--num', type=int, default=500)
-  parser.add_argument('--dilate', type=int, help='0 by default')
+  parser.add_argument('--dilate', type=int, help='1 by default')
   parser.add_argument('--choice-temperature', type=float, help="the card's")
   parser.add_argument('--guidance', type=float, help="the card's")
   arguments = parser.parse_args(argv)

@@ -30,7 +30,7 @@ def add(commands, command: Callable) -> None:
     help='redraw this box, in pixels, instead of a mask',
     default=argparse.SUPPRESS,
   )
-  _add_drawing(parser, 'edited.png')
+  _add_drawing(parser, 'edited.png', dilate=1)
   parser = command(
     commands,
     'outpaint',
@@ -42,7 +42,7 @@ def add(commands, command: Callable) -> None:
     parser.add_argument(
       f'--{side}', type=int, default=0, metavar='PIXELS', help='to be drawn'
     )
-  _add_drawing(parser, 'outpainted.png')
+  _add_drawing(parser, 'outpainted.png', dilate=0)
 
 
 def _add_picture(parser) -> None:
@@ -56,7 +56,7 @@ def _add_picture(parser) -> None:
   )
 
 
-def _add_drawing(parser, out: str) -> None:
+def _add_drawing(parser, out: str, *, dilate: int) -> None:
   parser.add_argument(
     '--label',
     help='class of the picture, by number or by name (default: none, if the '
@@ -71,7 +71,7 @@ def _add_drawing(parser, out: str) -> None:
   parser.add_argument(
     '--dilate',
     type=int,
-    default=0,
+    default=dilate,
     help='redraw this many tokens around the masked ones too; pixels that are '
     'not masked stay as they are in any case',
   )
