@@ -221,7 +221,7 @@ class Model:
         as they are decoded.
       batch_size: pictures made at a time.
       trace: return each picture as it takes shape, in all steps of a MaskGIT
-        or all rows of other priors, window by window.
+        or all rows of other priors, window by window; makes all at a time.
       **sampling: see `generate`.
 
     Returns:

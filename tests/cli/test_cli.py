@@ -31,7 +31,9 @@ def test_generate_writes_the_same_picture_for_a_seed(runs, tmp_path, capsys):
       '--seed', seed, '--out', path, *more,
     )  # fmt: skip
     assert code == 0 and '6 images' in out
-    return np.asarray(Image.open(path))
+    opened = Image.open(path)
+    assert opened.info['Comment'].startswith('vqjax generate ')
+    return np.asarray(opened)
 
   first = picture(0)
   np.testing.assert_array_equal(first, picture(0))
@@ -84,7 +86,9 @@ def test_reconstruct_puts_originals_above(runs, tmp_path, capsys):
     tmp_path / 'colour.jpg', '--out', tmp_path / 'out.png',
   )  # fmt: skip
   assert code == 0
-  made = np.asarray(Image.open(tmp_path / 'out.png'))
+  made = Image.open(tmp_path / 'out.png')
+  assert made.info['Comment'].startswith('vqjax reconstruct ')
+  made = np.asarray(made)
   np.testing.assert_array_equal(made[2:10, 2:10], pixels[:8])
 
 
