@@ -1,0 +1,57 @@
+"""What an edit costs beside new pictures, in one run.
+
+    python -m tests.benchmarks.edit_cost RUN
+
+Draws pictures with the run of a MaskGIT, encodes them, and edits their centres,
+in as many steps, each in turn. Prints the best times, and the ratio of an edit
+to drawing and encoding.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+
+import jax
+import numpy as np
+
+import vq_jax
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('run', type=pathlib.Path)
+  parser.add_argument('--num', type=int, default=8, help='pictures')
+  parser.add_argument('--steps', type=int, default=8, help='of decoding')
+  parser.add_argument('--turns', type=int, default=3)
+  arguments = parser.parse_args(argv)
+  model, num = vq_jax.load(arguments.run), arguments.num
+  height, width, _ = model.config['data']['image_shape']
+  mask = np.zeros((height, width), bool)
+  mask[height // 4 : -height // 4, width // 4 : -width // 4] = True
+  label = 0 if model.vocab.num_classes else None
+  options = {'steps': arguments.steps, 'guidance': 0.0}
+  pictures = np.asarray(model.generate(0, labels=label, num=num, **options))
+  players = {
+    'draw': lambda: model.generate(1, labels=label, num=num, **options),
+    'encode': lambda: model.encode(pictures),
+    'edit': lambda: model.edit(1, pictures, mask, label=label, **options),
+  }
+  seconds = {name: [] for name in players}
+  for turn in range(arguments.turns + 1):
+    for name, run in players.items():
+      began = time.perf_counter()
+      jax.block_until_ready(run())
+      if turn:  # the first compiles
+        seconds[name].append(time.perf_counter() - began)
+  best = {name: min(times) for name, times in seconds.items()}
+  for name, time_of in best.items():
+    print(f'{name}: {time_of:.2f} s for {num} pictures')
+  ratio = best['edit'] / (best['draw'] + best['encode'])
+  print(f'edit / (draw + encode): {ratio:.2f}')
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())
