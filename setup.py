@@ -45,7 +45,14 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
     'plan': ['libtpu'],
-    'test': ['hypothesis', 'ipykernel', 'nbclient', 'nbformat', 'pytest', 'ruff'],
+    'test': [
+      'hypothesis',
+      'ipykernel',
+      'nbclient',
+      'nbformat',
+      'pytest',
+      'ruff',
+    ],
   },
   entry_points={'console_scripts': ['vqjax = vq_jax.cli.main:main']},
   classifiers=[
