@@ -25,6 +25,26 @@ reading = pickles.reading
 
 # (layers, width) of what was released -> heads, which no shape tells.
 _HEADS = {(6, 384): 6, (12, 512): 6, (12, 768): 12, (24, 1024): 16}
+# What all sizes have in common, and how they are sampled.
+_FORM = {
+  'norm': 'pre',
+  'norm_type': 'rms',
+  'bias': False,
+  'qk_norm': 'width',
+  'mlp': 'swiglu',
+  'conditioning': 'adaln_zero',
+  'embedding_norm': False,
+  'head': 'norm',
+  'epsilon': 1e-5,
+}
+_SAMPLING = {
+  'steps': 32,
+  'schedule': 'arccos',
+  'order': 'halton',
+  'sharpen': 1.2,
+  'guidance': 0.7,
+  'guidance_schedule': 'constant',
+}
 _KEYS = ('model_state_dict', 'ema', 'model', 'state_dict')
 _WRAPPERS = ('module.', '_orig_mod.')
 
@@ -165,28 +185,13 @@ def prior(
       'heads': heads,
       'head_dim': head_dim,
       'mlp_width': mlp,
-      'norm': 'pre',
-      'norm_type': 'rms',
-      'bias': False,
-      'qk_norm': 'width',
-      'mlp': 'swiglu',
-      'conditioning': 'adaln_zero',
       'registers': registers,
-      'embedding_norm': False,
-      'head': 'norm',
-      'epsilon': 1e-5,
+      **_FORM,
     },
     num_classes=classes - 1,
     null_class=True,
     grid=priors.square(places),
-    sampling={
-      'steps': 32,
-      'schedule': 'arccos',
-      'order': 'halton',
-      'sharpen': 1.2,
-      'guidance': 0.7,
-      'guidance_schedule': 'constant',
-    },
+    sampling=_SAMPLING,
     rules=_rules(registers, head_dim),
   )
 
