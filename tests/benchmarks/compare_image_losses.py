@@ -69,7 +69,7 @@ DISCRIMINATORS = {
   'VQGAN': {
     'discriminator': {'type': 'patchgan', 'channels': 32, 'layers': 3},
     'loss': 'hinge',
-    'weight': 0.8,
+    'weight': 0.2,
     'adaptive': True,
   },
   'ViT-VQGAN': {
@@ -105,6 +105,7 @@ def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
         **DISCRIMINATORS[model],
         'start': {'steps': round(START * steps)},
         'discriminator_start': {'steps': round(0.8 * START * steps)},
+        'warmup': {'percent': 10},
         'optim': {'learning_rate': 2e-4, 'b1': 0.5, 'b2': 0.9},
       }
   card.data.update(
