@@ -80,9 +80,10 @@ DISCRIMINATORS = {
       'stddev_group': 4,
     },
     'loss': 'non_saturating',
-    'weight': 0.05,
+    'weight': 0.1,
     'r1': 0.1,
     'r1_every': 8,
+    'optim': {'learning_rate': 1e-3, 'b1': 0.0, 'b2': 0.99},
   },
 }
 LOSSES = {
@@ -90,8 +91,6 @@ LOSSES = {
   'L2 + LPIPS': {'l2': 4.0, 'lpips': 0.2},
   'L2 + LPIPS + adversary': {'l2': 4.0, 'lpips': 0.2},
 }
-# Of the model and of its discriminator.
-LEARNING_RATES = {'VQGAN': (5e-4, 2e-4), 'ViT-VQGAN': (2e-3, 1e-3)}
 BATCH = 8
 START = 0.5  # of the training; the discriminator learns from 0.4 on
 
@@ -99,17 +98,16 @@ START = 0.5  # of the training; the discriminator learns from 0.4 on
 def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
   """Returns the card of a folder's tokenizer, changed."""
   card = config_lib.load_card('configs/folder_tokenizer.py')
-  own, of_discriminator = LEARNING_RATES[model]
   with card.unlocked():
     card.model = MODELS[model]
     card.loss = {**LOSSES[loss], 'quantizer': 1.0}
     if 'adversary' in loss:
       card.adversary = {
+        'optim': {'learning_rate': 2e-4, 'b1': 0.5, 'b2': 0.9},
         **DISCRIMINATORS[model],
         'start': {'steps': round(START * steps)},
         'discriminator_start': {'steps': round(0.8 * START * steps)},
         'warmup': {'percent': 10},
-        'optim': {'learning_rate': of_discriminator, 'b1': 0.5, 'b2': 0.9},
       }
   card.data.update(
     source=f'folder:{pictures}',
@@ -122,7 +120,7 @@ def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
     train_preprocess=({'type': 'random_flip'},),
     eval_preprocess=(),
   )
-  card.optim.learning_rate = own
+  card.optim.learning_rate = 5e-4
   card.optim.warmup = {'percent': 4}
   card.train.duration = {'steps': steps}
   card.train.log_every = {'percent': 1}
