@@ -249,7 +249,7 @@ def test_each_grid_is_redrawn_by_its_own_stride(hierarchy, monkeypatch):
     return drawn
 
   monkeypatch.setattr(drawing, 'draw_levels', spy)
-  made = np.asarray(hierarchy.edit(0, image, mask, label=1))
+  made = np.asarray(hierarchy.edit(0, image, mask, label=1, dilate=0))
   np.testing.assert_array_equal(
     made[:, ~mask], (image / np.float32(255))[:, ~mask]
   )
