@@ -49,7 +49,6 @@ def evaluate(
   card = config['card']
   data = {
     'eval_split': 'test',
-    'batch_size': 1,
     'eval_batch_size': 64,
     'channels': config['data']['image_shape'][-1],
     **card['data'],

@@ -12,22 +12,15 @@ from vq_jax import runs
 from vq_jax.utils import trees
 
 MODELS = {
-  'maskgit': {
-    'type': 'maskgit',
+  kind: {
+    'type': kind,
     'layers': 1,
     'width': 16,
     'heads': 2,
     'mlp_width': 32,
     'dropout': 0.0,
-  },
-  'autoregressive': {
-    'type': 'autoregressive',
-    'layers': 1,
-    'width': 16,
-    'heads': 2,
-    'mlp_width': 32,
-    'dropout': 0.0,
-  },
+  }
+  for kind in ('maskgit', 'autoregressive')
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import vq_jax
 from tests.train import cards
+from train import log
 from train import loop
 from train import parallel
 from train import settings
@@ -131,3 +132,21 @@ def test_two_processes_compute_what_one_does(source, tmp_path):
   got = trees.flatten(vq_jax.load(tmp_path / 'two').variables['autoencoder'])
   for name in want:
     np.testing.assert_allclose(got[name], want[name], atol=1e-5, err_msg=name)
+
+
+def test_a_compiler_without_the_option_goes_without(monkeypatch):
+  parallel._compiler_options.cache_clear()
+  assert parallel._compiler_options() == parallel._CPU_OPTIONS
+  monkeypatch.setattr(parallel, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
+  parallel._compiler_options.cache_clear()
+  assert parallel._compiler_options() is None
+  parallel._compiler_options.cache_clear()
+
+
+@pytest.mark.parametrize('name', ['duration', 'log_every', 'eval_every'])
+def test_an_interval_of_nothing_is_refused(name):
+  section = settings.Train(**{'duration': {'steps': 9}, name: {'steps': 0}})
+  with pytest.raises(
+    settings.ConfigError, match=f'train.{name} must be longer'
+  ):
+    log.Plan.create(section, steps_per_epoch=1)
