@@ -140,6 +140,13 @@ def test_a_run_of_it_is_sampled_by_every_order(maskgit, tmp_path, order):
   )
 
 
+def test_a_critic_is_no_run_of_a_prior(maskgit, tmp_path):
+  critic = dataclasses.replace(maskgit, critic=maskgit.prior)
+  with pytest.raises(ValueError, match='give the run of its generator'):
+    runs.export(critic, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
 def test_two_files_that_do_not_belong_together(tmp_path):
   said = refusal(tokenizer=TOKENIZER, transformer=TOKENIZER)
   assert 'toy.msgpack is no transformer of a maskgit: it has no Embed_0' in said
