@@ -9,11 +9,10 @@ model is that of the run it starts from, here the released one:
     python -m train.main --config configs/finetune_maskgit.py \
         --workdir runs/finetuned --config.data.source=folder:/path/to/images
 
-Class sub-folders become classes; of one class alone, without sub-folders, only
-a MaskGIT without classes can be fine-tuned. The last 5 % of the images, in an
-order shuffled by their names, are held out. Paper: MaskGIT,
-https://arxiv.org/abs/2202.04200. Sized for one GPU; no figures have been
-published for it.
+Class sub-folders become classes; a folder without any is one class. The last
+5 % of the images, in an order shuffled by their names, are held out. Paper:
+MaskGIT, https://arxiv.org/abs/2202.04200. Sized for one GPU; no figures have
+been published for it.
 """
 
 import ml_collections

@@ -25,6 +25,7 @@ from train.steps import token_critic
 from train.tasks import Evaluation
 from train.tasks import Task
 from vq_jax import build
+from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import generation
 from vq_jax import model as model_lib
@@ -181,9 +182,12 @@ def labels(card: settings_lib.PriorCard, num_classes: int) -> dict[str, Any]:
   """Returns what a prior's vocabulary holds beside the codes.
 
   It is conditional on the class if the card says so and the data has more
-  than one; it has a null class if training drops labels.
+  than one, or has one that takes the place of those of `init_from`; it has a
+  null class if training drops labels.
   """
-  conditional = card.conditional and num_classes > 1
+  before = checkpoints.read_config(card.init_from) if card.init_from else {}
+  several = max(num_classes, before.get('labels', {}).get('num_classes', 0)) > 1
+  conditional = card.conditional and several
   return {
     'num_classes': num_classes if conditional else 0,
     'null_class': conditional and prior_loss(card).label_drop > 0,

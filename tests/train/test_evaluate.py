@@ -52,6 +52,10 @@ def test_a_converted_prior_on_ones_own_images(tmp_path, capsys):
   assert code == 0 and 'nll' in out, err
   code, out, _ = run(capsys, folder / 'autoencoder', *options)
   assert code == 0 and 'psnr' in out
+  few = ('--source', ten, '--split', 'train[:7]', '--batch-size', 16)
+  limited = run(capsys, folder / 'autoencoder', *options, '--limit', 7)
+  assert limited == run(capsys, folder / 'autoencoder', *few)
+  assert limited[1] != out
   three = cards.write_images(tmp_path, size=24, channels=3, classes=3)
   code, _, err = run(capsys, folder, *options)
   assert code == 1 and 'a prior of 10 classes' in err and three in err

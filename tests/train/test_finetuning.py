@@ -67,14 +67,15 @@ def test_only_the_rows_of_the_classes_are_new(
   assert not (after[table][k : k + 3] == before[table][k : k + 3]).any()
 
 
-def test_a_released_maskgit_learns_ones_own_classes(tmp_path):
+@pytest.mark.parametrize('classes', [1, 2])
+def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
   released = convert.load(
     'maskgit',
     tokenizer=GOLDEN / 'maskgit_tokenizer_toy.msgpack',
     transformer=GOLDEN / 'maskgit_transformer_toy.msgpack',
   )
   runs.export(released, tmp_path / 'released')
-  source = cards.write_images(tmp_path, size=24, channels=3, classes=2)
+  source = cards.write_images(tmp_path, size=24, channels=3, classes=classes)
   card = finetuning(
     source,
     tmp_path / 'released',
@@ -85,7 +86,7 @@ def test_a_released_maskgit_learns_ones_own_classes(tmp_path):
   card['optim']['learning_rate'] = 1e-3
   loop.train(card, tmp_path / 'tuned')
   tuned = vq_jax.load(tmp_path / 'tuned')
-  made = tuned.generate(0, labels=[0, 1], steps=2, guidance=1.0)
+  made = tuned.generate(0, labels=[0, classes - 1], steps=2, guidance=1.0)
   assert made.shape == (2, 24, 24, 3)
   codes = parameters(tuned)['embedding/embedding'][:64]
   given = parameters(released)['embedding/embedding'][:64]

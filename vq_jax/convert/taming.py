@@ -1,13 +1,11 @@
 """VQGAN of CompVis/taming-transformers: names, shapes and configs."""
 
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import yaml as yaml_lib
-
 from vq_jax.convert import errors
+from vq_jax.convert import released_configs
 from vq_jax.convert import rules as rules_lib
 from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
@@ -189,21 +187,14 @@ def read_config(
     ConvertError: if it is no such file, or contradicts the weights.
     OSError: if it cannot be read.
   """
-  try:
-    config = yaml_lib.safe_load(pathlib.Path(path).read_text())
-    fields = config['model']['params']
+  with released_configs.reading(
+    path, 'VQGAN', 'n_embed, embed_dim and ddconfig'
+  ) as fields:
     fields = fields.get('first_stage_config', {}).get('params', fields)
     layout = fields['ddconfig']
     said = {name: fields[name] for name in ('n_embed', 'embed_dim')}
     said |= {name: layout[name] for name in _layout(spec, 1)}
     side = int(layout['resolution'])
-  except (yaml_lib.YAMLError, UnicodeError) as error:
-    raise errors.ConvertError(f'{path} is no YAML: {error}') from error
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise errors.ConvertError(
-      f'{path} is no config of a VQGAN: it should have model.params with '
-      f'n_embed, embed_dim and ddconfig; at {error}.'
-    ) from error
   stride = 2 ** (len(spec['encoder']['multipliers']) - 1)
   if side < 1 or side % stride:
     raise errors.ConvertError(

@@ -6,16 +6,15 @@ classes a fixed token stands there.
 """
 
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
-import yaml as yaml_lib
 
 from vq_jax import model
 from vq_jax.convert import errors
 from vq_jax.convert import pickles
 from vq_jax.convert import priors
+from vq_jax.convert import released_configs
 from vq_jax.convert import rules as rules_lib
 from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
@@ -161,9 +160,9 @@ def _read_config(path: str | os.PathLike | None) -> tuple[int, int, int]:
     raise errors.ConvertError(
       'its weights do not tell how many heads it has; give its YAML too'
     )
-  try:
-    config = yaml_lib.safe_load(pathlib.Path(path).read_text())
-    fields = config['model']['params']
+  with released_configs.reading(
+    path, 'GPT', 'transformer_config.params.n_head and cond_stage_config'
+  ) as fields:
     heads = int(fields['transformer_config']['params']['n_head'])
     condition = fields.get('cond_stage_config')
     alone = fields.get('unconditional', False)
@@ -172,13 +171,6 @@ def _read_config(path: str | os.PathLike | None) -> tuple[int, int, int]:
     target = condition['target']
     if target.endswith('.Labelator'):
       return heads, int(condition['params']['n_classes']), 0
-  except (yaml_lib.YAMLError, UnicodeError) as error:
-    raise errors.ConvertError(f'{path} is no YAML: {error}') from error
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise errors.ConvertError(
-      f'{path} is no config of a GPT: it should have model.params with '
-      f'transformer_config.params.n_head and cond_stage_config; at {error}'
-    ) from error
   raise errors.ConvertError(
     f'it is conditioned on what {target} makes, as {path} says; only GPTs of '
     'classes, and those without a condition, can be converted'
