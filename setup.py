@@ -51,6 +51,7 @@ setuptools.setup(
       'nbclient',
       'nbformat',
       'pytest',
+      'pytest-xdist',
       'ruff',
     ],
   },

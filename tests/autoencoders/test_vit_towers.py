@@ -69,17 +69,21 @@ def test_without_blocks_an_encoder_is_patches_positions_norm_and_head():
   np.testing.assert_allclose(got, x.reshape(2, 2, 3, 8), atol=1e-5)
 
 
-def test_without_blocks_a_decoder_paints_each_patch_from_its_code():
-  tower = decoder(layers=0, scan=False)
-  codes = images(1, 3, 4, 5)
-  variables = random_variables(tower, codes)
-  other = codes.copy()
-  other[0, 1, 2] += 1
-  before, after = (apply(tower, variables, c) for c in (codes, other))
-  moved = np.abs(before - after).max(-1)[0] > 1e-6
-  want = np.zeros((6, 8), bool)
-  want[2:4, 4:6] = True
-  np.testing.assert_array_equal(moved, want)
+@pytest.mark.parametrize('overlap', [1, 2, 3])
+def test_patches_reach_as_far_as_they_overlap(overlap):
+  def touched(tower, x, at):
+    variables = random_variables(tower, x)
+    change = apply(tower, variables, x.at[0, *at].add(1.0))
+    return jnp.any(change != apply(tower, variables, x), axis=(0, -1))
+
+  fields = {'layers': 0, 'scan': False, 'overlap': overlap}
+  first = 2 * np.arange(6) - (overlap - 1)  # pixel of each patch
+  pixels = np.arange(12)[None]
+  inside = (first[:, None] <= pixels) & (pixels < first[:, None] + 2 * overlap)
+  tokens = touched(encoder(**fields), jnp.zeros((1, 12, 12, 3)), (4, 7))
+  np.testing.assert_array_equal(tokens, np.outer(inside[:, 4], inside[:, 7]))
+  painted = touched(decoder(**fields), jnp.zeros((1, 6, 6, 4)), (1, 3))
+  np.testing.assert_array_equal(painted, np.outer(inside[1], inside[3]))
 
 
 @pytest.mark.parametrize(('tower', 'step'), [(encoder, 1), (decoder, 2)])

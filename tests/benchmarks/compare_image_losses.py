@@ -9,7 +9,8 @@ with a discriminator on top, for equal numbers of steps. Judges all test
 pictures by PSNR, LPIPS (AlexNet, which nothing was trained on) and the Frechet
 distance of EfficientNet-Lite0's features, beside that of one half of the test
 pictures to the other. Writes `table.md`, `start.md` (what the discriminator's
-start does to the test pictures) and a grid of each run. Stopped or killed, the
+start does to the test pictures), a grid of each run, and `emoji.png`: emoji
+above what each run makes of them, in the table's order. Stopped or killed, the
 same command goes on.
 """
 
@@ -53,6 +54,7 @@ MODELS = {
   'ViT-VQGAN': {
     'type': 'vit_vqgan',
     'patch': 4,
+    'overlap': 2,
     'layers': 4,
     'width': 128,
     'heads': 4,
@@ -62,29 +64,18 @@ MODELS = {
       'type': 'factorized_vq',
       'codebook_size': 512,
       'code_dim': 16,
+      'kmeans_iterations': 10,
+      'revive_below': 0.05,
     },
   },
 }
-DISCRIMINATORS = {
-  'VQGAN': {
-    'discriminator': {'type': 'patchgan', 'channels': 32, 'layers': 3},
-    'loss': 'hinge',
-    'weight': 0.2,
-    'adaptive': True,
-  },
-  'ViT-VQGAN': {
-    'discriminator': {
-      'type': 'stylegan',
-      'channels': 16,
-      'multipliers': (2, 4, 4, 4),
-      'stddev_group': 4,
-    },
-    'loss': 'non_saturating',
-    'weight': 0.1,
-    'r1': 0.1,
-    'r1_every': 8,
-    'optim': {'learning_rate': 1e-3, 'b1': 0.0, 'b2': 0.99},
-  },
+ADVERSARY = {
+  'discriminator': {'type': 'patchgan', 'channels': 32, 'layers': 3},
+  'loss': 'hinge',
+  'weight': 0.2,
+  'adaptive': True,
+  'optim': {'learning_rate': 2e-4, 'b1': 0.5, 'b2': 0.9},
+  'warmup': {'percent': 10},
 }
 LOSSES = {
   'L2': {'l2': 4.0},
@@ -103,11 +94,9 @@ def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
     card.loss = {**LOSSES[loss], 'quantizer': 1.0}
     if 'adversary' in loss:
       card.adversary = {
-        'optim': {'learning_rate': 2e-4, 'b1': 0.5, 'b2': 0.9},
-        **DISCRIMINATORS[model],
+        **ADVERSARY,
         'start': {'steps': round(START * steps)},
         'discriminator_start': {'steps': round(0.8 * START * steps)},
-        'warmup': {'percent': 10},
       }
   card.data.update(
     source=f'folder:{pictures}',
@@ -134,8 +123,11 @@ class Judge:
 
   def __init__(self, pictures: pathlib.Path):
     """Sees the test pictures."""
-    source = data.open_source(f'folder:{pictures}', 'test', channels=3)
-    self.real = data.in_memory(source).images
+    source = data.in_memory(
+      data.open_source(f'folder:{pictures}', 'test', channels=3)
+    )
+    self.real = source.images
+    self.emoji = source.labels == source.class_names.index('emoji')
     self._distance, self._weights = losses.load_lpips('alexnet')
     network, variables = features.load('efficientnet_lite0')
     self._network, self._variables = jax.jit(network.apply), variables
@@ -168,18 +160,22 @@ class Judge:
     return np.concatenate(parts)
 
 
-def row(name: str, folder: pathlib.Path, judge: Judge) -> str:
-  """Returns a run's line of the table, and draws its grid."""
+def reconstruct(folder: pathlib.Path, pictures: np.ndarray) -> np.ndarray:
+  """Returns what a run makes of pictures, float32 [N, H, W, 3]."""
   model = vq_jax.load(folder)
-  made = np.concatenate([
-    np.asarray(model.reconstruct(judge.real[i : i + 50]))
-    for i in range(0, len(judge.real), 50)
-  ])  # fmt: skip
-  found = judge(made)
-  shown = np.linspace(0, len(made) - 1, 16).astype(int)
-  rows = images.side_by_side(judge.real[shown], made[shown])
-  picture = images.grid(rows, columns=len(shown), scale=1)
-  images.save_png(folder.parent / f'{folder.name}.png', picture)
+  parts = [pictures[i : i + 50] for i in range(0, len(pictures), 50)]
+  return np.concatenate([np.asarray(model.reconstruct(x)) for x in parts])
+
+
+def draw(path: pathlib.Path, *batches: np.ndarray) -> None:
+  """Writes a picture with a row for each batch: 16 of its N images."""
+  shown = np.linspace(0, len(batches[0]) - 1, 16).astype(int)
+  rows = images.side_by_side(*(batch[shown] for batch in batches))
+  images.save_png(path, images.grid(rows, columns=len(shown)))
+
+
+def line(name: str, folder: pathlib.Path, found: dict[str, float]) -> str:
+  """Returns a run's line of the table."""
   last = writers.last_evaluation(folder)
   return (
     f'| {name} | {found["psnr"]:.2f} | {found["lpips"]:.3f} | '
@@ -232,9 +228,17 @@ def main(argv: list[str] | None = None) -> int:
     lines = [
       '| | PSNR, dB | LPIPS | Frechet distance | usage |',
       '|---|---|---|---|---|',
-      *(row(name, folder, judge) for name, folder in runs.items()),
-      f'| one half of the pictures to the other | | | {judge.floor:.1f} | |',
     ]
+    emoji = [judge.real[judge.emoji]]
+    for name, folder in runs.items():
+      made = reconstruct(folder, judge.real)
+      lines.append(line(name, folder, judge(made)))
+      draw(folder.with_suffix('.png'), judge.real, made)
+      emoji.append(made[judge.emoji])
+    draw(workdir / 'emoji.png', *emoji)
+    lines.append(
+      f'| one half of the pictures to the other | | | {judge.floor:.1f} | |'
+    )
     starts = [
       f'{name}\n\n{around_the_start(folder, steps)}'
       for name, folder in runs.items()

@@ -35,6 +35,7 @@ def vit_vqgan(
   image_channels: int = 3,
   likelihood: nn.Module | None = None,
   patch: int = 8,
+  overlap: int = 1,
   layers: int | None = None,
   width: int | None = None,
   heads: int | None = None,
@@ -60,6 +61,7 @@ def vit_vqgan(
     image_channels: channels of the image.
     likelihood: see `VQVAE`; the paper has a `LogitLaplace` beside L2.
     patch: side of a patch, the stride.
+    overlap: see `ViTEncoder`.
     layers: of both towers, if not the size's.
     width: of both towers, if not the size's.
     heads: of both towers, if not the size's.
@@ -71,7 +73,8 @@ def vit_vqgan(
   """
   smaller = {'layers': layers, 'width': width}
   smaller |= {'heads': heads, 'mlp_width': mlp_width}
-  common = {'patch': patch, 'scan': scan, 'remat': remat}
+  common = {'patch': patch, 'overlap': overlap}
+  common |= {'scan': scan, 'remat': remat}
   common |= {'dtype': dtype, 'param_dtype': param_dtype}
   encoder = _vit_size(encoder_size, reimplemented, smaller)
   decoder = _vit_size(decoder_size or encoder_size, reimplemented, smaller)

@@ -53,6 +53,9 @@ class ViTEncoder(nn.Module):
 
   Attributes:
     patch: side of a patch, the stride.
+    overlap: a patch reaches over so many strides along a side, to the middle of
+      its neighbours with 2. 1, the paper's, gives them edges, which only the
+      attention can hide, and learns to late.
     width: of the tokens, a multiple of 4.
     layers: transformer blocks.
     heads: attention heads.
@@ -72,6 +75,7 @@ class ViTEncoder(nn.Module):
   """
 
   patch: int = 8
+  overlap: int = 1
   width: int = 512
   layers: int = 8
   heads: int = 8
@@ -99,7 +103,7 @@ class ViTEncoder(nn.Module):
     """
     embed = patches.PatchConv(
       self.width,
-      self.patch,
+      self.overlap * self.patch,
       self.patch,
       dtype=self.dtype,
       param_dtype=self.param_dtype,
@@ -114,6 +118,7 @@ class ViTDecoder(nn.Module):
   Attributes:
     out_channels: channels of the image.
     patch: side of a patch, the stride.
+    overlap: as in the encoder; where patches overlap, they add up.
     width: as in the encoder, as all that follows; sizes may differ from its.
     layers: transformer blocks.
     heads: attention heads.
@@ -132,6 +137,7 @@ class ViTDecoder(nn.Module):
 
   out_channels: int = 3
   patch: int = 8
+  overlap: int = 1
   width: int = 512
   layers: int = 8
   heads: int = 8
@@ -161,6 +167,7 @@ class ViTDecoder(nn.Module):
     """Maps [B, h, w, D] to [B, h * patch, w * patch, out_channels]."""
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = nn.Dense(self.width, name='from_code', **types)(codes)
+    side = self.overlap * self.patch
     return patches.OverlapAdd(
-      self.out_channels, self.patch, self.patch, name='pixels', **types
+      self.out_channels, side, self.patch, name='pixels', **types
     )(_transform(self, x))
