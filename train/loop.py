@@ -61,7 +61,7 @@ def _train(
   runner: parallel.JitRunner,
 ) -> dict[str, float]:
   datasets = run.open_datasets(card, runner)
-  config = run.config_of(config_card, card, datasets)
+  config = run.config_of(config_card, card, folder, datasets)
   optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
   plan = log.Plan.create(
     config_lib.section(settings_lib.Train, 'train', card.train),
@@ -70,10 +70,9 @@ def _train(
   optimizer, schedule = optim_lib.optimizer_of(
     optim, steps_per_epoch=plan.steps_per_epoch, total=plan.total
   )
-  run_folder.refuse_another(folder, config)
   task = run.make_task(card, folder, config, datasets, runner, plan)
   state = run.initial_state(
-    card, task, optimizer, average=optim.ema_decay is not None
+    card, folder, task, optimizer, average=optim.ema_decay is not None
   )
   run_folder.claim(folder, config)
   with contextlib.ExitStack() as stack:

@@ -173,19 +173,23 @@ def _own_models(card, folder: pathlib.Path):
 
 def initial_state(
   card: settings_lib.Card,
+  folder: pathlib.Path,
   task: tasks.Task,
   optimizer: optax.GradientTransformation,
   *,
   average: bool,
 ) -> TrainState:
-  """Initialises a state, from another run's weights if the card names one."""
+  """Initialises a state, from another run's weights if the card names one.
+
+  A run that has a checkpoint of its own needs the other no longer.
+  """
   if card.init_keep and card.init_from is None:
     raise settings_lib.ConfigError(
       'config.init_keep says which weights of config.init_from are left out; '
       'set config.init_from.'
     )
   variables = jax.jit(task.init)(jax.random.key(card.seed))
-  if card.init_from is not None:
+  if card.init_from is not None and checkpoints.latest_step(folder) is None:
     loaded, _ = checkpoints.load_variables(card.init_from)
     if task.adapt is not None:
       other = checkpoints.read_config(card.init_from)
@@ -262,20 +266,30 @@ def compiled_steps(
 
 
 def config_of(
-  config_card: Any, card: settings_lib.Card, datasets: Datasets
+  config_card: Any,
+  card: settings_lib.Card,
+  folder: pathlib.Path,
+  datasets: Datasets,
 ) -> dict[str, Any]:
   """Returns what `config.json` holds.
 
   Args:
     config_card: the card as it was given.
     card: the same, parsed.
-    datasets: the images of the run.
+    folder: of the run.
+    datasets: its images.
+
+  Raises:
+    RunError: if the folder holds the run of another config, or foreign files.
   """
   config = {
     'card': run_folder.plain(config_card),
     'data': datasets.facts,
     'vq_jax': vq_jax.__version__,
   }
+  run_folder.refuse_another(folder, config)
+  if run_folder.is_claimed(folder):
+    return checkpoints.read_config(folder)
   if card.task == 'prior':
     config['labels'] = prior_tasks.labels(card, datasets.facts['num_classes'])
   return config

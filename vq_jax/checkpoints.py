@@ -135,6 +135,15 @@ def restore(
   return found, restored['data']
 
 
+def latest_step(folder: str | os.PathLike) -> int | None:
+  """Returns the step of a run's latest complete checkpoint, if it has one."""
+  import orbax.checkpoint as ocp
+
+  path = pathlib.Path(folder).resolve() / CHECKPOINTS
+  steps = ocp.utils.checkpoint_steps(path) if path.is_dir() else []
+  return max(steps, default=None)
+
+
 def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
   """Reads what the latest checkpoint of a run applies with.
 
@@ -153,13 +162,12 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
   import orbax.checkpoint as ocp
   from etils import epath  # Orbax's own paths
 
-  path = pathlib.Path(folder).resolve() / CHECKPOINTS
-  steps = ocp.utils.checkpoint_steps(path) if path.is_dir() else []
-  if not steps:
+  latest = latest_step(folder)
+  if latest is None:
     raise RunError(
       f'{folder} has no complete checkpoint yet. Let its training save one.'
     )
-  path = epath.Path(path / str(max(steps)))
+  path = epath.Path(folder).resolve() / CHECKPOINTS / str(latest)
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   handler = ocp.StandardCheckpointHandler()
 
@@ -177,7 +185,7 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
   except (OSError, ValueError, KeyError, AttributeError) as error:
     raise RunError(f'the checkpoint {path} cannot be read: {error}') from error
   # Uncommitted: whoever applies them decides on which devices.
-  return jax.tree.map(jnp.asarray, jax.device_get(variables)), max(steps)
+  return jax.tree.map(jnp.asarray, jax.device_get(variables)), latest
 
 
 def export(

@@ -11,17 +11,19 @@ turn of each is compared with that of plain VQ. Prints a table and writes it to
 import argparse
 import pathlib
 import sys
+import tempfile
 import time
 
 import jax
 
 from train import config as config_lib
+from train import log
 from train import loop
 from train import main as main_lib
+from train import optim as optim_lib
 from train import parallel
 from train import run
 from train import settings as settings_lib
-from train import tasks
 from train import writers
 from train.steps import update
 from vq_jax import checkpoints
@@ -73,13 +75,19 @@ def prepared(card):
   parsed = config_lib.parse_card(card.to_dict())
   runner = parallel.make_runner(settings_lib.Parallel())
   datasets = run.open_datasets(parsed, runner)
-  config = run.config_of(card, parsed, datasets)
-  optim = config_lib.section(settings_lib.Optim, 'optim', parsed.optim)
-  optimizer, schedule = run.optimizer_of(optim, steps_per_epoch=1, total=100)
-  task = tasks.autoencoder_task(
-    parsed, config, runner, datasets.eval_batches, 1
+  plan = log.Plan.create(
+    config_lib.section(settings_lib.Train, 'train', parsed.train),
+    steps_per_epoch=1,
   )
-  state = run.initial_state(parsed, task, optimizer, average=False)
+  optim = config_lib.section(settings_lib.Optim, 'optim', parsed.optim)
+  optimizer, schedule = optim_lib.optimizer_of(
+    optim, steps_per_epoch=1, total=plan.total
+  )
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    config = run.config_of(card, parsed, folder, datasets)
+    task = run.make_task(parsed, folder, config, datasets, runner, plan)
+    state = run.initial_state(parsed, folder, task, optimizer, average=False)
   step = runner.compile(
     update.make_step(task.loss_fn, optimizer, optim, seed=0, schedule=schedule)
   )
