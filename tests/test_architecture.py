@@ -2,6 +2,8 @@
 
 import ast
 import functools
+import importlib
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -226,3 +228,20 @@ def test_no_function_is_too_long():
   assert not offenders, f'more than {MAX_FUNCTION_LINES} lines:\n' + '\n'.join(
     offenders
   )
+
+
+@pytest.mark.parametrize(
+  'path', sorted((ROOT / 'tests/benchmarks').glob('*.py')), ids=lambda p: p.stem
+)
+def test_benchmarks_name_what_there_is(path):
+  """They are run by hand: what has gone would be missed late."""
+  try:
+    module = importlib.import_module(f'tests.benchmarks.{path.stem}')
+  except ModuleNotFoundError as error:
+    assert error.name == 'torch'
+    pytest.skip('needs torch')
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+      owner = getattr(module, node.value.id, None)
+      if inspect.ismodule(owner):
+        assert hasattr(owner, node.attr), f'{node.value.id}.{node.attr}'
