@@ -73,8 +73,7 @@ def vit_vqgan(
   """
   smaller = {'layers': layers, 'width': width}
   smaller |= {'heads': heads, 'mlp_width': mlp_width}
-  common = {'patch': patch, 'overlap': overlap}
-  common |= {'scan': scan, 'remat': remat}
+  common = {'patch': patch, 'overlap': overlap, 'scan': scan, 'remat': remat}
   common |= {'dtype': dtype, 'param_dtype': param_dtype}
   encoder = _vit_size(encoder_size, reimplemented, smaller)
   decoder = _vit_size(decoder_size or encoder_size, reimplemented, smaller)
