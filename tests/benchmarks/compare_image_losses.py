@@ -127,7 +127,7 @@ class Judge:
       data.open_source(f'folder:{pictures}', 'test', channels=3)
     )
     self.real = source.images
-    self.emoji = source.labels == source.class_names.index('emoji')
+    self.emoji = np.array(source.class_names)[source.labels] == 'emoji'
     self._distance, self._weights = losses.load_lpips('alexnet')
     network, variables = features.load('efficientnet_lite0')
     self._network, self._variables = jax.jit(network.apply), variables
@@ -235,7 +235,8 @@ def main(argv: list[str] | None = None) -> int:
       lines.append(line(name, folder, judge(made)))
       draw(folder.with_suffix('.png'), judge.real, made)
       emoji.append(made[judge.emoji])
-    draw(workdir / 'emoji.png', *emoji)
+    if judge.emoji.any():
+      draw(workdir / 'emoji.png', *emoji)
     lines.append(
       f'| one half of the pictures to the other | | | {judge.floor:.1f} | |'
     )

@@ -54,8 +54,8 @@ class ViTEncoder(nn.Module):
   Attributes:
     patch: side of a patch, the stride.
     overlap: a patch reaches over so many strides along a side, to the middle of
-      its neighbours with 2. 1, the paper's, gives them edges, which only the
-      attention can hide, and learns to late.
+      its neighbours with 2. With 1, the paper's, patches have edges, and it
+      takes the attention long to learn to hide them.
     width: of the tokens, a multiple of 4.
     layers: transformer blocks.
     heads: attention heads.
