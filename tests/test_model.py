@@ -121,8 +121,8 @@ def test_spread_over_devices_the_same_is_drawn(model):
     ({'labels': [3]}, r'labels must lie in \[0, 3\); got 3'),
     ({'labels': [-1]}, r'labels must lie in \[0, 3\)'),
     ({'labels': [0, 1], 'num': 3}, r'\[3\]; got \(2,\)'),
-    ({'num': 0}, 'num must be at least 1'),
-    ({'steps': 0}, 'at least one step'),
+    ({'num': 0}, 'num must be a whole number in'),
+    ({'steps': 0}, 'steps must be a whole number in'),
   ],
 )
 def test_impossible_requests_are_refused(model, options, message):

@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     if out is None:
       return
     for name, picture in pictures.items():
-      images.save_png(out / f'{name}.png', picture)
+      images.save_image(out / f'{name}.png', picture)
     checkpoints.write_text(
       out / 'metrics.json', json.dumps(metrics, indent=2) + '\n'
     )

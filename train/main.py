@@ -7,7 +7,6 @@ import argparse
 import errno
 import logging
 import sys
-import warnings
 
 from train import config as config_lib
 from train import interrupt
@@ -18,6 +17,7 @@ from train import settings as settings_lib
 from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
+from vq_jax.utils import console
 
 USER_ERRORS = (
   build.SpecError,
@@ -90,7 +90,7 @@ def guarded(run) -> int:
   # Orbax logs tracebacks beside the error that it raises.
   for name in ('absl', 'asyncio'):
     logging.getLogger(name).setLevel(logging.CRITICAL)
-  warnings.formatwarning = _one_line
+  console.show_warnings_as_lines()
   try:
     run()
   except interrupt.Interrupted as error:
@@ -113,12 +113,6 @@ def guarded(run) -> int:
     print(f'error: {error}{"." + hint if hint else ""}', file=sys.stderr)
     return 1
   return 0
-
-
-def _one_line(message, *where, **line) -> str:
-  """Formats a warning for someone who did not write the code."""
-  del where, line
-  return f'warning: {message}\n'
 
 
 if __name__ == '__main__':

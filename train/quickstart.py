@@ -133,7 +133,7 @@ def evaluate(
       frechet.fit(features), real
     )
   picture = images.grid(made[: 10 * classes], columns=classes, scale=3)
-  images.save_png(workdir / 'samples.png', picture)
+  images.save_image(workdir / 'samples.png', picture)
   return {**figures, 'generated': generated}
 
 

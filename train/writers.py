@@ -79,7 +79,7 @@ class Writer:
       return
     for name, picture in pictures.items():
       path = self.folder / SAMPLES / f'{name}_{step:08d}.png'
-      images.save_png(path, picture)
+      images.save_image(path, picture)
       self._board.add_image(name, picture, step, dataformats='HWC')
 
   def histograms(self, step: int, counts: Mapping[str, np.ndarray]) -> None:

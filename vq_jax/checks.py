@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Annotated
 from typing import Any
 
 import flax.linen as nn
@@ -10,54 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import autoencoders
+from vq_jax.utils import fields
 from vq_jax.utils import images as images_lib
+
+_Images = Annotated[int, fields.Range(least=1, most=2**24)]
 
 _CHANNELS = {1: 'grey values alone', 3: 'red, green and blue alone'}
 
 
-def class_labels(
-  labels: jax.Array | np.ndarray | int | None, num: int | None, classes: int
-) -> tuple[np.ndarray | None, int]:
-  """Returns one class per image, int32 [num] or None, and their number.
-
-  Args:
-    labels: one class per image, or one for all; by default the classes follow
-      one another.
-    num: how many images, if `labels` does not say; 16 by default.
-    classes: how many there are; 0 for a prior without.
+def checked_num(num: int, name: str = 'num') -> int:
+  """Returns a number of images.
 
   Raises:
-    ValueError: if the labels do not fit.
+    ValueError: unless it is a whole number of at least 1, and no more than are
+      told apart by their keys.
   """
-  if labels is None:
-    num = 16 if num is None else num
-    labels = np.arange(num) % classes if classes else None
-  else:
-    labels = np.asarray(labels, np.int32)
-    if labels.ndim == 0:
-      labels = np.full(1 if num is None else num, labels)
-    num = len(labels) if num is None else num
-  checked_num(num)
-  if labels is None:
-    return None, num
-  if not classes:
-    raise ValueError('this prior knows no classes; leave labels out.')
-  if labels.shape != (num,):
-    raise ValueError(
-      f'labels must be one class per image, [{num}]; got {labels.shape}.'
-    )
-  if labels.min() < 0 or labels.max() >= classes:
-    raise ValueError(
-      f'labels must lie in [0, {classes}); got {labels.min()} to '
-      f'{labels.max()}.'
-    )
-  return labels.astype(np.int32), num
-
-
-def checked_num(num: int, name: str = 'num') -> int:
-  """Returns a number of images; raises ValueError unless it is positive."""
-  if num < 1:
-    raise ValueError(f'{name} must be at least 1; got {num}.')
+  fields.check_value(name, num, _Images)
   return num
 
 
@@ -131,17 +100,6 @@ def checked_levels(
   return list(zip(checked_parts(filled, grids), masks, strict=True))
 
 
-def check_channels(
-  images: jax.Array | np.ndarray, image_shape: Sequence[int]
-) -> None:
-  """Raises ValueError unless images are a batch of those channels."""
-  channels = image_shape[-1]
-  if images.ndim != 4 or images.shape[-1] != channels:
-    raise ValueError(
-      f'images must be [B, H, W, {channels}]; got {images.shape}.'
-    )
-
-
 def require_all_levels(card: Mapping[str, Any], autoencoder: nn.Module) -> None:
   """Raises ValueError unless a prior's card is that of the finest level."""
   level, levels = card.get('level', 0), len(autoencoder.code_grids)
@@ -161,8 +119,42 @@ def require_codes(autoencoder: nn.Module) -> None:
     )
 
 
+def check_images(
+  images: Any, channels: int, *, ranks: Sequence[int] = (4,)
+) -> None:
+  """Checks images that a user gives: their shape, dtype and range.
+
+  Args:
+    images: [B, H, W, C], uint8 in [0, 255] or float in [0, 1].
+    channels: C.
+    ranks: how many axes they may have; with 3 a single image is one, too.
+
+  Raises:
+    ValueError: if the shape is another, or a float lies outside [0, 1].
+    TypeError: if the array is neither uint8 nor floating.
+  """
+  check_image_shape(images, channels, ranks=ranks)
+  traced = isinstance(images, jax.Array)
+  images_lib.check_range(images if traced else np.asarray(images))
+
+
+def check_image_shape(
+  images: Any, channels: int, *, ranks: Sequence[int] = (4,)
+) -> None:
+  """Checks the shape of images alone; see `check_images`."""
+  shape = np.shape(images)
+  if len(shape) not in ranks or shape[-1] != channels or 0 in shape:
+    wanted = [f'[B, H, W, {channels}]', f'[H, W, {channels}]']
+    raise ValueError(
+      f'images must be {" or ".join(wanted[: len(ranks)])}, with '
+      f'{_CHANNELS.get(channels, "the channels of the run")}; got {shape}.'
+    )
+
+
 def checked_pictures(image: Any, channels: int) -> np.ndarray:
   """Returns one picture or a batch as float32 [B, H, W, C].
+
+  Their range is left to be checked where they are kept.
 
   Args:
     image: [H, W, C] or [B, H, W, C], uint8 or float.
@@ -172,29 +164,9 @@ def checked_pictures(image: Any, channels: int) -> np.ndarray:
     ValueError: if the shape is another.
     TypeError: if the array is neither uint8 nor floating.
   """
-  shape = np.shape(image)
-  if len(shape) not in (3, 4) or shape[-1] != channels or 0 in shape:
-    raise ValueError(
-      f'image must be [H, W, {channels}] or [B, H, W, {channels}], with '
-      f'{_CHANNELS.get(channels, "the channels of the run")}; got {shape}.'
-    )
+  check_image_shape(image, channels, ranks=(4, 3))
   pictures = np.asarray(images_lib.to_float(np.asarray(image)))
-  return pictures if len(shape) == 4 else pictures[None]
-
-
-def check_range(pictures: np.ndarray, known: np.ndarray) -> None:
-  """Raises ValueError unless the known pixels lie in [0, 1].
-
-  Args:
-    pictures: float32 [B, H, W, C].
-    known: bool [B, H, W].
-  """
-  kept = pictures[known]
-  if kept.size and not (kept.min() >= 0 and kept.max() <= 1):
-    raise ValueError(
-      'a float image must lie in [0, 1] where it is kept; got '
-      f'{kept.min()} to {kept.max()}. Divide by 255, or give uint8.'
-    )
+  return pictures if pictures.ndim == 4 else pictures[None]
 
 
 def checked_mask(mask: Any, shape: Sequence[int]) -> np.ndarray:
@@ -222,34 +194,9 @@ def _either(shape):
 
 def check_sides(sides: Sequence[int]) -> None:
   """Raises ValueError unless there is something to draw beyond a side."""
-  whole = all(isinstance(side, int | np.integer) for side in sides)
+  whole = all(isinstance(s, int | np.integer) for s in sides)
   if not whole or min(sides) < 0 or not any(sides):
     raise ValueError(
       'top, bottom, left and right must be pixels, at least 0 and not all 0; '
       f'got {", ".join(map(str, sides))}.'
     )
-
-
-def edit_labels(label: Any, num: int, model: Any) -> np.ndarray | None:
-  """Returns one class per picture, int32 [num], or None without classes.
-
-  Args:
-    label: one for all, int [num], or None: the null class.
-    num: how many pictures.
-    model: a `vq_jax.Model` with a prior.
-
-  Raises:
-    ValueError: if the label does not fit, or there is none and no null class.
-  """
-  classes = model.vocab.num_classes
-  if label is not None or not classes:
-    return class_labels(label, num, classes)[0]
-  levels = [model]
-  while levels[-1].coarser is not None:
-    levels.append(levels[-1].coarser)
-  if not all(level.vocab.null_class for level in levels):
-    raise ValueError(
-      f'this prior has {classes} classes and no null class, so it must be told '
-      'what it draws; give a label.'
-    )
-  return np.full(num, model.vocab.null_label, np.int32)

@@ -35,11 +35,6 @@ def decode(autoencoder, variables, indices):
   return jnp.clip(image, 0, 1)
 
 
-def key_of(rng: jax.Array | int) -> jax.Array:
-  """Returns the key that a seed means; a key is one already."""
-  return jax.random.key(rng) if isinstance(rng, int | np.integer) else rng
-
-
 def plan_of(model: Any, options: dict) -> tuple[generation.Sampling, ...]:
   """Returns how each level is sampled, coarsest first.
 
@@ -94,6 +89,7 @@ def draw_levels(
     critic_variables=model.variables.get('critic'),
     trace=trace and not generation.is_causal(model.prior),
   )
+  samplers.require_valid(drawn)
   return (*coarser, drawn)
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Annotated
 from typing import Any
 
 import jax
@@ -20,9 +21,12 @@ import numpy as np
 
 from vq_jax import autoencoders
 from vq_jax import checks
+from vq_jax import class_labels
 from vq_jax import drawing
 from vq_jax import samplers
 from vq_jax.samplers import edit as edit_lib
+from vq_jax.utils import fields
+from vq_jax.utils import images as images_lib
 
 Array = jax.Array | np.ndarray
 
@@ -36,7 +40,7 @@ class How:
 
   Attributes:
     sampling: options of the sampler.
-    label: int [B], one class for all, or None.
+    label: classes [B], one class for all, or None, by number or by name.
     dilate: tokens around the mask that are redrawn too.
     keep_pixels: whether the pixels outside the mask stay as they are.
     batch_size: pictures made at a time; with trace all are.
@@ -44,11 +48,14 @@ class How:
   """
 
   sampling: Mapping[str, Any]
-  label: Array | int | None = None
-  dilate: int = 0
+  label: Any = None
+  dilate: Annotated[int, fields.Range(least=0, most=4096)] = 0
   keep_pixels: bool = True
-  batch_size: int = 100
+  batch_size: fields.PositiveInt = 100
   trace: bool = False
+
+  def __post_init__(self):
+    fields.check(self)
 
 
 def how(options: Mapping[str, Any]) -> How:
@@ -113,8 +120,8 @@ def complete(
   for (part, _), shape in zip(levels, drawing.grids_of(model), strict=True):
     _check_size(model, part.shape[1:3], shape, 'codes')
   num = len(levels[0][0])
-  labels = checks.edit_labels(how.label, num, model)
-  keys = samplers.example_keys(drawing.key_of(rng), np.arange(num))
+  labels = class_labels.for_edit(how.label, num, model)
+  keys = samplers.example_keys(samplers.make_key(rng), np.arange(num))
   parts = tuple(part for part, _ in levels)
   for step in drawing.draw_missing(model, keys, levels, labels, plan):
     parts = step
@@ -135,7 +142,6 @@ def _plan(model, how):
       'of a prior that was trained on its codes.'
     )
   checks.require_all_levels(model.config['card'], model.autoencoder)
-  checks.checked_num(how.batch_size, 'batch_size')
   return drawing.plan_of(model, how.sampling)
 
 
@@ -152,10 +158,10 @@ def _redraw(model, rng, pictures, known, how, origin=(0, 0)):
   """
   plan = _plan(model, how)
   num = len(pictures)
-  labels = checks.edit_labels(how.label, num, model)
-  checks.check_range(pictures, known)
+  labels = class_labels.for_edit(how.label, num, model)
+  images_lib.check_range(pictures, known)
   canvas, before = _canvas(model, pictures.shape[1:3], origin)
-  rng = drawing.key_of(rng)
+  rng = samplers.make_key(rng)
   size = num if how.trace else min(how.batch_size, num)
   made = []
   for start in range(0, num, size):

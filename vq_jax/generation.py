@@ -14,6 +14,7 @@ import numpy as np
 
 from vq_jax import build
 from vq_jax import samplers
+from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,10 @@ class _Sampling:
   guidance_power: float = 1.0
 
   def __post_init__(self):
-    self.choice()  # both check their values
+    fields.check(self)
+    self.choice()  # these check the ranges
     self.guide()
+    samplers.guidance.PowerCosine(power=self.guidance_power)
 
   def choice(self) -> samplers.TokenChoice:
     """Returns how a token is drawn."""
@@ -65,6 +68,8 @@ class MaskedSampling(_Sampling):
   Attributes:
     steps: decoding steps.
     schedule: of the masked fraction, by name; see `build.SCHEDULES`.
+    rounding: which number of tokens is rounded down: 'masked', 'decided' or
+      'float32'; see `samplers.MaskGITDecoding`.
     order: which positions are decided first; see `build.ORDERS`.
     choice_temperature: randomness in the orders 'confidence' and 'critic'.
     sharpen: the logits are multiplied by 1 at first, by this at last.
@@ -74,6 +79,7 @@ class MaskedSampling(_Sampling):
 
   steps: int = 8
   schedule: str = 'cosine'
+  rounding: Literal['masked', 'decided', 'float32'] = 'masked'
   order: str = 'confidence'
   choice_temperature: float = 4.5
   sharpen: float = 1.0
@@ -82,24 +88,28 @@ class MaskedSampling(_Sampling):
 
   def __post_init__(self):
     super().__post_init__()
+    samplers.orders.Confidence(temperature=self.choice_temperature)
+    self.remasking()
     self.strategy()
 
   def strategy(self) -> samplers.MaskGITDecoding:
     """Returns what the sampler takes."""
     order = build.lookup(build.ORDERS, self.order, 'order')
-    fields = {f.name for f in dataclasses.fields(order)}
+    names = {f.name for f in dataclasses.fields(order)}
     warm = {'temperature': self.choice_temperature}
-    remask = None
-    if self.remask:
-      remask = samplers.Remasking(eta=self.remask, limit=self.remask_limit)
     return samplers.MaskGITDecoding(
       steps=self.steps,
       schedule=build.lookup(build.SCHEDULES, self.schedule, 'mask schedule'),
-      order=order(**{k: v for k, v in warm.items() if k in fields}),
+      rounding=self.rounding,
+      order=order(**{k: v for k, v in warm.items() if k in names}),
       choice=self.choice(),
       sharpen=self.sharpen,
-      remask=remask,
+      remask=self.remasking() if self.remask else None,
     )
+
+  def remasking(self) -> samplers.Remasking:
+    """Returns how decided tokens are masked again."""
+    return samplers.Remasking(eta=self.remask, limit=self.remask_limit)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,18 +158,18 @@ def sampling_of(
   """
   kind = CausalSampling if is_causal(prior) else MaskedSampling
   other = MaskedSampling if is_causal(prior) else CausalSampling
-  fields, others = (
+  names, others = (
     {field.name for field in dataclasses.fields(k)} for k in (kind, other)
   )
   for name in {**card, **options}:
-    if name in fields:
+    if name in names:
       continue
     if name in others:
       raise ValueError(
         f'{name} is no option for a {type(prior).__name__}: {_WHY_NOT[kind]}. '
         'Leave it out.'
       )
-    raise build.SpecError(build.unknown('sampling option', name, fields))
+    raise build.SpecError(build.unknown('sampling option', name, names))
   return kind(**{**card, **options})
 
 

@@ -16,6 +16,7 @@ mixture of normal distributions fitted to them can be drawn from.
 import dataclasses
 import functools
 import warnings
+from typing import Annotated
 from typing import Any
 
 import jax
@@ -23,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import autoencoders
+from vq_jax import checks
+from vq_jax.utils import fields
 
 Array = jax.Array | np.ndarray
 
@@ -47,21 +50,31 @@ def latent_shape(model: Any) -> tuple[int, ...]:
   return (*grid, module.latent_dim)
 
 
-def encode(model: Any, images: Array, *, batch_size: int = 200) -> np.ndarray:
+@fields.checked
+def encode(
+  model: Any, images: Array, *, batch_size: fields.PositiveInt = 200
+) -> np.ndarray:
   """Returns the latents of images (of a VAE the means), float32 [B, ...].
 
   Args:
     model: an AE or VAE.
     images: [B, H, W, C], uint8 in [0, 255] or float in [0, 1].
     batch_size: images at a time.
+
+  Raises:
+    ValueError: if the model is neither, or the images do not suit it.
   """
+  checks.check_images(images, model.config['data']['image_shape'][-1])
   apply = functools.partial(
     _encode, _module(model), model.variables['autoencoder']
   )
   return _in_batches(apply, images, batch_size)
 
 
-def decode(model: Any, z: Array, *, batch_size: int = 200) -> np.ndarray:
+@fields.checked
+def decode(
+  model: Any, z: Array, *, batch_size: fields.PositiveInt = 200
+) -> np.ndarray:
   """Decodes latents [B, ...] to float32 images in [0, 1]."""
   apply = functools.partial(
     _decode, _module(model), model.variables['autoencoder']
@@ -69,7 +82,14 @@ def decode(model: Any, z: Array, *, batch_size: int = 200) -> np.ndarray:
   return _in_batches(apply, z, batch_size)
 
 
-def interpolate(model: Any, first: Array, last: Array, *, steps: int = 8):
+@fields.checked
+def interpolate(
+  model: Any,
+  first: Array,
+  last: Array,
+  *,
+  steps: Annotated[int, fields.Range(least=2)] = 8,
+) -> np.ndarray:
   """Decodes the points of a straight line between two images' latents.
 
   Args:
@@ -81,8 +101,6 @@ def interpolate(model: Any, first: Array, last: Array, *, steps: int = 8):
   Returns:
     float32 [steps, H, W, C] in [0, 1].
   """
-  if steps < 2:
-    raise ValueError(f'steps must be at least 2, the two ends; got {steps}.')
   if np.shape(first) != np.shape(last):
     raise ValueError(
       'the two images must have one shape; got '
@@ -110,7 +128,8 @@ class LatentMixture:
   factors: np.ndarray
   shape: tuple[int, ...]
 
-  def sample(self, seed: int, num: int) -> np.ndarray:
+  @fields.checked
+  def sample(self, seed: fields.Seed, num: fields.PositiveInt) -> np.ndarray:
     """Draws latents, float32 [num, *shape]."""
     rng = np.random.default_rng(seed)
     which = rng.choice(len(self.weights), num, p=self.weights)
@@ -119,8 +138,9 @@ class LatentMixture:
     return z.reshape(num, *self.shape).astype(np.float32)
 
 
+@fields.checked
 def fit_mixture(
-  z: Array, components: int = 50, *, seed: int = 0
+  z: Array, components: fields.PositiveInt = 50, *, seed: fields.Seed = 0
 ) -> LatentMixture:
   """Fits a mixture with full covariances by expectation maximisation.
 
@@ -135,7 +155,7 @@ def fit_mixture(
   from sklearn import mixture
 
   z = np.asarray(z)
-  if not 1 <= components <= len(z):
+  if components > len(z):
     raise ValueError(
       f'a mixture needs between 1 and {len(z)} components, as many as there '
       f'are latents; got {components}.'

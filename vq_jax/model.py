@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import checks
+from vq_jax import class_labels
 from vq_jax import drawing
 from vq_jax import editing
 from vq_jax import latent_space
@@ -19,6 +21,7 @@ from vq_jax.priors import vocab as vocab_lib
 
 Array = jax.Array | np.ndarray
 Indices = Array | tuple[Array, ...]
+Labels = Array | Sequence[int | str] | int | str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,10 +61,11 @@ class Model:
       autoencoder has several grids.
 
     Raises:
-      ValueError: if the shape does not suit it, or it has no codes.
+      ValueError: if shape or range do not suit it, or it has no codes.
+      TypeError: if the images are neither uint8 nor float.
     """
     checks.require_codes(self.autoencoder)
-    checks.check_channels(images, self.config['data']['image_shape'])
+    checks.check_images(images, self.config['data']['image_shape'][-1])
     return drawing.encode(
       self.autoencoder, self.variables['autoencoder'], jnp.asarray(images)
     )
@@ -74,24 +78,23 @@ class Model:
     """
     checks.require_codes(self.autoencoder)
     parts = checks.checked_parts(indices, self.autoencoder.code_grids)
+    grids = parts if len(parts) > 1 else parts[0]
     return drawing.decode(
-      self.autoencoder,
-      self.variables['autoencoder'],
-      parts if len(parts) > 1 else parts[0],
+      self.autoencoder, self.variables['autoencoder'], grids
     )
 
   def reconstruct(self, images: Array) -> jax.Array:
     """Encodes and decodes images; see `encode` for what they must be."""
     if self.autoencoder.code_grids:
       return self.decode(self.encode(images))
-    checks.check_channels(images, self.config['data']['image_shape'])
+    checks.check_images(images, self.config['data']['image_shape'][-1])
     return latent_space.decode(self, latent_space.encode(self, images))
 
   def generate(
     self,
     rng: jax.Array | int,
     *,
-    labels: Array | int | None = None,
+    labels: Labels = None,
     num: int | None = None,
     batch_size: int = 100,
     sharding: jax.sharding.Sharding | None = None,
@@ -104,9 +107,9 @@ class Model:
     and on its place, not on the batches.
 
     Args:
-      rng: key, or a seed.
-      labels: int [B], one class per image, or one class for all `num`. By
-        default the classes follow one another.
+      rng: JAX key, or a seed in [0, 2^32).
+      labels: one class per image, or one for all `num`, by number from 0 or by
+        name. By default the classes follow one another.
       num: how many images, if `labels` does not say; 16 by default.
       batch_size: images made at a time.
       sharding: how such a batch is spread over devices; None for one device.
@@ -125,7 +128,7 @@ class Model:
     """
     if self.prior is None:
       return drawing.draw_without_prior(
-        self, drawing.key_of(rng), labels, num, sampling
+        self, samplers.make_key(rng), labels, num, sampling
       )
     return jnp.concatenate(
       list(
@@ -144,7 +147,7 @@ class Model:
     self,
     rng: jax.Array | int,
     *,
-    labels: Array | int | None = None,
+    labels: Labels = None,
     num: int | None = None,
     batch_size: int = 100,
     sharding: jax.sharding.Sharding | None = None,
@@ -168,10 +171,10 @@ class Model:
       float32 [B, H, W, C] in [0, 1].
     """
     checks.require_all_levels(self.config['card'], self.autoencoder)
-    labels, num = checks.class_labels(labels, num, self.vocab.num_classes)
+    labels, num = class_labels.from_request(labels, num, self)
     checks.checked_num(batch_size, 'batch_size')
     plan = drawing.plan_of(self, sampling)
-    rng = drawing.key_of(rng)
+    rng = samplers.make_key(rng)
     size = min(batch_size, num)
     for start in range(0, num, size):
       places = np.arange(start, start + size)  # always `size`: one compilation
@@ -188,7 +191,7 @@ class Model:
     image: Array,
     mask: Array,
     *,
-    label: Array | int | None = None,
+    label: Labels = None,
     dilate: int = 1,
     keep_pixels: bool = True,
     batch_size: int = 100,
@@ -212,10 +215,10 @@ class Model:
       rng: key, or a seed.
       image: [H, W, C] or [B, H, W, C], uint8 in [0, 255] or float in [0, 1].
       mask: bool [H, W] or [B, H, W], True where the picture is redrawn.
-      label: the class, one for all or int [B]. Without, a prior with classes
-        draws as if it knew none, if it has a null class.
+      label: the class by number or name, one for all or [B]. Without, a prior
+        with classes draws as if it knew none, if it has a null class.
       dilate: tokens around the masked ones that are redrawn too, since an
-        encoder sees a hole beyond a token's own pixels; 0 leaves more to go by.
+        encoder sees a hole beyond a token's own pixels.
       keep_pixels: whether the pixels that are not masked are, to the bit, those
         of the image, and the seam is blended within the mask; otherwise all are
         as they are decoded.
@@ -276,7 +279,7 @@ class Model:
     indices: Indices,
     known: Indices,
     *,
-    label: Array | int | None = None,
+    label: Labels = None,
     **sampling: Any,
   ) -> Indices:
     """Draws what is missing of a picture's indices; the known ones stay.

@@ -12,6 +12,7 @@ from vq_jax import build
 from vq_jax import data
 from vq_jax.metrics import probe as probe_lib
 from vq_jax.model import Model
+from vq_jax.utils import fields
 
 
 def pooled(features: jax.Array, cells: int) -> jax.Array:
@@ -66,6 +67,7 @@ def _features(autoencoder, cells, variables, image):
   return pooled(features, cells)
 
 
+@fields.checked
 def probe(
   model: Model,
   source: str,
@@ -73,11 +75,11 @@ def probe(
   train_split: str = 'train',
   test_split: str = 'test',
   data_dir: str | None = None,
-  shots: Sequence[int] = (1, 5, 10, 100),
-  draws: int = 10,
-  seed: int = 0,
-  cells: int = 4,
-  penalty: float = 0.1,
+  shots: Sequence[fields.PositiveInt] = (1, 5, 10, 100),
+  draws: fields.PositiveInt = 10,
+  seed: fields.Seed = 0,
+  cells: fields.PositiveInt = 4,
+  penalty: fields.NonNegativeFloat = 0.1,
   limit: int | None = None,
 ) -> dict[str, Any]:
   """Probes a model's encoder on a labelled data set.

@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     picture = np.concatenate(
       [made['AE, mixture'][:50], np.asarray(made['VAE, N(0, I)'])[:50]]
     )
-    images.save_png(
+    images.save_image(
       workdir / 'samples.png', images.grid(picture, columns=10, scale=2)
     )
     bound = models['VAE'][1]

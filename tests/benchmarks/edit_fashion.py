@@ -72,7 +72,7 @@ def row(model, classifier, test, name, mask, workdir, options) -> str:
   picture = images.grid(
     images.side_by_side(*(x[:16] for x in shown)), columns=16, scale=3
   )
-  images.save_png(workdir / f'{name.replace(" ", "_")}.png', picture)
+  images.save_image(workdir / f'{name.replace(" ", "_")}.png', picture)
   cells = (
     name,
     *(f'{x:.3f}' for x in agreement),
@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     wide = model.outpaint(
       0, test.images[:16], right=28, label=test.labels[:16], **asked
     )
-    images.save_png(
+    images.save_image(
       arguments.workdir / 'outpainted.png',
       images.grid(wide, columns=4, scale=4),
     )

@@ -133,11 +133,11 @@ BOX = ['--box', '2,2,4,4']
     (['edit', '{run}', '{picture}', *BOX, '--label', 'cat'], "no class 'cat'"),
     (
       ['edit', '{run}', '{picture}', *BOX, '--num', '0'],
-      'num must be at least',
+      'num must be a whole number in',
     ),
     (
       ['edit', '{run}', '{picture}', *BOX, '--dilate', '-1'],
-      'at least 0 tokens',
+      'dilate must be a whole number in',
     ),
     (
       ['edit', '{run}', '{picture}', *BOX, '--cache'],

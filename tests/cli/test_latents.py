@@ -57,7 +57,7 @@ def test_info_tells_of_a_latent(vae_run, capsys):
   [
     (['mixture', '{tokenizer}'], 'holds a VQVAE'),
     (['mixture', '{vae}', '--components', '1000'], 'between 1 and 48'),
-    (['mixture', '{vae}', '--num', '0'], 'num must be at least 1'),
+    (['mixture', '{vae}', '--num', '0'], 'num must be a whole number in'),
     (['mixture', '{vae}', '--data', 'npz:/no.npz'], '/no.npz'),
     (['interpolate', '{vae}', 'no.png', 'no.png'], 'no.png'),
     (['generate', '{vae}', '--labels', '1'], 'knows no classes'),

@@ -167,10 +167,13 @@ def test_an_example_has_the_key_of_its_place_in_the_request():
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'temperature': -1.0}, 'temperature must be >= 0'),
-    ({'top_k': 0}, 'top_k must be at least 1'),
-    ({'top_p': 0.0}, r'top_p must lie in \(0, 1\]'),
-    ({'top_p': 1.1}, r'top_p must lie in \(0, 1\]'),
+    (
+      {'temperature': -1.0},
+      r'temperature must be a finite number in \[0, 1000000\]; got -1',
+    ),
+    ({'top_k': 0}, 'top_k must be a whole number of at least 1 or None; got 0'),
+    ({'top_p': 0.0}, r'top_p must be a finite number in \(0, 1\] or None'),
+    ({'top_p': 1.1}, r'top_p must be a finite number in \(0, 1\] or None'),
   ],
 )
 def test_bad_choices_are_refused(fields, message):

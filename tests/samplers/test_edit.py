@@ -80,7 +80,7 @@ def test_boxes_at_every_offset_are_redrawn_whole():
 
 
 def test_a_negative_dilation_is_refused():
-  with pytest.raises(ValueError, match='at least 0 tokens; got -1'):
+  with pytest.raises(ValueError, match='of at least 0; got -1'):
     edit.token_mask(np.ones((1, 4, 4), bool), 2, -1)
 
 

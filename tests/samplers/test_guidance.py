@@ -97,7 +97,9 @@ def test_a_greater_power_sets_in_later():
 
 
 def test_a_power_that_is_not_positive_is_refused():
-  with pytest.raises(ValueError, match='power must be positive'):
+  with pytest.raises(
+    ValueError, match=r'power must be a finite number in \(0, 10000\]'
+  ):
     guidance.PowerCosine(power=0)
 
 

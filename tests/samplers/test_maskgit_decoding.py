@@ -31,7 +31,10 @@ def golden_logits(tokens, progress):
 
 def greedy(steps, tokens):
   strategy = samplers.MaskGITDecoding(
-    steps=steps, order=orders.Confidence(temperature=0), choice=GREEDY
+    steps=steps,
+    order=orders.Confidence(temperature=0),
+    choice=GREEDY,
+    rounding='float32',
   )
   return samplers.maskgit.decode(
     keys(3),
@@ -70,13 +73,50 @@ def test_partly_masked_tokens_equal_the_published_ones():
 )
 def test_masked_counts_equal_the_published_ones(steps, counts):
   """The published last count is 1, of a position decided all the same."""
-  strategy = samplers.MaskGITDecoding(steps=steps)
-  start = now = jnp.array([256])
-  got = []
-  for t in range(steps):
-    now = samplers.maskgit.masked_counts(strategy, t, start, now, 256)
-    got.append(int(now[0]))
-  assert got == counts
+  strategy = samplers.MaskGITDecoding(steps=steps, rounding='float32')
+  got = strategy.masked_counts(256)
+  assert got[:, 256].tolist() == counts
+
+
+def test_rounding_the_decided_count_is_what_halton_maskgit_s_code_does():
+  """There it is max(t + 1, int((1 - gamma) 256)) after step t of 32."""
+  strategy = samplers.MaskGITDecoding(
+    steps=32, schedule=schedules.arccos, rounding='decided'
+  )
+  decided = 256 - strategy.masked_counts(256)[:, 256]
+  assert decided[:4].tolist() == [5, 10, 15, 20]
+  want = [
+    max(t + 1, int((1 - np.arccos((t + 1) / 32) / (np.pi / 2)) * 256))
+    for t in range(32)
+  ]
+  assert decided.tolist() == want
+
+
+@pytest.mark.parametrize(
+  ('schedule', 'steps', 'step', 'total', 'want'),
+  [
+    (schedules.cosine, 3, 1, 64, 32),  # cos(pi / 3)
+    (schedules.linear, 10, 8, 10, 1),  # 1 - 9 / 10
+    (schedules.linear, 3, 0, 9, 6),
+    (schedules.arccos, 2, 0, 9, 6),  # arccos(1 / 2) = pi / 3
+    (schedules.square, 4, 1, 64, 48),
+  ],
+)
+def test_an_exact_fraction_of_the_tokens_is_not_rounded_down(
+  schedule, steps, step, total, want
+):
+  strategy = samplers.MaskGITDecoding(steps=steps, schedule=schedule)
+  counts = strategy.masked_counts(total)
+  assert counts[step, total] == want
+
+
+@pytest.mark.parametrize('schedule', [schedules.log, schedules.exp])
+def test_an_edit_of_n_tokens_has_the_schedule_of_n_tokens(schedule):
+  """Not that of the whole image, of which the others are given."""
+  strategy = samplers.MaskGITDecoding(steps=8, schedule=schedule)
+  image = strategy.masked_counts(256)
+  part = strategy.masked_counts(20)
+  np.testing.assert_array_equal(image[:, :21], part)
 
 
 SCHEDULES = [
@@ -93,16 +133,18 @@ SCHEDULES = [
 
 @pytest.mark.parametrize('schedule', SCHEDULES, ids=lambda f: f.__name__)
 def test_each_step_decides_at_least_one_and_leaves_one_but_the_last(schedule):
-  start = np.array([0, 1, 2, 13, 20])
+  start = np.arange(21)
   for steps in [1, 3, 8, 40]:
-    strategy = samplers.MaskGITDecoding(steps=steps, schedule=schedule)
-    now = start
-    for t in range(steps):
-      after = samplers.maskgit.masked_counts(strategy, t, start, now, 20)
-      after, now = now, np.asarray(after)
-      assert (now[after > 0] < after[after > 0]).all()
-      assert (now[after > 1] > 0).all() or t == steps - 1
-    assert not now.any()
+    for rounding in ['masked', 'decided', 'float32']:
+      strategy = samplers.MaskGITDecoding(
+        steps=steps, schedule=schedule, rounding=rounding
+      )
+      counts = strategy.masked_counts(20)
+      for before, after in zip([start, *counts], counts, strict=False):
+        assert (after[before > 0] < before[before > 0]).all()
+      for before, after in zip([start, *counts], counts[:-1], strict=False):
+        assert (after[before > 1] > 0).all()
+      assert not counts[-1].any()
 
 
 @pytest.mark.parametrize('steps', [1, 3, 8, 40])
@@ -231,8 +273,8 @@ def test_nothing_recompiles_for_other_keys_and_tokens():
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'steps': 0}, 'at least one step'),
-    ({'sharpen': 0.0}, 'sharpen multiplies the logits'),
+    ({'steps': 0}, r'steps must be a whole number in \[1, 4096\]; got 0'),
+    ({'sharpen': 0.0}, r'sharpen must be a finite number in \(0, 10000\]'),
     (
       {'order': orders.Critic(), 'remask': samplers.Remasking(eta=0.1)},
       'all tokens compete in each step already',

@@ -93,14 +93,14 @@ def test_images_keep_their_type_and_what_is_kept_is_a_copy():
 
 @pytest.mark.parametrize('acceptance', [0, -0.1, 1.5])
 def test_a_wrong_acceptance_is_refused(acceptance):
-  with pytest.raises(ValueError, match='acceptance is a fraction'):
+  with pytest.raises(ValueError, match='acceptance must be a finite number in'):
     World().sample(acceptance=acceptance)
 
 
 @pytest.mark.parametrize(
   ('wrong', 'message'),
   [
-    ({'batch_size': 0}, 'batch_size must be at least 1'),
+    ({'batch_size': 0}, 'batch_size must be a whole number of at least 1'),
     ({'labels': np.zeros((2, 2))}, r'labels must be int \[num\]'),
     ({'labels': np.zeros(0)}, r'labels must be int \[num\]'),
   ],

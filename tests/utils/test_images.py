@@ -130,11 +130,11 @@ def test_png_is_lossless(channels, mode):
   ['vqjax edit a.png', 'Größe 16 \N{MULTIPLICATION SIGN} 16 \N{SNOWMAN}'],
 )
 def test_a_png_holds_a_comment_and_nothing_else(text, tmp_path):
-  images.save_png(tmp_path / 'a.png', batch(1)[0], comment=text)
+  images.save_image(tmp_path / 'a.png', batch(1)[0], comment=text)
   with PIL.Image.open(tmp_path / 'a.png') as read:
     read.load()
     assert read.info == {'Comment': text}
-  images.save_png(tmp_path / 'a.png', batch(1)[0])
+  images.save_image(tmp_path / 'a.png', batch(1)[0])
   with PIL.Image.open(tmp_path / 'a.png') as read:
     read.load()
     assert read.info == {}
@@ -144,8 +144,8 @@ def test_a_png_holds_a_comment_and_nothing_else(text, tmp_path):
 def test_saved_files_can_be_read_back(tmp_path, channels):
   image = batch(1, 5, 7, channels)[0]
   path = tmp_path / 'not' / 'yet' / 'there.png'
-  images.save_png(path, images.to_float(image))
-  images.save_png(str(path), images.to_float(image))  # over itself
+  images.save_image(path, images.to_float(image))
+  images.save_image(str(path), images.to_float(image))  # over itself
   with PIL.Image.open(path) as read:
     np.testing.assert_array_equal(np.asarray(read).reshape(image.shape), image)
   assert [p.name for p in path.parent.iterdir()] == ['there.png']
@@ -153,7 +153,7 @@ def test_saved_files_can_be_read_back(tmp_path, channels):
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
   path = tmp_path / 'a.png'
-  images.save_png(path, batch(1)[0])
+  images.save_image(path, batch(1)[0])
   before = path.read_bytes()
 
   def torn(self, data):
@@ -163,5 +163,5 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 
   monkeypatch.setattr('pathlib.Path.write_bytes', torn)
   with pytest.raises(OSError, match='disk full'):
-    images.save_png(path, batch(1, seed=1)[0])
+    images.save_image(path, batch(1, seed=1)[0])
   assert path.read_bytes() == before

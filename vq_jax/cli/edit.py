@@ -50,7 +50,7 @@ def _add_picture(parser) -> None:
   parser.add_argument(
     'image',
     metavar='IMAGE',
-    help='a JPEG, PNG or WebP file. A picture smaller than those the run was '
+    help='an image file. A picture smaller than those the run was '
     'trained on is taken for the upper left part of one, a larger one is drawn '
     'in windows of that size',
   )
@@ -59,8 +59,8 @@ def _add_picture(parser) -> None:
 def _add_drawing(parser, out: str, *, dilate: int) -> None:
   parser.add_argument(
     '--label',
-    help='class of the picture, by number or by name (default: none, if the '
-    'prior was trained for that)',
+    help='class of the picture, by number from 0 or by name (name:7 for a '
+    'class called 7; default: none, if the prior was trained for that)',
     default=argparse.SUPPRESS,
   )
   parser.add_argument('--num', type=int, default=1, help='how many versions')
@@ -129,10 +129,14 @@ def _opened(arguments):
   import vq_jax
   from vq_jax import checks
   from vq_jax.data import decode
+  from vq_jax.utils import images
 
-  checks.checked_num(arguments.num)
+  checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
   channels = model.config['data']['image_shape'][-1]
+  images.check_image_path(arguments.out, channels=channels)
+  if 'gif' in arguments:
+    images.check_image_path(arguments.gif, channels=channels, animated=True)
   path = arguments.image
   return model, decode.decode_image(path, channels=channels, name=path)
 
@@ -190,21 +194,26 @@ def _write(arguments, model, image, original, draw) -> None:
   steps = np.swapaxes(made, 0, 1) if gif else made[None]
   frames = [_laid_out(original, images.to_uint8(step)) for step in steps]
   if gif:
-    images.save_gif(arguments.gif, np.stack(frames))
+    images.save_animation(arguments.gif, np.stack(frames))
     print(f'{len(frames)} steps in {arguments.gif}')
-  images.save_png(arguments.out, frames[-1], comment=arguments.command_line)
+  images.save_image(arguments.out, frames[-1], comment=arguments.command_line)
   count = f'{len(made)} images' if len(made) > 1 else '1 image'
   print(f'{count} in {arguments.out}')
 
 
 def _label(arguments, model):
   """Returns the number of the class, or None."""
+  from vq_jax import class_labels
+
   if 'label' not in arguments:
     return None
   if model.prior is not None and not model.vocab.num_classes:
     raise ValueError('this prior knows no classes; leave --label out.')
   names = model.config['data']['class_names']
-  return sampling.class_numbers([arguments.label], names)[0]
+  found = sampling.find_classes(arguments.label, names)
+  if len(found) != 1:
+    raise ValueError(f'--label must be one class; got {arguments.label!r}.')
+  return int(class_labels.indices(found, len(names), names)[0])
 
 
 def _laid_out(original, made):

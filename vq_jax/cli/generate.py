@@ -19,10 +19,10 @@ def add(commands, command: Callable) -> None:
   parser.add_argument('folder', metavar='RUN', help='run folder of a prior')
   parser.add_argument(
     '--labels',
-    type=_labels,
     metavar='3,7',
-    help='classes, by number or by name; they are repeated in turn until '
-    'there are --num images (default: all classes)',
+    help='classes, by number from 0 or by name (name:7 for a class called 7); '
+    'they are repeated in turn until there are --num images (default: all '
+    'classes)',
     default=argparse.SUPPRESS,
   )
   parser.add_argument('--num', type=int, default=16, help='how many images')
@@ -50,41 +50,39 @@ def add(commands, command: Callable) -> None:
   )
 
 
-def _labels(text: str) -> list[str]:
-  labels = [part.strip() for part in text.split(',') if part.strip()]
-  if not labels:
-    raise argparse.ArgumentTypeError('give at least one class')
-  return labels
-
-
 def run(arguments) -> None:
   """Runs the command."""
   import numpy as np
 
   import vq_jax
   from vq_jax import checks
+  from vq_jax import class_labels
   from vq_jax.utils import images
 
+  checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
-  labels = None
+  channels = model.config['data']['image_shape'][-1]
+  images.check_image_path(arguments.out, channels=channels)
+  if 'gif' in arguments:
+    images.check_image_path(arguments.gif, channels=channels, animated=True)
+  labels, names = None, model.config['data']['class_names']
   if 'labels' in arguments:
-    numbers = sampling.class_numbers(
-      arguments.labels, model.config['data']['class_names']
-    )
-    labels = np.resize(numbers, max(arguments.num, 0))
+    found = sampling.find_classes(arguments.labels, names)
+    if not found:
+      raise ValueError('--labels needs at least one class, such as 3,7.')
+    numbers = class_labels.indices(found, len(names), names)
+    labels = np.resize(numbers, arguments.num)
   options = sampling.options_of(arguments)
   if model.prior is None:
     made = model.generate(
       arguments.seed, labels=labels, num=arguments.num, **options
     )
   elif 'acceptance' in arguments:
-    labels, _ = checks.class_labels(
-      labels, arguments.num, model.vocab.num_classes
-    )
+    labels, _ = class_labels.from_request(labels, arguments.num, model)
     made = _accepted(model, arguments, labels, options)
   else:
     made = _drawn(model, arguments, labels, options)
-  images.save_png(
+  images.save_image(
     arguments.out, images.grid(made), comment=arguments.command_line
   )
   print(f'{len(made)} images in {arguments.out}')
@@ -104,7 +102,7 @@ def _drawn(model, arguments, labels, options):
   if not gif:
     return made
   frames = [images.grid(frame) for frame in np.swapaxes(made, 0, 1)]
-  images.save_gif(arguments.gif, np.stack(frames))
+  images.save_animation(arguments.gif, np.stack(frames))
   print(f'{len(frames)} steps in {arguments.gif}')
   return made[:, -1]
 

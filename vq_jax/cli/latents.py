@@ -59,15 +59,17 @@ def draw(arguments) -> None:
   from vq_jax import latent_space
   from vq_jax.utils import images
 
-  checks.checked_num(arguments.num)
+  checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
+  channels = model.config['data']['image_shape'][-1]
+  images.check_image_path(arguments.out, channels=channels)
   latent_space.latent_shape(model)  # says so at once if there is none
   card = model.config['card']['data']
   source = vq_jax.data.open_source(
     getattr(arguments, 'data', card['source']),
     arguments.split,
     data_dir=card.get('data_dir'),
-    channels=model.config['data']['image_shape'][-1],
+    channels=channels,
   )
   batches = vq_jax.data.eval_batches(
     source,
@@ -84,7 +86,7 @@ def draw(arguments) -> None:
   made = latent_space.decode(
     model, mixture.sample(arguments.seed, arguments.num)
   )
-  images.save_png(
+  images.save_image(
     arguments.out, images.grid(made), comment=arguments.command_line
   )
   print(f'{len(made)} images in {arguments.out}')
@@ -103,6 +105,7 @@ def interpolate(arguments) -> None:
   card = model.config['card']['data']
   steps = build.preprocess(card.get('eval_preprocess', ()))
   channels = model.config['data']['image_shape'][-1]
+  images.check_image_path(arguments.out, channels=channels)
   ends = [
     preprocessing.apply(
       steps, decode.decode_image(path, channels=channels, name=path), None
@@ -110,7 +113,7 @@ def interpolate(arguments) -> None:
     for path in (arguments.first, arguments.last)
   ]
   made = latent_space.interpolate(model, *ends, steps=arguments.steps)
-  images.save_png(
+  images.save_image(
     arguments.out,
     images.grid(made, columns=len(made)),
     comment=arguments.command_line,

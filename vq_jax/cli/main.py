@@ -20,7 +20,9 @@ def main(argv: list[str] | None = None) -> int:
   # Imported late: `vqjax --help` answers at once.
   from vq_jax import build
   from vq_jax import checkpoints
+  from vq_jax.utils import console
 
+  console.show_warnings_as_lines()
   try:
     arguments.run(arguments)
   except (build.SpecError, checkpoints.RunError, OSError, ValueError) as error:
@@ -74,9 +76,7 @@ def _add_reconstruct(commands) -> None:
     _reconstruct,
   )
   command.add_argument('folder', metavar='RUN', help='a run folder')
-  command.add_argument(
-    'images', metavar='IMAGE', nargs='+', help='JPEG, PNG or WebP files'
-  )
+  command.add_argument('images', metavar='IMAGE', nargs='+', help='image files')
   command.add_argument(
     '--out', default='reconstructions.png', help='the picture to write'
   )
@@ -89,6 +89,7 @@ def _reconstruct(arguments) -> None:
 
   model = vq_jax.load(arguments.folder)
   channels = model.config['data']['image_shape'][-1]
+  images.check_image_path(arguments.out, channels=channels)
   stride = model.autoencoder.stride
   pairs = []
   for path in arguments.images:
@@ -99,7 +100,7 @@ def _reconstruct(arguments) -> None:
     image = image[None, :height, :width]
     both = images.side_by_side(image, model.reconstruct(image))
     pairs.append(images.grid(both, columns=1))
-  images.save_png(
+  images.save_image(
     arguments.out, images.beside(pairs), comment=arguments.command_line
   )
   print(f'{len(pairs)} images in {arguments.out}')

@@ -70,9 +70,6 @@ def run(arguments) -> None:
   import vq_jax
   from vq_jax import probing
 
-  for name in ('draws', 'pool'):
-    if getattr(arguments, name) < 1:
-      raise ValueError(f'--{name} must be at least 1.')
   found = probing.probe(
     vq_jax.load(arguments.folder),
     arguments.data,

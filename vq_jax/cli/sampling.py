@@ -1,6 +1,8 @@
 """What the commands that draw share: options of the sampler, and classes."""
 
 import argparse
+import sys
+import unicodedata
 from typing import Any
 
 _FOR_ALL = (
@@ -18,6 +20,11 @@ _FOR_ALL = (
 _FOR_MASKGIT = (
   ('--steps', int, 'decoding steps'),
   ('--schedule', str, 'of what is masked: cosine, arccos, linear, ...'),
+  (
+    '--rounding',
+    str,
+    'which number of tokens is rounded down: masked, decided or float32',
+  ),
   (
     '--order',
     str,
@@ -59,19 +66,55 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
   }
 
 
-def class_numbers(labels: list[str], names: list[str]) -> list[int]:
-  """Turns classes given by number or by name into numbers.
+def find_classes(text: str, names: list[str]) -> list[int | str]:
+  """Reads classes, given by number or by name and separated by commas.
 
-  Raises:
-    ValueError: if there is no such class; lists those there are.
+  A number is the place of a class in the run's list, from 0. A class whose name
+  is itself a number is asked for by `name:7`. Names may hold commas.
+
+  Args:
+    text: such as '3,7' or 'cat,tench, Tinca tinca'.
+    names: of the run's classes.
+
+  Returns:
+    numbers and names; what is neither is returned as a name.
   """
-  numbers = []
-  for label in labels:
-    if label in names:
-      numbers.append(names.index(label))
-    elif label.isdecimal() and int(label) < len(names):
-      numbers.append(int(label))
-    else:
-      known = ', '.join(f'{i} {name}' for i, name in enumerate(names[:50]))
-      raise ValueError(f'no class {label!r}. Classes: {known}.')
-  return numbers
+  known = {unicodedata.normalize('NFC', name) for name in names}
+  parts = unicodedata.normalize('NFC', text).split(',')
+  found, start = [], 0
+  while start < len(parts):
+    stop = next(
+      stop
+      for stop in range(len(parts), start, -1)
+      if _name(','.join(parts[start:stop])) in known or stop == start + 1
+    )
+    part = ','.join(parts[start:stop]).strip()
+    start = stop
+    if _is_number(part):
+      found.append(int(part))
+    elif part:
+      found.append(_name(part))
+  for number in found:
+    if isinstance(number, int) and 0 <= number < len(names):
+      _tell_number_from_name(number, names)
+  return found
+
+
+def _is_number(text: str) -> bool:
+  return text.removeprefix('-').isdecimal() and text.isascii()
+
+
+def _name(text: str) -> str:
+  """Returns the name that a text means, or '' for a number."""
+  text = text.strip()
+  return '' if _is_number(text) else text.removeprefix('name:').strip()
+
+
+def _tell_number_from_name(number: int, names: list[str]) -> None:
+  """Says which class a number is where another class has that name."""
+  if names[number] != str(number) and str(number) in names:
+    print(
+      f"note: {number} is the class number {number}, '{names[number]}'. Write "
+      f"name:{number} for the class called '{number}'.",
+      file=sys.stderr,
+    )

@@ -23,6 +23,7 @@ import numpy as np
 import optax
 
 from vq_jax.losses import tokens as losses
+from vq_jax.utils import fields
 from vq_jax.utils import images as image_lib
 from vq_jax.utils import trees
 
@@ -140,15 +141,16 @@ def class_agreement(
   return float(np.mean(predicted == labels))
 
 
+@fields.checked
 def fit(
   images: np.ndarray,
   labels: np.ndarray,
-  num_classes: int,
+  num_classes: fields.PositiveInt,
   *,
-  seed: int = 0,
-  epochs: int = 8,
-  batch_size: int = 64,
-  learning_rate: float = 2e-3,
+  seed: fields.Seed = 0,
+  epochs: fields.PositiveInt = 8,
+  batch_size: fields.PositiveInt = 64,
+  learning_rate: fields.PositiveFloat = 2e-3,
   progress: Callable[[int, int], None] | None = None,
 ) -> Classifier:
   """Trains a classifier; equal arguments give equal weights on one machine.
@@ -168,6 +170,7 @@ def fit(
   """
   labels = np.asarray(labels, np.int32)
   _check(images, labels, num_classes)
+  image_lib.check_range(images)
   batch_size = min(batch_size, len(images))
   per_epoch = len(images) // batch_size
   network = ConvClassifier(num_classes)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from vq_jax.utils import fields
+
 
 def ridge(
   features: np.ndarray, targets: np.ndarray, penalty: float
@@ -46,11 +48,12 @@ def _solve(gram: np.ndarray, strength: float, right: np.ndarray) -> np.ndarray:
   return np.linalg.solve(gram, right)
 
 
+@fields.checked
 def probe_accuracy(
   train: tuple[np.ndarray, np.ndarray],
   test: tuple[np.ndarray, np.ndarray],
   *,
-  penalty: float = 0.1,
+  penalty: fields.NonNegativeFloat = 0.1,
 ) -> float:
   """Returns the accuracy on `test` of a probe fitted to `train`.
 
@@ -70,14 +73,15 @@ def probe_accuracy(
   return float((classes[scores.argmax(axis=-1)] == test[1]).mean())
 
 
+@fields.checked
 def few_shot_accuracy(
   train: tuple[np.ndarray, np.ndarray],
   test: tuple[np.ndarray, np.ndarray],
   *,
   shots: Iterable[int] = (1, 5, 10, 100),
-  draws: int = 10,
-  seed: int = 0,
-  penalty: float = 0.1,
+  draws: fields.PositiveInt = 10,
+  seed: fields.Seed = 0,
+  penalty: fields.NonNegativeFloat = 0.1,
 ) -> dict[int, tuple[float, float]]:
   """Fits probes to few examples of each class.
 

@@ -13,9 +13,11 @@ from vq_jax.samplers import maskgit
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 from vq_jax.samplers.choice import TokenChoice
+from vq_jax.samplers.choice import require_valid
 from vq_jax.samplers.guidance import Guidance
 from vq_jax.samplers.keys import example_keys
 from vq_jax.samplers.keys import fold_in
+from vq_jax.samplers.keys import make_key
 from vq_jax.samplers.maskgit import MaskGITDecoding
 from vq_jax.samplers.maskgit import Remasking
 from vq_jax.samplers.rejection import rejection_sample
@@ -30,8 +32,10 @@ __all__ = [
   'example_keys',
   'fold_in',
   'guidance',
+  'make_key',
   'maskgit',
   'orders',
   'rejection_sample',
+  'require_valid',
   'schedules',
 ]

@@ -1,13 +1,18 @@
 """Which token: one draw from the logits."""
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vq_jax.samplers import keys as key_lib
+from vq_jax.utils import fields
 
+INVALID = -1  # in place of a token whose logits are no distribution
 _ABOVE_ONE = 0x3F800001  # the bits of the float32 after 1
+_SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,7 +22,8 @@ class TokenChoice:
   With both limits, `top_p` acts on what `top_k` left. At least one id is left.
 
   Attributes:
-    temperature: divides the logits; 0 takes the most likely id.
+    temperature: divides the logits; 0 takes the most likely id, and smaller
+      and smaller temperatures tend to that.
     top_k: only the k most likely ids (of equal ones the lowest) are drawn; all
       if there are fewer. None is no limit.
     top_p: in (0, 1]; only the fewest ids that have this much probability
@@ -25,21 +31,12 @@ class TokenChoice:
       sampling, Holtzman et al. 2020). None is no limit.
   """
 
-  temperature: float = 1.0
-  top_k: int | None = None
-  top_p: float | None = None
+  temperature: Annotated[float, fields.Range(least=0, most=1e6)] = 1.0
+  top_k: fields.PositiveInt | None = None
+  top_p: Annotated[float, fields.Range(above=0, most=1)] | None = None
 
   def __post_init__(self):
-    if self.temperature < 0:
-      raise ValueError(f'temperature must be >= 0; got {self.temperature}.')
-    if self.top_k is not None and self.top_k < 1:
-      raise ValueError(
-        f'top_k must be at least 1, or None for no limit; got {self.top_k}.'
-      )
-    if self.top_p is not None and not 0 < self.top_p <= 1:
-      raise ValueError(
-        f'top_p must lie in (0, 1], or be None for no limit; got {self.top_p}.'
-      )
+    fields.check(self)
 
   def __call__(self, keys: jax.Array, logits: jax.Array) -> jax.Array:
     """Draws one id from each distribution.
@@ -49,31 +46,64 @@ class TokenChoice:
       logits: float [B, ..., K].
 
     Returns:
-      int32 [B, ...].
+      int32 [B, ...]; `INVALID` where the logits are no distribution: one of
+      them is NaN or +infinity, or all are -infinity.
     """
-    if self.temperature == 0:
-      return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    # A sum over many ids needs float32, whatever the logits come in.
-    scaled = logits.astype(jnp.float32) / self.temperature
+    # A sum over many ids needs float32, whatever the logits come in. They are
+    # computed once: the largest is found below by comparing it with itself.
+    logits = jax.lax.optimization_barrier(logits.astype(jnp.float32))
+    most = jnp.max(logits, axis=-1, keepdims=True)
+    valid = jnp.isfinite(most[..., 0])
+    # In float32 a smaller temperature is 0.
+    if self.temperature < _SMALLEST:
+      likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+      return jnp.where(valid, likeliest, INVALID)
     ids = None
     if self.top_k is not None:
-      scaled, ids = jax.lax.top_k(scaled, min(self.top_k, scaled.shape[-1]))
-    p = jax.nn.softmax(scaled)
+      logits, ids = jax.lax.top_k(logits, min(self.top_k, logits.shape[-1]))
+    # Only differences are divided: logits that were divided by a small
+    # temperature would be rounded by more than a probability can bear.
+    below = jnp.minimum(logits - most, 0) / self.temperature
+    weights = jnp.where(logits >= most, 1, jnp.exp(below))
     if self.top_p is not None:
-      p = jnp.where(_nucleus(p, self.top_p), p, 0)
-    drawn = _draw(keys, p)
-    if ids is None:
-      return drawn
-    return jnp.take_along_axis(ids, drawn[..., None], axis=-1)[..., 0]
+      p = weights / jnp.sum(weights, axis=-1, keepdims=True)
+      weights = jnp.where(_nucleus(p, self.top_p), weights, 0)
+    drawn, total = _draw(keys, weights)
+    if ids is not None:
+      drawn = jnp.take_along_axis(ids, drawn[..., None], axis=-1)[..., 0]
+    # The likeliest id alone weighs 1.
+    return jnp.where(valid & (total >= 1), drawn, INVALID)
 
 
-def _draw(keys: jax.Array, weights: jax.Array) -> jax.Array:
-  """Draws int32 [B, ...] in proportion to weights [B, ..., K]."""
+def require_valid(tokens: jax.Array | np.ndarray) -> None:
+  """Checks drawn tokens on the host.
+
+  Args:
+    tokens: int32 [...].
+
+  Raises:
+    ValueError: if one is `INVALID`.
+  """
+  if np.any(np.asarray(tokens) == INVALID):
+    raise ValueError(
+      'the prior gave logits that are NaN or infinite, so no token can be '
+      'drawn. Its weights are damaged, or its training diverged, or the '
+      'guidance is too large for its dtype.'
+    )
+
+
+def _draw(keys: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Draws in proportion to weights [B, ..., K].
+
+  Returns:
+    ids int32 [B, ...], and the sum of the weights, float32 [B, ...].
+  """
   # By the inverse of the distribution function, one random number a token:
   # Gumbel noise for every id would cost a CPU as much as a small model.
   total = jnp.cumsum(weights, axis=-1)
   place = key_lib.draw(jax.random.uniform, keys, (*weights.shape[1:-1], 1))
-  return jnp.sum(total <= place * total[..., -1:], axis=-1, dtype=jnp.int32)
+  below = total <= place * total[..., -1:]
+  return jnp.sum(below, axis=-1, dtype=jnp.int32), total[..., -1]
 
 
 def _nucleus(p: jax.Array, top_p: float) -> jax.Array:

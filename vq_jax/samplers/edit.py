@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax.utils import fields
+
 GREY = 0.5  # where nothing at all is known
 
 
@@ -27,8 +29,7 @@ def token_mask(mask: np.ndarray, stride: int, dilate: int = 0) -> np.ndarray:
   Raises:
     ValueError: if dilate is negative.
   """
-  if dilate < 0:
-    raise ValueError(f'dilate must be at least 0 tokens; got {dilate}.')
+  fields.check_value('dilate', dilate, fields.NonNegativeInt)
   b, height, width = mask.shape
   blocks = mask.reshape(b, height // stride, stride, width // stride, stride)
   around = ((0, 0), (dilate, dilate), (dilate, dilate))

@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Annotated
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from vq_jax.utils import fields
 
 
 def constant(progress: jax.Array) -> jax.Array:
@@ -29,11 +32,10 @@ class PowerCosine:
     power: the greater, the later guidance sets in.
   """
 
-  power: float = 1.0
+  power: Annotated[float, fields.Range(above=0, most=1e4)] = 1.0
 
   def __post_init__(self):
-    if self.power <= 0:
-      raise ValueError(f'power must be positive; got {self.power}.')
+    fields.check(self)
 
   def __call__(self, progress: jax.Array) -> jax.Array:
     """Returns the strength."""
@@ -51,8 +53,11 @@ class Guidance:
     schedule: strength at progress r in [0, 1], from this module.
   """
 
-  scale: float = 0.0
+  scale: Annotated[float, fields.Range(least=-1e6, most=1e6)] = 0.0
   schedule: Callable[[jax.Array], jax.Array] = linear
+
+  def __post_init__(self):
+    fields.check(self)
 
   def rows(
     self, label: jax.Array | None, null_label: int | None

@@ -3,6 +3,33 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vq_jax.utils import fields
+
+
+def make_key(rng: jax.Array | int) -> jax.Array:
+  """Returns the key that a seed stands for; a key is one already.
+
+  Args:
+    rng: a JAX key, of `jax.random.key` or `jax.random.PRNGKey`, or a seed.
+
+  Raises:
+    ValueError: if it is neither, or the seed lies outside [0, 2^32).
+  """
+  if isinstance(rng, jax.Array):
+    if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) and rng.ndim == 0:
+      return rng
+    if rng.dtype == jnp.uint32 and rng.ndim == 1 and len(rng) in (2, 4):
+      return jax.random.wrap_key_data(rng)
+  if not isinstance(rng, int | np.integer) or isinstance(rng, bool):
+    raise ValueError(
+      'rng must be a JAX key, such as jax.random.key(0), or a seed, a whole '
+      f'number; got {rng!r:.80}.'
+    )
+  fields.check_value('the seed', rng, fields.Seed)
+  return jax.random.key(int(rng))
 
 
 def example_keys(rng: jax.Array, places: jax.Array) -> jax.Array:

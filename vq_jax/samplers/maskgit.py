@@ -6,15 +6,19 @@ decided tokens that are masked again.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Annotated
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vq_jax.samplers import choice as choice_lib
+from vq_jax.samplers import counting
 from vq_jax.samplers import keys as key_lib
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
+from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,27 +40,28 @@ class Remasking:
       drawn, to which its conf tends.
   """
 
-  eta: float
+  eta: fields.Fraction
   limit: Literal['cap', 'rescale'] = 'cap'
   order: orders.Order = orders.Random()
 
   def __post_init__(self):
-    if not 0 <= self.eta <= 1:
-      raise ValueError(f'eta must lie in [0, 1]; got {self.eta}.')
-    if self.limit not in ('cap', 'rescale'):
-      raise ValueError(f"limit must be 'cap' or 'rescale'; got {self.limit!r}.")
+    fields.check(self)
 
-  def counts(self, decided: jax.Array, masked: jax.Array) -> jax.Array:
+  def counts(
+    self, decided: jax.Array, masked: jax.Array, total: int
+  ) -> jax.Array:
     """Returns how many go: int32 [B].
 
     Args:
       decided: int32 [B], tokens decided before the step, without given ones.
       masked: int32 [B], tokens masked after it.
+      total: N, the tokens of an image.
     """
+    shares = counting.shares(self.eta, total)
     most = jnp.minimum(decided, masked)  # sigma's maximum, times the decided
     if self.limit == 'rescale':
-      return jnp.floor(self.eta * most).astype(jnp.int32)
-    return jnp.minimum(jnp.floor(self.eta * decided).astype(jnp.int32), most)
+      return counting.take(shares, most)
+    return jnp.minimum(counting.take(shares, decided), most)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,9 +72,14 @@ class MaskGITDecoding:
   the order are masked again, as many as the schedule says.
 
   Attributes:
-    steps: T.
+    steps: T, at most 4,096. Where fewer tokens are masked, the last steps have
+      nothing to do.
     schedule: fraction still masked at r = t / T, from
       `vq_jax.samplers.schedules`.
+    rounding: which number of tokens is rounded down: that of the masked ones
+      ('masked'), or that of the decided ones ('decided', as in the code of
+      Halton-MaskGIT). 'float32' rounds the masked ones down after computing in
+      float32, as the code of MaskGIT does: of 64 tokens cos(pi / 3) leaves 31.
     order: which positions are kept, from `vq_jax.samplers.orders`.
     choice: how a token is drawn.
     sharpen: the logits are multiplied by a factor that grows linearly from 1 at
@@ -78,52 +88,34 @@ class MaskGITDecoding:
     remask: how decided tokens are masked again; None if they never are.
   """
 
-  steps: int = 8
-  schedule: Callable[[jax.Array, int], jax.Array] = schedules.cosine
+  steps: Annotated[int, fields.Range(least=1, most=4096)] = 8
+  schedule: Callable[..., schedules.Array] = schedules.cosine
+  rounding: counting.Rounding = 'masked'
   order: orders.Order = orders.Confidence()
   choice: choice_lib.TokenChoice = choice_lib.TokenChoice()
-  sharpen: float = 1.0
+  sharpen: Annotated[float, fields.Range(above=0, most=1e4)] = 1.0
   remask: Remasking | None = None
 
   def __post_init__(self):
-    if self.steps < 1:
-      raise ValueError(f'decoding needs at least one step; got {self.steps}.')
-    if self.sharpen <= 0:
-      raise ValueError(
-        f'sharpen multiplies the logits, so it must be positive; got '
-        f'{self.sharpen}.'
-      )
+    fields.check(self)
     if self.remask is not None and self.order.revises:
       raise ValueError(
         f'with {self.order} all tokens compete in each step already; leave '
         'remask None.'
       )
 
+  def masked_counts(self, total: int) -> np.ndarray:
+    """Returns how many of N tokens are masked after each step.
 
-def masked_counts(
-  strategy: MaskGITDecoding,
-  step: jax.Array | int,
-  at_start: jax.Array,
-  now: jax.Array,
-  total: int,
-) -> jax.Array:
-  """Returns how many tokens are masked after a step: int32 [B].
+    Args:
+      total: N.
 
-  At least one position is decided in each step, and at least one is left for
-  the next; after the last step none is masked.
-
-  Args:
-    strategy: the strategy.
-    step: int32 [], from 0.
-    at_start: int32 [B], tokens masked at the start.
-    now: int32 [B], tokens masked before the step.
-    total: N, the tokens of an image.
-  """
-  ratio = (step + 1) / strategy.steps
-  fraction = jnp.clip(strategy.schedule(ratio, total), 1e-6, 1)
-  count = jnp.floor(at_start * fraction).astype(jnp.int32)
-  count = jnp.clip(count, 1, jnp.maximum(now - 1, 0))
-  return jnp.where(step + 1 == strategy.steps, 0, count)
+    Returns:
+      int32 [T, N + 1]; see `counting.masked_counts`.
+    """
+    return counting.masked_counts(
+      self.schedule, self.steps, total, self.rounding
+    )
 
 
 def decode(
@@ -141,78 +133,81 @@ def decode(
 
   Args:
     keys: [B], one per example; see `example_keys`.
-    logits_fn: (tokens [B, N], progress []) -> logits [B, N, K], with progress
-      r = t / T before step t.
+    logits_fn: (tokens [B, N], progress r = t / T) -> logits [B, N, K].
     tokens: int32 [B, N], `mask_id` where masked.
-    strategy: how.
+    strategy: how they are decided.
     mask_id: the token that means masked.
-    grid: (h, w) of the tokens; only the order `Halton` needs it.
+    grid: (h, w) of the tokens, for the order `Halton`.
     critic_fn: (tokens [B, N] of which none is masked, progress as above) ->
-      float [B, N], high where they look real; only `Critic` needs it.
+      float [B, N], high where they look real, for the order `Critic`.
     trace: return the tokens of all steps, as they are before masking again.
 
   Returns:
-    int32 [B, N], or [B, T, N] with `trace`; no `mask_id` is left.
+    int32 [B, N], or [B, T, N] with `trace`; no `mask_id` is left. An example
+    is all `choice.INVALID` if its logits or a critic's scores were NaN.
 
   Raises:
     ValueError: if an order lacks what it needs.
   """
   given = tokens != mask_id
-  draw_keys, order_keys, remask_keys = (
-    key_lib.fold_in(keys, i) for i in range(3)
+  draw_keys, *order_keys = [key_lib.fold_in(keys, i) for i in range(3)]
+  counts = counting.take(
+    strategy.masked_counts(tokens.shape[1]), jnp.sum(~given, axis=1)
   )
 
-  def step(carry, t):
-    tokens, log_p = carry
-    masked = tokens == mask_id
-    progress = t / strategy.steps
+  def step(carry, inputs):
+    tokens, log_p, lost = carry
+    t, count = inputs
+    masked, progress = tokens == mask_id, t / strategy.steps
     logits = logits_fn(tokens, progress).astype(jnp.float32)
-    drawn = strategy.choice(
-      key_lib.fold_in(draw_keys, t), _sharpness(strategy, t) * logits
-    )
+    sharp = _sharpness(strategy, t) * logits
+    drawn = strategy.choice(key_lib.fold_in(draw_keys, t), sharp)
     tokens = jnp.where(masked, drawn, tokens)
     log_p = jnp.where(masked, _log_p(logits, drawn), log_p)
+    realism = None if critic_fn is None else critic_fn(tokens, progress)
+    after = (t + 1) / strategy.steps
     seen = orders.Step(
-      index=t,
-      progress=(t + 1) / strategy.steps,
-      log_p=log_p,
-      grid=grid,
-      realism=None if critic_fn is None else critic_fn(tokens, progress),
+      index=t, progress=after, log_p=log_p, grid=grid, realism=realism
     )
-    again = _again(strategy, order_keys, remask_keys, seen, given, masked)
-    return (jnp.where(again, mask_id, tokens), log_p), tokens
+    lost |= _is_lost(tokens, seen)
+    tokens = jnp.where(lost[:, None], choice_lib.INVALID, tokens)
+    again = _again(strategy, order_keys, seen, given, masked, count)
+    return (jnp.where(again, mask_id, tokens), log_p, lost), tokens
 
-  start = (tokens, jnp.zeros(tokens.shape, jnp.float32))
-  (final, _), drawn = jax.lax.scan(step, start, jnp.arange(strategy.steps))
+  start = (tokens, jnp.zeros(tokens.shape, jnp.float32), tokens[:, 0] < 0)
+  steps = (jnp.arange(strategy.steps), counts)
+  (final, *_), drawn = jax.lax.scan(step, start, steps)
   return jnp.swapaxes(drawn, 0, 1) if trace else final
 
 
-def _again(strategy, order_keys, remask_keys, seen, given, masked):
+def _is_lost(tokens: jax.Array, seen: orders.Step) -> jax.Array:
+  """Returns which examples cannot be gone on with: bool [B]."""
+  invalid = tokens == choice_lib.INVALID
+  if seen.realism is not None:
+    invalid |= jnp.isnan(seen.realism)
+  return jnp.any(invalid, axis=1)
+
+
+def _again(strategy, keys, seen, given, masked, count):
   """Returns which positions are masked after a step: bool [B, N].
 
   Args:
     strategy: the strategy.
-    order_keys: [B], of the order.
-    remask_keys: [B], of the order of remasking.
+    keys: [B] of the order, and [B] of the order of remasking.
     seen: `orders.Step`.
     given: bool [B, N], tokens that were never masked.
     masked: bool [B, N], tokens that were masked before the step.
+    count: int32 [B], how many are masked after it.
   """
-  count = masked_counts(
-    strategy,
-    seen.index,
-    jnp.sum(~given, axis=1),
-    jnp.sum(masked, axis=1),
-    given.shape[1],
-  )
-  scores = strategy.order.scores(order_keys, seen)
+  scores = strategy.order.scores(keys[0], seen)
   if strategy.order.revises:
     return orders.lowest(scores, ~given, count)
   if strategy.remask is None:
     return orders.lowest(scores, masked, count)
   decided = ~given & ~masked
-  back = strategy.remask.counts(jnp.sum(decided, axis=1), count)
-  revoked = strategy.remask.order.scores(remask_keys, seen)
+  number = jnp.sum(decided, axis=1)
+  back = strategy.remask.counts(number, count, given.shape[1])
+  revoked = strategy.remask.order.scores(keys[1], seen)
   return orders.lowest(revoked, decided, back) | orders.lowest(
     scores, masked, count - back
   )

@@ -6,6 +6,7 @@ are masked again, as many as the schedule says; how many is not its concern.
 
 import dataclasses
 import functools
+from typing import Annotated
 from typing import Protocol
 
 import jax
@@ -13,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.samplers import keys as key_lib
+from vq_jax.utils import fields
+
+_Temperature = Annotated[float, fields.Range(least=0, most=1e6)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,11 +68,11 @@ class Confidence:
     temperature: little noise takes the safe tokens first and costs diversity.
   """
 
-  temperature: float = 4.5
+  temperature: _Temperature = 4.5
   revises = False
 
   def __post_init__(self):
-    _check_temperature(self.temperature)
+    fields.check(self)
 
   def scores(self, keys: jax.Array, step: Step) -> jax.Array:
     """See `Order`."""
@@ -86,11 +90,11 @@ class Critic:
     temperature: of the noise, in the units of the critic's scores.
   """
 
-  temperature: float = 1.0
+  temperature: _Temperature = 1.0
   revises = True
 
   def __post_init__(self):
-    _check_temperature(self.temperature)
+    fields.check(self)
 
   def scores(self, keys: jax.Array, step: Step) -> jax.Array:
     """See `Order`; raises ValueError without a critic."""
@@ -201,8 +205,3 @@ def _annealed_noise(keys: jax.Array, step: Step, temperature: float):
   """Returns Gumbel noise [B, N] that ends at nothing."""
   heat = temperature * (1 - step.progress)
   return heat * _noise(jax.random.gumbel, keys, step)
-
-
-def _check_temperature(temperature: float) -> None:
-  if temperature < 0:
-    raise ValueError(f'temperature must be >= 0; got {temperature}.')

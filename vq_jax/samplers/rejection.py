@@ -2,8 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+
+from vq_jax.utils import fields
+
+# Of a smaller fraction the candidates would outnumber the keys of a request.
+_Acceptance = Annotated[float, fields.Range(least=1e-5, most=1)]
 
 
 def rejection_sample(
@@ -28,7 +34,7 @@ def rejection_sample(
     score: (images, labels) -> finite float [M], the higher the better.
     labels: int [num], one for each image wanted; all the same if there are no
       classes.
-    acceptance: in (0, 1]; at 1 all candidates are kept, in order.
+    acceptance: in [1e-5, 1]; at 1 all candidates are kept, in order.
     batch_size: the most candidates at a time.
 
   Returns:
@@ -42,8 +48,7 @@ def rejection_sample(
     raise ValueError(
       f'labels must be int [num], one for each image; got {labels.shape}.'
     )
-  if batch_size < 1:
-    raise ValueError(f'batch_size must be at least 1; got {batch_size}.')
+  fields.check_value('batch_size', batch_size, fields.PositiveInt)
   candidates = candidate_labels(labels, acceptance)
   places = {label: np.flatnonzero(labels == label) for label in set(labels)}
   best = np.full(len(labels), -np.inf)  # of no candidate yet
@@ -69,15 +74,12 @@ def candidate_labels(labels: np.ndarray, acceptance: float) -> np.ndarray:
 
   Args:
     labels: int [num], one for each image wanted.
-    acceptance: in (0, 1].
+    acceptance: in [1e-5, 1].
 
   Raises:
     ValueError: if the acceptance is out of range.
   """
-  if not 0 < acceptance <= 1:
-    raise ValueError(
-      f'acceptance is a fraction in (0, 1], such as 0.05; got {acceptance}.'
-    )
+  fields.check_value('acceptance', acceptance, _Acceptance)
   # Of decimal fractions the quotient may lie a rounding error above.
   wanted = {
     label: math.ceil(round(n / acceptance, 6))

@@ -1,56 +1,71 @@
 """How much stays masked: gamma(ratio) falls from 1 to 0 (MaskGIT, section 3.3).
 
 Each function maps a ratio in [0, 1] (steps done / steps, or a uniform draw in
-training) and the number of tokens to the fraction that is masked. They are
-plain functions, hence hashable and static under jit.
+training) and the number of tokens, or of those that are to be decided, to the
+fraction that is masked. They are plain functions, hence hashable and static
+under jit. NumPy arrays are computed by NumPy in their own precision, so that a
+sampler can count tokens in float64; JAX arrays by JAX.
 """
+
+import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array | np.ndarray
 
 
-def cosine(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def _numpy(ratio: Array | float) -> types.ModuleType:
+  """Returns the module that computes functions of the ratio."""
+  return jnp if isinstance(ratio, jax.Array) else np
+
+
+def cosine(ratio: Array, num_tokens: Array | int) -> Array:
   """cos(pi r / 2), the best of MaskGIT's ablation."""
   del num_tokens
-  return jnp.cos(ratio * (jnp.pi / 2))
+  return _numpy(ratio).cos(ratio * (np.pi / 2))
 
 
-def linear(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def linear(ratio: Array, num_tokens: Array | int) -> Array:
   """1 - r."""
   del num_tokens
   return 1 - ratio
 
 
-def square(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def square(ratio: Array, num_tokens: Array | int) -> Array:
   """1 - r^2."""
   del num_tokens
   return 1 - ratio**2
 
 
-def cubic(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def cubic(ratio: Array, num_tokens: Array | int) -> Array:
   """1 - r^3."""
   del num_tokens
   return 1 - ratio**3
 
 
-def sqrt(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def sqrt(ratio: Array, num_tokens: Array | int) -> Array:
   """1 minus the square root of r."""
   del num_tokens
-  return 1 - jnp.sqrt(ratio)
+  return 1 - _numpy(ratio).sqrt(ratio)
 
 
-def arccos(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def arccos(ratio: Array, num_tokens: Array | int) -> Array:
   """The arc cosine of r over pi / 2: the schedule of Muse and TiTok."""
   del num_tokens
-  return jnp.arccos(jnp.clip(ratio, 0, 1)) * (2 / jnp.pi)
+  xp = _numpy(ratio)
+  return xp.arccos(xp.clip(ratio, 0, 1)) * (2 / np.pi)
 
 
-def log(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def log(ratio: Array, num_tokens: Array | int) -> Array:
   """-log2(r) / log2(N), clipped to [0, 1]."""
-  n = max(num_tokens, 2)
-  return -jnp.log(jnp.clip(ratio, 1 / n, 1)) / jnp.log(float(n))
+  n = np.maximum(num_tokens, 2).astype(np.float64)
+  xp = _numpy(ratio)
+  return -xp.log(xp.clip(ratio, 1 / n, 1)) / np.log(n)
 
 
-def exp(ratio: jax.Array, num_tokens: int) -> jax.Array:
+def exp(ratio: Array, num_tokens: Array | int) -> Array:
   """1 - 2^(-log2(N) (1 - r)) = 1 - N^(r - 1); it starts at 1 - 1/N."""
-  return 1 - jnp.power(float(num_tokens), ratio - 1)
+  n = np.maximum(num_tokens, 1).astype(np.float64)
+  return 1 - n ** (ratio - 1)

@@ -1,4 +1,4 @@
-"""The one place that knows pixel ranges; grids and PNG files.
+"""The one place that knows pixel ranges; grids and image files.
 
 Images are NHWC, uint8 in [0, 255] or float in [0, 1].
 """
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array | np.ndarray
+
+_ICONS = ('ICNS', 'ICO')  # they hold a few sizes, and shrink all others
 
 
 def _check_dtype(image: Array) -> None:
@@ -49,6 +51,30 @@ def to_uint8(image: Array) -> np.ndarray:
     return np.asarray(image)
   image = np.clip(np.asarray(image, np.float32), 0, 1)
   return np.round(image * 255).astype(np.uint8)
+
+
+def check_range(image: Array, known: np.ndarray | None = None) -> None:
+  """Checks that float images lie in [0, 1].
+
+  Args:
+    image: [..., H, W, C], uint8 or float. What is traced by JAX has no values
+      yet and passes.
+    known: bool [..., H, W], the pixels that count; all by default.
+
+  Raises:
+    ValueError: if a pixel lies outside, or is NaN.
+    TypeError: if the array is neither uint8 nor floating.
+  """
+  _check_dtype(image)
+  if isinstance(image, jax.core.Tracer) or image.dtype == np.uint8:
+    return
+  pixels = np.asarray(image, np.float32)
+  pixels = pixels if known is None else pixels[known]
+  if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):
+    raise ValueError(
+      f'float images must lie in [0, 1]; got {pixels.min():g} to '
+      f'{pixels.max():g}. Divide by 255, clip, or give uint8.'
+    )
 
 
 def to_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
@@ -119,6 +145,96 @@ def beside(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
   return np.concatenate(padded, axis=1)
 
 
+def check_image_path(
+  path: str | os.PathLike, *, channels: int = 3, animated: bool = False
+) -> str:
+  """Checks, before long work, that an image can be written to a file.
+
+  Args:
+    path: of the file; its suffix says the format, such as .png or .jpg.
+    channels: of the image, 1 or 3.
+    animated: whether it is a moving picture.
+
+  Returns:
+    the format, as Pillow calls it.
+
+  Raises:
+    ValueError: if the suffix is none that Pillow can write, or not for such an
+      image; the message lists those that it can.
+    OSError: if the path is a folder, or lies in a file.
+  """
+  from PIL import Image  # not needed to train or to sample
+
+  path = pathlib.Path(path)
+  if path.is_dir():
+    raise IsADirectoryError(f'{path} is a folder; give the name of a file.')
+  suffixes = Image.registered_extensions()  # loads all plugins
+  kind = suffixes.get(path.suffix.lower())
+  if kind is None or not _can_write(kind, channels, animated):
+    kinds = {k: _can_write(k, channels, animated) for k in suffixes.values()}
+    valid = sorted(suffix for suffix, k in suffixes.items() if kinds[k])
+    what = 'a moving picture' if animated else 'an image'
+    raise ValueError(
+      f'{what} cannot be written as {path.name!r}: the suffix must be that of '
+      f'a format that can hold it, such as {".gif" if animated else ".png"}. '
+      f'Valid: {" ".join(valid)}.'
+    )
+  path.parent.mkdir(parents=True, exist_ok=True)
+  return kind
+
+
+def _can_write(kind: str, channels: int, animated: bool) -> bool:
+  """Returns whether Pillow can write such images, by writing a small one."""
+  from PIL import Image
+
+  table = Image.SAVE_ALL if animated else Image.SAVE
+  if kind not in table or kind in _ICONS:
+    return False
+  frames = np.zeros((1 + animated, 32, 32, channels), np.uint8)
+  try:
+    _encode(frames, kind)
+  except (OSError, ValueError, KeyError):
+    return False
+  return True
+
+
+def _encode(
+  frames: np.ndarray,
+  kind: str,
+  *,
+  comment: str | None = None,
+  milliseconds: int = 250,
+) -> bytes:
+  """Encodes images uint8 [T, H, W, C] with C of 1, 3 or 4 as one file."""
+  from PIL import Image  # not needed to train or to sample
+  from PIL import PngImagePlugin
+
+  if frames.shape[-1] == 1:
+    frames = frames[..., 0]
+  first, *rest = [Image.fromarray(frame) for frame in frames]
+  options: dict[str, object] = {}
+  if kind == 'JPEG':
+    options |= {'quality': 95, 'subsampling': 0}
+  if kind in ('WEBP', 'AVIF'):
+    options |= {'quality': 95}
+  if comment is not None and kind == 'PNG':
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text('Comment', comment)
+    options['pnginfo'] = texts
+  elif comment is not None and kind in ('JPEG', 'GIF'):
+    options['comment'] = comment.encode()
+  if rest:
+    options |= {
+      'save_all': True,
+      'append_images': rest,
+      'duration': [milliseconds] * len(rest) + [8 * milliseconds],
+      'loop': 0,
+    }
+  buffer = io.BytesIO()
+  first.save(buffer, kind, **options)
+  return buffer.getvalue()
+
+
 def encode_png(image: Array, *, comment: str | None = None) -> bytes:
   """Encodes one image [H, W, C] with C of 1, 3 or 4.
 
@@ -126,53 +242,39 @@ def encode_png(image: Array, *, comment: str | None = None) -> bytes:
     image: the image.
     comment: a text that the file holds beside it, as `Comment`.
   """
-  from PIL import Image  # not needed to train or to sample
-  from PIL import PngImagePlugin
-
-  pixels = to_uint8(image)
-  if pixels.shape[-1] == 1:
-    pixels = pixels[..., 0]
-  buffer = io.BytesIO()
-  texts = PngImagePlugin.PngInfo()
-  if comment is not None:
-    texts.add_text('Comment', comment)
-  Image.fromarray(pixels).save(buffer, 'PNG', pnginfo=texts)
-  return buffer.getvalue()
+  return _encode(to_uint8(image)[None], 'PNG', comment=comment)
 
 
-def save_png(
+def save_image(
   path: str | os.PathLike, image: Array, *, comment: str | None = None
 ) -> None:
-  """Writes one image; a reader never sees half a file. See `encode_png`."""
-  _write(path, encode_png(image, comment=comment))
+  """Writes one image [H, W, C] in the format that the suffix says.
+
+  A reader never sees half a file. See `check_image_path` for the errors.
+
+  Args:
+    path: the file, such as samples.png or samples.jpg.
+    image: uint8, or float in [0, 1].
+    comment: a text that a PNG, JPEG or GIF file holds beside the image.
+  """
+  image = to_uint8(image)
+  kind = check_image_path(path, channels=image.shape[-1])
+  _write(path, _encode(image[None], kind, comment=comment))
 
 
-def save_gif(
+def save_animation(
   path: str | os.PathLike, frames: Array, *, milliseconds: int = 250
 ) -> None:
   """Writes a moving picture that repeats; the last frame stays longer.
 
   Args:
-    path: the file.
+    path: the file; its suffix says the format, such as .gif or .webp.
     frames: [T, H, W, C] with C of 1 or 3.
     milliseconds: how long a frame is seen.
   """
-  from PIL import Image  # not needed to train or to sample
-
   frames = to_uint8(frames)
-  if frames.shape[-1] == 1:
-    frames = frames[..., 0]
-  first, *rest = [Image.fromarray(frame) for frame in frames]
-  buffer = io.BytesIO()
-  first.save(
-    buffer,
-    'GIF',
-    save_all=True,
-    append_images=rest,
-    duration=[milliseconds] * len(rest) + [8 * milliseconds],
-    loop=0,
-  )
-  _write(path, buffer.getvalue())
+  kind = check_image_path(path, channels=frames.shape[-1], animated=True)
+  _write(path, _encode(frames, kind, milliseconds=milliseconds))
 
 
 def _write(path: str | os.PathLike, content: bytes) -> None:

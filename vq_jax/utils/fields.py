@@ -1,0 +1,238 @@
+"""Types that say which numbers a field may hold, and the check of them.
+
+A dataclass states its ranges in its annotations and checks them once:
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Sampler:
+      steps: fields.PositiveInt = 8
+      temperature: Annotated[float, fields.Range(least=0, most=10)] = 1.0
+
+      def __post_init__(self):
+        fields.check(self)
+
+NaN, infinity, a bool in place of a number and 2.5 in place of a whole number
+are refused for every number, whatever its range.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+import numbers
+import types
+import typing
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Annotated
+from typing import Any
+from typing import Literal
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Range:
+  """The numbers that a field may hold.
+
+  Attributes:
+    least: the smallest one.
+    most: the largest one.
+    above: all must be larger than this; None if `least` is the only bound.
+  """
+
+  least: float = -math.inf
+  most: float = math.inf
+  above: float | None = None
+
+  def holds(self, value: float) -> bool:
+    """Returns whether a number lies in the range."""
+    inside = self.least <= value <= self.most
+    return inside and (self.above is None or value > self.above)
+
+  def __str__(self) -> str:
+    """Describes the range, to follow the word number."""
+    if self.above is not None:
+      end = f'{self.most:g}]' if self.most < math.inf else 'infinity)'
+      return f' in ({self.above:g}, {end}'
+    if self.least > -math.inf and self.most < math.inf:
+      return f' in [{self.least:.15g}, {self.most:.15g}]'
+    if self.least > -math.inf:
+      return f' of at least {self.least:.15g}'
+    return f' of at most {self.most:.15g}' if self.most < math.inf else ''
+
+
+_ANY = Range()
+
+PositiveInt = Annotated[int, Range(least=1)]
+NonNegativeInt = Annotated[int, Range(least=0)]
+PositiveFloat = Annotated[float, Range(above=0)]
+NonNegativeFloat = Annotated[float, Range(least=0)]
+Fraction = Annotated[float, Range(least=0, most=1)]
+
+# JAX takes larger seeds for equal ones (it keeps 32 bits), and NumPy and grain
+# know no negative ones.
+Seed = Annotated[int, Range(least=0, most=2**32 - 1)]
+
+
+def check(instance: Any, *, error: type[ValueError] = ValueError) -> None:
+  """Checks the values of a dataclass against the types of its fields.
+
+  Numbers, bools, strings, `Literal`, unions and tuples of these are checked;
+  fields of other types are left to those who use them.
+
+  Args:
+    instance: a dataclass.
+    error: what is raised.
+
+  Raises:
+    ValueError: with the first field whose value does not fit, what it must be
+      and what it is.
+  """
+  hints = _hints(type(instance))
+  for field in dataclasses.fields(instance):
+    if field.name in hints:
+      value = getattr(instance, field.name)
+      check_value(field.name, value, hints[field.name], error=error)
+
+
+def check_arguments(
+  factory: Callable,
+  arguments: Mapping[str, Any],
+  *,
+  where: str = '',
+  error: type[ValueError] = ValueError,
+) -> None:
+  """Checks arguments against the annotations of a class or a function.
+
+  Args:
+    factory: a dataclass or a function.
+    arguments: some of its arguments, by name.
+    where: what precedes a name in the message.
+    error: what is raised.
+
+  Raises:
+    ValueError: see `check`.
+  """
+  hints = _hints(factory)
+  for name, value in arguments.items():
+    if name in hints:
+      check_value(f'{where}{name}', value, hints[name], error=error)
+
+
+def check_value(
+  name: str, value: Any, hint: Any, *, error: type[ValueError] = ValueError
+) -> None:
+  """Checks one value against a type, such as `fields.Seed`; see `check`."""
+  if not _fits(value, hint):
+    raise error(f'{name} must be {_describe(hint)}; got {_shown(value)}.')
+
+
+def checked(function: Callable) -> Callable:
+  """Makes a function check its arguments against their annotations.
+
+  The function raises ValueError for an argument that does not fit; see `check`.
+  """
+  signature = inspect.signature(function)
+
+  @functools.wraps(function)
+  def wrapper(*args, **kwargs):
+    check_arguments(function, signature.bind(*args, **kwargs).arguments)
+    return function(*args, **kwargs)
+
+  return wrapper
+
+
+@functools.cache
+def _hints(factory: Callable) -> dict[str, Any]:
+  """Returns the annotations of a class or a function, by name."""
+  if not inspect.isclass(factory):
+    return typing.get_type_hints(factory, include_extras=True)
+  hints = {}
+  for cls in reversed(factory.__mro__):
+    # One by one: names that only a type checker knows are left out.
+    for name, hint in cls.__dict__.get('__annotations__', {}).items():
+      if not isinstance(hint, str):
+        hints[name] = hint
+  return hints
+
+
+def _is_union(hint: Any) -> bool:
+  return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _number(hint: Any) -> tuple[type, Range] | None:
+  """Returns the type and range of a number's annotation; None for others."""
+  kind, bounds = hint, _ANY
+  if typing.get_origin(hint) is Annotated:
+    kind, *notes = typing.get_args(hint)
+    bounds = next((note for note in notes if isinstance(note, Range)), _ANY)
+  return (kind, bounds) if kind in (int, float) else None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+  """Returns whether a value has a type, or the type is none of the known."""
+  number = _number(hint)
+  if number is not None:
+    kind, bounds = number
+    wanted = numbers.Integral if kind is int else numbers.Real
+    if not isinstance(value, wanted) or isinstance(value, bool | np.bool_):
+      return False
+    return _is_finite(value) and bounds.holds(value)
+  if _is_union(hint):
+    return any(_fits(value, part) for part in typing.get_args(hint))
+  origin = typing.get_origin(hint)
+  if origin is Literal:
+    return any(value is x or value == x for x in typing.get_args(hint))
+  if origin in (tuple, list, Sequence):
+    return _fits_sequence(value, hint)
+  if hint in (bool, str, types.NoneType):
+    wanted = bool | np.bool_ if hint is bool else hint
+    return isinstance(value, wanted)
+  return True
+
+
+def _is_finite(value: float) -> bool:
+  try:
+    return isinstance(value, numbers.Integral) or math.isfinite(value)
+  except OverflowError:  # a fraction beyond all floats
+    return False
+
+
+def _fits_sequence(value: Any, hint: Any) -> bool:
+  parts = typing.get_args(hint)
+  if not isinstance(value, tuple | list):
+    return False
+  if parts[-1] is Ellipsis or typing.get_origin(hint) is not tuple:
+    return all(_fits(x, parts[0]) for x in value)
+  return len(value) == len(parts) and all(map(_fits, value, parts))
+
+
+def _describe(hint: Any) -> str:
+  """Describes a type to someone who did not write the code."""
+  number = _number(hint)
+  if number is not None:
+    kind, bounds = number
+    what = 'a whole number' if kind is int else 'a finite number'
+    return f'{what}{bounds}'
+  if _is_union(hint):
+    return ' or '.join(map(_describe, typing.get_args(hint)))
+  origin = typing.get_origin(hint)
+  if origin is Literal:
+    return ' or '.join(map(repr, typing.get_args(hint)))
+  if origin in (tuple, list, Sequence):
+    parts = typing.get_args(hint)
+    if parts[-1] is Ellipsis or origin is not tuple:
+      return f'a sequence, each {_describe(parts[0])}'
+    return f'({", ".join(map(_describe, parts))})'
+  names = {bool: 'True or False', str: 'a string', types.NoneType: 'None'}
+  return names.get(hint) or getattr(hint, '__name__', str(hint))
+
+
+def _shown(value: Any) -> str:
+  """Shows a value in at most a line."""
+  try:
+    text = ' '.join(repr(value).split())
+  except ValueError:  # an int of thousands of digits
+    text = f'a {type(value).__name__} too long to print'
+  return text if len(text) <= 80 else f'{text[:77]}...'
