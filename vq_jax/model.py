@@ -208,8 +208,7 @@ class Model:
     is redrawn in windows of the prior's grid that overlap by half, which
     hierarchies of codes and ViT towers cannot.
 
-    The cost is one `encode`, one `decode`, and as many calls of the sampler
-    as there are windows, each as dear as for new images.
+    It costs one `encode`, one `decode`, and a call of the sampler per window.
 
     Args:
       rng: key, or a seed.
