@@ -3,8 +3,9 @@
 import os
 import pathlib
 import re
+from typing import BinaryIO
 
-_HEAD = 512
+HEAD = 512  # bytes, enough to tell
 _LFS = b'version https://git-lfs.github.com/spec/'
 _PACKED = {
   b'\x1f\x8b': 'gzip',
@@ -28,14 +29,19 @@ _MARKUP = re.compile(rb'\s*<(!doctype html|html|head|body|\?xml|error)', re.I)
 _ONNX = re.compile(rb'\x08[\x01-\x20][\x12\x3a]', re.DOTALL)
 
 
-def read_head(path: str | os.PathLike) -> bytes:
+def read_head(file: str | os.PathLike | BinaryIO) -> bytes:
   """Reads the first bytes of a file, as many as tell what it is.
+
+  Args:
+    file: its path, or the file at its beginning.
 
   Raises:
     OSError: if it cannot be read.
   """
-  with pathlib.Path(path).open('rb') as file:
-    return file.read(_HEAD)
+  if isinstance(file, str | os.PathLike):
+    with pathlib.Path(file).open('rb') as opened:
+      return opened.read(HEAD)
+  return file.read(HEAD)
 
 
 def never_meant(head: bytes) -> str | None:
