@@ -17,6 +17,7 @@ from vq_jax.convert.rules import Rule
 from vq_jax.utils import file_kinds
 from vq_jax.utils import trees
 
+LANDMARK, USUAL = 'encoder/Conv_0/kernel', ('params',)
 IGNORED = ''
 
 
