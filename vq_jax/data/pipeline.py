@@ -1,7 +1,10 @@
 """Batches for training and for evaluation, read ahead by grain."""
 
 import functools
+import multiprocessing
 import os
+import signal
+import threading
 import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -215,8 +218,12 @@ class TrainIterator:
         grain.MultiprocessingOptions(
           num_workers=self._workers,
           per_worker_buffer_size=max(1, self._prefetch),
-        )
+        ),
+        worker_init_fn=_follow_parent,
       )
+      # A batch of a worker lies in memory that it shares with this process, and
+      # nobody frees what is still in use, or read ahead, when the program ends.
+      batches = batches.map(_copied)
     batches = batches.map(functools.partial(_transferred, self._transfer))
     if self._prefetch:
       batches = grain.experimental.ThreadPrefetchIterDataset(
@@ -238,9 +245,32 @@ def _fetch_local(fetch: Fetch, number: int, indices: np.ndarray):
   return batch, errors
 
 
+def _copied(element):
+  batch, errors = element
+  return {name: np.array(array) for name, array in batch.items()}, errors
+
+
 def _transferred(transfer: Callable[[Batch], Any] | None, element):
   batch, errors = element
   return (transfer(batch) if transfer else batch), errors
+
+
+def _follow_parent(worker: int, workers: int) -> None:
+  """Makes a worker end when its parent closes it or dies, and not before.
+
+  Ctrl-C, and SIGTERM from some launchers, reach workers too. One that died of
+  them would leave the batch at hand in shared memory; the parent is about to
+  close it in order. And without a parent it would wait for ever.
+  """
+  del worker, workers
+  for signum in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(signum, signal.SIG_IGN)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  multiprocessing.parent_process().join()
+  os._exit(1)  # the main thread may be waiting for room that nobody makes
 
 
 def _parse_flags() -> None:
