@@ -5,10 +5,10 @@ import multiprocessing
 import os
 import signal
 import threading
-import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from multiprocessing import util
 from typing import Any
 
 import numpy as np
@@ -118,8 +118,9 @@ class TrainIterator:
     self._position = 0
     self._tally = Tally(fetch.source)
     self._running: list[Iterator] = []  # none or one
-    # Ends the workers at the interpreter's exit too, if nobody closed.
-    weakref.finalize(self, _end, self._running)
+    # Ends the workers at the interpreter's exit too, if nobody closed; before
+    # grain's thread ends (priority 15) that frees what is in shared memory.
+    util.Finalize(self, _end, args=(self._running,), exitpriority=100)
     self._closed = False
 
   @property
