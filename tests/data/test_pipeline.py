@@ -254,13 +254,13 @@ if __name__ == '__main__':
     data.ArraySource(images), batch_size=2, seed=0, workers=2,
     transfer=jax.device_put,
   ) as batches:
-    held = [next(batches)]
+    held = [next(batches) for _ in range(2)]  # of each worker one
     print('started', flush=True)
     if sys.argv[1] == 'wait':
       time.sleep(60)
     for signum in (signal.SIGINT, signal.SIGTERM):
       os.killpg(0, signum)
-    held += [next(batches) for _ in range(20)]
+    held += [next(batches) for _ in range(19)]
     raise SystemExit(f'signals: {len(came)}, batches: {len(held)}')
 """
 
