@@ -164,8 +164,8 @@ class TrainIterator:
     if wrong:
       raise DataError(
         'the state of a data iterator must come from the same seed, source '
-        f'and batch size: {"; ".join(wrong)}. Restore with the options of '
-        'that run, or start without its state.'
+        f'and batch size: {"; ".join(wrong)}. Give these, or begin without '
+        'the state.'
       )
     _end(self._running)
     self._position = int(position)
