@@ -48,7 +48,10 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
   """
   path = pathlib.Path(folder).expanduser() / RECORD
   try:
-    return json.loads(path.read_text())
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict):
+      raise ValueError(f'it holds no fields but {found!r:.40}')
+    return found
   except (OSError, ValueError) as error:
     raise DataError(
       f'{folder} holds no codes: {RECORD} cannot be read. Make them with: '
@@ -225,9 +228,18 @@ class CodesSource(Source):
         f'the codes in {folder} are not complete; run the command that makes '
         'them again, it goes on where it was.'
       )
-    builder = tfds.builder_from_directory(
-      os.fspath(pathlib.Path(folder).expanduser())
-    )
+    path = pathlib.Path(folder).expanduser()
+    try:
+      missing = {'class_names', 'codes', 'source'} - self.record.keys()
+      if missing:
+        raise ValueError(f'{RECORD} has no {", ".join(sorted(missing))}')
+      builder = tfds.builder_from_directory(os.fspath(path))
+    except Exception as error:  # TFDS raises what its parsers raise
+      raise DataError(
+        f'the description of the codes in {folder} is damaged: '
+        f'{" ".join(str(error).split()):.200}. Copy its JSON files again, or '
+        'make the codes in a new folder.'
+      ) from error
     parsed = parse_split(split)
     require_split(parsed, tuple(builder.info.splits), str(folder))
     self._rows = parsed.rows(builder.info.splits[parsed.name].num_examples)
