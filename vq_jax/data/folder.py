@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vq_jax.data import class_names
 from vq_jax.data import listing
+from vq_jax.data import split_folders
 from vq_jax.data.base import Example
 from vq_jax.data.base import Source
 from vq_jax.data.decode import check_channels
@@ -69,7 +71,7 @@ class FolderSource(Source):
     check_channels(channels)
     path = pathlib.Path(path).expanduser()
     parsed = parse_split(split)
-    layout = listing.find_split(path, parsed)
+    layout = split_folders.find_split(path, parsed)
     found = listing.list_images(layout.root)
     # What is true of all splits is read off the training split.
     model = layout.training or layout.root
@@ -96,7 +98,7 @@ class FolderSource(Source):
     file = self._files[index]
     path = self._root / file
     image = decode_image(path, channels=self._channels, name=str(path))
-    label = self._class_ids[listing.class_of(file)]
+    label = self._class_ids[class_names.class_of(file)]
     return {'image': image, 'label': np.int32(label)}
 
 
@@ -122,5 +124,5 @@ def _require_known(
     raise DataError(
       f'the classes of {root} must be among those of the training split '
       f'({", ".join(name or "none, all flat" for name in known)}); it also has '
-      f'{", ".join(sorted(unknown, key=listing.natural_key))}.'
+      f'{", ".join(sorted(unknown, key=class_names.natural_key))}.'
     )
