@@ -20,6 +20,8 @@ _NO_IMAGES = frozenset(
   {'BUFR', 'EPS', 'FLI', 'GRIB', 'HDF5', 'MPEG', 'PDF', 'WMF'}
 )
 
+_COMMON = frozenset({'BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP'})
+
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
@@ -27,7 +29,9 @@ def _formats() -> tuple[str, ...]:
   from PIL import Image
 
   Image.init()
-  return tuple(name for name in Image.ID if name not in _NO_IMAGES)
+  # They are tried in turn, and those without a signature take their time.
+  found = sorted(Image.ID, key=lambda name: (name not in _COMMON, name))
+  return tuple(name for name in found if name not in _NO_IMAGES)
 
 
 @functools.cache
