@@ -236,9 +236,9 @@ def test_files_that_stand_in_place_of_a_checkpoint(
 def test_a_folder_in_place_of_a_file(tmp_path):
   for kind in ('taming-vqgan', 'maskgit-tokenizer'):
     said = refused(tmp_path, kind, None)
-    assert 'is a folder; give the file' in said and 'none is seen' in said
+    assert 'is a folder, and a checkpoint is one file; it holds none' in said
   (tmp_path / 'model.safetensors').touch()
-  assert 'there are model.safetensors.' in refused(tmp_path, kind, None)
+  assert 'it holds model.safetensors.' in refused(tmp_path, kind, None)
 
 
 def test_the_format_of_another_framework_is_named(tmp_path):

@@ -20,11 +20,9 @@ def require_file(path: str | os.PathLike) -> None:
   if not path.is_dir():
     return
   found = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
-  inside = (
-    f'there are {", ".join(found[:5])}' if found else 'none is seen there'
-  )
+  inside = ', '.join(found[:5]) or 'none that is known by its name'
   raise errors.ConvertError(
-    f'{path} is a folder; give the file of the checkpoint in it: {inside}.'
+    f'{path} is a folder, and a checkpoint is one file; it holds {inside}.'
   )
 
 

@@ -32,9 +32,9 @@ def open_source(
     spec: `tfds:<name>`, a TensorFlow Datasets name, with `fashion_mnist_mini`
       carried in this package; `folder:<path>`, image files in class
       sub-folders or flat, or in folders that are all named like splits
-      (`train`, `val`; see `FolderSource`); `npz:<path>`, arrays `images` uint8 [N, H, W, C] or
-      [N, H, W] and optionally `labels` [N]; `codes:<path>`, codes in place of
-      images, written by `vqjax tokenize`.
+      (`train`, `val`; see `FolderSource`); `npz:<path>`, arrays `images`
+      uint8 [N, H, W, C] or [N, H, W] and optionally `labels` [N];
+      `codes:<path>`, codes in place of images, written by `vqjax tokenize`.
     split: `train`, `test`, .., or a part: `train[:90%]`, `train[100:200]`. A
       folder without split folders, and an npz file, is all `train`.
     data_dir: where TFDS keeps its data; `None`: its own default.

@@ -92,7 +92,9 @@ def other_than_weights(head: bytes) -> str | None:
   if _ONNX.match(head):
     return 'an ONNX model; give the checkpoint that it was exported from'
   text = _first_line(head)
-  return None if text is None else f'text that begins with {text!r}'
+  if text is None:
+    return None
+  return f'text that begins with {text!r}: give the file that was meant'
 
 
 def _first_line(head: bytes) -> str | None:
