@@ -149,8 +149,8 @@ def restore(
   except data.DataError as error:
     folder = pathlib.Path(manager.directory).parent
     raise checkpoints.RunError(
-      f'{error} The images of {folder} are not those that it was trained on '
-      f'until now. {_other_images(folder)}'
+      f'{folder} was trained on other images until now: {error} '
+      f'{_other_images(folder)}'
     ) from error
   return runner.place(state.from_items(items)), latest
 

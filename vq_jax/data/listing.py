@@ -55,20 +55,17 @@ def list_images(root: pathlib.Path) -> Listing:
     raise DataError(
       f'the folder {root} must hold images (JPEG, PNG, WebP or another format '
       'of Pillow), in class sub-folders or flat; it holds '
-      + (f'{left_out}, and no image.' if left_out else 'none.')
+      f'{left_out or "none"}.'
     )
   folders = _class_folders(files)
   if left_out:
-    warnings.warn(
-      f'{root}: skipped {left_out}, which are no images.',
-      FolderWarning,
-      stacklevel=4,
-    )
+    warnings.warn(f'{root}: skipped {left_out}.', FolderWarning, stacklevel=4)
   if '' not in folders:
     empty = [f.name for f in sub_folders(root) if f.name not in folders]
     if empty:
       warnings.warn(
-        f'{root}: {listed(empty)} hold no image, so there is no such class.',
+        f'{root}: there is no image in {listed(empty)}, so there is no such '
+        'class.',
         FolderWarning,
         stacklevel=4,
       )
@@ -141,13 +138,14 @@ def has_image(folder: pathlib.Path) -> bool:
 
 
 def _skipped_text(skipped: collections.Counter) -> str:
-  """Returns '3 files (.txt, .json)', or '' for none."""
+  """Returns '3 files that are no images: .txt, .json', or '' for none."""
   if not skipped:
     return ''
   total = sum(skipped.values())
   most_first = sorted(skipped, key=lambda suffix: (-skipped[suffix], suffix))
   kinds = [suffix or 'no suffix' for suffix in most_first]
-  return f'{total} file{"s" if total > 1 else ""} ({listed(kinds)})'
+  what = 'file that is no image' if total == 1 else 'files that are no images'
+  return f'{total} {what}: {listed(kinds)}'
 
 
 def listed(names: Sequence[str]) -> str:

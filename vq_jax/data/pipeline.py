@@ -164,8 +164,7 @@ class TrainIterator:
     if wrong:
       raise DataError(
         'the state of a data iterator must come from the same seed, source '
-        f'and batch size: {"; ".join(wrong)}. Give these, or begin without '
-        'the state.'
+        f'and batch size: {"; ".join(wrong)}. Give those of the state.'
       )
     _end(self._running)
     self._position = int(position)

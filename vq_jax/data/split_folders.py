@@ -115,8 +115,8 @@ def _tell_beside(path: pathlib.Path) -> None:
   )
   if names:
     warnings.warn(
-      f'{path}: {listing.listed(names)} lie beside the folders of the splits '
-      'and are skipped.',
+      f'{path}: skipped {listing.listed(names)}, beside the folders of the '
+      'splits.',
       FolderWarning,
       stacklevel=5,
     )
