@@ -15,6 +15,7 @@ from train import config as config_lib
 from train import parallel
 from train.state import TrainState
 from vq_jax import checkpoints
+from vq_jax import data
 from vq_jax import runs
 
 # What a run that was never claimed may have left in its folder.
@@ -63,14 +64,38 @@ def refuse_another(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     lines = config_lib.differences(there.get('card'), config['card'])
     lines += config_lib.differences(there.get('data'), config['data'], 'images')
     if lines:
+      hint = ''
+      if there.get('data') != config['data']:
+        hint = f' {_other_images(folder)}{_other_order(there, config)}'
       raise checkpoints.RunError(
         f'{folder} holds the run of another config. Give another --workdir, or '
-        'the config of that run. They differ in:\n' + '\n'.join(lines)
+        f'the config of that run.{hint} They differ in:\n' + '\n'.join(lines)
       )
   elif any(p.name not in _BEFORE_CLAIM for p in folder.iterdir()):
     raise checkpoints.RunError(
       f'{folder} is not empty and holds no run; give a new folder as --workdir.'
     )
+
+
+def _other_images(folder: pathlib.Path) -> str:
+  """Says what to do if the images of a run have changed."""
+  return (
+    'Bring the same files back, or begin a new run with the weights of this '
+    f'one: another --workdir and --config.init_from={folder}.'
+  )
+
+
+def _other_order(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+  """Says so if the classes are the same in another order."""
+  before, now = (
+    config.get('data', {}).get('class_names', []) for config in (there, here)
+  )
+  if before == now or sorted(before) != sorted(now):
+    return ''
+  return (
+    ' Its classes are the same in another order, so their labels mean others '
+    '(names with numbers are sorted by their values).'
+  )
 
 
 def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
@@ -105,7 +130,7 @@ def restore(
     the state on the devices, and the step.
 
   Raises:
-    RunError: if the checkpoint cannot be read.
+    RunError: if the checkpoint cannot be read, or the images are others.
   """
   latest = manager.latest_step()
   if latest is None:
@@ -119,7 +144,14 @@ def restore(
       f'the checkpoint of step {latest} cannot be read: {error}. Delete its '
       'folder to go on from the one before.'
     ) from error
-  batches.set_state(position)
+  try:
+    batches.set_state(position)
+  except data.DataError as error:
+    folder = pathlib.Path(manager.directory).parent
+    raise checkpoints.RunError(
+      f'{folder} was trained on other images until now: {error} '
+      f'{_other_images(folder)}'
+    ) from error
   return runner.place(state.from_items(items)), latest
 
 

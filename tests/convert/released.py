@@ -61,8 +61,7 @@ def write(path, kind, weights):
     tree = {'params': trees.unflatten(weights)}
     path.write_bytes(flax.serialization.to_bytes(tree))
   elif kind == 'llamagen-vq':
-    other = {name: 0 * x for name, x in weights.items()}
-    writing.save(path, {'model': other, 'ema': weights, 'optimizer': 1})
+    writing.save(path, {'model': weights, 'optimizer': 1})
   else:
     loss = {'loss.logvar': np.zeros((), np.float32)}
     tree = {'state_dict': {**weights, **loss}, 'epoch': 3}

@@ -209,3 +209,51 @@ def test_the_first_rule_that_knows_a_leaf_applies():
     ignored=r'skip\..*',
   )  # fmt: skip
   assert made['params']['second']['b']['y'].dtype == np.float32
+
+
+@pytest.mark.parametrize('kind', ['taming-vqgan', 'maskgit-tokenizer'])
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    (b'', 'it is empty: download'),
+    (b'version https://git-lfs.github.com/spec/v1\noid', 'run `git lfs pull`'),
+    (b'<!doctype html><html>', 'a web page .* download the raw file'),
+    (b'Entry not found', "it is text that begins with 'Entry not found'"),
+    (b'\x1f\x8b\x08\x00', 'packed with gzip: unpack it first'),
+    (b'\x89HDF\r\n\x1a\n', 'an HDF5 file'),
+    (b'\x08\x07\x12\x07pytorch', 'an ONNX model; give the checkpoint'),
+  ],
+)
+def test_files_that_stand_in_place_of_a_checkpoint(
+  kind, content, message, tmp_path
+):
+  (tmp_path / 'a.ckpt').write_bytes(content)
+  said = refused(tmp_path / 'a.ckpt', kind, None)
+  assert re.search(f'cannot be read as a .* checkpoint: .*{message}', said)
+  assert '\n' not in said
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+  for kind in ('taming-vqgan', 'maskgit-tokenizer'):
+    said = refused(tmp_path, kind, None)
+    assert 'is a folder, and a checkpoint is one file; it holds none' in said
+  (tmp_path / 'model.safetensors').touch()
+  assert 'it holds model.safetensors.' in refused(tmp_path, kind, None)
+
+
+def test_the_format_of_another_framework_is_named(tmp_path):
+  path = tmp_path / 'a'
+  write(path, 'maskgit-tokenizer', weights_of('maskgit-tokenizer'))
+  assert 'a msgpack file, as Flax' in refused(path, 'taming-vqgan', None)
+  for save in (writing.save, writing.save_legacy):
+    save(path, {'x': np.ones(2, np.float32)})
+    said = refused(path, 'maskgit-tokenizer', None)
+    assert 'a checkpoint of PyTorch, and this kind is released for Flax' in said
+
+
+def test_a_zip_that_was_cut_off(tmp_path):
+  path = tmp_path / 'a.pt'
+  writing.save(path, {'x': np.ones(9, np.float32)})
+  path.write_bytes(path.read_bytes()[:-30])
+  said = refused(path, 'taming-vqgan', None)
+  assert 'it is cut off or damaged' in said and 'download it again' in said

@@ -1,6 +1,7 @@
 """Released priors: what they computed is what ours compute."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -307,12 +308,16 @@ def test_transformers_of_halton_maskgit(tmp_path, reference, wrapper):
   tokens = np.random.default_rng(1).integers(0, 41, (2, 16))
   labels = np.array([0, reference.classes])  # the last is no class
   logits = write_halton(tmp_path, reference, tokens, labels, wrapper)
-  model = convert.load(
-    'halton-maskgit',
-    tokenizer=tmp_path / 'vq.pt',
-    transformer=tmp_path / 'halton.pth',
-    heads=reference.heads,
-  )
+  with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter('always')
+    model = convert.load(
+      'halton-maskgit',
+      tokenizer=tmp_path / 'vq.pt',
+      transformer=tmp_path / 'halton.pth',
+      heads=reference.heads,
+    )
+  notices = [wrapper.rstrip('.') in str(w.message) for w in told]
+  assert notices == [True] * bool(wrapper)
   assert model.vocab.num_classes == reference.classes
   assert model.vocab.null_label == reference.classes
   tokens = np.where(tokens == 40, model.vocab.mask_id, tokens)

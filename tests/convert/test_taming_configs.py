@@ -53,6 +53,8 @@ def changed(**changes):
     ('model: {params: {n_embed: 3}}', ['no config of a VQGAN', 'ddconfig']),
     ('[1]', ['no config of a VQGAN']),
     ('a: [', ['is no YAML']),
+    ('', ['no config of a VQGAN: it is empty']),
+    ('<!DOCTYPE html><html>', ['no config of a VQGAN: it is a web page']),
     ('!!python/object/apply:os.system [ls]', ['is no YAML']),
   ],
 )
@@ -64,6 +66,7 @@ def test_configs_that_contradict_or_are_none(text, messages, tmp_path):
   )
   for message in (str(path), *messages):
     assert message in said
+  assert '\n' not in said or 'contradicts' in said
 
 
 def test_only_taming_has_a_config(tmp_path):

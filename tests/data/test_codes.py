@@ -192,3 +192,22 @@ def test_mistakes_get_one_clear_line(
   error = capsys.readouterr().err
   assert message in error and error.startswith('error: ')
   assert error.count('\n') == 1 and not out.exists()
+
+
+@pytest.mark.parametrize(
+  ('file', 'content', 'message'),
+  [
+    ('tokenizer.json', '[]', 'holds no codes'),
+    ('tokenizer.json', '{"complete": true}', "KeyError: 'codes'"),
+    ('dataset_info.json', '', 'is damaged: .*Copy its JSON files again'),
+    ('features.json', '{}', 'is damaged'),
+    ('features.json', None, 'is damaged'),
+  ],
+)
+def test_descriptions_that_are_damaged(file, content, message, written):
+  (written / file).unlink()
+  if content is not None:
+    (written / file).write_text(content)
+  with pytest.raises(data.DataError, match=message) as error:
+    data.open_source(f'codes:{written}')
+  assert '\n' not in str(error.value)

@@ -236,6 +236,58 @@ def test_a_plain_script_may_forget_to_close(tmp_path):
   )
   assert out.stdout.split('\n')[:2] == ['(2, 4, 4, 1) False', 'False']
   assert out.returncode == 0 and 'Traceback' not in out.stderr
+  assert 'shared_memory' not in out.stderr
+
+
+WORKERS = """
+import os, signal, sys, time
+import jax
+import numpy as np
+from vq_jax import data
+
+if __name__ == '__main__':
+  came = []
+  for signum in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(signum, lambda signum, frame: came.append(signum))
+  images = np.zeros((8, 4, 4), np.uint8)
+  with data.train_batches(
+    data.ArraySource(images), batch_size=2, seed=0, workers=2,
+    transfer=jax.device_put,
+  ) as batches:
+    held = [next(batches) for _ in range(2)]  # of each worker one
+    print('started', flush=True)
+    if sys.argv[1] == 'wait':
+      time.sleep(60)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+      os.killpg(0, signum)
+    held += [next(batches) for _ in range(19)]
+    raise SystemExit(f'signals: {len(came)}, batches: {len(held)}')
+"""
+
+
+def _start_workers(tmp_path, what):
+  (tmp_path / 'script.py').write_text(WORKERS)
+  return subprocess.Popen(
+    [sys.executable, tmp_path / 'script.py', what],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    start_new_session=True,  # a group of processes of its own
+    env={'PYTHONPATH': '.', 'PATH': '', 'JAX_PLATFORMS': 'cpu'},
+  )
+
+
+def test_signals_and_errors_leave_nothing_in_shared_memory(tmp_path):
+  process = _start_workers(tmp_path, 'go')
+  _, said = process.communicate(timeout=60)
+  assert said == 'signals: 2, batches: 21\n' and process.returncode == 1
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+  process = _start_workers(tmp_path, 'wait')
+  assert process.stdout.readline() == 'started\n'
+  process.kill()
+  process.communicate(timeout=20)  # until nobody has its pipes any longer
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 
@@ -94,7 +95,8 @@ def test_class_folders(tmp_path):
   _write(tmp_path / '.hidden' / 'x.png', _pixels())
   _write(tmp_path / 'cat' / '._x.png', _pixels())
   (tmp_path / 'cat' / 'notes.txt').write_text('no image')
-  source = data.open_source(f'folder:{tmp_path}')
+  with pytest.warns(data.FolderWarning, match='1 file that is no image: .txt'):
+    source = data.open_source(f'folder:{tmp_path}')
   assert source.class_names == ('cat', 'dog') and source.num_classes == 2
   labels = [int(source[i]['label']) for i in range(len(source))]
   assert sorted(labels) == [0, 0, 0, 1, 1, 1]
@@ -299,6 +301,15 @@ def test_npz_faults(tmp_path):
   np.savez(path, images=np.array([{}], object))
   with pytest.raises(data.DataError, match='np.savez'):
     data.open_source(f'npz:{path}')
+  for content, message in (
+    (b'', 'it is empty'),
+    (b'version https://git-lfs.github.com/spec/v1\n', '`git lfs pull`'),
+    (b'PK\x03\x04', 'cut off or damaged'),
+    (pickle.dumps([1]), 'pickled objects'),
+  ):
+    path.write_bytes(content)
+    with pytest.raises(data.DataError, match=message):
+      data.open_source(f'npz:{path}')
   np.save(tmp_path / 'y.npy', np.zeros(3))
   with pytest.raises(data.DataError, match='np.savez'):
     data.open_source(f'npz:{tmp_path / "y.npy"}')
@@ -314,6 +325,8 @@ def test_npz_faults(tmp_path):
     (np.zeros((2, 4, 4), np.uint8), [0, 1, 2], r'integers \[2\]'),
     (np.zeros((2, 4, 4), np.uint8), [0.0, 1.0], 'float64'),
     (np.zeros((2, 4, 4), np.uint8), [0, -1], 'not be negative'),
+    (np.zeros((2, 4, 4), np.uint8), [0, 2**32], 'below 1048576; .* 4294967296'),
+    (np.zeros((1, 4, 4), np.uint8), np.array([2**63], np.uint64), 'from 0'),
   ],
 )
 def test_array_faults(images, labels, message):

@@ -99,3 +99,20 @@ def test_what_is_no_state_or_ends_early_is_refused(tmp_path):
   (tmp_path / 'b').write_bytes(content[:-1])
   with pytest.raises(ValueError, match='ends before'):
     reading.torch_state(tmp_path / 'b')
+
+
+@pytest.mark.parametrize('read', [reading.numpy_tree, reading.torch_state])
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    (b'', 'it is empty'),
+    (b'version https://git-lfs.github.com/spec/v1\n', '`git lfs pull`'),
+    (b'<html>', 'a web page'),
+    (pickle.dumps({'a': 1}, 2)[:-3], 'a cannot be read as weights: .*again'),
+    (b'\x01\x02', 'a cannot be read as weights: invalid load key.*'),
+  ],
+)
+def test_files_that_stand_in_place_of_weights(read, content, message, tmp_path):
+  (tmp_path / 'a').write_bytes(content)
+  with pytest.raises(ValueError, match=message):
+    read(tmp_path / 'a')

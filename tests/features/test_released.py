@@ -218,3 +218,10 @@ def test_the_program_by_its_name():
   )
   assert done.returncode == 1
   assert done.stderr.startswith("error: there are no released weights 'vgg'")
+
+
+def test_what_stands_in_place_of_the_file_is_named(add, tmp_path):
+  add()
+  page = write(tmp_path / 'toy.bin', b'<!DOCTYPE html><html>')
+  with pytest.raises(ValueError, match='toy.bin, which is a web page .*sha256'):
+    released.find('toy', page)

@@ -4,7 +4,8 @@
 """
 
 from vq_jax.convert.errors import ConvertError
+from vq_jax.convert.errors import ConvertWarning
 from vq_jax.convert.loading import KINDS
 from vq_jax.convert.loading import load
 
-__all__ = ['KINDS', 'ConvertError', 'load']
+__all__ = ['KINDS', 'ConvertError', 'ConvertWarning', 'load']

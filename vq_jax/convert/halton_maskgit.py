@@ -19,6 +19,7 @@ from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
 
 # The table of codes once more, and what only tells the number of classes.
+LANDMARK, USUAL = 'tok_emb.weight', ('', 'model_state_dict')
 IGNORED = r'head\.weight|tables\.classes'
 
 reading = pickles.reading
@@ -45,8 +46,6 @@ _SAMPLING = {
   'guidance': 0.7,
   'guidance_schedule': 'constant',
 }
-_KEYS = ('model_state_dict', 'ema', 'model', 'state_dict')
-_WRAPPERS = ('module.', '_orig_mod.')
 
 
 def state(tree: Any) -> dict[str, Any]:
@@ -55,9 +54,7 @@ def state(tree: Any) -> dict[str, Any]:
   Raises:
     ConvertError: if there are none, or they have other names.
   """
-  found = states.tensors(tree, *_KEYS)
-  for prefix in _WRAPPERS:
-    found = {name.removeprefix(prefix): x for name, x in found.items()}
+  found = states.tensors(tree)
   if 'in_proj.weight' in found:
     raise errors.ConvertError(
       'it joins four tokens to one (in_proj), which no prior here does'

@@ -7,6 +7,7 @@ from vq_jax.convert import errors
 from vq_jax.convert import states
 from vq_jax.convert import taming
 
+LANDMARK, USUAL = 'encoder.conv_in.weight', ('', 'model', 'ema')
 IGNORED = r'quantize\.codebook_used'  # a buffer of statistics
 
 _MIDDLE = {'0': 'block_1', '1': 'attn_1', '2': 'block_2'}
@@ -20,7 +21,7 @@ def state(tree: Any) -> dict[str, Any]:
   Raises:
     ConvertError: if there are no tensors, or they have other names.
   """
-  found = states.tensors(tree, 'ema', 'model', 'state_dict')
+  found = states.tensors(tree)
   levels = states.count(found, r'decoder\.conv_blocks\.(\d+)\.')
   if not levels:  # taming's own names would pass, and mean another quantizer
     raise errors.ConvertError(

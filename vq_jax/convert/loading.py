@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import os
 import types
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,14 +19,16 @@ from vq_jax.convert import llamagen
 from vq_jax.convert import maskgit
 from vq_jax.convert import maskgit_transformer
 from vq_jax.convert import pickles
+from vq_jax.convert import places
 from vq_jax.convert import priors
 from vq_jax.convert import rules
 from vq_jax.convert import taming
 from vq_jax.convert import taming_transformer
 from vq_jax.convert import vit_vqgan
 
-# Each has state, which finds the arrays in what was saved; model, image_size
-# and rules, which read their names and shapes; and IGNORED.
+# Each has LANDMARK and USUAL, by which the arrays are found in what was saved;
+# state, which prepares them; model, image_size and rules, which read their
+# names and shapes; and IGNORED.
 AUTOENCODERS: dict[str, types.ModuleType] = {
   'llamagen-vq': llamagen,
   'maskgit-tokenizer': maskgit,
@@ -40,8 +43,8 @@ class System:
 
   Attributes:
     autoencoder: its kind.
-    transformer: has reading, state, IGNORED, and prior, which reads names,
-      shapes and perhaps a config.
+    transformer: has reading, LANDMARK, USUAL, state, IGNORED, and prior, which
+      reads names, shapes and perhaps a config.
     one_file: whether one file holds both.
   """
 
@@ -103,13 +106,16 @@ def load(
   """Loads the weights that others have released.
 
   The architecture is read off the names and shapes, so that any size of a
-  kind can be loaded.
+  kind can be loaded. The weights may lie under a key or a prefix of their own,
+  also as part of a larger model; of several, averaged ones (`ema`) are taken.
+  A `ConvertWarning` tells where they were, unless they are as released.
 
   Args:
     kind: an autoencoder, 'llamagen-vq', 'maskgit-tokenizer', 'taming-vqgan' or
       'vit-vqgan'; or a prior with its autoencoder, 'maskgit',
       'halton-maskgit' or 'taming-transformer'.
-    path: the file. PyTorch's are read without running what they pickle.
+    path: the file. PyTorch's are read without running what they pickle, and
+      may be safetensors as well.
     tokenizer: the file of the tokenizer of a 'maskgit' or 'halton-maskgit'
       (LlamaGen's VQ-16), which has no one path.
     transformer: that of its transformer.
@@ -130,8 +136,21 @@ def load(
     SpecError: if there is no such kind.
   """
   build.lookup({**AUTOENCODERS, **SYSTEMS}, kind, 'kind of checkpoint')
+  _check_options(kind, (path, tokenizer, transformer), yaml, heads)
+  if kind in AUTOENCODERS:
+    model, notices = _load_autoencoder(kind, path, yaml)
+  else:
+    files = (tokenizer or path, transformer or path)
+    model, notices = _load_system(SYSTEMS[kind], kind, *files, yaml, heads)
+  for notice in notices:
+    warnings.warn(notice, errors.ConvertWarning, stacklevel=2)
+  return model
+
+
+def _check_options(kind, files, yaml, heads) -> None:
+  """Fails unless the files and options are those of the kind."""
   two = kind in SYSTEMS and not SYSTEMS[kind].one_file
-  given = [x is not None for x in (path, tokenizer, transformer)]
+  given = [file is not None for file in files]
   if given != [not two, two, two]:
     raise errors.ConvertError(
       f'a {kind} is released as two files; give tokenizer and transformer, and '
@@ -146,18 +165,16 @@ def load(
     raise errors.ConvertError(
       f'only a halton-maskgit needs heads, not a {kind}.'
     )
-  if kind in AUTOENCODERS:
-    return _load_autoencoder(kind, path, yaml)
-  files = (tokenizer, transformer) if two else (path, path)
-  return _load_system(SYSTEMS[kind], kind, *files, yaml, heads)
 
 
-def _load_autoencoder(kind, path, yaml) -> model_lib.Model:
+def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:
+  """Returns the model, and what is to be told of its file."""
   source = AUTOENCODERS[kind]
   reading = maskgit.reading if source is maskgit else pickles.reading
   with reading(path) as tree:
     try:
-      state = source.state(tree)
+      found = places.find(tree, source.LANDMARK, source.USUAL)
+      state = source.state(found.tree)
       spec = source.model(state)
       size = source.image_size(state)
     except errors.ConvertError as error:
@@ -173,22 +190,25 @@ def _load_autoencoder(kind, path, yaml) -> model_lib.Model:
       path,
       source.IGNORED,
     )
-  return model_lib.Model(
+  model = model_lib.Model(
     autoencoder=module,
     variables={'autoencoder': variables},
     config=config,
     autoencoder_config=config,
   )
+  return model, _told(path, found)
 
 
 def _load_system(
   system: System, kind, tokenizer, transformer, yaml, heads
-) -> model_lib.Model:
-  inner = _load_autoencoder(system.autoencoder, tokenizer, yaml)
+) -> tuple[model_lib.Model, list[str]]:
+  """Returns the model, and what is to be told of its files."""
+  inner, notices = _load_autoencoder(system.autoencoder, tokenizer, yaml)
   source = system.transformer
   with source.reading(transformer) as tree:
     try:
-      state = source.state(tree)
+      found = places.find(tree, source.LANDMARK, source.USUAL)
+      state = source.state(found.tree)
       read = source.prior(state, inner, yaml=yaml, heads=heads)
     except errors.ConvertError as error:
       raise errors.ConvertError(
@@ -207,7 +227,7 @@ def _load_system(
       transformer,
       source.IGNORED,
     )
-  return model_lib.Model(
+  model = model_lib.Model(
     autoencoder=inner.autoencoder,
     prior=prior,
     vocab=prior.vocab,
@@ -215,6 +235,13 @@ def _load_system(
     config=config,
     autoencoder_config=own,
   )
+  if system.one_file:  # where the autoencoder lies beside the prior
+    notices = []
+  return model, notices + _told(transformer, found)
+
+
+def _told(path: str | os.PathLike, found: places.Found) -> list[str]:
+  return [f'{path}: {found.notice}'] if found.notice else []
 
 
 def _converted(state, rules_of, init, path, ignored) -> dict[str, Any]:

@@ -10,11 +10,14 @@ import flax.serialization
 import numpy as np
 
 from vq_jax.convert import errors
+from vq_jax.convert import kinds
 from vq_jax.convert import rules as rules_lib
 from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
+from vq_jax.utils import file_kinds
 from vq_jax.utils import trees
 
+LANDMARK, USUAL = 'encoder/Conv_0/kernel', ('params',)
 IGNORED = ''
 
 
@@ -44,8 +47,10 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
     ConvertError: if the file is something else, or broken.
     OSError: if it cannot be read.
   """
+  kinds.require_file(path)
   data = pathlib.Path(path).read_bytes()
   try:
+    kinds.refuse(data[: file_kinds.HEAD], 'pytorch')
     tree = flax.serialization.msgpack_restore(data)
   # A broken file raises whatever its first wrong byte leads to.
   except Exception as error:

@@ -8,6 +8,7 @@ from vq_jax.convert import rules as rules_lib
 from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
 
+LANDMARK, USUAL = 'Embed_0/word_embeddings/embedding', ('params',)
 IGNORED = ''
 
 reading = maskgit.reading

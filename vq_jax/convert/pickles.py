@@ -1,6 +1,10 @@
-"""PyTorch's files without PyTorch; `unpickling` tells what is not run."""
+"""PyTorch's files without PyTorch; `unpickling` tells what is not run.
+
+The two formats of `torch.save`, and safetensors, which holds arrays alone.
+"""
 
 import contextlib
+import math
 import os
 import pathlib
 import struct
@@ -11,8 +15,12 @@ from typing import Any
 from typing import BinaryIO
 
 from vq_jax.convert import errors
+from vq_jax.convert import kinds
 from vq_jax.convert import unpickling
+from vq_jax.utils import file_kinds
+from vq_jax.utils import safetensors
 
+_PICKLE = b'\x80'  # of protocol 2 and later
 _ZIP = b'PK\x03\x04'
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -20,10 +28,13 @@ _LEGACY_PROTOCOL = 1001
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike) -> Iterator[Any]:
-  """Opens a file that `torch.save` wrote, in its zip or its older format.
+  """Opens a file that `torch.save` wrote, in either format, or safetensors.
+
+  What the file is, its first bytes tell; `.ckpt`, `.pt`, `.pth`, `.bin` and
+  `.safetensors` are the same here.
 
   Args:
-    path: the file; `.ckpt`, `.pt` and `.pth` are the same.
+    path: the file.
 
   Yields:
     What was saved: dicts and lists as they are, tensors as `Tensor`, which can
@@ -33,16 +44,11 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
     ConvertError: if the file is something else, or broken.
     OSError: if it cannot be opened.
   """
+  kinds.require_file(path)
   with contextlib.ExitStack() as stack:
     file = stack.enter_context(pathlib.Path(path).open('rb'))
     try:
-      is_zip = file.read(4) == _ZIP
-      file.seek(0)
-      if is_zip:
-        archive = stack.enter_context(zipfile.ZipFile(file))
-        found = _read_zip(archive)
-      else:
-        found = _read_legacy(file)
+      found = _read(file, stack)
     # A broken file raises whatever its first wrong byte leads to.
     except Exception as error:
       raise errors.ConvertError(
@@ -53,6 +59,47 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
       yield found
     except (zipfile.BadZipFile, EOFError) as error:
       raise errors.ConvertError(f'{path} is damaged: {error}.') from error
+
+
+def _read(file: BinaryIO, stack: contextlib.ExitStack) -> Any:
+  """Reads what was saved, by the format that the first bytes tell."""
+  head = file_kinds.read_head(file)
+  file.seek(0)
+  if safetensors.is_one(head):
+    return _read_safetensors(file)
+  if head.startswith(_ZIP):
+    try:
+      archive = stack.enter_context(zipfile.ZipFile(file))
+    except zipfile.BadZipFile as error:
+      raise errors.ConvertError(
+        f'it is cut off or damaged ({error}); download it again'
+      ) from error
+    return _read_zip(archive)
+  kinds.refuse(head, 'msgpack')
+  if not head.startswith(_PICKLE):
+    raise errors.ConvertError(
+      f'its first bytes, {head[:8]!r}, are those of no format of PyTorch'
+    )
+  try:
+    return _read_legacy(file)
+  except (EOFError, struct.error) as error:
+    raise errors.ConvertError(
+      f'it is cut off ({error}); download it again'
+    ) from error
+
+
+def _read_safetensors(file: BinaryIO) -> dict[str, unpickling.Tensor]:
+  """Reads the names of the arrays, and where they lie."""
+
+  def tensor(entry):
+    strides = [math.prod(entry.shape[i + 1 :]) for i in range(len(entry.shape))]
+    storage = unpickling.Storage(
+      entry.dtype, entry.size, lambda: entry.read(file)
+    )
+    return unpickling.Tensor(storage, 0, entry.shape, tuple(strides))
+
+  found = safetensors.entries(file)
+  return {name: tensor(entry) for name, entry in found.items()}
 
 
 def _last_read(read: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
@@ -73,7 +120,10 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
   records = {info.filename: info for info in archive.infolist()}
   pickles = [name for name in records if name.endswith('/data.pkl')]
   if len(pickles) != 1:
-    raise errors.ConvertError('it is a zip file without one data.pkl')
+    raise errors.ConvertError(
+      'it is a zip file without one data.pkl, which torch.save writes; unpack '
+      'it and give the checkpoint in it'
+    )
   # PyTorch compresses nothing; then no record can be larger than the file.
   if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):
     raise errors.ConvertError('it has compressed records')
@@ -105,7 +155,7 @@ def _read_legacy(file: BinaryIO) -> Any:
     return unpickling.Unpickler(file, storages).load()
 
   if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
-    raise errors.ConvertError('it does not begin like one')
+    raise errors.ConvertError('it is a pickle that torch.save did not write')
   if load().get('little_endian') is not True:
     raise errors.ConvertError('it is big-endian')
   found, keys = load(), load()

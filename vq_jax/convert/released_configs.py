@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from vq_jax.convert import errors
+from vq_jax.convert import kinds
+from vq_jax.utils import file_kinds
 
 
 @contextlib.contextmanager
@@ -26,10 +28,16 @@ def reading(
     ConvertError: if it is no YAML, or the block misses something.
     OSError: if it cannot be read.
   """
+  kinds.require_file(path)
+  other = file_kinds.never_meant(file_kinds.read_head(path))
+  if other is not None:
+    raise errors.ConvertError(f'{path} is no config of a {kind}: it is {other}')
   try:
     yield yaml.safe_load(pathlib.Path(path).read_text())['model']['params']
   except (yaml.YAMLError, UnicodeError) as error:
-    raise errors.ConvertError(f'{path} is no YAML: {error}') from error
+    raise errors.ConvertError(
+      f'{path} is no YAML: {" ".join(str(error).split())}'
+    ) from error
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise errors.ConvertError(
       f'{path} is no config of a {kind}: it should have model.params with '

@@ -10,19 +10,22 @@ from vq_jax.convert import unpickling
 State = Mapping[str, Any]  # name -> what has a shape
 
 
-def tensors(tree: Any, *keys: str) -> dict[str, unpickling.Tensor]:
-  """Finds the tensors by name in what a checkpoint holds.
+# Where tensors may lie in a checkpoint; `places` knows others by landmarks.
+_KEYS = ('ema', 'model_state_dict', 'state_dict', 'model')
+
+
+def tensors(tree: Any) -> dict[str, unpickling.Tensor]:
+  """Returns the tensors by name.
 
   Args:
-    tree: what was saved.
-    *keys: where they may lie in it, the best first; else `tree` is taken.
+    tree: name -> tensor, or a dict with such a dict.
 
   Raises:
     ConvertError: if there are none.
   """
   if not isinstance(tree, Mapping):
     raise errors.ConvertError(f'it holds no dict but a {type(tree).__name__}')
-  for key in keys:
+  for key in _KEYS:
     if isinstance(tree.get(key), Mapping):
       tree = tree[key]
       break

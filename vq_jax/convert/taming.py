@@ -10,9 +10,9 @@ from vq_jax.convert import rules as rules_lib
 from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
 
+LANDMARK, USUAL = 'encoder.conv_in.weight', ('', 'state_dict')
 IGNORED = r'loss\..*'  # discriminator and perceptual network
 
-_FIRST_STAGE = 'first_stage_model.'
 _BLOCKS = {
   r'(encoder)\.down\.(\d+)\.block\.(\d+)': r'\1/level_\2_block_\3',
   r'(decoder)\.up\.(\d+)\.block\.(\d+)': r'\1/level_\2_block_\3',
@@ -69,18 +69,12 @@ RULES = tuple(_rules())
 
 
 def state(tree: Any) -> dict[str, Any]:
-  """Finds the VQGAN in a checkpoint of its own or of a transformer's.
+  """Returns name -> tensor.
 
   Raises:
-    ConvertError: if there is none, or one with another quantizer.
+    ConvertError: if there are none, or those of another quantizer.
   """
-  found = states.tensors(tree, 'state_dict')
-  if any(name.startswith(_FIRST_STAGE) for name in found):
-    found = {
-      name.removeprefix(_FIRST_STAGE): value
-      for name, value in found.items()
-      if name.startswith(_FIRST_STAGE)
-    }
+  found = states.tensors(tree)
   if 'quantize.embed.weight' in found:
     raise errors.ConvertError(
       'its quantizer is GumbelQuantize, whose codes are chosen by logits; only '

@@ -19,6 +19,7 @@ from vq_jax.convert import rules as rules_lib
 from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
 
+LANDMARK, USUAL = 'transformer.tok_emb.weight', ('', 'state_dict')
 # The causal mask, and what the file holds beside the GPT.
 IGNORED = r'transformer\.blocks\.\d+\.attn\.mask|first_stage_model\..*'
 
@@ -33,7 +34,7 @@ def state(tree: Any) -> dict[str, Any]:
   Raises:
     ConvertError: if there are none.
   """
-  return states.tensors(tree, 'state_dict')
+  return states.tensors(tree)
 
 
 def prior(

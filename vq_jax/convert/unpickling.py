@@ -79,12 +79,17 @@ class Tensor:
         f'{dtype.itemsize} bytes; {len(data)} bytes could be read'
       )
     flat = np.frombuffer(data, dtype)
-    return np.lib.stride_tricks.as_strided(
-      flat[self.offset :],
-      self.shape,
-      [stride * dtype.itemsize for stride in self.strides],
-      writeable=False,
-    )
+    try:
+      return np.lib.stride_tricks.as_strided(
+        flat[self.offset :],
+        self.shape,
+        [stride * dtype.itemsize for stride in self.strides],
+        writeable=False,
+      )
+    except (OverflowError, ValueError) as error:  # of an empty one alone
+      raise errors.ConvertError(
+        f'no array has the shape {self.shape}: {error}'
+      ) from error
 
 
 class _Dict(dict):

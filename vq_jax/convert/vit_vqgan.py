@@ -18,6 +18,8 @@ from vq_jax.layers import positions
 
 _HEAD_DIM = 64  # whatever the width
 _POSITIONS = ('encoder.en_pos_embedding', 'decoder.de_pos_embedding')
+LANDMARK = 'encoder.to_patch_embedding.0.weight'
+USUAL = ('', 'state_dict')
 # Positions are computed here; `image_size` checks that they are the same.
 IGNORED = r'loss\..*|' + '|'.join(map(re.escape, _POSITIONS))
 
@@ -90,7 +92,7 @@ def state(tree: Any) -> dict[str, Any]:
   Raises:
     ConvertError: if there are no tensors.
   """
-  found: dict[str, Any] = states.tensors(tree, 'state_dict')
+  found: dict[str, Any] = states.tensors(tree)
   for name in list(found):
     layer, is_qkv, _ = name.partition('to_qkv.weight')
     out = f'{layer}to_out'

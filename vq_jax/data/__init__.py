@@ -14,6 +14,7 @@ from vq_jax.data.base import Source
 from vq_jax.data.codes import CodesSource
 from vq_jax.data.codes import require_images
 from vq_jax.data.errors import DataError
+from vq_jax.data.errors import FolderWarning
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
 from vq_jax.data.evaluation import EvalBatches
@@ -40,6 +41,7 @@ __all__ = [
   'DataError',
   'EvalBatches',
   'FolderSource',
+  'FolderWarning',
   'RandomCrop',
   'RandomFlip',
   'RandomResizedCrop',

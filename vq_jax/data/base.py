@@ -11,6 +11,8 @@ from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.splits import parse_split
 from vq_jax.data.splits import require_split
 
+_MOST_CLASSES = 2**20  # labels beyond are identifiers, or overflow
+
 Example = Mapping[str, np.ndarray]
 
 
@@ -172,5 +174,10 @@ def _checked_labels(labels: np.ndarray, count: int, name: str) -> np.ndarray:
     raise DataError(
       f'labels must not be negative; {name} has {labels.min()}. Pass no '
       'labels if there are none.'
+    )
+  if labels.max() >= _MOST_CLASSES:
+    raise DataError(
+      'labels must be the numbers of the classes, from 0 and below '
+      f'{_MOST_CLASSES}; {name} has {labels.max()}. Number the classes 0, 1, ..'
     )
   return labels.astype(np.int32)

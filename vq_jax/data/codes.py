@@ -48,8 +48,8 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
   """
   path = pathlib.Path(folder).expanduser() / RECORD
   try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as error:
+    return {**json.loads(path.read_text())}
+  except (OSError, TypeError, ValueError) as error:
     raise DataError(
       f'{folder} holds no codes: {RECORD} cannot be read. Make them with: '
       'vqjax tokenize RUN --data SOURCE --out DIR'
@@ -225,17 +225,22 @@ class CodesSource(Source):
         f'the codes in {folder} are not complete; run the command that makes '
         'them again, it goes on where it was.'
       )
-    builder = tfds.builder_from_directory(
-      os.fspath(pathlib.Path(folder).expanduser())
-    )
+    path = pathlib.Path(folder).expanduser()
+    try:
+      self._names = tuple(self.record['codes'])
+      class_names = self.record['class_names']
+      builder = tfds.builder_from_directory(os.fspath(path))
+    except Exception as error:  # TFDS raises what its parsers raise
+      raise DataError(
+        f'the description of the codes in {folder} is damaged: '
+        f'{type(error).__name__}: {" ".join(str(error).split()):.200}. Copy '
+        'its JSON files again, or make the codes in a new folder.'
+      ) from error
     parsed = parse_split(split)
     require_split(parsed, tuple(builder.info.splits), str(folder))
     self._rows = parsed.rows(builder.info.splits[parsed.name].num_examples)
     self._records = builder.as_data_source(parsed.name)
-    self._names = tuple(self.record['codes'])
-    super().__init__(
-      name=f'codes:{folder} {split}', class_names=self.record['class_names']
-    )
+    super().__init__(name=f'codes:{folder} {split}', class_names=class_names)
     bytes_of_one = 4 * sum(
       int(np.prod(shape)) for shape in self.record['codes'].values()
     )

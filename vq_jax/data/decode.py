@@ -1,5 +1,6 @@
 """Encoded image -> uint8 [H, W, C], whatever the file holds."""
 
+import functools
 import io
 import os
 
@@ -7,8 +8,41 @@ import numpy as np
 
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
+from vq_jax.utils import file_kinds
 
-GREY_MODES = frozenset({'1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L'})
+GREY_MODES = frozenset(
+  {'1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'I;16N'}
+)
+
+# Formats of Pillow that are no still images (films, grids of numbers), or that
+# need other programs, which no file should be able to start.
+_NO_IMAGES = frozenset(
+  {'BUFR', 'EPS', 'FLI', 'GRIB', 'HDF5', 'MPEG', 'PDF', 'WMF'}
+)
+
+_COMMON = frozenset({'BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP'})
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+  """Returns the formats that are read, by their names in Pillow."""
+  from PIL import Image
+
+  Image.init()
+  # They are tried in turn, and those without a signature take their time.
+  found = sorted(Image.ID, key=lambda name: (name not in _COMMON, name))
+  return tuple(name for name in found if name not in _NO_IMAGES)
+
+
+@functools.cache
+def image_suffixes() -> tuple[str, ...]:
+  """Returns the suffixes of all still images that Pillow reads: .avif, ..."""
+  from PIL import Image
+
+  # Files of several pictures (MPO) are opened by the reader of JPEG.
+  readable = {*_formats(), 'MPO'}
+  found = Image.registered_extensions()
+  return tuple(sorted(s for s, name in found.items() if name in readable))
 
 
 def check_channels(channels: int | None) -> None:
@@ -22,7 +56,7 @@ def check_channels(channels: int | None) -> None:
 def decode_image(
   data: bytes | str | os.PathLike, *, channels: int | None, name: str
 ) -> np.ndarray:
-  """Decodes a JPEG, PNG or WebP image.
+  """Decodes an image of any still format of Pillow; of several, the first.
 
   The EXIF orientation is applied, transparency is laid on white, 16 bits
   become 8, palettes and CMYK become RGB.
@@ -36,22 +70,33 @@ def decode_image(
     uint8 [H, W, C].
 
   Raises:
-    UnreadableImage: if the image is truncated or no image at all.
+    UnreadableImage: if the image is truncated or no image at all, or has floats
+      or 32 bits in a channel, whose range is not known.
   """
   from PIL import Image
   from PIL import ImageOps
 
   file = io.BytesIO(data) if isinstance(data, bytes) else data
   try:
-    with Image.open(file) as opened:
+    with Image.open(file, formats=_formats()) as opened:
       ImageOps.exif_transpose(opened, in_place=True)
       image = _flatten(opened)
       if channels is not None:
         image = _converted(image, grey=channels == 1)
       pixels = np.array(image)
   except Exception as error:  # Pillow's decoders raise half a dozen types
-    raise UnreadableImage(name, f'{type(error).__name__}: {error}') from error
+    raise UnreadableImage(name, _reason(data, error)) from error
   return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _reason(data: bytes | str | os.PathLike, error: Exception) -> str:
+  """Returns what is the matter with a file that is no image."""
+  try:
+    head = data if isinstance(data, bytes) else file_kinds.read_head(data)
+  except OSError:
+    return f'{type(error).__name__}: {error}'
+  other = file_kinds.never_meant(head)
+  return f'it is {other}' if other else f'{type(error).__name__}: {error}'
 
 
 def is_grey(path: str | os.PathLike) -> bool:
@@ -59,7 +104,7 @@ def is_grey(path: str | os.PathLike) -> bool:
   from PIL import Image
 
   try:
-    with Image.open(path) as opened:
+    with Image.open(path, formats=_formats()) as opened:
       return opened.mode in GREY_MODES
   except Exception as error:  # as in decode_image
     raise UnreadableImage(os.fspath(path), str(error)) from error
@@ -69,9 +114,19 @@ def _flatten(image):
   """A PIL image of any mode -> mode L or RGB."""
   from PIL import Image
 
+  if image.mode == 'F':
+    raise ValueError(
+      'its pixels are floats, and nothing tells what is white; convert it to 8 '
+      'or 16 bits'
+    )
   if image.mode.startswith('I'):
     # Pillow clips when it converts 16 bits; 65535 must become 255.
     wide = np.asarray(image).astype(np.int64)
+    if wide.min() < 0 or wide.max() > 65535:
+      raise ValueError(
+        f'its values lie in [{wide.min()}, {wide.max()}], where 8 or 16 bits '
+        'are expected; convert it'
+      )
     return Image.fromarray(((wide + 128) // 257).clip(0, 255).astype(np.uint8))
   if image.has_transparency_data:
     grey = image.mode in GREY_MODES

@@ -21,3 +21,7 @@ class UnreadableImage(DataError):
 
 class UnreadableImageWarning(UserWarning):
   """Names an image that is skipped."""
+
+
+class FolderWarning(UserWarning):
+  """Tells how a folder was read, and what in it was left out."""

@@ -1,12 +1,14 @@
-"""A folder of JPEG, PNG and WebP files, in class sub-folders or flat."""
+"""A folder of images, in class sub-folders or flat."""
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from vq_jax.data import class_names
+from vq_jax.data import listing
+from vq_jax.data import split_folders
 from vq_jax.data.base import Example
 from vq_jax.data.base import Source
 from vq_jax.data.decode import check_channels
@@ -14,20 +16,33 @@ from vq_jax.data.decode import decode_image
 from vq_jax.data.decode import is_grey
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
-from vq_jax.data.splits import Split
 from vq_jax.data.splits import parse_split
-from vq_jax.data.splits import require_split
 
-SUFFIXES = ('.jpeg', '.jpg', '.png', '.webp')
 _PEEK = 64
 
 
 class FolderSource(Source):
   """Reads one file per example.
 
+  All formats of still images that Pillow reads are read, of a moving picture
+  the first frame. Other files are counted and named in one warning. Hidden
+  files and folders are not looked at; links are followed, but not in circles.
+
   The order is that of a hash of the relative file names: it mixes the classes,
   stays when the folder moves, and makes `train[:90%]` and `train[90%:]` a fair
   hold-out.
+
+  The folders in the folder are classes, or they are splits (`train`, `val`)
+  which hold the class folders, or the images if there are no classes. They are
+  splits if all of those that hold images have names of splits (train, training,
+  test, testing, val, valid, validation, dev, eval, evaluation, in lower or
+  upper case). Classes `bus`, `car` and `train` are classes. Where some have
+  such names and others have not, they are splits only if one class folder is
+  found in all of them, and a warning tells what was decided. To have classes
+  with the names of splits, put all class folders into one folder named `train`.
+
+  Classes are numbered in natural order, by value where a name is a number: 2
+  before 10. Their names are composed Unicode (NFC), however the disk has them.
   """
 
   def __init__(
@@ -41,37 +56,38 @@ class FolderSource(Source):
     """Lists the files; decodes none.
 
     Args:
-      path: the folder. If `<path>/<split>` is a folder it is the split, and
-        the classes are those of `<path>/train` where that exists; otherwise
-        all of the folder is the split `train`.
+      path: the folder. If its folders are splits, the classes are those of
+        `<path>/train` where that exists; otherwise all of the folder is the
+        split `train`.
       split: a name, or a part such as `train[90%:]`.
-      channels: 1 or 3. `None`: 1 if the first 64 images are all grey, else 3.
+      channels: 1 or 3. `None`: 1 if the first 64 images that can be read are
+        all grey, else 3.
       max_unreadable: how many images may fail to decode.
 
     Raises:
-      DataError: if there is no such folder, split or image.
+      DataError: if there is no such folder, split or image, if images lie both
+        in class folders and beside them, or if two classes have one name.
     """
     check_channels(channels)
     path = pathlib.Path(path).expanduser()
     parsed = parse_split(split)
-    root = _split_folder(path, parsed)
-    files = _list_files(root)
-    names = _class_names(files)
+    layout = split_folders.find_split(path, parsed)
+    found = listing.list_images(layout.root)
     # What is true of all splits is read off the training split.
-    model, model_files = root, files
-    if root != path and root.name != 'train' and (path / 'train').is_dir():
-      model, model_files = path / 'train', _list_files(path / 'train')
-      names = _known_classes(names, _class_names(model_files), root)
-    rows = parsed.rows(len(files))
-    self._root = root
-    self._files = files[rows.start : rows.stop]
+    model = layout.training or layout.root
+    known = found if model == layout.root else listing.list_images(model)
+    names = known.class_names
+    _require_known(found.class_names, names, layout.root)
+    rows = parsed.rows(len(found.files))
+    self._root = layout.root
+    self._files = found.files[rows.start : rows.stop]
     self._class_ids = {name: i for i, name in enumerate(names)}
     super().__init__(
       name=f'folder:{path} {split}',
       class_names=[name or 'all' for name in names],
       max_unreadable=max_unreadable,
     )
-    self._channels = channels or _guess_channels(model, model_files)
+    self._channels = channels or _guess_channels(model, known.files)
 
   def __len__(self) -> int:
     """Number of files."""
@@ -82,93 +98,31 @@ class FolderSource(Source):
     file = self._files[index]
     path = self._root / file
     image = decode_image(path, channels=self._channels, name=str(path))
-    label = self._class_ids[_class_of(file)]
+    label = self._class_ids[class_names.class_of(file)]
     return {'image': image, 'label': np.int32(label)}
 
 
 def _guess_channels(root: pathlib.Path, files: Sequence[str]) -> int:
-  for file in files[:_PEEK]:
+  seen = 0
+  for file in files:
     try:
       if not is_grey(root / file):
         return 3
     except UnreadableImage:
       continue  # reported when it is read
+    seen += 1
+    if seen == _PEEK:
+      break
   return 1
 
 
-def _split_folder(path: pathlib.Path, split: Split) -> pathlib.Path:
-  if not path.is_dir():
-    what = 'a file' if path.exists() else 'nothing'
-    raise DataError(
-      f'folder: must be followed by an existing folder; there is {what} '
-      f'at {path}.'
-    )
-  if (path / split.name).is_dir():
-    return path / split.name
-  valid = ('train',)
-  if (path / 'train').is_dir():
-    valid = tuple(sorted(p.name for p in _visible(path) if p.is_dir()))
-  require_split(split, valid, f'the folder {path}')
-  return path
-
-
-def _visible(path: pathlib.Path) -> list[pathlib.Path]:
-  return [p for p in path.iterdir() if not p.name.startswith('.')]
-
-
-def _list_files(root: pathlib.Path) -> list[str]:
-  """Relative POSIX names of all images, in the order of their hashes."""
-  files = []
-  for folder, folders, names in os.walk(root, followlinks=True):
-    folders[:] = [
-      name
-      for name in folders
-      if not name.startswith('.') and not _leads_back(root, folder, name)
-    ]
-    files += [
-      pathlib.Path(folder, name).relative_to(root).as_posix()
-      for name in names
-      if name.lower().endswith(SUFFIXES) and not name.startswith('.')
-    ]
-  if not files:
-    raise DataError(
-      f'the folder {root} must hold images ({", ".join(SUFFIXES)}), in class '
-      'sub-folders or flat; it holds none.'
-    )
-  return sorted(files, key=lambda f: (hashlib.sha1(f.encode()).digest(), f))
-
-
-def _leads_back(root: pathlib.Path, folder: str, name: str) -> bool:
-  """Whether a sub-folder is a link to one that the walk is already inside."""
-  inside = pathlib.Path(folder)
-  target = (inside / name).resolve()
-  above = [inside, *inside.parents][: len(inside.relative_to(root).parts) + 1]
-  return any(target == parent.resolve() for parent in above)
-
-
-def _class_of(file: str) -> str:
-  """The first folder of a relative name; '' for a flat file."""
-  return file.split('/')[0] if '/' in file else ''
-
-
-def _class_names(files: Sequence[str]) -> tuple[str, ...]:
-  names = tuple(sorted({_class_of(file) for file in files}))
-  if '' in names and len(names) > 1:
-    stray = next(file for file in files if '/' not in file)
-    raise DataError(
-      'images must lie either all in class sub-folders or all flat; '
-      f'{stray} lies beside the sub-folder {names[1]!r}. Move one of them.'
-    )
-  return names
-
-
-def _known_classes(
-  names: tuple[str, ...], known: tuple[str, ...], root: pathlib.Path
-) -> tuple[str, ...]:
-  unknown = sorted(set(names) - set(known))
+def _require_known(
+  names: Sequence[str], known: Sequence[str], root: pathlib.Path
+) -> None:
+  unknown = [name or '(images in no folder)' for name in set(names) - {*known}]
   if unknown:
     raise DataError(
-      f'the classes of {root} must be among those of the split train '
-      f'({", ".join(known)}); it also has {", ".join(unknown)}.'
+      f'the classes of {root} must be among those of the training split '
+      f'({", ".join(name or "none, all flat" for name in known)}); it also has '
+      f'{", ".join(sorted(unknown, key=class_names.natural_key))}.'
     )
-  return known

@@ -1,11 +1,14 @@
 """Batches for training and for evaluation, read ahead by grain."""
 
 import functools
+import multiprocessing
 import os
-import weakref
+import signal
+import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from multiprocessing import util
 from typing import Any
 
 import numpy as np
@@ -115,8 +118,9 @@ class TrainIterator:
     self._position = 0
     self._tally = Tally(fetch.source)
     self._running: list[Iterator] = []  # none or one
-    # Ends the workers at the interpreter's exit too, if nobody closed.
-    weakref.finalize(self, _end, self._running)
+    # Ends the workers at the interpreter's exit too, if nobody closed; before
+    # grain's thread ends (priority 15) that frees what is in shared memory.
+    util.Finalize(self, _end, args=(self._running,), exitpriority=100)
     self._closed = False
 
   @property
@@ -160,8 +164,7 @@ class TrainIterator:
     if wrong:
       raise DataError(
         'the state of a data iterator must come from the same seed, source '
-        f'and batch size: {"; ".join(wrong)}. Restore with the options of '
-        'that run, or start without its state.'
+        f'and batch size: {"; ".join(wrong)}. Give those of the state.'
       )
     _end(self._running)
     self._position = int(position)
@@ -215,8 +218,12 @@ class TrainIterator:
         grain.MultiprocessingOptions(
           num_workers=self._workers,
           per_worker_buffer_size=max(1, self._prefetch),
-        )
+        ),
+        worker_init_fn=_follow_parent,
       )
+      # A batch of a worker lies in memory that it shares with this process, and
+      # nobody frees what is still in use, or read ahead, when the program ends.
+      batches = batches.map(_copied)
     batches = batches.map(functools.partial(_transferred, self._transfer))
     if self._prefetch:
       batches = grain.experimental.ThreadPrefetchIterDataset(
@@ -238,9 +245,32 @@ def _fetch_local(fetch: Fetch, number: int, indices: np.ndarray):
   return batch, errors
 
 
+def _copied(element):
+  batch, errors = element
+  return {name: np.array(array) for name, array in batch.items()}, errors
+
+
 def _transferred(transfer: Callable[[Batch], Any] | None, element):
   batch, errors = element
   return (transfer(batch) if transfer else batch), errors
+
+
+def _follow_parent(worker: int, workers: int) -> None:
+  """Makes a worker end when its parent closes it or dies, and not before.
+
+  Ctrl-C, and SIGTERM from some launchers, reach workers too. One that died of
+  them would leave the batch at hand in shared memory; the parent is about to
+  close it in order. And without a parent it would wait for ever.
+  """
+  del worker, workers
+  for signum in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(signum, signal.SIG_IGN)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  multiprocessing.parent_process().join()
+  os._exit(1)  # the main thread may be waiting for room that nobody makes
 
 
 def _parse_flags() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from vq_jax.data.errors import DataError
 from vq_jax.data.folder import FolderSource
 from vq_jax.data.memory import with_channels
 from vq_jax.data.tfds_source import TfdsSource
+from vq_jax.utils import file_kinds
 
 _KINDS = 'tfds:<name>, folder:<path>, npz:<path>, codes:<path>'
 
@@ -29,9 +31,10 @@ def open_source(
   Args:
     spec: `tfds:<name>`, a TensorFlow Datasets name, with `fashion_mnist_mini`
       carried in this package; `folder:<path>`, image files in class
-      sub-folders or flat; `npz:<path>`, arrays `images` uint8 [N, H, W, C] or
-      [N, H, W] and optionally `labels` [N]; `codes:<path>`, codes in place of
-      images, written by `vqjax tokenize`.
+      sub-folders or flat, or in folders that are all named like splits
+      (`train`, `val`; see `FolderSource`); `npz:<path>`, arrays `images`
+      uint8 [N, H, W, C] or [N, H, W] and optionally `labels` [N];
+      `codes:<path>`, codes in place of images, written by `vqjax tokenize`.
     split: `train`, `test`, .., or a part: `train[:90%]`, `train[100:200]`. A
       folder without split folders, and an npz file, is all `train`.
     data_dir: where TFDS keeps its data; `None`: its own default.
@@ -84,5 +87,19 @@ def _load_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   except Exception as error:  # zip, pickle, header and type errors alike
     raise DataError(
       f'npz: must be followed by a file of plain arrays that np.savez wrote; '
-      f'{path}: {error}'
+      f'{path}: {_reason(path, error)}'
     ) from error
+
+
+def _reason(path: pathlib.Path, error: Exception) -> str:
+  """Returns what is the matter with a file that is no npz."""
+  if not path.is_file():
+    return str(error)
+  other = file_kinds.other_than_weights(file_kinds.read_head(path))
+  if other is not None:
+    return f'it is {other}'
+  if isinstance(error, zipfile.BadZipFile | EOFError):
+    return f'it is cut off or damaged ({error})'
+  if 'pickle' in str(error) or 'Object arrays' in str(error):
+    return 'it holds pickled objects, which could run anything'
+  return str(error)

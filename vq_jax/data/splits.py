@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import unicodedata
 
 from vq_jax.data.errors import DataError
 
@@ -56,7 +57,8 @@ def parse_split(text: str) -> Split:
   Raises:
     DataError: if the text has another form.
   """
-  match = _SPLIT.fullmatch(text)
+  # Folders are known by composed names, too.
+  match = _SPLIT.fullmatch(unicodedata.normalize('NFC', text))
   bounds = [match[key] or None for key in ('start', 'stop')] if match else []
   if not match or not all(_is_bound(bound) for bound in bounds if bound):
     raise DataError(

@@ -1,16 +1,22 @@
-"""Reading the two formats that released weights have, without PyTorch.
+"""Reading the formats that released weights have, without PyTorch.
 
-Both are pickles, which may call anything: here they can call what rebuilds an
-array, and any other name is refused.
+Two are pickles, which may call anything: here they can call what rebuilds an
+array, and any other name is refused. The third, safetensors, holds arrays only.
 """
 
 import collections
+import contextlib
 import os
 import pathlib
 import pickle
+from collections.abc import Iterator
 from typing import Any
+from typing import BinaryIO
 
 import numpy as np
+
+from vq_jax.utils import file_kinds
+from vq_jax.utils import safetensors
 
 _DTYPES = {'FloatStorage': np.dtype('<f4'), 'LongStorage': np.dtype('<i8')}
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -43,6 +49,27 @@ class _Unpickler(pickle.Unpickler):
     return self.storages.setdefault(key, np.empty(size, dtype))
 
 
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
+  """Opens a file of weights; refuses what holds none.
+
+  Raises:
+    ValueError: if the file is something else, or ends early.
+    OSError: if it cannot be read.
+  """
+  with pathlib.Path(path).open('rb') as file:
+    other = file_kinds.other_than_weights(file_kinds.read_head(file))
+    if other is not None:
+      raise ValueError(f'{path} holds no weights: it is {other}.')
+    file.seek(0)
+    try:
+      yield file
+    except (EOFError, pickle.UnpicklingError) as error:
+      raise ValueError(
+        f'{path} cannot be read as weights: {error}. Download it again.'
+      ) from error
+
+
 def numpy_tree(path: str | os.PathLike) -> dict[str, Any]:
   """Reads nested dicts of arrays that `pickle` wrote.
 
@@ -55,12 +82,14 @@ def numpy_tree(path: str | os.PathLike) -> dict[str, Any]:
     'numpy.ndarray': np.ndarray,
     'numpy.dtype': np.dtype,
   }
-  with pathlib.Path(path).open('rb') as file:
+  with _opened(path) as file:
     return _Unpickler(file, known).load()
 
 
 def torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads the older format of `torch.save`: pickles, then the storages.
+  """Reads the older format of `torch.save`, or safetensors.
+
+  The former is pickles, then the storages.
 
   Returns:
     The arrays of a state dict by their names.
@@ -74,7 +103,13 @@ def torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     'torch._utils._rebuild_tensor_v2': _tensor,
     **{f'torch.{name}': dtype for name, dtype in _DTYPES.items()},
   }
-  with pathlib.Path(path).open('rb') as file:
+  with _opened(path) as file:
+    if safetensors.is_one(file_kinds.read_head(file)):
+      return {
+        name: np.frombuffer(entry.read(file), entry.dtype).reshape(entry.shape)
+        for name, entry in safetensors.entries(file).items()
+      }
+    file.seek(0)
     header = [_Unpickler(file, {}).load() for _ in range(3)]
     if header[:2] != [_MAGIC, _PROTOCOL]:
       raise ValueError(f'{path} does not begin as a state of PyTorch does.')

@@ -12,6 +12,8 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 
+from vq_jax.utils import file_kinds
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Release:
@@ -123,8 +125,11 @@ def find(name: str, path: str | os.PathLike | None = None) -> pathlib.Path:
     if path is None and not place.is_file():
       continue
     with place.open('rb') as file:
+      other = file_kinds.other_than_weights(file_kinds.read_head(file))
+      file.seek(0)
       found = hashlib.file_digest(file, 'sha256').hexdigest()
-    _check_sum(release, found, str(place))
+    is_one = f'{place}, which is {other.split(":")[0]},' if other else place
+    _check_sum(release, found, str(is_one))
     return place
   raise MissingWeights(
     f'{name} needs {release.path} of {release.package} {release.version}, '

@@ -1,0 +1,48 @@
+"""What is said to somebody whose images have changed since a run began."""
+
+import types
+
+import numpy as np
+import pytest
+
+from train import run_folder
+from vq_jax import checkpoints
+from vq_jax import data
+
+HELP = 'Bring the same files back, or begin a new run .*--config.init_from='
+
+
+def test_one_image_more_than_the_run_was_trained_on(tmp_path, monkeypatch):
+  def batches(count):
+    images = np.zeros((count, 2, 2), np.uint8)
+    return data.train_batches(data.ArraySource(images), batch_size=2, seed=0)
+
+  state = batches(4).get_state()
+  monkeypatch.setattr(checkpoints, 'restore', lambda *_: (None, state))
+  manager = types.SimpleNamespace(
+    latest_step=lambda: 3, directory=tmp_path / 'run' / 'checkpoints'
+  )
+  runner = types.SimpleNamespace(abstract=lambda x: x)
+  parts = types.SimpleNamespace(to_items=lambda: None)
+  with pytest.raises(
+    checkpoints.RunError,
+    match=f'length is 4 in the state and 5 here.*{HELP}{tmp_path / "run"}',
+  ):
+    run_folder.restore(manager, parts, batches(5), runner)
+
+
+def test_classes_that_are_others_or_in_another_order(tmp_path):
+  def config(*names):
+    return {'card': {}, 'data': {'class_names': list(names)}}
+
+  checkpoints.write_config(tmp_path, config('1', '10', '2'))
+  with pytest.raises(checkpoints.RunError, match=HELP) as error:
+    run_folder.refuse_another(tmp_path, config('1', '2', '10'))
+  assert 'in another order' in str(error.value)
+  with pytest.raises(checkpoints.RunError, match=HELP) as error:
+    run_folder.refuse_another(tmp_path, config('1', '2'))
+  assert 'in another order' not in str(error.value)
+  other = {**config('1', '10', '2'), 'card': {'seed': 1}}
+  with pytest.raises(checkpoints.RunError) as error:
+    run_folder.refuse_another(tmp_path, other)
+  assert 'Bring' not in str(error.value)

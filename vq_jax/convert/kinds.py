@@ -1,0 +1,55 @@
+"""What a file is instead of a checkpoint, and what to do about it."""
+
+import os
+import pathlib
+
+from vq_jax.convert import errors
+from vq_jax.utils import file_kinds
+from vq_jax.utils import safetensors
+
+_SUFFIXES = ('.bin', '.ckpt', '.msgpack', '.pt', '.pth', '.safetensors')
+
+
+def require_file(path: str | os.PathLike) -> None:
+  """Refuses a folder.
+
+  Raises:
+    ConvertError: if it is one; names what in it may be meant.
+  """
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    return
+  found = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
+  inside = ', '.join(found[:5]) or 'none that is known by its name'
+  raise errors.ConvertError(
+    f'{path} is a folder, and a checkpoint is one file; it holds {inside}.'
+  )
+
+
+def refuse(head: bytes, other: str) -> None:
+  """Refuses what holds no weights, or has the format of other frameworks.
+
+  Args:
+    head: the first bytes of the file.
+    other: the formats, 'msgpack' or 'pytorch', that are not meant.
+
+  Raises:
+    ConvertError: if it is such a file.
+  """
+  found = file_kinds.other_than_weights(head)
+  if found is None and other == 'pytorch' and _is_pytorch(head):
+    found = 'a checkpoint of PyTorch, and this kind is released for Flax'
+  if found is None and other == 'msgpack' and _is_map(head):
+    found = 'a msgpack file, as Flax writes them; this kind is of PyTorch'
+  if found is not None:
+    raise errors.ConvertError(f'it is {found}')
+
+
+def _is_pytorch(head: bytes) -> bool:
+  is_pickle = head[:1] == b'\x80' and head[1:2] in (b'\2', b'\3', b'\4', b'\5')
+  return is_pickle or head.startswith(b'PK\x03\x04') or safetensors.is_one(head)
+
+
+def _is_map(head: bytes) -> bool:
+  """Whether it begins like a map of msgpack that is not empty."""
+  return 0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)

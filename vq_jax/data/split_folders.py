@@ -1,0 +1,122 @@
+"""Whether the folders in a folder are splits or classes."""
+
+import dataclasses
+import pathlib
+import warnings
+
+from vq_jax.data import class_names
+from vq_jax.data import listing
+from vq_jax.data.decode import image_suffixes
+from vq_jax.data.errors import DataError
+from vq_jax.data.errors import FolderWarning
+from vq_jax.data.splits import Split
+from vq_jax.data.splits import require_split
+
+_TRAINING_NAMES = frozenset({'train', 'training'})
+_SPLIT_NAMES = _TRAINING_NAMES | {
+  *('dev', 'eval', 'evaluation', 'test', 'testing'),
+  *('val', 'valid', 'validation'),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+  """Where the images of a split lie.
+
+  Attributes:
+    root: the folder of the split.
+    training: the folder of the training split, which tells the classes;
+      `None` if there is none.
+  """
+
+  root: pathlib.Path
+  training: pathlib.Path | None
+
+
+def find_split(path: pathlib.Path, split: Split) -> Layout:
+  """Decides whether the folders in a folder are splits or classes.
+
+  They are splits if all of those that hold images have the names of splits,
+  or if all of them hold the same classes in part; otherwise they are classes.
+
+  Raises:
+    DataError: if there is no such folder or split.
+  """
+  if not path.is_dir():
+    what = 'a file' if path.exists() else 'nothing'
+    raise DataError(
+      f'folder: must be followed by an existing folder; there is {what} '
+      f'at {path}.'
+    )
+  on_disk = class_names.by_composed(f.name for f in listing.sub_folders(path))
+  folders = {}
+  if any(name.casefold() in _SPLIT_NAMES for name in on_disk):
+    folders = {
+      name: path / found
+      for name, found in on_disk.items()
+      if listing.has_image(path / found)
+    }
+  if not _are_splits(path, folders):
+    require_split(split, ('train',), f'the folder {path}')
+    return Layout(root=path, training=path)
+  names = tuple(sorted(folders, key=class_names.natural_key))
+  require_split(split, names, f'the folder {path}')
+  _tell_beside(path)
+  training = [n for n in names if n.casefold() in _TRAINING_NAMES]
+  return Layout(
+    root=folders[split.name],
+    training=folders[training[0]] if training else None,
+  )
+
+
+def _are_splits(path: pathlib.Path, folders: dict[str, pathlib.Path]) -> bool:
+  """Decides, and warns where names and contents do not tell for certain."""
+  named = [name for name in folders if name.casefold() in _SPLIT_NAMES]
+  if len(named) == len(folders) or not named:
+    return bool(named)
+  inside = [
+    {
+      class_names.composed(f.name)
+      for f in listing.sub_folders(folder)
+      if listing.has_image(f)
+    }
+    for folder in folders.values()
+  ]
+  common = set.intersection(*inside)
+  others = [name for name in folders if name not in named]
+  if common:
+    shared = min(common, key=class_names.natural_key)
+    decision = (
+      f'are read as splits, as each of them holds a folder {shared!r}. If they '
+      'are classes, put all of them into one folder named train'
+    )
+  else:
+    decision = (
+      'are read as classes of one split, train (to say so, put all of them '
+      'into one folder named train). If some are splits, move the others away'
+    )
+  warnings.warn(
+    f'{path}: {listing.listed(named)} may be splits, but '
+    f'{listing.listed(others)} may not; all {len(folders)} folders {decision}.',
+    FolderWarning,
+    stacklevel=5,
+  )
+  return bool(common)
+
+
+def _tell_beside(path: pathlib.Path) -> None:
+  """Warns of images that lie beside the folders of the splits."""
+  names = sorted(
+    p.name
+    for p in path.iterdir()
+    if p.name.lower().endswith(image_suffixes())
+    and not listing.is_hidden(p.name)
+    and p.is_file()
+  )
+  if names:
+    warnings.warn(
+      f'{path}: skipped {listing.listed(names)}, beside the folders of the '
+      'splits.',
+      FolderWarning,
+      stacklevel=5,
+    )

@@ -1,0 +1,158 @@
+"""Where the arrays of a safetensors file lie.
+
+    8 bytes: N, the length of the header, little-endian
+    N bytes: JSON, name -> {'dtype': 'F32', 'shape': [..], 'data_offsets': [..]}
+    the numbers, little-endian, one array behind the other
+
+The file runs nothing, but what it says of itself need not be true: all of it is
+checked before an array is read.
+Source: https://github.com/huggingface/safetensors, section Format.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from typing import Any
+from typing import BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+DTYPES = {
+  'F64': np.dtype('<f8'),
+  'F32': np.dtype('<f4'),
+  'F16': np.dtype('<f2'),
+  'BF16': np.dtype(ml_dtypes.bfloat16),
+  'I64': np.dtype('<i8'),
+  'I32': np.dtype('<i4'),
+  'I16': np.dtype('<i2'),
+  'I8': np.dtype('i1'),
+  'U8': np.dtype('u1'),
+  'BOOL': np.dtype('?'),
+}
+_KEYS = {'dtype', 'shape', 'data_offsets'}
+_LONGEST_HEADER = 100_000_000  # bytes; the limit of the released reader
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+  """An array in a file.
+
+  Attributes:
+    dtype: of its elements.
+    shape: its shape; the elements lie in the order of C.
+    start: where it begins, in bytes from the start of the file.
+  """
+
+  dtype: np.dtype
+  shape: tuple[int, ...]
+  start: int
+
+  @property
+  def size(self) -> int:
+    """Number of its elements."""
+    return math.prod(self.shape)
+
+  @property
+  def nbytes(self) -> int:
+    """Number of its bytes."""
+    return self.size * self.dtype.itemsize
+
+  def read(self, file: BinaryIO) -> bytes:
+    """Reads its bytes."""
+    file.seek(self.start)
+    return file.read(self.nbytes)
+
+
+def is_one(head: bytes) -> bool:
+  """Whether a file that begins with these 9 bytes or more may be one."""
+  length = int.from_bytes(head[:8], 'little')
+  return head[8:9] == b'{' and 2 <= length <= _LONGEST_HEADER
+
+
+def entries(file: BinaryIO) -> dict[str, Entry]:
+  """Reads the header of a file.
+
+  Args:
+    file: a file on disk.
+
+  Returns:
+    name -> where the array lies.
+
+  Raises:
+    ValueError: if the header is broken, or does not describe each byte behind
+      it exactly once.
+  """
+  whole = os.fstat(file.fileno()).st_size
+  file.seek(0)
+  length = int.from_bytes(file.read(8), 'little')
+  if not 2 <= length <= _LONGEST_HEADER:
+    raise ValueError(f'its header cannot have {length} bytes')
+  if 8 + length > whole:
+    raise ValueError(
+      f'it is cut off: its header should have {length} bytes, and the file has '
+      f'{whole}; download it again'
+    )
+  header = _header(file.read(length))
+  found = {
+    name: _entry(name, value, 8 + length)
+    for name, value in header.items()
+    if name != '__metadata__'
+  }
+  end, before = 8 + length, 'the header'
+  in_order = sorted(found.items(), key=lambda x: (x[1].start, x[1].nbytes))
+  for name, entry in in_order:
+    if entry.start != end:
+      fault = 'overlap' if entry.start < end else 'have a gap between them'
+      raise ValueError(f'{before} and {name} {fault}')
+    end, before = entry.start + entry.nbytes, name
+  if end != whole:
+    fault = 'cut off' if whole < end else 'longer than it says'
+    raise ValueError(
+      f'it is {fault}: its header tells of {end} bytes, and the file has '
+      f'{whole}; download it again'
+    )
+  return found
+
+
+def _header(data: bytes) -> dict[str, Any]:
+  """Parses the header; a name must not stand there twice."""
+
+  def unique(pairs):
+    if len(dict(pairs)) < len(pairs):
+      raise ValueError('two arrays have one name')
+    return dict(pairs)
+
+  try:
+    header = json.loads(data.decode(), object_pairs_hook=unique)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'its header cannot be read: {error}') from error
+  if not isinstance(header, dict):
+    raise ValueError('its header holds no names')
+  return header
+
+
+def _entry(name: str, value: Any, base: int) -> Entry:
+  """Checks what the header says of one array."""
+  if not isinstance(value, dict) or value.keys() != _KEYS:
+    raise ValueError(f'{name} must have dtype, shape and data_offsets')
+  if value['dtype'] not in [*DTYPES]:
+    raise ValueError(
+      f'{name} has the dtype {value["dtype"]!r}, not one of {", ".join(DTYPES)}'
+    )
+  for key in ('shape', 'data_offsets'):
+    numbers = value[key]
+    if not isinstance(numbers, list) or not all(
+      type(n) is int and 0 <= n < 2**48 for n in numbers
+    ):
+      raise ValueError(f'{name} has the {key} {numbers!r:.40}')
+  shape, offsets = tuple(value['shape']), value['data_offsets']
+  dtype = DTYPES[value['dtype']]
+  size = math.prod(shape) * dtype.itemsize
+  if len(offsets) != 2 or offsets[1] - offsets[0] != size:
+    raise ValueError(
+      f'{name} with the shape {shape} has {size} bytes, and its data_offsets '
+      f'are {offsets!r:.40}'
+    )
+  return Entry(dtype=dtype, shape=shape, start=base + offsets[0])
