@@ -208,5 +208,5 @@ def test_export_serves_loading_alone(autoencoder, tmp_path, images):
 
 
 def test_a_mesh_that_does_not_hold_the_devices_is_refused():
-  with pytest.raises(settings.ConfigError, match='must hold the 8 devices'):
-    parallel.make_mesh(settings.Parallel(data=3))
+  with pytest.raises(settings.ConfigError, match='at most the 8 devices'):
+    parallel.make_mesh(settings.Parallel(data=9))

@@ -19,6 +19,9 @@ from train.settings import ConfigError
 from train.settings import CriticCard
 from train.settings import PriorCard
 from vq_jax import build
+from vq_jax.utils import fields as fields_lib
+
+_DURATIONS = ('steps', 'epochs', 'percent')
 
 T = TypeVar('T')
 
@@ -42,15 +45,17 @@ def parse_card(config: Mapping[str, Any]) -> Card:
   return section(CARDS[task], '', config)
 
 
-# What may differ between the parts of one run: where it computes, how its bytes
-# travel and what it tells of itself, not what it computes.
+# What may differ between the parts of one run: how long it trains, where it
+# computes, how its bytes travel and what it shows of itself.
 FREE_TO_CHANGE = (
   'parallel',
+  'sampling',
   'data.workers',
   'data.prefetch',
   'data.data_dir',
   'data.in_memory',
   'data.max_unreadable',
+  'train.duration',
   'train.log_every',
   'train.eval_every',
   'train.save_every',
@@ -70,6 +75,7 @@ def section(cls: type[T], name: str, values: Mapping[str, Any]) -> T:
   for key in values:
     if key not in fields:
       raise ConfigError(build.unknown(f'key of {where}', key, fields))
+  fields_lib.check_arguments(cls, values, where=f'{where}.', error=ConfigError)
   for key, field in fields.items():
     required = (
       field.default is dataclasses.MISSING
@@ -115,6 +121,13 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
   *path, leaf = key.split('.')
   node = config
   for i, part in enumerate([*path, leaf]):
+    if i == len(path) and leaf in _DURATIONS and _is_duration(node):
+      # Another unit replaces the one that is there.
+      fields_lib.check_value(f'config.{key}', _literal(text), float | int)
+      for name in list(node):
+        del node[name]
+      node[leaf] = _literal(text)
+      return
     if not isinstance(node, ml_collections.ConfigDict) or part not in node:
       where = '.'.join(['config', *path[:i]])
       names = list(node) if isinstance(node, ml_collections.ConfigDict) else []
@@ -124,13 +137,24 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
   node[leaf] = _parse(key, text, node[leaf])
 
 
+def _is_duration(node: Any) -> bool:
+  """Returns whether a part of a card is a duration, whatever its unit."""
+  is_dict = isinstance(node, ml_collections.ConfigDict)
+  return is_dict and len(node) > 0 and set(node) <= set(_DURATIONS)
+
+
+def _literal(text: str) -> Any:
+  """Returns the Python literal that a text is, or the text."""
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError, MemoryError, RecursionError):
+    return text
+
+
 def _parse(key: str, text: str, old: Any) -> Any:
   if isinstance(old, str):
     return text
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    value = text
+  value = _literal(text)
   if isinstance(old, float) and type(value) is int:
     value = float(value)
   if isinstance(old, tuple) and isinstance(value, list):
@@ -141,6 +165,18 @@ def _parse(key: str, text: str, old: Any) -> Any:
       f'config.{key} is of type {wanted.__name__} ({old!r}); got {text!r}.'
     )
   return ml_collections.ConfigDict(value) if wanted is dict else value
+
+
+def changes(old: Any, new: Any) -> dict[str, list[Any]]:
+  """Returns what of the free parts differs: key -> [before, now]."""
+
+  def leaf(card, key):
+    for part in key.split('.'):
+      card = card.get(part) if isinstance(card, Mapping) else None
+    return card
+
+  pairs = {key: [leaf(old, key), leaf(new, key)] for key in FREE_TO_CHANGE}
+  return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def differences(old: Any, new: Any, prefix: str = '') -> list[str]:

@@ -11,9 +11,11 @@ import sys
 from typing import Any
 
 from train import config as config_lib
+from train import datasets as datasets_lib
 from train import log
 from train import main as main_lib
 from train import parallel
+from train import prior_tasks
 from train import run
 from train import settings as settings_lib
 from vq_jax import checkpoints
@@ -70,12 +72,16 @@ def evaluate(
   )
   parallel.use_cpu_cores(data['eval_batch_size'])
   runner = parallel.make_runner(settings_lib.Parallel())
-  datasets = run.open_datasets(parsed, runner)
-  known, found = config['data']['num_classes'], datasets.facts['num_classes']
-  if config.get('labels', {}).get('num_classes') and known != found:
+  datasets = datasets_lib.open_both(parsed, runner)
+  known, found = (
+    facts['class_names'] for facts in (config['data'], datasets.facts)
+  )
+  if config.get('labels', {}).get(
+    'num_classes'
+  ) and not prior_tasks.same_classes(known, found):
     raise settings_lib.ConfigError(
-      f'{folder} is a prior of {known} classes, and {data["source"]} has '
-      f'{found}; they are not the same.'
+      f'{folder} is a prior of {len(known)} classes, and {data["source"]} has '
+      f'{len(found)}; they are not the same, or not in the same order.'
     )
   plan = log.Plan.create(settings_lib.Train(**parsed.train), steps_per_epoch=1)
   task = run.make_task(parsed, folder, config, datasets, runner, plan)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from train import config as config_lib
+from train import datasets as datasets_lib
 from train import interrupt
 from train import log
 from train import optim as optim_lib
@@ -48,8 +49,9 @@ def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
     settings_lib.Parallel, 'parallel', card.parallel
   )
   batches = config_lib.section(settings_lib.Data, 'data', card.data)
-  parallel.use_cpu_cores(batches.batch_size, batches.eval_batch_size)
-  runner = parallel.make_runner(settings)
+  sizes = (batches.batch_size, batches.eval_batch_size)
+  parallel.use_cpu_cores(*sizes)
+  runner = parallel.make_runner(settings, batch_sizes=sizes)
   with run_folder.locked(folder):
     return _train(config_card, card, folder, runner)
 
@@ -60,13 +62,14 @@ def _train(
   folder: pathlib.Path,
   runner: parallel.JitRunner,
 ) -> dict[str, float]:
-  datasets = run.open_datasets(card, runner)
+  datasets = datasets_lib.open_both(card, runner)
   config = run.config_of(config_card, card, folder, datasets)
   optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
   plan = log.Plan.create(
     config_lib.section(settings_lib.Train, 'train', card.train),
     steps_per_epoch=len(datasets.train) / datasets.settings.batch_size,
   )
+  before = run.previous_total(folder, plan)
   optimizer, schedule = optim_lib.optimizer_of(
     optim, steps_per_epoch=plan.steps_per_epoch, total=plan.total
   )
@@ -80,7 +83,7 @@ def _train(
       run_folder.opened_checkpoints(folder, plan.keep)
     )
     batches = stack.enter_context(
-      run.train_batches(datasets, card.seed, runner)
+      datasets_lib.train_batches(datasets, card.seed, runner)
     )
     state, done = run_folder.restore(manager, state, batches, runner)
     writer = stack.enter_context(writers.Writer(folder, done))
@@ -96,6 +99,8 @@ def _train(
       return writers.last_evaluation(folder)
     if done:
       bar.say(f'goes on from step {done} of {plan.total}')
+    if before not in (None, plan.total):
+      bar.say(optim_lib.describe_extension(optim, plan, before, done))
     step_after = run.compiled_steps(
       task,
       optimizer,

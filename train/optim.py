@@ -3,6 +3,7 @@
 import jax
 import optax
 
+from train import log
 from train import settings as settings_lib
 from vq_jax.utils import trees
 
@@ -36,6 +37,33 @@ def learning_rate(
     )
   ramp = optax.linear_schedule(0.0, peak, max(warmup, 1))
   return optax.join_schedules([ramp, after], [warmup])
+
+
+def describe_extension(
+  settings: settings_lib.Optim, plan: log.Plan, before: int, done: int
+) -> str:
+  """Says what a longer training means for the learning rate.
+
+  Args:
+    settings: section `optim`.
+    plan: of the longer training.
+    before: steps of the training as it was planned.
+    done: steps that are done.
+  """
+  old, new = (
+    float(
+      learning_rate(
+        settings, steps_per_epoch=plan.steps_per_epoch, total=total
+      )(done)
+    )
+    for total in (before, plan.total)
+  )
+  return (
+    f'trains for {plan.total} steps instead of {before}; the learning rate '
+    f'({settings.schedule}) and all durations in percent now span '
+    f'{plan.total} steps: at step {done} it is {new:.3g}, where it was '
+    f'{old:.3g}'
+  )
 
 
 def optimizer_of(

@@ -8,8 +8,10 @@ import contextlib
 import dataclasses
 import functools
 import os
+import warnings
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import flax.jax_utils
@@ -82,23 +84,46 @@ def use_cpu_cores(*batch_sizes: int) -> None:
 
 
 def make_mesh(
-  settings: settings_lib.Parallel, devices=None
+  settings: settings_lib.Parallel,
+  devices: Sequence[jax.Device] | None = None,
+  batch_sizes: Sequence[int] = (),
 ) -> jax.sharding.Mesh:
-  """Makes the mesh with axes `data` and `fsdp`.
+  """Makes the mesh with axes `data` and `fsdp`, of the first devices.
+
+  Args:
+    settings: section `parallel`.
+    devices: those that may be used; all by default.
+    batch_sizes: of all devices together. Where `data` is left open, so many
+      devices are used that they divide all of them; several hosts use all.
 
   Raises:
-    ConfigError: if the sizes do not multiply to the number of devices.
+    ConfigError: if there are not so many devices, or several hosts would not
+      use all of theirs.
   """
   devices = jax.devices() if devices is None else devices
   n, fsdp = len(devices), settings.fsdp
-  data = n // fsdp if settings.data == -1 else settings.data
-  if data * fsdp != n:
+  data = max(n // fsdp, 1) if settings.data == -1 else settings.data
+  if settings.data == -1 and jax.process_count() == 1:
+    while data > 1 and any(size % (data * fsdp) for size in batch_sizes):
+      data -= 1
+  several = jax.process_count() > 1
+  if data * fsdp > n or (several and data * fsdp != n):
     raise settings_lib.ConfigError(
-      f'the mesh data x fsdp = {data} x {fsdp} must hold the {n} devices there '
-      'are; set parallel.data=-1 to let it follow.'
+      f'the mesh data x fsdp = {data} x {fsdp} must hold '
+      f'{"all" if several else "at most"} the {n} devices there are; set '
+      'parallel.data=-1 to let it follow.'
+    )
+  if settings.data == -1 and data * fsdp < n // fsdp * fsdp:
+    warnings.warn(
+      f'{data * fsdp} of {n} devices are used: batches of '
+      f'{" and ".join(map(str, batch_sizes))} images divide over no more.',
+      stacklevel=2,
     )
   return jax.make_mesh(
-    (data, fsdp), ('data', 'fsdp'), (AxisType.Auto,) * 2, devices=devices
+    (data, fsdp),
+    ('data', 'fsdp'),
+    (AxisType.Auto,) * 2,
+    devices=devices[: data * fsdp],
   )
 
 
@@ -136,9 +161,14 @@ class JitRunner:
 
   axis_name: str | None = None
 
-  def __init__(self, settings: settings_lib.Parallel, devices=None):
+  def __init__(
+    self,
+    settings: settings_lib.Parallel,
+    devices: Sequence[jax.Device] | None = None,
+    batch_sizes: Sequence[int] = (),
+  ):
     """See `make_mesh`."""
-    self.mesh = make_mesh(settings, devices)
+    self.mesh = make_mesh(settings, devices, batch_sizes)
     self._replicated = NamedSharding(self.mesh, PartitionSpec())
     self._split = NamedSharding(self.mesh, _BATCH)
 
@@ -204,9 +234,13 @@ class PmapRunner(JitRunner):
 
   axis_name = PMAP_AXIS
 
+  def _local_devices(self) -> list[jax.Device]:
+    """Returns this process's devices of the mesh."""
+    return list(self.mesh.local_devices)
+
   def place(self, state: Tree) -> Tree:
     """Puts a copy of the state on each device, on a leading axis."""
-    return flax.jax_utils.replicate(state)
+    return flax.jax_utils.replicate(state, self._local_devices())
 
   def gather(self, state: Tree) -> Tree:
     """Takes the first of the copies, which are all the same."""
@@ -215,7 +249,7 @@ class PmapRunner(JitRunner):
 
   def transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """Splits this process's part of a batch over its devices."""
-    n = jax.local_device_count()
+    n = len(self._local_devices())
     return {
       name: np.reshape(value, (n, -1, *value.shape[1:]))
       for name, value in batch.items()
@@ -223,7 +257,13 @@ class PmapRunner(JitRunner):
 
   def compile(self, step: Callable) -> Callable:
     """Compiles (state, batch) -> (state, metrics); the state is donated."""
-    mapped = jax.pmap(step, axis_name=self.axis_name, donate_argnums=0)
+    mapped = jax.pmap(
+      step,
+      axis_name=self.axis_name,
+      donate_argnums=0,
+      # Several hosts use all devices, which pmap takes by itself.
+      devices=None if jax.process_count() > 1 else self._local_devices(),
+    )
 
     def run(state, batch):
       state, metrics = mapped(state, batch)
@@ -232,19 +272,14 @@ class PmapRunner(JitRunner):
     return run
 
 
-def make_runner(settings: settings_lib.Parallel, devices=None) -> JitRunner:
-  """Returns the runner of a mode.
-
-  Raises:
-    ConfigError: if there is no such mode.
-  """
+def make_runner(
+  settings: settings_lib.Parallel,
+  devices: Sequence[jax.Device] | None = None,
+  batch_sizes: Sequence[int] = (),
+) -> JitRunner:
+  """Returns the runner of a mode; see `make_mesh`."""
   runners = {'jit': JitRunner, 'pmap': PmapRunner}
-  if settings.mode not in runners:
-    raise settings_lib.ConfigError(
-      f'config.parallel.mode must be one of {", ".join(runners)}; got '
-      f'{settings.mode!r}.'
-    )
-  return runners[settings.mode](settings, devices)
+  return runners[settings.mode](settings, devices, batch_sizes)
 
 
 def check_batch(name: str, size: int, runner: JitRunner) -> None:

@@ -7,6 +7,7 @@ import shutil
 import types
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -93,17 +94,34 @@ def prior_task(
     ),
     frozen=frozen,
     evaluate=evaluate,
-    adapt=functools.partial(with_own_labels, prior),
+    adapt=functools.partial(
+      with_own_labels, prior, config['data']['class_names']
+    ),
   )
 
 
+def same_classes(first: Sequence[str], second: Sequence[str]) -> bool:
+  """Returns whether two lists name the same classes in the same order.
+
+  Names that are only numbers, as of released weights, stand for any.
+  """
+  numbers = [str(i) for i in range(len(first))]
+  either = list(first) == numbers or list(second) == numbers
+  return len(first) == len(second) and (either or list(first) == list(second))
+
+
 def with_own_labels(
-  prior: nn.Module, variables: Tree, loaded: Tree, config: Mapping[str, Any]
+  prior: nn.Module,
+  class_names: Sequence[str],
+  variables: Tree,
+  loaded: Tree,
+  config: Mapping[str, Any],
 ) -> Tree:
   """Gives another prior's tables our labels, if it has others.
 
   Args:
     prior: the module.
+    class_names: of the data it learns from.
     variables: its new variables.
     loaded: the variables of the other prior.
     config: its `config.json`.
@@ -114,7 +132,8 @@ def with_own_labels(
   tables = getattr(prior, 'id_tables', ())
   own = dataclasses.asdict(prior.vocab)
   other = config.get('labels', own)
-  if all(own[name] == value for name, value in other.items()):
+  same = same_classes(config['data']['class_names'], class_names)
+  if same and all(own[name] == value for name, value in other.items()):
     return loaded
   vocab = dataclasses.replace(prior.vocab, **other)
   new, found = trees.flatten(variables), trees.flatten(loaded)

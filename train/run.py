@@ -1,6 +1,5 @@
-"""Opening a run: its data, its task, its first state, its optimizer."""
+"""Opening a run: its task, its first state, its compiled steps."""
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import jax
 import optax
 
 import vq_jax
-from train import config as config_lib
+from train import datasets as datasets_lib
 from train import log
 from train import parallel
 from train import prior_tasks
@@ -21,98 +20,17 @@ from train import tasks
 from train.state import TrainState
 from train.steps import adversarial
 from train.steps import update
-from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import runs
 from vq_jax.utils import trees
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Datasets:
-  """The images of a run.
-
-  Attributes:
-    train: source of training images.
-    eval_batches: of held-out images.
-    settings: section `data`.
-    facts: what `config.json` tells of them.
-  """
-
-  train: data.Source
-  eval_batches: data.EvalBatches
-  settings: settings_lib.Data
-  facts: dict[str, Any]
-
-
-def open_datasets(
-  card: settings_lib.Card, runner: parallel.JitRunner
-) -> Datasets:
-  """Opens both splits, in memory where they fit.
-
-  Raises:
-    DataError: if they cannot be read.
-    ConfigError: if batches do not divide over the devices.
-  """
-  settings = config_lib.section(settings_lib.Data, 'data', card.data)
-  parallel.check_batch('batch_size', settings.batch_size, runner)
-  parallel.check_batch('eval_batch_size', settings.eval_batch_size, runner)
-
-  def source(split):
-    found = data.open_source(
-      settings.source,
-      split,
-      data_dir=settings.data_dir,
-      channels=settings.channels,
-      max_unreadable=settings.max_unreadable,
-    )
-    fits = settings.in_memory and data.fits_in_memory(found)
-    return data.in_memory(found) if fits else found
-
-  train, held_out = source(settings.train_split), source(settings.eval_split)
-  eval_batches = data.eval_batches(
-    held_out,
-    batch_size=settings.eval_batch_size,
-    preprocess=build.preprocess(settings.eval_preprocess),
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    limit=settings.eval_limit,
-  )
-  if isinstance(train, data.CodesSource):
-    shape = train.record['image_shape']
-  else:
-    shape = tasks.first_images(eval_batches, 1).shape[1:]
-  facts = {
-    'image_shape': [int(s) for s in shape],
-    'num_classes': train.num_classes,
-    'class_names': list(train.class_names),
-  }
-  return Datasets(
-    train=train, eval_batches=eval_batches, settings=settings, facts=facts
-  )
-
-
-def train_batches(datasets: Datasets, seed: int, runner: parallel.JitRunner):
-  """Starts the endless, shuffled batches, put on the devices ahead of time."""
-  settings = datasets.settings
-  return data.train_batches(
-    datasets.train,
-    batch_size=settings.batch_size,
-    seed=seed,
-    preprocess=build.preprocess(settings.train_preprocess),
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    workers=settings.workers,
-    prefetch=settings.prefetch,
-    transfer=runner.transfer,
-  )
-
-
 def make_task(
   card: settings_lib.Card,
   folder: pathlib.Path,
   config: Mapping[str, Any],
-  datasets: Datasets,
+  datasets: datasets_lib.Datasets,
   runner: parallel.JitRunner,
   plan: log.Plan,
 ) -> tasks.Task:
@@ -212,6 +130,28 @@ def initial_state(
   )
 
 
+def previous_total(folder: pathlib.Path, plan: log.Plan) -> int | None:
+  """Returns for how many steps a run was to train until now, None if new.
+
+  Raises:
+    ConfigError: if it is to train for fewer now.
+  """
+  if not run_folder.is_claimed(folder):
+    return None
+  duration = checkpoints.read_config(folder)['card']['train']['duration']
+  before = settings_lib.Duration(**duration).resolve(
+    steps_per_epoch=plan.steps_per_epoch, total=None
+  )
+  if plan.total < before:
+    raise settings_lib.ConfigError(
+      f'config.train.duration may grow, but not shrink: {folder} trains for '
+      f'{before} steps, and {plan.total} were asked for. Ask for at least '
+      f'{before}, or begin a new run with its weights: another --workdir and '
+      f'--config.init_from={folder}.'
+    )
+  return before
+
+
 def compiled_steps(
   task: tasks.Task,
   optimizer: optax.GradientTransformation,
@@ -269,7 +209,7 @@ def config_of(
   config_card: Any,
   card: settings_lib.Card,
   folder: pathlib.Path,
-  datasets: Datasets,
+  datasets: datasets_lib.Datasets,
 ) -> dict[str, Any]:
   """Returns what `config.json` holds.
 
@@ -289,7 +229,7 @@ def config_of(
   }
   run_folder.refuse_another(folder, config)
   if run_folder.is_claimed(folder):
-    return checkpoints.read_config(folder)
+    return run_folder.with_changes(folder, config['card'])
   if card.task == 'prior':
     config['labels'] = prior_tasks.labels(card, datasets.facts['num_classes'])
   return config

@@ -56,6 +56,9 @@ def is_claimed(folder: pathlib.Path) -> bool:
 def refuse_another(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
   """Checks that a folder is new, or holds the run of this config.
 
+  What changes nothing about the past of a run may be another; see
+  `config.FREE_TO_CHANGE`.
+
   Raises:
     RunError: if it holds the run of another config, or foreign files.
   """
@@ -64,12 +67,15 @@ def refuse_another(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     lines = config_lib.differences(there.get('card'), config['card'])
     lines += config_lib.differences(there.get('data'), config['data'], 'images')
     if lines:
-      hint = ''
+      hint = (
+        'Give the config of that run, or begin a new run with its weights: '
+        f'another --workdir and --config.init_from={folder}.'
+      )
       if there.get('data') != config['data']:
-        hint = f' {_other_images(folder)}{_other_order(there, config)}'
+        hint = f'{_other_images(folder)}{_other_order(there, config)}'
       raise checkpoints.RunError(
-        f'{folder} holds the run of another config. Give another --workdir, or '
-        f'the config of that run.{hint} They differ in:\n' + '\n'.join(lines)
+        f'{folder} holds the run of another config. {hint} They differ in:\n'
+        + '\n'.join(lines)
       )
   elif any(p.name not in _BEFORE_CLAIM for p in folder.iterdir()):
     raise checkpoints.RunError(
@@ -98,9 +104,31 @@ def _other_order(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
   )
 
 
+def with_changes(
+  folder: pathlib.Path, card: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns the config of a run that goes on with a changed card.
+
+  It holds the new card, and in `changes` one record for each time that
+  something was changed: the step, and key -> [before, now].
+  """
+  there = checkpoints.read_config(folder)
+  changed = config_lib.changes(there['card'], card)
+  if not changed:
+    return there
+  record = {'step': checkpoints.latest_step(folder) or 0, 'keys': changed}
+  return {
+    **there,
+    'card': dict(card),
+    'changes': [*there.get('changes', []), record],
+  }
+
+
 def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
-  """Writes a new run's `config.json`, once all else of it could be built."""
-  if jax.process_index() == 0 and not is_claimed(folder):
+  """Writes `config.json`, new or changed, once all else could be built."""
+  if jax.process_index() == 0 and not (
+    is_claimed(folder) and checkpoints.read_config(folder) == config
+  ):
     checkpoints.write_config(folder, config)
 
 

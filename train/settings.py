@@ -6,15 +6,27 @@ A card reaches the code as keywords of these (or of modules, by
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Annotated
 from typing import Literal
+
+from vq_jax.utils import fields
+
+_Decay = Annotated[float, fields.Range(least=0, most=1 - 1e-9)]
 
 
 class ConfigError(ValueError):
   """A card, a key of it or a value is wrong."""
 
 
+class Section:
+  """A section of a card, which checks the values of its fields."""
+
+  def __post_init__(self):
+    fields.check(self, error=ConfigError)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Duration:
+class Duration(Section):
   """A length of training; exactly one field is given.
 
   Attributes:
@@ -23,13 +35,14 @@ class Duration:
     percent: of the whole training.
   """
 
-  steps: int | None = None
-  epochs: float | None = None
-  percent: float | None = None
+  steps: Annotated[int, fields.Range(least=0, most=2**31 - 1)] | None = None
+  epochs: fields.NonNegativeFloat | None = None
+  percent: Annotated[float, fields.Range(least=0, most=100)] | None = None
 
   def __post_init__(self):
+    super().__post_init__()
     given = [v for v in dataclasses.astuple(self) if v is not None]
-    if len(given) != 1 or given[0] < 0:
+    if len(given) != 1:
       raise ConfigError(
         "a duration is one of {'steps': n}, {'epochs': n}, {'percent': n} with "
         f'n >= 0; got {dataclasses.asdict(self)}.'
@@ -47,7 +60,7 @@ class Duration:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(Section):
   """Section `data`.
 
   Attributes:
@@ -71,20 +84,20 @@ class Data:
   train_split: str = 'train'
   eval_split: str = 'test'
   data_dir: str | None = None
-  channels: int | None = None
-  batch_size: int = 256
-  eval_batch_size: int = 256
-  eval_limit: int | None = None
+  channels: Literal[1, 3] | None = None
+  batch_size: fields.PositiveInt = 256
+  eval_batch_size: fields.PositiveInt = 256
+  eval_limit: fields.PositiveInt | None = None
   train_preprocess: tuple = ()
   eval_preprocess: tuple = ()
   in_memory: bool = True
-  workers: int = 0
-  prefetch: int = 2
-  max_unreadable: int = 100
+  workers: Annotated[int, fields.Range(least=0, most=1024)] = 0
+  prefetch: Annotated[int, fields.Range(least=0, most=1024)] = 2
+  max_unreadable: fields.NonNegativeInt = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Optim:
+class Optim(Section):
   """Section `optim`: AdamW.
 
   Attributes:
@@ -106,23 +119,23 @@ class Optim:
       averaged, to save memory.
   """
 
-  learning_rate: float
+  learning_rate: fields.NonNegativeFloat
   schedule: Literal['constant', 'cosine', 'linear'] = 'cosine'
   warmup: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
-  final_scale: float = 0.0
-  b1: float = 0.9
-  b2: float = 0.999
-  eps: float = 1e-8
-  weight_decay: float = 0.0
+  final_scale: fields.NonNegativeFloat = 0.0
+  b1: _Decay = 0.9
+  b2: _Decay = 0.999
+  eps: fields.PositiveFloat = 1e-8
+  weight_decay: fields.NonNegativeFloat = 0.0
   decay_names: tuple[str, ...] = ('kernel',)
   only: tuple[str, ...] = ()
-  clip_norm: float | None = None
-  ema_decay: float | None = None
-  accumulate: int = 1
+  clip_norm: fields.PositiveFloat | None = None
+  ema_decay: _Decay | None = None
+  accumulate: fields.PositiveInt = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Section):
   """Section `train`: how long, and what is written how often.
 
   Attributes:
@@ -142,32 +155,34 @@ class Train:
   save_every: Mapping = dataclasses.field(
     default_factory=lambda: {'percent': 25}
   )
-  keep: int = 2
-  pictures: int = 16
+  keep: fields.PositiveInt = 2
+  pictures: Annotated[int, fields.Range(least=1, most=4096)] = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Parallel:
+class Parallel(Section):
   """Section `parallel`.
 
   Attributes:
     mode: 'jit' over a mesh, or 'pmap'.
-    data: size of the mesh axis `data`; -1 for all devices that are left.
+    data: size of the mesh axis `data`; -1 for as many of the devices that are
+      left as the batches divide over.
     fsdp: size of the mesh axis `fsdp`. Batches are split over both axes.
   """
 
   mode: Literal['jit', 'pmap'] = 'jit'
-  data: int = -1
-  fsdp: int = 1
+  data: Literal[-1] | fields.PositiveInt = -1
+  fsdp: fields.PositiveInt = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Card:
+class Card(Section):
   """The sections of every card; of one with `task = 'vae'` there are no others.
 
   Attributes:
     task: what is learned, see `train.config.CARDS`.
-    seed: of the order of the data, the initialisation and all randomness.
+    seed: of the order of the data, the initialisation and all randomness; in
+      [0, 2^32).
     data: see `Data`.
     model: spec of a model; see `vq_jax.build`.
     loss: see `Loss` in `train.steps.autoencoder`, `vae`, `masked` and so on.
@@ -185,7 +200,7 @@ class Card:
   optim: Mapping
   train: Mapping
   parallel: Mapping = dataclasses.field(default_factory=dict)
-  seed: int = 0
+  seed: fields.Seed = 0
   init_from: str | None = None
   init_keep: tuple[str, ...] = ()
 
@@ -217,10 +232,11 @@ class PriorCard(Card):
   autoencoder: str
   conditional: bool = True
   sampling: Mapping = dataclasses.field(default_factory=dict)
-  level: int = 0
+  level: fields.NonNegativeInt = 0
   coarser: str | None = None
 
   def __post_init__(self):
+    super().__post_init__()
     if bool(self.level) != (self.coarser is not None):
       raise ConfigError(
         'config.coarser is the run of the prior of the next coarser level: '

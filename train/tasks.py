@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -89,6 +90,7 @@ def autoencoder_task(
     raise settings_lib.ConfigError(
       "a model of type vae is trained by the task 'vae'; got 'autoencoder'."
     )
+  check_output(module, config['data']['image_shape'])
   settings = config_lib.section(autoencoder_step.Loss, 'loss', card.loss)
   optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
   perceptual, frozen = autoencoder_step.load_perceptual(settings)
@@ -151,6 +153,28 @@ def _autoencoder_evaluation(
   return evaluate
 
 
+def check_output(module: nn.Module, image_shape: Sequence[int]) -> None:
+  """Raises ConfigError unless an autoencoder gives images like those it gets.
+
+  Nothing is computed.
+
+  Args:
+    module: the autoencoder.
+    image_shape: (H, W, C) of the data.
+  """
+  image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+  (reconstruction, *_), _ = jax.eval_shape(
+    module.init_with_output, jax.random.key(0), image
+  )
+  found = tuple(reconstruction.shape[1:])
+  if found != tuple(image_shape):
+    raise settings_lib.ConfigError(
+      f'the data gives images {tuple(image_shape)}, and the decoder '
+      f'(config.model) makes images {found}. Set its channels (out_channels, '
+      'or image_channels) or config.data.channels, and the preprocessing.'
+    )
+
+
 def vae_task(
   card: settings_lib.Card,
   config: Mapping[str, Any],
@@ -165,6 +189,7 @@ def vae_task(
       "the task 'vae' trains a model of type vae; got "
       f'{config["card"]["model"]["type"]}. Use the task autoencoder.'
     )
+  check_output(module, config['data']['image_shape'])
   settings = config_lib.section(vae_step.Loss, 'loss', card.loss)
   sums_fn = runner.compile_eval(
     evaluation.vae_sums(module, settings.iwae_samples)

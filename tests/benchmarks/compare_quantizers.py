@@ -17,6 +17,7 @@ import time
 import jax
 
 from train import config as config_lib
+from train import datasets as datasets_lib
 from train import log
 from train import loop
 from train import main as main_lib
@@ -74,7 +75,7 @@ def prepared(card):
   """Returns a compiled step, its first state and a batch."""
   parsed = config_lib.parse_card(card.to_dict())
   runner = parallel.make_runner(settings_lib.Parallel())
-  datasets = run.open_datasets(parsed, runner)
+  datasets = datasets_lib.open_both(parsed, runner)
   plan = log.Plan.create(
     config_lib.section(settings_lib.Train, 'train', parsed.train),
     steps_per_epoch=1,
@@ -91,7 +92,7 @@ def prepared(card):
   step = runner.compile(
     update.make_step(task.loss_fn, optimizer, optim, seed=0, schedule=schedule)
   )
-  with run.train_batches(datasets, 0, runner) as batches:
+  with datasets_lib.train_batches(datasets, 0, runner) as batches:
     batch = next(batches)
   return step, runner.place(state), batch
 

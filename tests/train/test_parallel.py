@@ -55,7 +55,7 @@ def test_the_axis_reaches_every_module_that_has_one():
 
 
 def test_unknown_modes_are_named():
-  with pytest.raises(settings.ConfigError, match='one of jit, pmap'):
+  with pytest.raises(settings.ConfigError, match="'jit' or 'pmap'; got 'pjit'"):
     parallel.make_runner(settings.Parallel(mode='pjit'))
 
 
