@@ -3,7 +3,10 @@
 A likelihood is a module: `likelihood(output, image) -> log p [B]` in nats,
 summed over pixels and channels, and `mean(output) -> image in [0, 1]`, where
 `output` float [B, H, W, outputs(C)] is what the decoder gives for images of C
-channels. Images are float in [0, 1]. `bins` is None where p is a probability,
+channels. Images are float in [0, 1]. A decoder whose pixels lie in another
+range needs `in_unit_range(output, value_range)` first: it maps the pixels among
+the numbers to [0, 1], and leaves logits, scales, weights and coefficients as
+they are. `bins` is None where p is a probability,
 or the number of values a pixel has where p is a density over [0, 1]: a value's
 share of it is then p / bins.
 """
@@ -15,6 +18,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from vq_jax.utils import images
 
 _PIXEL_AXES = (1, 2, 3)
 
@@ -43,6 +48,13 @@ class Bernoulli(_PerChannel):
     output = output.astype(jnp.float32)
     log_p = image * output - jax.nn.softplus(output)
     return log_p.sum(axis=_PIXEL_AXES)
+
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Returns the output as it is: logits are in no range of pixels."""
+    del value_range
+    return output
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the probabilities."""
@@ -83,6 +95,12 @@ class Gaussian(_PerChannel):
     log_p = -0.5 * jnp.square(error) - log_scale - 0.5 * math.log(2 * math.pi)
     return log_p.sum(axis=_PIXEL_AXES)
 
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Maps the output, which are pixels, from their range to [0, 1]."""
+    return images.from_range(output, value_range)
+
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the output itself."""
     return output.astype(jnp.float32)
@@ -113,6 +131,12 @@ class DiscretizedLogistic(_PerChannel):
     log_p = _logistic_log_p(image, output.astype(jnp.float32), log_scale)
     return log_p.sum(axis=_PIXEL_AXES)
 
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Maps the output, which are pixels, from their range to [0, 1]."""
+    return images.from_range(output, value_range)
+
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the centre of the logistic."""
     return output.astype(jnp.float32)
@@ -141,6 +165,14 @@ class PixelwiseLogistic(_PerChannel):
     centre, relative = jnp.split(output.astype(jnp.float32), 2, axis=-1)
     log_scale = _log_scales(relative, self.scale, self.smallest)
     return _logistic_log_p(image, centre, log_scale).sum(axis=_PIXEL_AXES)
+
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Maps the centres from the range of the pixels to [0, 1]."""
+    centre, relative = jnp.split(output, 2, axis=-1)
+    centre = images.from_range(centre, value_range)
+    return jnp.concatenate([centre, relative], axis=-1)
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the centres."""
@@ -174,6 +206,13 @@ class LogitLaplace(_PerChannel):
     log_p = -error * jnp.exp(-log_scale) - log_scale - math.log(2)
     log_p += math.log(room) - jnp.log(x) - jnp.log1p(-x)
     return log_p.sum(axis=_PIXEL_AXES)
+
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Returns the output as it is: logits are in no range of pixels."""
+    del value_range
+    return output
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the pixels whose logits are the centres: the medians."""
@@ -225,6 +264,15 @@ class LogisticMixture(nn.Module):
     log_p = _logistic_log_p(image, centres, log_scales).sum(axis=-1)
     return jax.nn.logsumexp(log_weights + log_p, axis=-1).sum(axis=(1, 2))
 
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Maps the components' centres from the range of the pixels to [0, 1]."""
+    logits, centres, *rest = self._split(output)
+    centres = images.from_range(centres, value_range)
+    joined = jnp.concatenate([logits, centres, *rest], axis=-1)
+    return joined.reshape(output.shape)
+
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the components' centres, each by its weight."""
     log_weights, centres, *_ = self._parts(output)
@@ -235,12 +283,15 @@ class LogisticMixture(nn.Module):
 
     Shapes [..., K], [..., K, C], [..., K, C], [..., K, C (C - 1) / 2].
     """
-    each = output.astype(jnp.float32)
-    each = each.reshape(*each.shape[:-1], self.components, -1)
+    logits, *rest = self._split(output.astype(jnp.float32))
+    return jax.nn.log_softmax(logits[..., 0]), *rest
+
+  def _split(self, output: jax.Array) -> list[jax.Array]:
+    """Returns the numbers of each component; see `_parts`, but [..., K, 1]."""
+    each = output.reshape(*output.shape[:-1], self.components, -1)
     # 1 + C + C + C (C - 1) / 2 numbers, solved for C.
     channels = round((math.sqrt(8 * each.shape[-1] + 1) - 3) / 2)
-    logits, *rest = jnp.split(each, np.cumsum([1, channels, channels]), axis=-1)
-    return jax.nn.log_softmax(logits[..., 0]), *rest
+    return jnp.split(each, np.cumsum([1, channels, channels]), axis=-1)
 
 
 def _log_scales(

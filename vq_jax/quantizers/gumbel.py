@@ -26,6 +26,10 @@ class GumbelQuantizer(nn.Module):
   of p. The second is not in those papers: on small pictures the first alone
   leaves most codes unused. `balance_weight=0` is the plain method.
 
+  The layer's kernel is drawn with variance 1 / D' and the table from N(0, 1);
+  PyTorch's default in taming-transformers, a third of that variance for the
+  kernel and a random bias, makes the first choices somewhat more even.
+
   State, in the collection 'codebook': `updates` [].
 
   Attributes:
