@@ -57,6 +57,7 @@ def get_config(variant: str = ''):
     'schedule': 'cosine',
     'label_smoothing': 0.1,
     'unmasked_weight': 0.0,
+    'mean_of': 'examples',
     'label_drop': 0.1,
   }
   config.sampling = {

@@ -17,7 +17,6 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from vq_jax.utils import images
 
@@ -25,13 +24,27 @@ _PIXEL_AXES = (1, 2, 3)
 
 
 class _PerChannel(nn.Module):
-  """A likelihood that takes some numbers for each channel of a pixel."""
+  """A likelihood that takes some numbers for each channel of a pixel.
+
+  The first of them is a pixel itself unless `has_pixels` is False.
+  """
 
   per_channel: ClassVar[int] = 1
+  has_pixels: ClassVar[bool] = True
 
   def outputs(self, image_channels: int) -> int:
     """Returns how many numbers a pixel takes."""
     return self.per_channel * image_channels
+
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Maps the pixels among the numbers from their range to [0, 1]."""
+    if not self.has_pixels:
+      return output
+    pixels, *rest = jnp.split(output, self.per_channel, axis=-1)
+    pixels = images.from_range(pixels, value_range)
+    return jnp.concatenate([pixels, *rest], axis=-1)
 
 
 class Bernoulli(_PerChannel):
@@ -42,19 +55,13 @@ class Bernoulli(_PerChannel):
   """
 
   bins: ClassVar[int | None] = None
+  has_pixels: ClassVar[bool] = False
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns sum x log s + (1 - x) log (1 - s), s = sigmoid(output): [B]."""
     output = output.astype(jnp.float32)
     log_p = image * output - jax.nn.softplus(output)
     return log_p.sum(axis=_PIXEL_AXES)
-
-  def in_unit_range(
-    self, output: jax.Array, value_range: tuple[float, float]
-  ) -> jax.Array:
-    """Returns the output as it is: logits are in no range of pixels."""
-    del value_range
-    return output
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the probabilities."""
@@ -95,12 +102,6 @@ class Gaussian(_PerChannel):
     log_p = -0.5 * jnp.square(error) - log_scale - 0.5 * math.log(2 * math.pi)
     return log_p.sum(axis=_PIXEL_AXES)
 
-  def in_unit_range(
-    self, output: jax.Array, value_range: tuple[float, float]
-  ) -> jax.Array:
-    """Maps the output, which are pixels, from their range to [0, 1]."""
-    return images.from_range(output, value_range)
-
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the output itself."""
     return output.astype(jnp.float32)
@@ -128,14 +129,8 @@ class DiscretizedLogistic(_PerChannel):
     log_scale = jnp.float32(math.log(self.scale))
     if self.learned:
       log_scale = _log_scale(self, self.scale)
-    log_p = _logistic_log_p(image, output.astype(jnp.float32), log_scale)
+    log_p = logistic_log_p(image, output.astype(jnp.float32), log_scale)
     return log_p.sum(axis=_PIXEL_AXES)
-
-  def in_unit_range(
-    self, output: jax.Array, value_range: tuple[float, float]
-  ) -> jax.Array:
-    """Maps the output, which are pixels, from their range to [0, 1]."""
-    return images.from_range(output, value_range)
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the centre of the logistic."""
@@ -163,16 +158,8 @@ class PixelwiseLogistic(_PerChannel):
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log probability [B]; pixels are rounded to 256 values."""
     centre, relative = jnp.split(output.astype(jnp.float32), 2, axis=-1)
-    log_scale = _log_scales(relative, self.scale, self.smallest)
-    return _logistic_log_p(image, centre, log_scale).sum(axis=_PIXEL_AXES)
-
-  def in_unit_range(
-    self, output: jax.Array, value_range: tuple[float, float]
-  ) -> jax.Array:
-    """Maps the centres from the range of the pixels to [0, 1]."""
-    centre, relative = jnp.split(output, 2, axis=-1)
-    centre = images.from_range(centre, value_range)
-    return jnp.concatenate([centre, relative], axis=-1)
+    log_scale = log_scales(relative, self.scale, self.smallest)
+    return logistic_log_p(image, centre, log_scale).sum(axis=_PIXEL_AXES)
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the centres."""
@@ -192,6 +179,7 @@ class LogitLaplace(_PerChannel):
   """
 
   bins: ClassVar[int | None] = 256
+  has_pixels: ClassVar[bool] = False
   per_channel: ClassVar[int] = 2
   margin: float = 0.1
   smallest: float = 1e-3
@@ -207,101 +195,18 @@ class LogitLaplace(_PerChannel):
     log_p += math.log(room) - jnp.log(x) - jnp.log1p(-x)
     return log_p.sum(axis=_PIXEL_AXES)
 
-  def in_unit_range(
-    self, output: jax.Array, value_range: tuple[float, float]
-  ) -> jax.Array:
-    """Returns the output as it is: logits are in no range of pixels."""
-    del value_range
-    return output
-
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the pixels whose logits are the centres: the medians."""
     centre = jnp.split(output.astype(jnp.float32), 2, axis=-1)[0]
     return (jax.nn.sigmoid(centre) - self.margin) / (1 - 2 * self.margin)
 
 
-class LogisticMixture(nn.Module):
-  """A mixture of logistics, the channels of a pixel one after the other.
-
-  Salimans et al. 2017, PixelCNN++, 2.1 and 2.2: each component holds a centre
-  and a scale for each channel, and says how far the error of the channels
-  before moves a channel's centre. What a decoder does not know of a pixel is
-  mostly its brightness, which all channels share, so that green and blue cost
-  little once red is known. Unlike the paper the coefficients weigh the error of
-  the channels before, not their values, and have no bound: the mean of a
-  component is then its centre.
-
-  Attributes:
-    components: of the mixture.
-    scale: where an output of 0 puts a scale, in units of the pixel range.
-    smallest: the least scale.
-  """
-
-  bins: ClassVar[int | None] = None
-  components: int = 5
-  scale: float = 0.1
-  smallest: float = 1e-3
-
-  def outputs(self, image_channels: int) -> int:
-    """Returns how many numbers a pixel takes."""
-    pairs = image_channels * (image_channels - 1) // 2
-    return self.components * (1 + 2 * image_channels + pairs)
-
-  def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
-    """Returns the log probability [B]; pixels are rounded to 256 values."""
-    log_weights, centres, relative, coefficients = self._parts(output)
-    image = image[..., None, :]
-    errors = image - centres
-    # Row by row of the lower triangle: a scatter is slower on a CPU.
-    moved, used = [centres[..., 0]], 0
-    for channel in range(1, image.shape[-1]):
-      row = coefficients[..., used : used + channel]
-      shift = jnp.sum(row * errors[..., :channel], axis=-1)
-      moved.append(centres[..., channel] + shift)
-      used += channel
-    centres = jnp.stack(moved, axis=-1)
-    log_scales = _log_scales(relative, self.scale, self.smallest)
-    log_p = _logistic_log_p(image, centres, log_scales).sum(axis=-1)
-    return jax.nn.logsumexp(log_weights + log_p, axis=-1).sum(axis=(1, 2))
-
-  def in_unit_range(
-    self, output: jax.Array, value_range: tuple[float, float]
-  ) -> jax.Array:
-    """Maps the components' centres from the range of the pixels to [0, 1]."""
-    logits, centres, *rest = self._split(output)
-    centres = images.from_range(centres, value_range)
-    joined = jnp.concatenate([logits, centres, *rest], axis=-1)
-    return joined.reshape(output.shape)
-
-  def mean(self, output: jax.Array) -> jax.Array:
-    """Returns the components' centres, each by its weight."""
-    log_weights, centres, *_ = self._parts(output)
-    return jnp.sum(jnp.exp(log_weights)[..., None] * centres, axis=-2)
-
-  def _parts(self, output: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns log weights, centres, relative scales, coefficients.
-
-    Shapes [..., K], [..., K, C], [..., K, C], [..., K, C (C - 1) / 2].
-    """
-    logits, *rest = self._split(output.astype(jnp.float32))
-    return jax.nn.log_softmax(logits[..., 0]), *rest
-
-  def _split(self, output: jax.Array) -> list[jax.Array]:
-    """Returns the numbers of each component; see `_parts`, but [..., K, 1]."""
-    each = output.reshape(*output.shape[:-1], self.components, -1)
-    # 1 + C + C + C (C - 1) / 2 numbers, solved for C.
-    channels = round((math.sqrt(8 * each.shape[-1] + 1) - 3) / 2)
-    return jnp.split(each, np.cumsum([1, channels, channels]), axis=-1)
-
-
-def _log_scales(
-  relative: jax.Array, scale: float, smallest: float
-) -> jax.Array:
+def log_scales(relative: jax.Array, scale: float, smallest: float) -> jax.Array:
   """Returns the logarithms of scales, none smaller than the smallest."""
   return jnp.maximum(relative + math.log(scale), math.log(smallest))
 
 
-def _logistic_log_p(
+def logistic_log_p(
   image: jax.Array, centre: jax.Array, log_scale: jax.Array
 ) -> jax.Array:
   """Returns the log probability of each pixel's value, of the 256 there are."""
