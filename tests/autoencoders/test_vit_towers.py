@@ -144,3 +144,24 @@ def test_mistakes_are_named():
     encoder(activation='relu').init(jax.random.key(0), images(1, 4, 4, 3))
   with pytest.raises(ValueError, match="small, base, large; got 'huge'"):
     autoencoders.vit_vqgan(QUANTIZER, encoder_size='huge')
+
+
+@pytest.mark.parametrize(
+  ('reimplemented', 'spread'),
+  [(True, np.sqrt(2 / (64 + 256))), (False, 0.0176)],
+)
+def test_the_re_implementation_draws_as_xavier(reimplemented, spread):
+  model = autoencoders.vit_vqgan(
+    quantizers.FSQ((3, 3)),
+    reimplemented=reimplemented,
+    layers=1,
+    width=64,
+    heads=1,
+    mlp_width=256,
+    patch=2,
+  )
+  params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+  for tower in ('encoder', 'decoder'):
+    blocks = params['params'][tower]['transformer']['blocks']
+    kernel = blocks['mlp_in']['kernel']
+    np.testing.assert_allclose(kernel.std(), spread, rtol=0.02)

@@ -20,14 +20,14 @@ _VIT_SIZES = {
 # What thuanz123/enhancing-transformers builds otherwise than the paper says. It
 # has one kernel for queries, keys and values, whose Xavier bound is that of a
 # layer three times as wide, and Xavier for the patches, too, which are drawn
-# with variance 1 / fan-in here.
+# with variance 1 / fan-in here. As a spec has it, so that it can be written.
 VIT_REIMPLEMENTED = {
   'head_dim': 64,
   'activation': 'tanh',
   'qkv_bias': False,
   'head_width': None,
   'epsilon': 1e-5,
-  'kernel_init': initializers.xavier,
+  'kernel_init': 'xavier',
 }
 
 
@@ -115,5 +115,6 @@ def _vit_size(
   fields = {**_VIT_SIZES[size]}
   fields |= {name: n for name, n in smaller.items() if n is not None}
   if reimplemented:
-    return {**fields, **VIT_REIMPLEMENTED}
+    init = initializers.BY_NAME[VIT_REIMPLEMENTED['kernel_init']]
+    return {**fields, **VIT_REIMPLEMENTED, 'kernel_init': init}
   return {**fields, 'head_width': fields['mlp_width']}
