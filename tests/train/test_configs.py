@@ -362,7 +362,7 @@ def test_settings_are_frozen_dataclasses():
   ],
 )
 def test_codebooks_begin_as_published(card, spread):
-  spec = config_lib.load_card(CONFIGS / f'{card}.py').to_dict()['model']
+  spec = config_lib.load_card(str(CONFIGS / f'{card}.py')).to_dict()['model']
   quantizer = build.build('quantizer', spec['quantizer'])
   table = quantizer.codebook_init(
     jax.random.key(0), (quantizer.codebook_size, quantizer.code_dim)
