@@ -3,8 +3,10 @@
 Paper: Autoregressive Model Beats Diffusion: Llama for Scalable Image
 Generation, https://arxiv.org/abs/2406.06525. It reports a reconstruction FID of
 2.19. L2 is that of pixels in [-1, 1] (hence 4 here). The code's argument for
-weight decay, 0.05, never reaches its Adam; there is none here. Sized for eight
-GPUs or a TPU v3-8.
+weight decay, 0.05, never reaches its Adam; there is none here. Theirs is a
+discriminator that learns and is felt from step 20,000 on; here it has 2,000
+steps before that to learn (`--config.adversary.discriminator_start=None` for
+none). Sized for eight GPUs or a TPU v3-8.
 
     python -m train.main --config configs/llamagen_vq16_imagenet256.py \
         --workdir runs/llamagen_vq16
@@ -31,7 +33,7 @@ def get_config(variant: str = ''):
     'eval_batch_size': 128,
     'eval_limit': None,
     'train_preprocess': (
-      {'type': 'resize', 'size': 256},
+      {'type': 'random_resize', 'smallest': 256, 'largest': 320},
       {'type': 'random_crop', 'size': 256},
       {'type': 'random_flip'},
     ),
@@ -55,6 +57,7 @@ def get_config(variant: str = ''):
       'codebook_size': 16384,
       'code_dim': 8,
       'beta': 0.25,
+      'codebook_init': 'llamagen',
       'normalize': True,
     },
   }

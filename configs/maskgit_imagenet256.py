@@ -3,7 +3,11 @@
 Paper: MaskGIT, https://arxiv.org/abs/2202.04200. FID 6.18, inception score
 182.1 with 8 steps; the released weights, judged by the ADM suite, 4.92 with 12.
 Paper and released config differ: the heads (8 there, 16 here as released), the
-length (300 epochs there, 2 M steps here). Sized for a TPU v3-16.
+length (300 epochs there, 2 M steps here). The loss is that of the released
+code, the mean of each example's mean, where the paper sums over its tokens. No
+released code reads `min_masking_rate` 0.5 and `polyak_decay` 0.999 of that
+config: as in the paper, any fraction is masked and no weights are averaged
+here. Sized for a TPU v3-16.
 
     vqjax convert maskgit-tokenizer tokenizer_imagenet256_checkpoint \
         --out runs/maskgit_tokenizer
@@ -59,6 +63,7 @@ def get_config(variant: str = ''):
     'min_ratio': 0.0,
     'label_smoothing': 0.1,
     'unmasked_weight': 0.0,
+    'mean_of': 'examples',
     'label_drop': 0.0,
   }
   config.sampling = {

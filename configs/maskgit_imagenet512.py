@@ -1,8 +1,9 @@
 """MaskGIT on ImageNet at 512 x 512, as published: 173,047,017 parameters.
 
 Paper: MaskGIT, https://arxiv.org/abs/2202.04200. FID 7.32, inception score
-156.0 with 12 steps. The tokenizer is the one trained at 256 x 256. Sized for a
-TPU v3-32.
+156.0 with 12 steps. Where paper and released code differ, see
+`maskgit_imagenet256.py`. The tokenizer is the one trained at 256 x 256. Sized
+for a TPU v3-32.
 
     vqjax convert maskgit-tokenizer tokenizer_imagenet512_checkpoint \
         --out runs/maskgit_tokenizer512
@@ -56,6 +57,7 @@ def get_config(variant: str = ''):
     'min_ratio': 0.0,
     'label_smoothing': 0.1,
     'unmasked_weight': 0.0,
+    'mean_of': 'examples',
     'label_drop': 0.0,
   }
   config.sampling = {

@@ -3,9 +3,11 @@
 Paper: MaskGIT: Masked Generative Image Transformer,
 https://arxiv.org/abs/2202.04200. Its released weights reach a reconstruction
 FID of 2.28. Its training code was not released; losses and weights are those of
-its config, while the paper says that all is as in VQGAN. Two stand-ins: the
-logits are EfficientNet-Lite0's instead of a ResNet-50's, and L2 is what MAGVIT,
-its successor, has. Sized for a TPU v3-32 or 16 GPUs.
+its config, while the paper says that all is as in VQGAN. So are the distance of
+pooled features (`perceptual_loss_on_logit` is False there) and the average of
+weights (`polyak_decay`), which no released code reads. Two stand-ins: the
+features are EfficientNet-Lite0's instead of a ResNet-50's, and L2 is what
+MAGVIT, its successor, has. Sized for a TPU v3-32 or 16 GPUs.
 
     python -m train.main --config configs/maskgit_tokenizer_imagenet256.py \
         --workdir runs/tokenizer
@@ -54,11 +56,17 @@ def get_config(variant: str = ''):
       'codebook_size': 1024,
       'code_dim': 256,
       'beta': 0.25,
+      'codebook_init': 'maskgit',
       'entropy_weight': 0.1,
       'entropy_temperature': 0.01,
     },
   }
-  config.loss = {'l2': 1.0, 'classifier': 0.1, 'quantizer': 1.0}
+  config.loss = {
+    'l2': 1.0,
+    'classifier': 0.1,
+    'classifier_on': 'pooled',
+    'quantizer': 1.0,
+  }
   config.optim = {
     'learning_rate': 0.0001,
     'schedule': 'constant',

@@ -4,9 +4,11 @@ Paper: Vector-quantized Image Modeling with Improved VQGAN,
 https://arxiv.org/abs/2110.04627. A small encoder and a large decoder reach
 a reconstruction FID of 1.28. Its code was not released, and of the adversarial
 loss it tells the weight and that the discriminator is StyleGAN's: the rest, R1
-with gamma 10 every 16 steps and two softplus, is that of
-thuanz123/enhancing-transformers. Sized for a TPU v3-32 or 16 GPUs (the paper
-used 128 TPUv4).
+every 16 steps and two softplus, is that of thuanz123/enhancing-transformers.
+There R1 has the weight 10 / 2 beside half of the two softplus, hence 10 here,
+where they count in full. Dead codes are revived, which neither does;
+`--config.model.quantizer.revive_below=0` is the plain method. Sized for a TPU
+v3-32 or 16 GPUs (the paper used 128 TPUv4).
 
     python -m train.main --config configs/vit_vqgan_large_imagenet256.py \
         --workdir runs/vit_vqgan
@@ -60,6 +62,8 @@ def get_config(variant: str = ''):
       'codebook_size': 8192,
       'code_dim': 32,
       'beta': 0.25,
+      'revive_below': 0.1,
+      'codebook_init': 'normal',
     },
   }
   config.loss = {'l2': 1.0, 'nll': 0.1, 'lpips': 0.1, 'quantizer': 1.0}
@@ -84,7 +88,7 @@ def get_config(variant: str = ''):
     'weight': 0.1,
     'start': {'steps': 0},
     'update': 'simultaneous',
-    'r1': 5.0,
+    'r1': 10.0,
     'r1_every': 16,
   }
   config.train = {

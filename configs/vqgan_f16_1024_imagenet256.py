@@ -37,7 +37,6 @@ def get_config(variant: str = ''):
     'train_preprocess': (
       {'type': 'resize', 'size': 256},
       {'type': 'random_crop', 'size': 256},
-      {'type': 'random_flip'},
     ),
     'eval_preprocess': (
       {'type': 'resize', 'size': 256},
@@ -59,6 +58,7 @@ def get_config(variant: str = ''):
       'codebook_size': 1024,
       'code_dim': 256,
       'beta': 0.25,
+      'codebook_init': 'taming',
       'legacy_beta': True,
       'revive_below': 0.0,
     },

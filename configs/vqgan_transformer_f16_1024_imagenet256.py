@@ -34,7 +34,6 @@ def get_config(variant: str = ''):
     'train_preprocess': (
       {'type': 'resize', 'size': 256},
       {'type': 'random_crop', 'size': 256},
-      {'type': 'random_flip'},
     ),
     'eval_preprocess': (
       {'type': 'resize', 'size': 256},

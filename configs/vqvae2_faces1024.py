@@ -3,7 +3,8 @@
 Paper: Generating Diverse High-Fidelity Images with VQ-VAE-2,
 https://arxiv.org/abs/1906.00446 (FFHQ: codes of 32 x 32, 64 x 64 and
 128 x 128, 304,741 steps of batch 128). It gives no figure for this model's
-reconstructions. Sized for a TPU v3-32 or 32 GPUs.
+reconstructions. Dead codes are revived, which it does not do
+(`--config.model.quantizer.revive_below=0`). Sized for a TPU v3-32 or 32 GPUs.
 
     python -m train.main --config configs/vqvae2_faces1024.py \
         --workdir runs/faces --config.data.source=folder:/path/to/faces

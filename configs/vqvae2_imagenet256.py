@@ -2,8 +2,9 @@
 
 Paper: Generating Diverse High-Fidelity Images with VQ-VAE-2,
 https://arxiv.org/abs/1906.00446. It reports a decoder MSE of 0.0047 (training)
-and 0.0050 (validation) after 2.2 million steps of batch 128. Sized for eight
-GPUs or a TPU v3-8.
+and 0.0050 (validation) after 2.2 million steps of batch 128. Dead codes are
+revived, which it does not do (`--config.model.quantizer.revive_below=0`). Sized
+for eight GPUs or a TPU v3-8.
 
     python -m train.main --config configs/vqvae2_imagenet256.py \
         --workdir runs/vqvae2

@@ -9,6 +9,7 @@ from vq_jax import build
 from vq_jax import discriminators
 from vq_jax import priors
 from vq_jax import quantizers
+from vq_jax.layers import initializers
 
 QUANTIZER = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
 TOWERS = {
@@ -51,6 +52,7 @@ NEEDED = {
   'center_crop': ({'size': 8}, {}),
   'channels': ({'count': 3}, {}),
   'random_crop': ({'size': 8}, {}),
+  'random_resize': ({'smallest': 8, 'largest': 9}, {}),
   'random_resized_crop': ({'size': 8}, {}),
   'resize': ({'size': 8}, {}),
 }
@@ -147,6 +149,23 @@ def test_names_of_dtypes_become_dtypes(field):
   tower = build.build('encoder', {'type': 'conv_encoder', field: 'bfloat16'})
   assert getattr(tower, field) == jnp.bfloat16
   assert not isinstance(getattr(tower, field), str)
+
+
+def test_names_of_initializers_become_initializers():
+  built = build.build('quantizer', {**QUANTIZER, 'codebook_init': 'taming'})
+  assert built.codebook_init is initializers.taming
+  own = initializers.normal
+  built = build.build('quantizer', {**QUANTIZER, 'codebook_init': own})
+  assert built.codebook_init is own
+
+
+@pytest.mark.parametrize('name', ['uniform', 3, None])
+def test_an_unknown_initializer_is_named(name):
+  with pytest.raises(build.SpecError) as error:
+    build.build('quantizer', {**QUANTIZER, 'codebook_init': name})
+  valid = ', '.join(sorted(build.INITIALIZERS))
+  assert f'unknown codebook_init {name!r}.' in str(error.value)
+  assert f'Valid: {valid}.' in str(error.value)
 
 
 def test_lists_become_tuples():

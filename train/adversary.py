@@ -45,7 +45,8 @@ class Settings:
     update: 'simultaneous' steps of both from the same reconstructions, or
       'alternating': the discriminator sees those of the autoencoder just
       updated, for the price of one more pass.
-    r1: weight of the squared gradient at real images (Mescheder et al. 2018).
+    r1: weight of the squared gradient at real images (Mescheder et al. 2018),
+      beside the loss as `loss` has it; see `vq_jax.losses.r1_penalty`.
     r1_every: it is computed every so many steps only, then so many times as
       heavy (StyleGAN2, appendix B).
     lecam: weight of the distance of logits from the other kind's average

@@ -1,8 +1,8 @@
 """Spec -> object: the one place that maps names to classes.
 
 A spec is a mapping `{'type': name, **fields}`, as configs write it. Fields
-that are themselves specs (`encoder`, `quantizer`, ...) are built first, and
-`dtype` and `param_dtype` may be names.
+that are themselves specs (`encoder`, `quantizer`, ...) are built first;
+`dtype`, `param_dtype` and initializers (`codebook_init`, ...) may be names.
 """
 
 import difflib
@@ -23,6 +23,7 @@ from vq_jax import losses
 from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax.data import preprocessing
+from vq_jax.layers import initializers
 from vq_jax.samplers import guidance
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
@@ -91,6 +92,7 @@ REGISTRY: dict[str, dict[str, Callable]] = {
     'channels': preprocessing.Channels,
     'random_crop': preprocessing.RandomCrop,
     'random_flip': preprocessing.RandomFlip,
+    'random_resize': preprocessing.RandomResize,
     'random_resized_crop': preprocessing.RandomResizedCrop,
     'resize': preprocessing.Resize,
   },
@@ -119,6 +121,9 @@ ORDERS: dict[str, Callable] = {
   'halton': orders.Halton,
   'random': orders.Random,
 }
+
+# Of the fields `codebook_init`, `kernel_init`, ...
+INITIALIZERS = initializers.BY_NAME
 
 GUIDANCE_SCHEDULES: dict[str, Callable] = {
   'constant': guidance.constant,
@@ -197,6 +202,8 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
 def _value(field: str, value: Any) -> Any:
   if field in REGISTRY and hasattr(value, 'keys'):  # also a ConfigDict
     return build(field, value)
+  if field.endswith('_init') and not callable(value):
+    return lookup(INITIALIZERS, value, field)
   if field in ('dtype', 'param_dtype') and isinstance(value, str):
     try:
       return jnp.dtype(value)

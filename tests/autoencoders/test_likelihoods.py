@@ -1,11 +1,14 @@
 """Likelihoods are probabilities, and what they say of a pixel is right."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vq_jax import autoencoders
+from vq_jax import build
+from vq_jax import quantizers
 
 EVERY = {
   'bernoulli': autoencoders.Bernoulli(),
@@ -241,3 +244,62 @@ def test_the_logit_laplace_is_a_density_whose_mean_is_its_median():
   np.testing.assert_allclose(p.sum(), 1 - sum(lost), rtol=1e-4)
   median = edges[1:][np.searchsorted(np.cumsum(p) + lost[1], 0.5)]
   np.testing.assert_allclose(likelihood.mean(output).item(), median, atol=1e-3)
+
+
+RANGE = (-0.5, 0.5)
+# Which of the numbers for a pixel of two channels are pixels themselves.
+CENTRES = [
+  (autoencoders.Bernoulli(), []),
+  (autoencoders.Gaussian(), [0, 1]),
+  (autoencoders.DiscretizedLogistic(), [0, 1]),
+  (autoencoders.PixelwiseLogistic(), [0, 1]),
+  (autoencoders.LogitLaplace(), []),
+  (autoencoders.LogisticMixture(components=2), [1, 2, 7, 8]),
+]
+
+
+@pytest.mark.parametrize(('likelihood', 'centres'), CENTRES)
+def test_only_pixels_lie_in_the_range_of_pixels(likelihood, centres):
+  """Not logits, scales, weights or coefficients."""
+  output = np.random.default_rng(0).normal(size=(2, 1, 1, 1))
+  output = np.tile(output, likelihood.outputs(2)).astype(np.float32)
+  want = np.array(output)
+  want[..., centres] += 0.5
+  got = likelihood.in_unit_range(jnp.asarray(output), RANGE)
+  np.testing.assert_allclose(got, want, rtol=1e-6)
+  if centres:
+    np.testing.assert_allclose(
+      likelihood.mean(got),
+      likelihood.mean(jnp.asarray(output)) + 0.5,
+      rtol=1e-5,
+    )
+
+
+class Numbers(nn.Module):
+  """A decoder of stride 1 that gives the codes as its numbers."""
+
+  stride: int = 1
+
+  def __call__(self, codes):
+    return codes
+
+
+@pytest.mark.parametrize(('likelihood', 'centres'), CENTRES)
+def test_a_vqvae_maps_pixels_alone_to_the_unit_range(likelihood, centres):
+  model = autoencoders.VQVAE(
+    encoder=Numbers(),
+    quantizer=quantizers.FSQ((3,) * likelihood.outputs(2)),
+    decoder=Numbers(),
+    value_range=RANGE,
+    likelihood=likelihood,
+  )
+  codes = jnp.zeros((1, 1, 1, likelihood.outputs(2)))
+  want = np.zeros(codes.shape, np.float32)
+  want[..., centres] = 0.5
+  got = model.apply({}, codes, method='decode_output')
+  np.testing.assert_array_equal(got, want)
+
+
+def test_every_likelihood_is_tried():
+  known = {type(likelihood) for likelihood, _ in CENTRES}
+  assert known == set(build.REGISTRY['likelihood'].values())

@@ -144,3 +144,23 @@ def test_mistakes_are_named():
     encoder(activation='relu').init(jax.random.key(0), images(1, 4, 4, 3))
   with pytest.raises(ValueError, match="small, base, large; got 'huge'"):
     autoencoders.vit_vqgan(QUANTIZER, encoder_size='huge')
+
+
+def test_the_re_implementation_draws_as_xavier():
+  model = autoencoders.vit_vqgan(
+    QUANTIZER,
+    reimplemented=True,
+    layers=1,
+    width=64,
+    heads=1,
+    mlp_width=256,
+    patch=2,
+  )
+  params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+  for tower in ('encoder', 'decoder'):
+    blocks = params['params'][tower]['transformer']['blocks']
+    kernel = blocks['mlp_in']['kernel']
+    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / 320), rtol=0.02)
+  assert autoencoders.vit_vqgan(QUANTIZER).encoder.kernel_init is not (
+    model.encoder.kernel_init
+  )

@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.compare_quantizers --workdir runs/quantizers
 
-Each is trained at its default settings with the same towers, batches and steps
-on the embedded images; then the steps of all are timed in turns, and the best
-turn of each is compared with that of plain VQ. Prints a table and writes it to
-`table.md`. Stopped or killed, the same command goes on.
+or some of them, beside plain VQ, with `--only bsq --only lfq`. Each is trained
+at its default settings with the same towers, batches and steps on the embedded
+images; then the steps of all are timed in turns, and the best turn of each is
+compared with that of plain VQ. Prints a table and writes it to `table.md`.
+Stopped or killed, the same command goes on.
 """
 
 import argparse
@@ -134,10 +135,16 @@ def main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--steps', type=int, default=1000)
+  parser.add_argument('--only', action='append', choices=tuple(QUANTIZERS))
   arguments = parser.parse_args(argv)
 
   def go():
-    cards = {n: card_of(q, arguments.steps) for n, q in QUANTIZERS.items()}
+    wanted = {'vq', *(arguments.only or QUANTIZERS)}
+    cards = {
+      name: card_of(quantizer, arguments.steps)
+      for name, quantizer in QUANTIZERS.items()
+      if name in wanted
+    }
     results = {}
     for name, card in cards.items():
       folder = arguments.workdir / name.replace(', ', '_').replace(' ', '')

@@ -63,6 +63,17 @@ def test_random_crop_reaches_every_place_and_pads_with_black():
   assert any((crop[0] == 0).all() for crop in padded)
 
 
+def test_random_resize_draws_every_size_of_the_shorter_side():
+  image, rng = _image(40, 60), _rng()
+  step = data.RandomResize(smallest=16, largest=18)
+  shapes = {step(image, rng).shape for _ in range(50)}
+  assert shapes == {(16, 24, 3), (17, 26, 3), (18, 27, 3)}
+  np.testing.assert_array_equal(
+    data.RandomResize(smallest=16, largest=16, filter='box')(image, rng),
+    data.Resize(size=16, filter='box')(image),
+  )
+
+
 def test_random_resized_crop_keeps_area_and_ratio():
   step = data.RandomResizedCrop(size=8, scale=(0.25, 0.25), ratio=(1.0, 1.0))
   # A crop of a quarter of a horizontal ramp spans half of its values.
@@ -104,6 +115,7 @@ def test_only_random_steps_say_so():
     data.RandomCrop(size=2),
     data.RandomFlip(),
     data.RandomResizedCrop(size=2),
+    data.RandomResize(smallest=2, largest=3),
   ]
   fixed = [data.Resize(size=2), data.CenterCrop(size=2), data.Channels(count=1)]
   refuse_random(fixed)
@@ -135,6 +147,8 @@ def test_too_small_an_image_is_answered_with_the_remedy(step):
     (lambda: data.Resize(size=4, filter='nearest'), 'bicubic, lanczos; got'),
     (lambda: data.RandomCrop(size=4, padding=-1), 'padding'),
     (lambda: data.RandomResizedCrop(size=4, scale=(0.0, 1.0)), 'scale'),
+    (lambda: data.RandomResize(smallest=4, largest=3), 'smallest=4'),
+    (lambda: data.RandomResize(smallest=4, largest=4, filter='x'), "'x'"),
     (lambda: data.RandomResizedCrop(size=4, ratio=(2.0, 1.0)), 'ratio'),
     (lambda: data.Channels(count=4), '1 or 3'),
   ],

@@ -15,11 +15,12 @@ def tokens(*shape):
 
 
 @pytest.mark.parametrize('train', [False, True])
-def test_the_variables_and_numbers_of_flax(train):
+@pytest.mark.parametrize('shared', [False, True])
+def test_the_variables_and_numbers_of_flax(train, shared):
   x = tokens(2, 5, 8)
-  ours = attention.SelfAttention(heads=2, dropout=0.5)
+  ours = attention.SelfAttention(heads=2, dropout=0.5, broadcast_dropout=shared)
   theirs = nn.MultiHeadDotProductAttention(
-    2, dropout_rate=0.5, deterministic=not train
+    2, dropout_rate=0.5, deterministic=not train, broadcast_dropout=shared
   )
   variables = jax.jit(ours.init)(jax.random.key(0), x)
   want = jax.jit(theirs.init)(jax.random.key(0), x)
@@ -30,6 +31,20 @@ def test_the_variables_and_numbers_of_flax(train):
   )
   expected = jax.jit(lambda v: theirs.apply(v, x, rngs=rngs))(variables)
   np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize('shared', [False, True])
+def test_examples_share_what_is_dropped_only_if_told(shared):
+  x = np.repeat(tokens(1, 5, 8), 2, axis=0)
+  layer = attention.SelfAttention(
+    heads=2, dropout=0.5, broadcast_dropout=shared
+  )
+  variables = random_variables(layer, x)
+  rngs = {'dropout': jax.random.key(1)}
+  first, second = jax.jit(
+    lambda v: layer.apply(v, x, train=True, rngs=rngs)[0]
+  )(variables)
+  assert np.allclose(first, second) == shared
 
 
 @pytest.mark.parametrize('heads', [1, 2])

@@ -121,3 +121,36 @@ def test_what_does_not_fit_together_is_refused():
   )
   with pytest.raises(ValueError, match='set mlp_kernel=1'):
     causal.init(jax.random.key(0), x)
+
+
+@pytest.mark.parametrize('where', ['output', 'hidden'])
+def test_where_the_mlp_drops(where):
+  """All of its output, or what is hidden: then its last bias is left."""
+  block = transformer.TransformerBlock(
+    heads=2, mlp_width=12, norm='pre', dropout=1.0, mlp_dropout=where
+  )
+  x = features(2, 6, 8)
+  variables = random_variables(block, x)
+  rngs = {'dropout': jax.random.key(0)}
+  got, _ = jax.jit(lambda v: block.apply(v, x, train=True, rngs=rngs))(
+    variables
+  )
+  bias = variables['params']['mlp_out']['bias']
+  want = x + np.asarray(bias if where == 'hidden' else 0)
+  np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_an_unknown_place_to_drop_is_named():
+  block = transformer.TransformerBlock(heads=2, mlp_width=12, mlp_dropout='x')
+  with pytest.raises(ValueError, match="'output' or 'hidden'; got 'x'"):
+    block.init(jax.random.key(0), features(1, 2, 8))
+
+
+def test_a_block_draws_its_kernels_as_told():
+  block = transformer.TransformerBlock(
+    heads=2, mlp_width=12, gated=True, kernel_init=jax.nn.initializers.ones
+  )
+  params = block.init(jax.random.key(0), features(1, 2, 8))['params']
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    if path[-1].key == 'kernel':
+      np.testing.assert_array_equal(leaf, 1)

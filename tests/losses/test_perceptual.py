@@ -137,6 +137,22 @@ def test_a_distance_of_logits_by_hand():
   np.testing.assert_allclose(got, [(0.25**2 + 0.5**2) / 3], rtol=1e-6)
 
 
+def test_a_distance_of_pooled_features_by_hand():
+  """MaskGIT's; the logits have no part in it."""
+
+  class Network(nn.Module):
+    def __call__(self, image):
+      return image.max(axis=(1, 2)), 2 * image.mean(axis=(1, 2))
+
+  image = jnp.zeros((1, 2, 2, 3))
+  other = image.at[0, 0, 0].set(jnp.array([1.0, 2.0, 0.0]))
+  distance = perceptual.ClassifierDistance(Network(), on='pooled')
+  got = distance.apply({}, image, other)
+  np.testing.assert_allclose(got, [(0.5**2 + 1.0**2) / 3], rtol=1e-6)
+  with pytest.raises(ValueError, match="'logits' or 'pooled'; got 'x'"):
+    distance.clone(on='x').apply({}, image, other)
+
+
 @every
 def test_two_shapes_are_refused(name):
   apply, variables = initialised(name)
@@ -161,9 +177,10 @@ def test_released_weights_agree_with_the_official_package(net):
     np.testing.assert_allclose(got, [wanted[name]], atol=1e-5, err_msg=name)
 
 
-def test_a_released_classifier_prefers_the_image_less_blurred():
+@pytest.mark.parametrize('on', ['logits', 'pooled'])
+def test_a_released_classifier_prefers_the_image_less_blurred(on):
   weights.need('efficientnet_lite0')
-  distance, variables = perceptual.load_classifier_distance()
+  distance, variables = perceptual.load_classifier_distance(on=on)
   image, blurred = lpips_reference.pairs()['blurred']
   more = lpips_reference.blur(blurred)
   others = np.stack([image, blurred, more])

@@ -88,3 +88,19 @@ def test_weighted_mean_over_replicas_is_that_of_the_whole_batch():
   assert got[0][0] == 0
   for mine, whole in zip(got, want, strict=True):
     np.testing.assert_allclose(np.mean(mine), whole, rtol=1e-5)
+
+
+def test_the_mean_of_examples_by_hand():
+  """As Google's MaskGIT; that of all tokens would be 13 / 4."""
+  values = jnp.array([[1.0, 2.0], [4.0, 6.0], [5.0, 5.0]])
+  weights = jnp.array([[1, 0], [3, 1], [0, 0]])
+  got = losses.mean_of_examples(values, weights)
+  np.testing.assert_allclose(got, (1 + 18 / 4 + 0) / 3)
+
+
+def test_whom_the_mean_of_examples_favours():
+  """With the cosine schedule: examples of which little is masked."""
+  ratio = np.cos(np.pi / 2 * (np.arange(100_000) + 0.5) / 100_000)
+  few = (masked := np.ceil(256 * ratio)) <= 26
+  np.testing.assert_allclose(masked[few].sum() / masked.sum(), 0.005, atol=1e-3)
+  np.testing.assert_allclose(few.mean(), 0.065, atol=1e-3)

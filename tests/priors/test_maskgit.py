@@ -113,6 +113,40 @@ def test_dropout_acts_only_in_training():
   np.testing.assert_array_equal(run(0), run(0))
 
 
+def test_embeddings_may_be_dropped_at_a_rate_of_their_own():
+  tokens, label = inputs(tiny())
+  for rate in (0.0, 0.5):
+    prior = tiny(dropout=0.0, embedding_dropout=rate)
+    variables = prior.init(jax.random.key(0), tokens, label=label)
+    plain = prior.apply(variables, tokens, label=label)
+    rngs = {'dropout': jax.random.key(0)}
+    got = prior.apply(variables, tokens, label=label, train=True, rngs=rngs)
+    assert np.allclose(got, plain) == (rate == 0)
+
+
+def test_attention_may_drop_for_each_example_by_itself():
+  for shared in (False, True):
+    prior = tiny(dropout=0.0, embedding_dropout=0.0, broadcast_dropout=shared)
+    tokens, label = inputs(prior)
+    variables = prior.init(jax.random.key(0), tokens, label=label)
+    block = prior.bind(variables).transformer.block
+    assert block.broadcast_dropout == shared
+
+
+def test_tables_kernels_and_the_last_modulation_begin_as_told():
+  ones = jax.nn.initializers.ones
+  prior = tiny(
+    **MODERN, kernel_init=ones, embedding_init=ones, modulation_out_init=ones
+  )
+  tokens, label = inputs(prior)
+  params = prior.init(jax.random.key(0), tokens, label=label)['params']
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    names = [p.key for p in path]
+    if names[-1] in ('kernel', 'embedding', 'register', 'table'):
+      of_block = 'modulation' in names
+      np.testing.assert_array_equal(leaf, 0 if of_block else 1, str(names))
+
+
 def test_bfloat16_stays_near_float32():
   prior = tiny()
   tokens, label = inputs(prior)

@@ -115,10 +115,12 @@ CASES = {
   'bsq': case(
     quantizers.BSQ,
     notions.BSQ,
+    flags=['learns'],
     bits=D,
     beta=BETA,
     gamma=0.6,
     entropy_temperature=0.8,
+    entropy_start_scale=1.0,
   ),
   'simvq': case(quantizers.SimVQ, **TABLE),
   'ibq': case(

@@ -8,6 +8,7 @@ import pytest
 from tests.quantizers import cases
 from tests.quantizers.cases import D
 from tests.quantizers.cases import K
+from vq_jax import build
 
 # One shape for all, since compiling is what takes time.
 ROWS = (7, 11)
@@ -342,3 +343,31 @@ def test_the_table_is_drawn_as_told(case):
   np.testing.assert_allclose(
     cases.table(quantizer, cases.init(quantizer)), 0.5, rtol=1e-6
   )
+
+
+@pytest.mark.parametrize(
+  ('name', 'parameter', 'moves'),
+  [
+    ('vq', 'codebook', False),
+    ('simvq', 'linear', True),
+    ('ibq', 'codebook', True),
+    ('gumbel', 'to_logits', True),
+  ],
+)
+def test_which_train_codes_that_no_latent_chose(name, parameter, moves):
+  """At the default settings. Of the others, revival moves them, if anything."""
+  quantizer = build.REGISTRY['quantizer'][name](codebook_size=K, code_dim=D)
+  variables = cases.init(quantizer)
+  z = cases.latents(9) / 10 + 1
+  quantized, gradients = cases.derivatives(quantizer, variables, z, False)
+  on_codes, on_loss = (gradients[n][0]['params'] for n in ('codes', 'loss'))
+  dead = ~np.isin(np.arange(K), quantized.indices)
+  assert dead.any()
+  total = jax.tree.map(jnp.add, on_codes, on_loss)[parameter]
+  rows = {
+    'vq': lambda: total[dead],
+    'ibq': lambda: total[dead],
+    'gumbel': lambda: total['kernel'][:, dead],
+    'simvq': lambda: variables['codebook']['codebook'] @ total['kernel'],
+  }[name]()
+  assert (np.abs(rows) > 0).all() == moves

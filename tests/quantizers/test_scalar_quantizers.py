@@ -1,5 +1,7 @@
 """Laws of the quantizers that have no table: FSQ, LFQ, BSQ."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,7 +102,9 @@ def test_wrong_levels_are_named(levels):
   assert str(levels) in str(error.value)
 
 
-BINARY = [quantizers.LFQ, quantizers.BSQ]
+# Without the state that counts updates.
+BSQ = functools.partial(quantizers.BSQ, entropy_ramp_steps=0)
+BINARY = [quantizers.LFQ, BSQ]
 
 
 @pytest.mark.parametrize('make', BINARY)
@@ -136,12 +140,60 @@ def test_a_wrong_number_of_bits_is_named(make, bits):
 
 
 def test_spherical_codes_have_unit_length_and_bounded_error():
-  codes, _ = all_codes(quantizers.BSQ(6))
+  codes, _ = all_codes(BSQ(6))
   np.testing.assert_allclose(np.square(codes).sum(axis=-1), 1, rtol=1e-6)
   z = np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32)
   u = z / np.linalg.norm(z, axis=-1, keepdims=True)
-  quantized, _ = cases.run(quantizers.BSQ(6), {}, z)
+  quantized, _ = cases.run(BSQ(6), {}, z)
   assert (np.square(u - quantized.codes).sum(axis=-1) < 2).all()
+
+
+@pytest.mark.parametrize(
+  ('make', 'hot'),
+  [
+    (BSQ, {}),
+    (quantizers.LFQ, {'entropy_temperature': 1.0, 'beta': 0.0}),
+  ],
+)
+def test_at_which_temperature_the_entropy_loss_moves_dead_bits(make, hot):
+  """Not at 0.01, once all latents lie far on one side; BSQ's default does."""
+  z = np.random.default_rng(0).uniform(1, 2, (256, 9)).astype(np.float32)
+
+  def slope(**fields):
+    def loss(z):
+      return cases.run(make(9, **fields), {}, z)[0].loss
+
+    return np.abs(jax.grad(loss)(jnp.asarray(z))).sum()
+
+  moved = slope(**hot)
+  assert moved > 1e-3
+  assert slope(entropy_temperature=0.01, beta=0.0) < 1e-9 * moved
+
+
+def test_bsq_has_the_published_loss():
+  """No commitment; an entropy loss of weight 0.1, T = 1."""
+  z = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+  u = z.astype(np.float64) / np.linalg.norm(z, axis=-1, keepdims=True)
+  one = 1 / (1 + np.exp(-4 * u / np.sqrt(4)))
+
+  def entropy(p):
+    return -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum(axis=-1)
+
+  want = 0.1 * (entropy(one).mean() - entropy(one.mean(axis=0)))
+  got = cases.run(BSQ(4), {}, z)[0].loss
+  np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ('updates', 'scale'), [(0, 3.0), (500, 2.5), (2000, 1.0), (9000, 1.0)]
+)
+def test_the_weight_of_the_entropy_loss_of_bsq_falls(updates, scale):
+  z = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+  state = {'codebook': {'updates': jnp.int32(updates)}}
+  quantized, after = cases.step(quantizers.BSQ(4), state, z)
+  want = scale * 0.1 * quantized.stats['entropy_loss']
+  np.testing.assert_allclose(quantized.loss, want, rtol=1e-5)
+  assert after['codebook']['updates'] == updates + 1
 
 
 def test_lookup_free_codes_have_the_scale():

@@ -6,6 +6,7 @@ import inspect
 import pathlib
 import textwrap
 
+import jax
 import ml_collections
 import numpy as np
 import pytest
@@ -347,3 +348,23 @@ def test_differences_leave_out_what_is_free_to_change():
 def test_settings_are_frozen_dataclasses():
   for cls in Recorder.CLASSES:
     assert dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize(
+  ('card', 'spread'),
+  [
+    ('maskgit_tokenizer_imagenet256', np.sqrt(1 / 1024)),
+    ('vqgan_f16_1024_imagenet256', 1 / 1024 / np.sqrt(3)),
+    ('vqgan_f16_16384_imagenet256', 1 / 16384 / np.sqrt(3)),
+    ('llamagen_vq16_imagenet256', np.sqrt(1 / 8)),
+    ('vit_vqgan_base_imagenet256', 1.0),
+    ('vqvae_cifar10', np.sqrt(1 / 64)),
+  ],
+)
+def test_codebooks_begin_as_published(card, spread):
+  spec = config_lib.load_card(str(CONFIGS / f'{card}.py')).to_dict()['model']
+  quantizer = build.build('quantizer', spec['quantizer'])
+  table = quantizer.codebook_init(
+    jax.random.key(0), (quantizer.codebook_size, quantizer.code_dim)
+  )
+  np.testing.assert_allclose(table.std(), spread, rtol=0.02)

@@ -1,8 +1,10 @@
 """Every prior learns the codes of every tokenizer, and draws new ones."""
 
 import dataclasses
+import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,7 +13,9 @@ from tests.train import cards
 from train import loop
 from train import settings
 from train import writers
+from train.steps import masked
 from vq_jax import drawing
+from vq_jax import priors
 from vq_jax import samplers
 from vq_jax import tokenization
 
@@ -125,10 +129,44 @@ def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
     if line['kind'] == 'train'
   ]
   assert 0.8 < min(ratios)
-  for name in ('ratio_of', 'mask'):
+  for name in ('ratio_of', 'mask', 'mean_of'):
     card['loss'] = {name: 'nothing'}
     with pytest.raises(ValueError, match=f"unknown loss.{name} 'nothing'"):
       loop.train(card, tmp_path / name)
+
+
+@pytest.mark.parametrize('mean_of', ['tokens', 'examples'])
+def test_over_what_the_masked_loss_is_averaged(mean_of):
+  """A prior that always says the same: its loss on a token depends on it."""
+  vocab = priors.Vocab(codebook_size=5)
+  prior = priors.MaskGIT(
+    vocab=vocab, grid=(3, 4), layers=0, width=4, heads=1, dropout=0.0
+  )
+  tokens = jax.random.randint(jax.random.key(0), (16, 3, 4), 0, 5)
+  batch = {
+    'codes': tokens,
+    'label': jnp.zeros(16, jnp.int32),
+    'key': jax.random.split(jax.random.key(1), 16),
+  }
+  params = prior.init(jax.random.key(2), tokens.reshape(16, -1))['params']
+  bias = jnp.linspace(-3, 3, len(params['bias_out']))
+  params = {**jax.tree.map(jnp.zeros_like, params), 'bias_out': bias}
+  settings = masked.Loss(mean_of=mean_of, label_smoothing=0.0)
+  keys = jax.vmap(jax.random.split)(batch['key'])[:, 0]
+  mask = np.asarray(settings.masks(12)(keys, None))
+  nll = -np.asarray(jax.nn.log_softmax(bias[:5]))[tokens.reshape(16, -1)]
+  want = {
+    'tokens': (nll * mask).sum() / mask.sum(),
+    'examples': ((nll * mask).sum(-1) / mask.sum(-1)).mean(),
+  }
+  loss_fn = masked.make_loss(
+    prior, types.SimpleNamespace(code_grids=(None,)), settings
+  )
+  rngs = {'dropout': jax.random.key(3), 'code': None}
+  state = types.SimpleNamespace(frozen={'autoencoder': {}}, codebook={})
+  got, _ = loss_fn(params, state, batch, rngs)
+  np.testing.assert_allclose(got, want[mean_of], rtol=1e-5)
+  assert abs(want['tokens'] - want['examples']) > 0.01
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """Stage one: learn to reconstruct through the codes."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
+from typing import Literal
 
 import flax.linen as nn
 import jax
 
 from train.steps import update
+from vq_jax import build
 from vq_jax import losses
 from vq_jax.autoencoders import base
 from vq_jax.utils import images
@@ -30,8 +33,9 @@ class Loss:
     l1: of the mean absolute error.
     l2: of the mean squared error, pixels in [0, 1].
     lpips: of the perceptual distance of VGG16 (Zhang et al. 2018).
-    classifier: of the squared distance between a classifier's logits
-      (EfficientNet-Lite0; MaskGIT's tokenizer has a ResNet-50).
+    classifier: of the squared distance between what a classifier makes of the
+      images (EfficientNet-Lite0; MaskGIT and MAGVIT have a ResNet-50).
+    classifier_on: of its 'logits' (MAGVIT) or its 'pooled' features (MaskGIT).
     nll: of -log p(image | codes) in nats for each pixel and channel, where the
       decoder has a likelihood.
     quantizer: of what the quantizer adds.
@@ -41,8 +45,16 @@ class Loss:
   l2: float = 1.0
   lpips: float = 0.0
   classifier: float = 0.0
+  classifier_on: Literal['logits', 'pooled'] = 'logits'
   nll: float = 0.0
   quantizer: float = 1.0
+
+  def __post_init__(self):
+    valid = ('logits', 'pooled')
+    if self.classifier_on not in valid:
+      raise build.SpecError(
+        build.unknown('loss.classifier_on', self.classifier_on, valid)
+      )
 
   def perceptual(self) -> dict[str, float]:
     """The weights of the frozen networks' distances that are in use."""
@@ -60,7 +72,9 @@ def load_perceptual(
   """
   loaders = {
     'lpips': losses.load_lpips,
-    'classifier': losses.load_classifier_distance,
+    'classifier': functools.partial(
+      losses.load_classifier_distance, on=settings.classifier_on
+    ),
   }
   found = {name: loaders[name]() for name in settings.perceptual()}
   modules = {name: module for name, (module, _) in found.items()}

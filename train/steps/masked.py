@@ -29,6 +29,13 @@ class Loss:
     label_smoothing: mass spread over all codes.
     unmasked_weight: of the loss on tokens that were not masked: 0 counts
       masked ones only (MaskGIT), 1 all alike, between them TiTok's 0.1.
+    mean_of: 'tokens' makes all tokens that count equal, however many of an
+      example are masked: the paper's formula, which sums over each example.
+      'examples' averages each example's first, and then these, as Google's
+      code does (`weighted_sequence_cross_entropy_loss`): examples of which
+      little is masked count as much as others. With the cosine schedule those
+      with at most 26 of 256 tokens masked have 0.5 % of the weight by tokens
+      and 6.5 % by examples.
     label_drop: how often the label is hidden, for guidance; 0 leaves the prior
       without a null class.
   """
@@ -39,12 +46,14 @@ class Loss:
   mask: Literal['exact', 'independent'] = 'exact'
   label_smoothing: float = 0.1
   unmasked_weight: float = 0.0
+  mean_of: Literal['tokens', 'examples'] = 'tokens'
   label_drop: float = 0.1
 
   def __post_init__(self):
     for name, valid in (
       ('ratio_of', ('example', 'batch')),
       ('mask', ('exact', 'independent')),
+      ('mean_of', ('tokens', 'examples')),
     ):
       if getattr(self, name) not in valid:
         raise build.SpecError(
@@ -105,7 +114,10 @@ def make_loss(
       'masked_accuracy': losses.weighted_mean(hits, mask, axis_name),
       'masked_ratio': mask.mean(),
     }
-    loss = losses.weighted_mean(smoothed, weights, axis_name)
+    if settings.mean_of == 'examples':
+      loss = losses.mean_of_examples(smoothed, weights)
+    else:
+      loss = losses.weighted_mean(smoothed, weights, axis_name)
     return loss, (state.codebook, metrics)
 
   return loss_fn

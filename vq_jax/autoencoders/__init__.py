@@ -12,9 +12,9 @@ from vq_jax.autoencoders.conv_towers import ConvEncoder
 from vq_jax.autoencoders.likelihoods import Bernoulli
 from vq_jax.autoencoders.likelihoods import DiscretizedLogistic
 from vq_jax.autoencoders.likelihoods import Gaussian
-from vq_jax.autoencoders.likelihoods import LogisticMixture
 from vq_jax.autoencoders.likelihoods import LogitLaplace
 from vq_jax.autoencoders.likelihoods import PixelwiseLogistic
+from vq_jax.autoencoders.logistic_mixture import LogisticMixture
 from vq_jax.autoencoders.patch_towers import PatchDecoder
 from vq_jax.autoencoders.patch_towers import PatchEncoder
 from vq_jax.autoencoders.presets import llamagen_vq16

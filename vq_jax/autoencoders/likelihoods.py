@@ -3,7 +3,10 @@
 A likelihood is a module: `likelihood(output, image) -> log p [B]` in nats,
 summed over pixels and channels, and `mean(output) -> image in [0, 1]`, where
 `output` float [B, H, W, outputs(C)] is what the decoder gives for images of C
-channels. Images are float in [0, 1]. `bins` is None where p is a probability,
+channels. Images are float in [0, 1]. A decoder whose pixels lie in another
+range needs `in_unit_range(output, value_range)` first: it maps the pixels among
+the numbers to [0, 1], and leaves logits, scales, weights and coefficients as
+they are. `bins` is None where p is a probability,
 or the number of values a pixel has where p is a density over [0, 1]: a value's
 share of it is then p / bins.
 """
@@ -14,19 +17,34 @@ from typing import ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from vq_jax.utils import images
 
 _PIXEL_AXES = (1, 2, 3)
 
 
 class _PerChannel(nn.Module):
-  """A likelihood that takes some numbers for each channel of a pixel."""
+  """A likelihood that takes some numbers for each channel of a pixel.
+
+  The first of them is a pixel itself unless `has_pixels` is False.
+  """
 
   per_channel: ClassVar[int] = 1
+  has_pixels: ClassVar[bool] = True
 
   def outputs(self, image_channels: int) -> int:
     """Returns how many numbers a pixel takes."""
     return self.per_channel * image_channels
+
+  def in_unit_range(
+    self, output: jax.Array, value_range: tuple[float, float]
+  ) -> jax.Array:
+    """Maps the pixels among the numbers from their range to [0, 1]."""
+    if not self.has_pixels:
+      return output
+    pixels, *rest = jnp.split(output, self.per_channel, axis=-1)
+    pixels = images.from_range(pixels, value_range)
+    return jnp.concatenate([pixels, *rest], axis=-1)
 
 
 class Bernoulli(_PerChannel):
@@ -37,6 +55,7 @@ class Bernoulli(_PerChannel):
   """
 
   bins: ClassVar[int | None] = None
+  has_pixels: ClassVar[bool] = False
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns sum x log s + (1 - x) log (1 - s), s = sigmoid(output): [B]."""
@@ -110,7 +129,7 @@ class DiscretizedLogistic(_PerChannel):
     log_scale = jnp.float32(math.log(self.scale))
     if self.learned:
       log_scale = _log_scale(self, self.scale)
-    log_p = _logistic_log_p(image, output.astype(jnp.float32), log_scale)
+    log_p = logistic_log_p(image, output.astype(jnp.float32), log_scale)
     return log_p.sum(axis=_PIXEL_AXES)
 
   def mean(self, output: jax.Array) -> jax.Array:
@@ -139,8 +158,8 @@ class PixelwiseLogistic(_PerChannel):
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log probability [B]; pixels are rounded to 256 values."""
     centre, relative = jnp.split(output.astype(jnp.float32), 2, axis=-1)
-    log_scale = _log_scales(relative, self.scale, self.smallest)
-    return _logistic_log_p(image, centre, log_scale).sum(axis=_PIXEL_AXES)
+    log_scale = log_scales(relative, self.scale, self.smallest)
+    return logistic_log_p(image, centre, log_scale).sum(axis=_PIXEL_AXES)
 
   def mean(self, output: jax.Array) -> jax.Array:
     """Returns the centres."""
@@ -160,6 +179,7 @@ class LogitLaplace(_PerChannel):
   """
 
   bins: ClassVar[int | None] = 256
+  has_pixels: ClassVar[bool] = False
   per_channel: ClassVar[int] = 2
   margin: float = 0.1
   smallest: float = 1e-3
@@ -181,76 +201,12 @@ class LogitLaplace(_PerChannel):
     return (jax.nn.sigmoid(centre) - self.margin) / (1 - 2 * self.margin)
 
 
-class LogisticMixture(nn.Module):
-  """A mixture of logistics, the channels of a pixel one after the other.
-
-  Salimans et al. 2017, PixelCNN++, 2.1 and 2.2: each component holds a centre
-  and a scale for each channel, and says how far the error of the channels
-  before moves a channel's centre. What a decoder does not know of a pixel is
-  mostly its brightness, which all channels share, so that green and blue cost
-  little once red is known. Unlike the paper the coefficients weigh the error of
-  the channels before, not their values, and have no bound: the mean of a
-  component is then its centre.
-
-  Attributes:
-    components: of the mixture.
-    scale: where an output of 0 puts a scale, in units of the pixel range.
-    smallest: the least scale.
-  """
-
-  bins: ClassVar[int | None] = None
-  components: int = 5
-  scale: float = 0.1
-  smallest: float = 1e-3
-
-  def outputs(self, image_channels: int) -> int:
-    """Returns how many numbers a pixel takes."""
-    pairs = image_channels * (image_channels - 1) // 2
-    return self.components * (1 + 2 * image_channels + pairs)
-
-  def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
-    """Returns the log probability [B]; pixels are rounded to 256 values."""
-    log_weights, centres, relative, coefficients = self._parts(output)
-    image = image[..., None, :]
-    errors = image - centres
-    # Row by row of the lower triangle: a scatter is slower on a CPU.
-    moved, used = [centres[..., 0]], 0
-    for channel in range(1, image.shape[-1]):
-      row = coefficients[..., used : used + channel]
-      shift = jnp.sum(row * errors[..., :channel], axis=-1)
-      moved.append(centres[..., channel] + shift)
-      used += channel
-    centres = jnp.stack(moved, axis=-1)
-    log_scales = _log_scales(relative, self.scale, self.smallest)
-    log_p = _logistic_log_p(image, centres, log_scales).sum(axis=-1)
-    return jax.nn.logsumexp(log_weights + log_p, axis=-1).sum(axis=(1, 2))
-
-  def mean(self, output: jax.Array) -> jax.Array:
-    """Returns the components' centres, each by its weight."""
-    log_weights, centres, *_ = self._parts(output)
-    return jnp.sum(jnp.exp(log_weights)[..., None] * centres, axis=-2)
-
-  def _parts(self, output: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns log weights, centres, relative scales, coefficients.
-
-    Shapes [..., K], [..., K, C], [..., K, C], [..., K, C (C - 1) / 2].
-    """
-    each = output.astype(jnp.float32)
-    each = each.reshape(*each.shape[:-1], self.components, -1)
-    # 1 + C + C + C (C - 1) / 2 numbers, solved for C.
-    channels = round((math.sqrt(8 * each.shape[-1] + 1) - 3) / 2)
-    logits, *rest = jnp.split(each, np.cumsum([1, channels, channels]), axis=-1)
-    return jax.nn.log_softmax(logits[..., 0]), *rest
-
-
-def _log_scales(
-  relative: jax.Array, scale: float, smallest: float
-) -> jax.Array:
+def log_scales(relative: jax.Array, scale: float, smallest: float) -> jax.Array:
   """Returns the logarithms of scales, none smaller than the smallest."""
   return jnp.maximum(relative + math.log(scale), math.log(smallest))
 
 
-def _logistic_log_p(
+def logistic_log_p(
   image: jax.Array, centre: jax.Array, log_scale: jax.Array
 ) -> jax.Array:
   """Returns the log probability of each pixel's value, of the 256 there are."""

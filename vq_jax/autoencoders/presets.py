@@ -24,7 +24,9 @@ def vqvae_sonnet(
   """Sonnet's CIFAR-10 example: stride 4, 128 channels, two blocks of 32.
 
   Pixels lie in [-0.5, 0.5] inside, as there. Its quantizer has 512 codes of
-  width 64 and beta 0.25, as moving averages of decay 0.99 or by gradient.
+  width 64 and beta 0.25, as moving averages of decay 0.99 or by gradient, and
+  `codebook_init` 'sonnet'. Kernels have variance 1 / fan-in here; Sonnet's, cut
+  at two standard deviations without a correction, 0.77 of it.
 
   Args:
     quantizer: any quantizer.
@@ -104,9 +106,12 @@ def vqgan_taming(
 ) -> vqvae.VQVAE:
   """VQGAN f16 of CompVis/taming-transformers (Esser et al. 2021, appendix A).
 
-  Its quantizer has 1,024 or 16,384 codes of width 256, drawn uniformly in
-  +-1 / K, beta 0.25; the released weights were trained with `legacy_beta`.
-  72,141,699 and 76,073,859 parameters. Pixels lie in [-1, 1] inside.
+  Its quantizer has 1,024 or 16,384 codes of width 256, `codebook_init`
+  'taming', beta 0.25; the released weights were trained with `legacy_beta`.
+  72,141,699 and 76,073,859 parameters. Pixels lie in [-1, 1] inside. Kernels
+  begin with variance 1 / fan-in and biases at 0 here; in PyTorch, whose
+  defaults theirs are, both are uniform in +-1 / sqrt(fan-in), which is a third
+  of that variance.
 
   Args:
     quantizer: any quantizer.
@@ -161,7 +166,8 @@ def llamagen_vq16(
 
   The towers of `vqgan_taming`, with attention at the last level whatever its
   stride (multipliers (1, 2, 2, 4) make its VQ-8). Its quantizer normalises
-  latents and codes: 16,384 codes of width 8, beta 0.25. 71.9 M parameters.
+  latents and codes: 16,384 codes of width 8, `codebook_init` 'llamagen', beta
+  0.25. 71.9 M parameters.
 
   Args:
     quantizer: any quantizer.
@@ -206,7 +212,8 @@ def maskgit_tokenizer(
 
   A VQGAN without attention, with averages for strided convolutions, and with
   its shortcut on the block's output (see `resnet.ResNetBlock`). Its quantizer
-  has 1,024 codes of width 256, beta 0.25. 54,515,587 parameters in 168 arrays.
+  has 1,024 codes of width 256, `codebook_init` 'maskgit', beta 0.25. 54,515,587
+  parameters in 168 arrays.
   Pixels lie in [0, 1] inside, too.
 
   Args:

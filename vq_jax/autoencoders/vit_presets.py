@@ -10,19 +10,24 @@ import jax.numpy as jnp
 from vq_jax.autoencoders import likelihoods
 from vq_jax.autoencoders import vit_towers
 from vq_jax.autoencoders import vqvae
+from vq_jax.layers import initializers
 
 _VIT_SIZES = {
   'small': {'layers': 8, 'width': 512, 'heads': 8, 'mlp_width': 2048},
   'base': {'layers': 12, 'width': 768, 'heads': 12, 'mlp_width': 3072},
   'large': {'layers': 32, 'width': 1280, 'heads': 16, 'mlp_width': 5120},
 }
-# What thuanz123/enhancing-transformers builds otherwise than the paper says.
+# What thuanz123/enhancing-transformers builds otherwise than the paper says. It
+# has one kernel for queries, keys and values, whose Xavier bound is that of a
+# layer three times as wide, and Xavier for the patches, too, which are drawn
+# with variance 1 / fan-in here. As a spec has it, so that it can be written.
 VIT_REIMPLEMENTED = {
   'head_dim': 64,
   'activation': 'tanh',
   'qkv_bias': False,
   'head_width': None,
   'epsilon': 1e-5,
+  'kernel_init': 'xavier',
 }
 
 
@@ -48,8 +53,8 @@ def vit_vqgan(
   """ViT-VQGAN (Yu et al. 2022, section 3.1); sizes: see `_vit_size`.
 
   The paper's best has a small encoder and a large decoder. Its quantizer
-  normalises latents and codes: 8,192 codes of width 32, beta 0.25. Pixels lie
-  in [0, 1] inside, too.
+  normalises latents and codes: 8,192 codes of width 32, drawn from N(0, 1) in
+  the re-implementation, beta 0.25. Pixels lie in [0, 1] inside, too.
 
   Args:
     quantizer: any quantizer.
@@ -57,7 +62,7 @@ def vit_vqgan(
     decoder_size: dimensions of the decoder; the encoder's by default.
     reimplemented: build what thuanz123/enhancing-transformers does: tanh in
       the blocks, heads of width 64 without biases before them, one linear
-      layer for the head.
+      layer for the head, Xavier's initializer.
     image_channels: channels of the image.
     likelihood: see `VQVAE`; the paper has a `LogitLaplace` beside L2.
     patch: side of a patch, the stride.
@@ -110,5 +115,6 @@ def _vit_size(
   fields = {**_VIT_SIZES[size]}
   fields |= {name: n for name, n in smaller.items() if n is not None}
   if reimplemented:
-    return {**fields, **VIT_REIMPLEMENTED}
+    init = initializers.BY_NAME[VIT_REIMPLEMENTED['kernel_init']]
+    return {**fields, **VIT_REIMPLEMENTED, 'kernel_init': init}
   return {**fields, 'head_width': fields['mlp_width']}

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import initializers
 from vq_jax.layers import patches
 from vq_jax.layers import positions
 from vq_jax.layers import transformer
@@ -36,6 +37,7 @@ def _transform(tower: nn.Module, x: jax.Array) -> jax.Array:
     mlp_width=tower.mlp_width,
     activation=_ACTIVATIONS[tower.activation],
     epsilon=tower.epsilon,
+    kernel_init=tower.kernel_init,
     parent=None,
     **types,
   )
@@ -68,6 +70,7 @@ class ViTEncoder(nn.Module):
       codes follows: together they are the paper's two-layer head. None leaves
       it out, as the re-implementation does.
     epsilon: of the norms.
+    kernel_init: initializer of the blocks' kernels; the paper names none.
     scan: see `TransformerStack`.
     remat: see `TransformerStack`.
     dtype: dtype of the computation.
@@ -85,6 +88,7 @@ class ViTEncoder(nn.Module):
   qkv_bias: bool = True
   head_width: int | None = 2048
   epsilon: float = 1e-6
+  kernel_init: nn.initializers.Initializer = initializers.bert
   scan: bool = True
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
@@ -129,6 +133,7 @@ class ViTDecoder(nn.Module):
     head_width: width of a layer with tanh before the one that paints patches:
       together they are the paper's two-layer head. None leaves it out.
     epsilon: of the norms.
+    kernel_init: initializer of the blocks' kernels; the paper names none.
     scan: see `TransformerStack`.
     remat: see `TransformerStack`.
     dtype: dtype of the computation.
@@ -147,6 +152,7 @@ class ViTDecoder(nn.Module):
   qkv_bias: bool = True
   head_width: int | None = 2048
   epsilon: float = 1e-6
+  kernel_init: nn.initializers.Initializer = initializers.bert
   scan: bool = True
   remat: bool = False
   dtype: jnp.dtype = jnp.float32

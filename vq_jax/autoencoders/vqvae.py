@@ -80,9 +80,14 @@ class VQVAE(nn.Module):
     return output if self.likelihood is None else self.likelihood.mean(output)
 
   def decode_output(self, codes: jax.Array) -> jax.Array:
-    """Returns what a likelihood takes, float32 [B, H, W, C]."""
-    x = self.decoder(codes)
-    return images.from_range(x.astype(jnp.float32), self.value_range)
+    """Returns what a likelihood takes, float32 [B, H, W, outputs(C)].
+
+    Of the decoder's numbers only pixels lie in `value_range`.
+    """
+    x = self.decoder(codes).astype(jnp.float32)
+    if self.likelihood is None:
+      return images.from_range(x, self.value_range)
+    return self.likelihood.in_unit_range(x, self.value_range)
 
   def decode_indices(self, indices: jax.Array) -> jax.Array:
     """Decodes indices int32 [B, h, w, *index_shape]; see `decode`."""

@@ -37,6 +37,9 @@ _FORM = {
   'embedding_norm': False,
   'head': 'norm',
   'epsilon': 1e-5,
+  'embedding_dropout': 0.0,
+  'broadcast_dropout': False,
+  'mlp_dropout': 'hidden',
 }
 _SAMPLING = {
   'steps': 32,

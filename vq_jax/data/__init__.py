@@ -28,6 +28,7 @@ from vq_jax.data.preprocessing import CenterCrop
 from vq_jax.data.preprocessing import Channels
 from vq_jax.data.preprocessing import RandomCrop
 from vq_jax.data.preprocessing import RandomFlip
+from vq_jax.data.preprocessing import RandomResize
 from vq_jax.data.preprocessing import RandomResizedCrop
 from vq_jax.data.preprocessing import Resize
 from vq_jax.data.sources import open_source
@@ -44,6 +45,7 @@ __all__ = [
   'FolderWarning',
   'RandomCrop',
   'RandomFlip',
+  'RandomResize',
   'RandomResizedCrop',
   'Resize',
   'Source',

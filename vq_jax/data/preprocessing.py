@@ -55,6 +55,33 @@ class Resize:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RandomResize:
+  """Resizes the shorter side to a random number of pixels; see `Resize`.
+
+  Attributes:
+    smallest: pixels of the shorter side, at least.
+    largest: at most; all numbers between are equally likely.
+    filter: see `Resize`.
+  """
+
+  random: ClassVar[bool] = True
+  smallest: int
+  largest: int
+  filter: str = 'bicubic'
+
+  def __post_init__(self):
+    """Checks the fields."""
+    Resize(size=self.smallest, filter=self.filter)
+    if self.largest < self.smallest:
+      raise DataError(f'largest must not be below smallest; got {self}.')
+
+  def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draws the size and resizes."""
+    size = int(rng.integers(self.smallest, self.largest, endpoint=True))
+    return Resize(size=size, filter=self.filter)(image)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CenterCrop:
   """Cuts a square of `size` pixels from the middle."""
 

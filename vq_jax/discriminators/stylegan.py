@@ -95,13 +95,12 @@ class ResidualBlock(nn.Module):
 class StyleGAN(nn.Module):
   """Residual blocks with blurred halving, then two dense layers.
 
-  Blocks, activations, blur and initialisation are those of google-research/
-  magvit (`stylegan_discriminator_2d`), which continues MaskGIT's. MaskGIT's
-  widths are derived: of those that begin at 32, 64, 96 or 128 and then double,
-  quadruple or stay, only the defaults give its 23,998,017 parameters in 38
-  arrays at 256 x 256 x 3, and only without a minibatch standard deviation. That
-  its blur has four taps, as MAGVIT's, and that it sees images in [0, 1] are
-  guesses.
+  The defaults are google-research/maskgit's (`nets/discriminator.py`), with its
+  config's `channel_multiplier` 1 and `blur_resample`: at 256 x 256 the widths
+  64, 128, 256 and then 512 down to 4 x 4, a blur of four taps, Xavier's
+  initializer, no minibatch standard deviation; 23,998,017 parameters in 38
+  arrays. Its training code was not released; that the discriminator sees images
+  in [0, 1], as the tokenizer, is a guess.
 
   ViT-VQGAN's (StyleGAN2, channel multiplier 2) has the widths `channels=128,
   multipliers=(2, 4, 4, 4, 4, 4), stddev_group=4`. StyleGAN2 itself begins with

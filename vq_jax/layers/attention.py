@@ -90,6 +90,9 @@ class SelfAttention(nn.Module):
       whole 'width' without one, as Halton-MaskGIT; None leaves them.
     causal: whether a token sees only itself and those before it.
     dropout: rate on the attention weights.
+    broadcast_dropout: whether all examples and heads of a batch drop the same
+      weights, as flax and the models that Google trained with it do; else each
+      its own, as PyTorch.
     kernel_init: initializer of the four kernels.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -102,6 +105,7 @@ class SelfAttention(nn.Module):
   qk_norm: Literal['head', 'width'] | None = None
   causal: bool = False
   dropout: float = 0.0
+  broadcast_dropout: bool = True
   kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
@@ -163,6 +167,7 @@ class SelfAttention(nn.Module):
       mask=mask,
       dropout_rng=self.make_rng('dropout') if drops else None,
       dropout_rate=self.dropout,
+      broadcast_dropout=self.broadcast_dropout,
       deterministic=not drops,
       dtype=self.dtype,
     )

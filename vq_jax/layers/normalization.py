@@ -32,27 +32,28 @@ def norm(
 
 
 class Modulation(nn.Module):
-  """What a condition does to a layer: shifts, scales, gates; 0 at first.
+  """What a condition does to a layer: shifts, scales, gates.
 
   Attributes:
     features: D.
     parts: how many vectors.
+    kernel_init: with zeros, the default, it does nothing at first.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
 
   features: int
   parts: int
+  kernel_init: nn.initializers.Initializer = nn.initializers.zeros_init()
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, condition: jax.Array) -> list[jax.Array]:
     """Maps [B, C] to `parts` vectors [B, 1, features]."""
-    zeros = nn.initializers.zeros_init()
     x = nn.Dense(
       self.parts * self.features,
-      kernel_init=zeros,
+      kernel_init=self.kernel_init,
       dtype=self.dtype,
       param_dtype=self.param_dtype,
       name='dense',

@@ -1,6 +1,5 @@
 """Transformer blocks, and a stack of them that compiles as one."""
 
-import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -10,10 +9,8 @@ import jax.numpy as jnp
 
 from vq_jax.layers import attention as attention_lib
 from vq_jax.layers import convolution
+from vq_jax.layers import initializers
 from vq_jax.layers import normalization
-
-# BERT's: x ~ N(0, 0.02^2), cut at two standard deviations.
-bert_init = nn.initializers.truncated_normal(0.02)
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -46,6 +43,10 @@ class TransformerBlock(nn.Module):
     gated: whether a second projection multiplies the activation: with
       `nn.silu` that is SwiGLU (Shazeer 2020).
     dropout: rate after attention and MLP, and on the attention weights.
+    broadcast_dropout: see `SelfAttention`.
+    mlp_dropout: whether the MLP drops its 'output' or, before its last layer,
+      what is 'hidden' (Halton-MaskGIT).
+    kernel_init: initializer of all kernels but those of a modulation.
     epsilon: of the norms.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -66,6 +67,9 @@ class TransformerBlock(nn.Module):
   activation: Callable[[jax.Array], jax.Array] = gelu
   gated: bool = False
   dropout: float = 0.0
+  broadcast_dropout: bool = True
+  mlp_dropout: Literal['output', 'hidden'] = 'output'
+  kernel_init: nn.initializers.Initializer = initializers.bert
   epsilon: float = 1e-6
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
@@ -92,18 +96,7 @@ class TransformerBlock(nn.Module):
       train: whether dropout acts, drawing from the stream 'dropout'.
     """
     self._check()
-    attention = attention_lib.SelfAttention(
-      self.heads,
-      head_dim=self.head_dim,
-      qkv_bias=self.bias if self.qkv_bias is None else self.qkv_bias,
-      out_bias=self.bias,
-      qk_norm=self.qk_norm,
-      causal=self.causal,
-      dropout=self.dropout,
-      kernel_init=bert_init,
-      name='attention',
-      **self._types(),
-    )
+    attention = self._attention()
     drop = nn.Dropout(self.dropout, deterministic=not train)
     # Of attention and of MLP: how its input moves, how its output is weighed.
     moves, gates = [(0.0, 0.0)] * 2, [1.0] * 2
@@ -118,20 +111,38 @@ class TransformerBlock(nn.Module):
       normalise = self._norm(name)
       if self.norm == 'post':
         y, rows = layer(x)
-        return normalise(x + drop(y)), rows
+        return normalise(x + y), rows
       shift, scale = moves[i]
       y, rows = layer(normalise(x) * (1 + scale) + shift)
-      return x + gates[i] * drop(y), rows
+      return x + gates[i] * y, rows
 
-    attend = functools.partial(
-      attention, angles=angles, cache=cache, position=position, train=train
-    )
+    def attend(x):
+      y, rows = attention(
+        x, angles=angles, cache=cache, position=position, train=train
+      )
+      return drop(y), rows
+
     x, rows = residual(0, attend, x, 'attention_norm')
-    x, _ = residual(1, lambda x: (self._mlp(x), None), x, 'mlp_norm')
+    x, _ = residual(1, lambda x: (self._mlp(x, drop), None), x, 'mlp_norm')
     return x, rows
 
-  def _mlp(self, x: jax.Array) -> jax.Array:
-    dense = {'kernel_init': bert_init, **self._types()}
+  def _attention(self) -> attention_lib.SelfAttention:
+    return attention_lib.SelfAttention(
+      self.heads,
+      head_dim=self.head_dim,
+      qkv_bias=self.bias if self.qkv_bias is None else self.qkv_bias,
+      out_bias=self.bias,
+      qk_norm=self.qk_norm,
+      causal=self.causal,
+      dropout=self.dropout,
+      broadcast_dropout=self.broadcast_dropout,
+      kernel_init=self.kernel_init,
+      name='attention',
+      **self._types(),
+    )
+
+  def _mlp(self, x: jax.Array, drop: nn.Module) -> jax.Array:
+    dense = {'kernel_init': self.kernel_init, **self._types()}
     if self.mlp_kernel == 1:
       hidden = nn.Dense(
         self.mlp_width, use_bias=self.bias, name='mlp_in', **dense
@@ -145,7 +156,8 @@ class TransformerBlock(nn.Module):
       y *= nn.Dense(
         self.mlp_width, use_bias=self.bias, name='mlp_gate', **dense
       )(x)
-    return nn.Dense(x.shape[-1], use_bias=self.bias, name='mlp_out', **dense)(y)
+    out = nn.Dense(x.shape[-1], use_bias=self.bias, name='mlp_out', **dense)
+    return out(drop(y)) if self.mlp_dropout == 'hidden' else drop(out(y))
 
   def _norm(self, name):
     return normalization.norm(
@@ -161,6 +173,10 @@ class TransformerBlock(nn.Module):
     return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
 
   def _check(self):
+    if self.mlp_dropout not in ('output', 'hidden'):
+      raise ValueError(
+        f"mlp_dropout must be 'output' or 'hidden'; got {self.mlp_dropout!r}."
+      )
     if self.modulated and self.norm != 'pre':
       raise ValueError("a modulated block needs norm='pre'; got 'post'.")
     if self.causal and self.mlp_kernel > 1:

@@ -17,6 +17,7 @@ from vq_jax.losses.perceptual import load_lpips
 from vq_jax.losses.reconstruction import l1
 from vq_jax.losses.reconstruction import l2
 from vq_jax.losses.tokens import cross_entropy
+from vq_jax.losses.tokens import mean_of_examples
 from vq_jax.losses.tokens import weighted_mean
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
   'lecam',
   'load_classifier_distance',
   'load_lpips',
+  'mean_of_examples',
   'r1_penalty',
   'weighted_mean',
 ]

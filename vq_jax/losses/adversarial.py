@@ -90,9 +90,11 @@ def r1_penalty(
   """Returns the squared length of the logit's slope (Mescheder et al. 2018).
 
   |d logit / d image|^2, summed over pixels, without the half of the paper: the
-  weight is the caller's (MaskGIT and MAGVIT: 10; StyleGAN2's gamma 10 is a
-  weight of 5). It counts in the range of `image`: in [-1, 1] it would be a
-  quarter of that in [0, 1].
+  weight is the caller's. Beside softplus(-real) + softplus(fake), as in
+  `NonSaturating`, MaskGIT and MAGVIT have a weight of 10, and StyleGAN2's gamma
+  10 is one of 5; enhancing-transformers has gamma 10 beside half of these two,
+  so a weight of 10 beside the whole. It counts in the range of `image`: in
+  [-1, 1] it would be a quarter of that in [0, 1].
 
   The slope is that of the sum over the batch, as everyone takes it: with a
   batch norm or a minibatch standard deviation an image moves the logits of

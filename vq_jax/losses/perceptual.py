@@ -8,6 +8,7 @@ an argument: XLA computes with constants while it compiles, for minutes.
 
 import os
 from typing import Any
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -56,16 +57,19 @@ class LPIPS(nn.Module):
 
 
 class ClassifierDistance(nn.Module):
-  """Mean squared difference between a classifier's logits.
+  """Mean squared difference between what a classifier makes of two images.
 
-  What MaskGIT's and MAGVIT's tokenizers are trained with, on a ResNet-50 (by
-  google-research/magvit). It sees what tells classes apart, and little else.
+  MAGVIT's tokenizers are trained with that of a ResNet-50's logits, and
+  MaskGIT's with that of its pooled features under them (`perceptual_loss_on_
+  logit` of their configs). It sees what tells classes apart, and little else.
 
   Attributes:
-    network: image -> (logits [B, classes], anything).
+    network: image -> (logits [B, classes], pooled features [B, D]).
+    on: 'logits' or 'pooled' features.
   """
 
   network: nn.Module
+  on: Literal['logits', 'pooled'] = 'logits'
 
   def __call__(self, image: jax.Array, reconstruction: jax.Array) -> jax.Array:
     """Returns the distances, float32 [B].
@@ -75,11 +79,14 @@ class ClassifierDistance(nn.Module):
       reconstruction: of the same shape; it may leave the range.
 
     Raises:
-      ValueError: if the shapes differ, or the network refuses them.
+      ValueError: if the shapes differ, the network refuses them, or `on` is
+        neither.
     """
     _check(image, reconstruction)
-    a, _ = self.network(image)
-    b, _ = self.network(reconstruction)
+    if self.on not in ('logits', 'pooled'):
+      raise ValueError(f"on must be 'logits' or 'pooled'; got {self.on!r}.")
+    which = 0 if self.on == 'logits' else 1
+    a, b = self.network(image)[which], self.network(reconstruction)[which]
     return jnp.square((a - b).astype(jnp.float32)).mean(axis=-1)
 
 
@@ -111,13 +118,16 @@ def load_lpips(
 
 
 def load_classifier_distance(
-  name: str = 'efficientnet_lite0', path: str | os.PathLike | None = None
+  name: str = 'efficientnet_lite0',
+  path: str | os.PathLike | None = None,
+  on: Literal['logits', 'pooled'] = 'logits',
 ) -> tuple[ClassifierDistance, dict[str, Any]]:
   """Loads a classifier to measure distances with.
 
   Args:
     name: 'efficientnet_lite0' or 'efficientnet_lite2'.
     path: its file; looked for by default.
+    on: see `ClassifierDistance`.
 
   Returns:
     The module, and the variables that its `apply` takes.
@@ -128,7 +138,7 @@ def load_classifier_distance(
     ValueError: if there is no such network, or the file has another checksum.
   """
   network, variables = features.load(name, path)
-  return ClassifierDistance(network), {
+  return ClassifierDistance(network, on), {
     'params': {'network': variables['params']}
   }
 

@@ -38,3 +38,17 @@ def weighted_mean(
   weights = weights.astype(jnp.float32)
   divisor = replicas.pmean(weights.sum(), axis_name)
   return jnp.sum(values * weights) / jnp.maximum(divisor, 1e-9)
+
+
+def mean_of_examples(values: jax.Array, weights: jax.Array) -> jax.Array:
+  """Returns the mean over examples of sum(w v) / sum(w), [].
+
+  Each example counts alike, whatever its weights sum to.
+
+  Args:
+    values: float [B, N].
+    weights: float [B, N]; an example without weight counts as 0.
+  """
+  weights = weights.astype(jnp.float32)
+  divisor = jnp.maximum(weights.sum(axis=-1), 1e-9)
+  return jnp.mean(jnp.sum(values * weights, axis=-1) / divisor)

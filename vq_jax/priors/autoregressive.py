@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import attention
-from vq_jax.layers import transformer
+from vq_jax.layers import initializers
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
 
@@ -43,20 +43,26 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
   Attributes:
     width: of the embedding.
     mlp_width: width of the MLP.
+    broadcast_dropout: see `vq_jax.layers.attention.SelfAttention`.
+    kernel_init: see `TransformerPrior`.
+    embedding_init: see `TransformerPrior`; VQGAN's places begin at 0.
   """
 
   width: int = 1024
   mlp_width: int = 4096
+  broadcast_dropout: bool = False
+  kernel_init: nn.initializers.Initializer = initializers.gpt
+  embedding_init: nn.initializers.Initializer = initializers.gpt
 
   def setup(self):
     """Declares tables, blocks and head."""
     self.embedding = self.make_embedding(self.vocab.num_known)
     self.places = self.make_places(prefix=1)
     self.transformer = self.make_stack(causal=True)
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = self.make_dropout()
     if self.modulated or not self.vocab.num_classes:
       self.start_token = self.param(
-        'start_token', transformer.bert_init, (self.width,), self.param_dtype
+        'start_token', self.embedding_init, (self.width,), self.param_dtype
       )
     if self.condition_size is not None:
       self.condition_embedding = self.make_embedding(self.condition_size)
@@ -64,7 +70,7 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
     self.head = nn.Dense(
       self.vocab.codebook_size,
       use_bias=False,
-      kernel_init=transformer.bert_init,
+      kernel_init=self.kernel_init,
       **self.types(),
     )
 

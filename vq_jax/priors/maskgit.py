@@ -18,7 +18,9 @@ class MaskGIT(transformer_prior.TransformerPrior):
   others, whose own output is dropped. Its modern form (Halton-MaskGIT, Besnier
   et al. 2025) is `norm='pre', norm_type='rms', bias=False, qk_norm='width',
   mlp='swiglu', conditioning='adaln_zero', registers=1, embedding_norm=False,
-  head='norm'`.
+  head='norm', embedding_dropout=0.0, broadcast_dropout=False,
+  mlp_dropout='hidden', kernel_init=xavier, embedding_init=gpt,
+  modulation_out_init=xavier` (see `vq_jax.layers.initializers`).
 
   Attributes:
     norm: 'post' as published (BERT), or 'pre', which learns at higher rates.
@@ -53,11 +55,11 @@ class MaskGIT(transformer_prior.TransformerPrior):
     self.transformer = self.make_stack(
       grid=self.grid, mlp_kernel=self.mlp_kernel
     )
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = self.make_dropout()
     if self.registers:
       self.register = self.param(
         'register',
-        transformer.bert_init,
+        self.embedding_init,
         (self.registers, self.width),
         self.param_dtype,
       )
@@ -67,7 +69,7 @@ class MaskGIT(transformer_prior.TransformerPrior):
       self.norm_in = self.make_norm()
     if self.head == 'mlm':
       self.dense_out = nn.Dense(
-        self.width, kernel_init=transformer.bert_init, **self.types()
+        self.width, kernel_init=self.kernel_init, **self.types()
       )
     self.declare_norm_out()
     self.bias_out = self.param(

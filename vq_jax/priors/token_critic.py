@@ -4,7 +4,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import transformer
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
 
@@ -34,9 +33,9 @@ class TokenCritic(transformer_prior.TransformerPrior):
     self.embedding = self.make_embedding(self.vocab.num_known)
     self.places = self.make_places(self.prefix)
     self.transformer = self.make_stack()
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = self.make_dropout()
     self.norm_out = self.make_norm()
-    self.head = nn.Dense(1, kernel_init=transformer.bert_init, **self.types())
+    self.head = nn.Dense(1, kernel_init=self.kernel_init, **self.types())
 
   def __call__(
     self,

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers import positions as positions_lib
 from vq_jax.layers import transformer
@@ -54,6 +55,13 @@ class TransformerPrior(nn.Module):
       None for no such codes.
     condition_grid: (h', w') of the coarser codes.
     dropout: rate on embeddings, attention and MLP.
+    embedding_dropout: rate on embeddings alone; None for `dropout`.
+    broadcast_dropout: see `vq_jax.layers.attention.SelfAttention`.
+    mlp_dropout: see `vq_jax.layers.transformer.TransformerBlock`.
+    kernel_init: initializer of the kernels, but those of modulations.
+    embedding_init: initializer of all tables of vectors: tokens, places, ...
+    modulation_out_init: initializer of the kernel by which the label modulates
+      the last norm. The blocks' are zeros.
     epsilon: of the norms.
     scan: see `TransformerStack`.
     remat: see `TransformerStack`.
@@ -78,6 +86,12 @@ class TransformerPrior(nn.Module):
   condition_size: int | None = None
   condition_grid: tuple[int, int] | None = None
   dropout: float = 0.1
+  embedding_dropout: float | None = None
+  broadcast_dropout: bool = True
+  mlp_dropout: Literal['output', 'hidden'] = 'output'
+  kernel_init: nn.initializers.Initializer = initializers.bert
+  embedding_init: nn.initializers.Initializer = initializers.bert
+  modulation_out_init: nn.initializers.Initializer = initializers.zeros
   epsilon: float = 1e-6
   scan: bool = True
   remat: bool = False
@@ -107,9 +121,15 @@ class TransformerPrior(nn.Module):
     return nn.Embed(
       size,
       self.width,
-      embedding_init=transformer.bert_init,
+      embedding_init=self.embedding_init,
       **self.types(),
     )
+
+  def make_dropout(self) -> nn.Dropout:
+    """Returns what drops embeddings."""
+    if self.embedding_dropout is None:
+      return nn.Dropout(self.dropout)
+    return nn.Dropout(self.embedding_dropout)
 
   def make_stack(self, **fields) -> transformer.TransformerStack:
     """Returns the blocks; `fields` are those that only a subclass has."""
@@ -126,6 +146,9 @@ class TransformerPrior(nn.Module):
       activation=_ACTIVATIONS[self.mlp],
       gated=self.mlp == 'swiglu',
       dropout=self.dropout,
+      broadcast_dropout=self.broadcast_dropout,
+      mlp_dropout=self.mlp_dropout,
+      kernel_init=self.kernel_init,
       epsilon=self.epsilon,
       parent=None,
       **fields,
@@ -150,7 +173,10 @@ class TransformerPrior(nn.Module):
     self.norm_out = self.make_norm(affine=not self.modulated)
     if self.modulated:
       self.modulation_out = normalization.Modulation(
-        self.width, 2, **self.types()
+        self.width,
+        2,
+        kernel_init=self.modulation_out_init,
+        **self.types(),
       )
 
   def apply_norm_out(
@@ -179,6 +205,7 @@ class TransformerPrior(nn.Module):
       grid=self.grid,
       prefix=prefix,
       width=self.width,
+      init=self.embedding_init,
       param_dtype=self.param_dtype,
     )
 
@@ -226,6 +253,7 @@ class Places(nn.Module):
     grid: (h, w).
     prefix: tokens before the grid; with rows and columns they have none.
     width: D.
+    init: initializer of the tables.
     param_dtype: dtype of the parameters.
   """
 
@@ -233,6 +261,7 @@ class Places(nn.Module):
   grid: tuple[int, int]
   prefix: int
   width: int
+  init: nn.initializers.Initializer = initializers.bert
   param_dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -242,7 +271,7 @@ class Places(nn.Module):
 
     def table(name, length):
       shape = (length, self.width)
-      return self.param(name, transformer.bert_init, shape, self.param_dtype)
+      return self.param(name, self.init, shape, self.param_dtype)
 
     if self.kind == 'learned':
       return table('table', self.prefix + h * w)

@@ -44,7 +44,7 @@ def quantize(
   *,
   scale: float,
   beta: float,
-  entropy_weight: float,
+  entropy_weight: jax.Array | float,
   gamma: float,
   entropy_temperature: float,
   entropy_bits: int,

@@ -20,21 +20,35 @@ class BSQ(nn.Module):
   gradient passes straight through to u, and from there to z. 0 counts as
   negative. Order of the bits: see `bits`.
 
+  The defaults are those of the authors' configs (zhaoyue-zephyrus/bsq-vit).
+  The temperature matters: u is short, |u_i| being about 1 / sqrt(D), so that
+  with T = 0.01, which is LFQ's, the entropy loss gives a bit that is always
+  the same no gradient, and it stays so.
+
+  State, in the collection 'codebook', if the weight of the entropy loss
+  falls: `updates` [].
+
   Attributes:
     bits: D; there are 2^D codes, at most 2^30.
-    beta: weight of the commitment loss, mean (sg[e] - u)^2.
+    beta: weight of a commitment loss, mean (sg[e] - u)^2; the paper has none.
     entropy_weight: weight of the entropy loss.
     gamma: weight in it of the entropy over the batch.
     entropy_temperature: T in p = softmax(-|u - e|^2 / T).
+    entropy_start_scale: the entropy loss weighs so many times as much in the
+      beginning.
+    entropy_ramp_steps: updates in which this falls linearly to 1; with 0 the
+      weight is the same throughout.
     axis_name: the pmap axis over which statistics are summed; None under jit,
       where the batch is global already.
   """
 
   bits: int
-  beta: float = 0.25
+  beta: float = 0.0
   entropy_weight: float = 0.1
   gamma: float = 1.0
-  entropy_temperature: float = 0.01
+  entropy_temperature: float = 1.0
+  entropy_start_scale: float = 3.0
+  entropy_ramp_steps: int = 2000
   axis_name: str | None = None
 
   @property
@@ -57,18 +71,27 @@ class BSQ(nn.Module):
     return 1 / math.sqrt(self.bits)
 
   def setup(self):
-    """Checks the number of bits."""
+    """Checks the number of bits and declares the count of updates."""
     bits_lib.check_bits(self.bits)
+    if self.entropy_ramp_steps:
+      self.updates = self.variable('codebook', 'updates', jnp.int32, 0)
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`."""
-    del train  # nothing to learn
+    """Quantizes z: float [..., D]; see `base.Quantized`.
+
+    While the entropy loss's weight falls, `train` needs the collection
+    'codebook' mutable.
+    """
     base.check_width(z, self.bits, self)
+    entropy_weight = self._entropy_weight()
+    learn = train and z.size > 0 and not self.is_initializing()
+    if learn and self.entropy_ramp_steps:
+      self.updates.value += 1
     return bits_lib.quantize(
       search.unit(z.astype(jnp.float32)),
       scale=self._scale,
       beta=self.beta,
-      entropy_weight=self.entropy_weight,
+      entropy_weight=entropy_weight,
       gamma=self.gamma,
       entropy_temperature=self.entropy_temperature,
       entropy_bits=1,
@@ -78,3 +101,10 @@ class BSQ(nn.Module):
   def lookup(self, indices: jax.Array) -> jax.Array:
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
     return self._scale * bits_lib.to_signs(indices, self.bits)
+
+  def _entropy_weight(self) -> jax.Array | float:
+    """Returns the weight of the entropy loss in this update."""
+    if not self.entropy_ramp_steps:
+      return self.entropy_weight
+    left = jnp.maximum(1 - self.updates.value / self.entropy_ramp_steps, 0)
+    return self.entropy_weight * (1 + (self.entropy_start_scale - 1) * left)

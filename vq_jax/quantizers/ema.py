@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
@@ -51,7 +52,7 @@ class EMAVectorQuantizer(nn.Module):
       badly. 0 never revives.
     revive_until: no revival after so many updates, so that the codes can
       settle; None for no end.
-    codebook_init: initializer of the table [K, D].
+    codebook_init: see `VectorQuantizer`.
     axis_name: the pmap axis over which the statistics are summed; None under
       jit, where the batch is global already.
   """
@@ -67,9 +68,7 @@ class EMAVectorQuantizer(nn.Module):
   kmeans_iterations: int | None = None
   revive_below: float = 0.0
   revive_until: int | None = None
-  codebook_init: nn.initializers.Initializer = nn.initializers.variance_scaling(
-    1.0, 'fan_out', 'uniform'
-  )
+  codebook_init: nn.initializers.Initializer = initializers.sonnet
   axis_name: str | None = None
 
   @property

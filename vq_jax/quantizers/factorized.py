@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 
+from vq_jax.layers import initializers
 from vq_jax.quantizers import vq
 
 
@@ -22,10 +23,10 @@ class FactorizedVectorQuantizer(vq.VectorQuantizer):
     code_dim: D.
     normalize: see `VectorQuantizer`, as for all fields that it has.
     revive_below: see `EMAVectorQuantizer`.
-    codebook_init: initializer of the table [K, D].
+    codebook_init: see `VectorQuantizer`.
   """
 
   code_dim: int = 32
   normalize: bool = True
   revive_below: float = 0.1
-  codebook_init: nn.initializers.Initializer = nn.initializers.normal(1.0)
+  codebook_init: nn.initializers.Initializer = initializers.normal

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
@@ -26,6 +27,10 @@ class GumbelQuantizer(nn.Module):
   of p. The second is not in those papers: on small pictures the first alone
   leaves most codes unused. `balance_weight=0` is the plain method.
 
+  The layer's kernel is drawn with variance 1 / D' and the table from N(0, 1);
+  PyTorch's default in taming-transformers, a third of that variance for the
+  kernel and a random bias, makes the first choices somewhat more even.
+
   State, in the collection 'codebook': `updates` [].
 
   Attributes:
@@ -36,7 +41,7 @@ class GumbelQuantizer(nn.Module):
     temperature: T at the start.
     end_temperature: T at the end.
     anneal_steps: updates in which T falls, at least 1.
-    codebook_init: initializer of the table [K, D].
+    codebook_init: initializer of the table [K, D]; the authors' default.
     axis_name: the pmap axis over which statistics are summed; None under jit,
       where the batch is global already.
     param_dtype: dtype of table and layer.
@@ -49,7 +54,7 @@ class GumbelQuantizer(nn.Module):
   temperature: float = 1.0
   end_temperature: float = 1 / 16
   anneal_steps: int = 150_000
-  codebook_init: nn.initializers.Initializer = nn.initializers.normal(1.0)
+  codebook_init: nn.initializers.Initializer = initializers.normal
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 

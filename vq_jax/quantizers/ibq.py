@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
@@ -26,7 +27,7 @@ class IBQ(nn.Module):
     beta: weight of the third term.
     entropy_weight: weight of the entropy loss, see `entropy`.
     entropy_temperature: T.
-    codebook_init: initializer of the table [K, D].
+    codebook_init: initializer of the table [K, D]; the authors' default.
     axis_name: the pmap axis over which statistics are summed; None under jit,
       where the batch is global already.
     param_dtype: dtype of the table.
@@ -37,7 +38,7 @@ class IBQ(nn.Module):
   beta: float = 0.25
   entropy_weight: float = 0.05
   entropy_temperature: float = 0.01
-  codebook_init: nn.initializers.Initializer = nn.initializers.normal(1.0)
+  codebook_init: nn.initializers.Initializer = initializers.normal
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 

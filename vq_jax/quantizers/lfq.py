@@ -17,6 +17,12 @@ class LFQ(nn.Module):
   first entropy is exact for any number of codes; see `entropy.bit_entropies`
   for the second. Order of the bits: see `bits`.
 
+  The defaults are those of Open-MAGVIT2 (TencentARC/SEED-Voken), which has the
+  temperature of MAGVIT's code. At T = 0.01 the entropy loss has no gradient
+  where |z| is above 0.2: bits are balanced while latents are still small, and
+  one that all latents leave on one side later stays there. With T = 1 the
+  entropy loss moves such a bit.
+
   Attributes:
     bits: D; there are 2^D codes, at most 2^30.
     scale: codes are +-scale.

@@ -13,7 +13,9 @@ class ResidualQuantizer(nn.Module):
 
   Level g quantizes r_g = z - (e_1 + ... + e_{g-1}) with its own copy of the
   template, the codes before it being constants. The losses of the levels are
-  added, so each reaches the latent. The output's gradient is the mean of the
+  added, as the paper has it, so each reaches the latent (its code,
+  kakaobrain/rq-vae-transformer, takes their mean, and one codebook for all
+  levels). The output's gradient is the mean of the
   levels': where each passes straight through, so does the whole, rather than G
   times over. The stats are means over the levels that were kept.
 

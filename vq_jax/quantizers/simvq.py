@@ -15,7 +15,8 @@ class SimVQ(nn.Module):
   """Codes e = c W, c frozen and W trained (Zhu et al. 2024, 4).
 
   Each step moves W and with it all codes, chosen or not, so that none dies. The
-  losses are those of `VectorQuantizer`.
+  losses are those of `VectorQuantizer`. The authors' code (youngsheen/SimVQ)
+  has a bias in the map, which moves all codes alike; the paper has none.
 
   State, in the collection 'codebook': `codebook` [K, D], drawn from
   N(0, 1 / D), which never changes. Parameter: `linear`, W [D, D], no bias.

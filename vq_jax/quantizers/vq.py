@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
@@ -47,8 +48,8 @@ class VectorQuantizer(nn.Module):
     revive_below: see `EMAVectorQuantizer`.
     revive_until: see `EMAVectorQuantizer`.
     decay: of the average count by which a code is found dead.
-    codebook_init: initializer of the table [K, D]; by default uniform in
-      +-sqrt(3 / D), Sonnet's.
+    codebook_init: initializer of the table [K, D]; by default Sonnet's. Those
+      of other papers: see `vq_jax.layers.initializers`.
     axis_name: the pmap axis over which statistics are summed; None under jit,
       where the batch is global already.
     param_dtype: dtype of the table.
@@ -66,9 +67,7 @@ class VectorQuantizer(nn.Module):
   revive_below: float = 0.0
   revive_until: int | None = None
   decay: float = 0.99
-  codebook_init: nn.initializers.Initializer = nn.initializers.variance_scaling(
-    1.0, 'fan_out', 'uniform'
-  )
+  codebook_init: nn.initializers.Initializer = initializers.sonnet
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 
