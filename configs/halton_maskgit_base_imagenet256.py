@@ -79,6 +79,7 @@ def get_config(variant: str = ''):
   config.sampling = {
     'steps': 32,
     'schedule': 'arccos',
+    'rounding': 'decided',
     'order': 'halton',
     'sharpen': 1.2,
     'guidance': 0.7,

@@ -63,6 +63,7 @@ def get_config(variant: str = ''):
   config.sampling = {
     'steps': 12,
     'schedule': 'cosine',
+    'rounding': 'float32',
     'order': 'confidence',
     'choice_temperature': 4.5,
     'temperature': 1.0,

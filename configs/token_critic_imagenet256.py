@@ -3,9 +3,9 @@
 Paper: Improved Masked Image Generation with Token-Critic,
 https://arxiv.org/abs/2209.04439. FID 4.69, inception score 174.5 with 18 steps
 of both networks. Its depth and heads are recalled, not confirmed. Its code was
-not released: the noise on the critic's scores falls linearly, as the paper has
-it, and begins as wide (a standard deviation of 0.29) as that of
-lucidrains/muse-maskgit-pytorch, whose noise is uniform where it is Gumbel here.
+not released: the noise on the critic's scores is MaskGIT's, Gumbel noise that
+falls linearly, and begins as wide (a standard deviation of 0.29) as the uniform
+noise of the re-implementation lucidrains/muse-maskgit-pytorch.
 Sized for a TPU v3-16.
 
     python -m train.main --config configs/token_critic_imagenet256.py \

@@ -19,6 +19,7 @@ from train.state import Adversary
 from train.steps import autoencoder
 from vq_jax import build
 from vq_jax import losses
+from vq_jax.utils import fields
 
 Tree = Any
 
@@ -27,7 +28,7 @@ _AUTOENCODERS_ALONE = ('accumulate', 'ema_decay', 'only')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(settings_lib.Section):
   """Section `adversary` of an autoencoder's card.
 
   Attributes:
@@ -58,28 +59,20 @@ class Settings:
 
   discriminator: Mapping
   loss: str = 'hinge'
-  weight: float = 0.1
+  weight: fields.NonNegativeFloat = 0.1
   adaptive: bool = False
   start: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
   warmup: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
   discriminator_start: Mapping | None = None
   update: Literal['simultaneous', 'alternating'] = 'simultaneous'
-  r1: float = 0.0
-  r1_every: int = 1
-  lecam: float = 0.0
-  lecam_decay: float = 0.999
+  r1: fields.NonNegativeFloat = 0.0
+  r1_every: fields.PositiveInt = 1
+  lecam: fields.NonNegativeFloat = 0.0
+  lecam_decay: fields.Fraction = 0.999
   optim: Mapping = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    if self.update not in ('simultaneous', 'alternating'):
-      raise settings_lib.ConfigError(
-        "config.adversary.update must be 'simultaneous' or 'alternating'; got "
-        f'{self.update!r}.'
-      )
-    if self.r1_every < 1:
-      raise settings_lib.ConfigError(
-        f'config.adversary.r1_every must be at least 1; got {self.r1_every}.'
-      )
+    super().__post_init__()
     for name in _AUTOENCODERS_ALONE:
       if name in self.optim:
         raise settings_lib.ConfigError(

@@ -113,7 +113,8 @@ def make_mesh(
       f'{"all" if several else "at most"} the {n} devices there are; set '
       'parallel.data=-1 to let it follow.'
     )
-  if settings.data == -1 and data * fsdp < n // fsdp * fsdp:
+  idle = settings.data == -1 and data * fsdp < n // fsdp * fsdp
+  if idle and devices[0].platform != 'cpu':
     warnings.warn(
       f'{data * fsdp} of {n} devices are used: batches of '
       f'{" and ".join(map(str, batch_sizes))} images divide over no more.',

@@ -56,6 +56,7 @@ def prior_task(
     inner: the autoencoder of the run's own folder.
     coarser: the prior of the next coarser level, of the run's own folder.
   """
+  names = config['data']['class_names']
   module = inner.autoencoder
   prior = build.prior_of(config, module)
   settings = prior_loss(card)
@@ -94,9 +95,7 @@ def prior_task(
     ),
     frozen=frozen,
     evaluate=evaluate,
-    adapt=functools.partial(
-      with_own_labels, prior, config['data']['class_names']
-    ),
+    adapt=functools.partial(with_own_labels, prior, names),
   )
 
 

@@ -27,6 +27,7 @@ from vq_jax.layers import initializers
 from vq_jax.samplers import guidance
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
+from vq_jax.utils import fields as fields_lib
 
 REGISTRY: dict[str, dict[str, Callable]] = {
   'autoencoder': {
@@ -189,6 +190,9 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
     if field not in valid:
       raise SpecError(unknown(f'field of {kind} {name!r}', field, valid))
     fields[field] = _value(field, value)
+  fields_lib.check_arguments(
+    factory, fields, where=f'{kind} {name!r}: ', error=SpecError
+  )
   missing = [
     p
     for p in valid

@@ -161,18 +161,15 @@ def test_what_is_too_much_is_named():
   [
     (
       {'mlp': 'relu'},
-      "mlp must be one of gelu, gelu_exact, swiglu; got 'relu'",
+      "mlp must be 'gelu' or 'gelu_exact' or 'swiglu'; got 'relu'",
     ),
-    ({'positions': 'sine'}, 'positions must be one of learned'),
-    ({'conditioning': 'film'}, 'conditioning must be one of token'),
+    ({'positions': 'sine'}, "positions must be 'learned' or"),
+    ({'conditioning': 'film'}, "conditioning must be 'token' or"),
   ],
 )
 def test_unknown_choices_are_named(fields, message):
-  prior = tiny('published', **fields)
   with pytest.raises(ValueError, match=message):
-    prior.init(
-      jax.random.key(0), causal_laws.draw_tokens(prior), **given(prior)
-    )
+    tiny('published', **fields)
 
 
 def test_modulation_needs_classes():

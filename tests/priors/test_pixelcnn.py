@@ -121,10 +121,10 @@ def test_wrong_inputs_are_named():
   [
     ({'kernel': 4}, 'side must be odd'),
     ({'first_kernel': 1}, 'at least 3'),
-    ({'layers': 0}, 'layers must be at least 1'),
+    ({'layers': 0}, 'layers must be a whole number of at least 1'),
   ],
 )
 def test_impossible_fields_are_refused(fields, message):
-  prior = tiny(**fields)
   with pytest.raises(ValueError, match=message):
+    prior = tiny(**fields)
     causal_laws.draw_variables(prior, given(prior))

@@ -20,6 +20,7 @@ from tests.train.saving import saved
 from train import interrupt
 from train import log
 from train import loop
+from train import parallel
 from train import run_folder
 from train import settings as settings_lib
 from train import writers
@@ -302,13 +303,42 @@ def test_other_images_than_the_autoencoders_are_refused(tokenizer, tmp_path):
     loop.train(cards.prior(source, tokenizer), tmp_path / 'run')
 
 
-def test_batches_must_divide_over_the_devices(source, tmp_path):
+def test_batches_must_divide_over_the_devices_that_are_asked_for(
+  source, tmp_path
+):
   card = cards.autoencoder(source)
   card['data']['batch_size'] = 12
+  card['parallel']['data'] = 8
   with pytest.raises(
     settings_lib.ConfigError, match='multiple of the 8 devices'
   ):
     loop.train(card, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('mode', 'batches', 'data', 'used'),
+  [
+    ('jit', (12, 8), -1, 4),
+    ('pmap', (12, 8), -1, 4),
+    ('jit', (1, 20), -1, 1),
+    ('pmap', (1, 20), 1, 1),
+    ('jit', (16, 8), 1, 1),
+  ],
+)
+def test_as_many_devices_as_the_batches_divide_over_are_used(
+  mode, batches, data, used, source, tmp_path
+):
+  card = cards.autoencoder(source)
+  card['data'] |= dict(
+    zip(('batch_size', 'eval_batch_size'), batches, strict=True)
+  )
+  card['parallel'] = {'mode': mode, 'data': data}
+  card['train']['duration'] = {'steps': 2}
+  runner = parallel.make_runner(
+    settings_lib.Parallel(**card['parallel']), batch_sizes=batches
+  )
+  assert runner.mesh.size == used
+  assert np.isfinite(loop.train(card, tmp_path)['mse'])
 
 
 SCRIPT = """

@@ -10,10 +10,12 @@ from typing import Literal
 import flax.linen as nn
 import jax
 
+from train import settings as settings_lib
 from train.steps import update
 from vq_jax import build
 from vq_jax import losses
 from vq_jax.autoencoders import base
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 Tree = Any
@@ -26,7 +28,7 @@ ImageLoss = Callable[..., tuple[jax.Array, dict]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(settings_lib.Section):
   """Section `loss` of an autoencoder's card: weights of the terms.
 
   Attributes:
@@ -41,13 +43,13 @@ class Loss:
     quantizer: of what the quantizer adds.
   """
 
-  l1: float = 0.0
-  l2: float = 1.0
-  lpips: float = 0.0
-  classifier: float = 0.0
+  l1: fields.NonNegativeFloat = 0.0
+  l2: fields.NonNegativeFloat = 1.0
+  lpips: fields.NonNegativeFloat = 0.0
+  classifier: fields.NonNegativeFloat = 0.0
   classifier_on: Literal['logits', 'pooled'] = 'logits'
-  nll: float = 0.0
-  quantizer: float = 1.0
+  nll: fields.NonNegativeFloat = 0.0
+  quantizer: fields.NonNegativeFloat = 1.0
 
   def __post_init__(self):
     valid = ('logits', 'pooled')

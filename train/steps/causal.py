@@ -6,14 +6,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from train import settings as settings_lib
 from train.steps import codes
 from train.steps import update
 from vq_jax import losses
 from vq_jax import priors
+from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(settings_lib.Section):
   """Section `loss` of the card of an autoregressive prior.
 
   Attributes:
@@ -25,9 +27,9 @@ class Loss:
       without a null class.
   """
 
-  label_smoothing: float = 0.0
-  token_noise: float = 0.0
-  label_drop: float = 0.1
+  label_smoothing: fields.Fraction = 0.0
+  token_noise: fields.Fraction = 0.0
+  label_drop: fields.Fraction = 0.1
 
 
 def make_loss(

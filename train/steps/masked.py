@@ -8,15 +8,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from train import settings as settings_lib
 from train.steps import codes
 from train.steps import update
 from vq_jax import build
 from vq_jax import losses
 from vq_jax import priors
+from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(settings_lib.Section):
   """Section `loss` of the card of a MaskGIT.
 
   Attributes:
@@ -41,13 +43,13 @@ class Loss:
   """
 
   schedule: str = 'cosine'
-  min_ratio: float = 0.0
+  min_ratio: fields.Fraction = 0.0
   ratio_of: Literal['example', 'batch'] = 'example'
   mask: Literal['exact', 'independent'] = 'exact'
-  label_smoothing: float = 0.1
-  unmasked_weight: float = 0.0
+  label_smoothing: fields.Fraction = 0.1
+  unmasked_weight: fields.NonNegativeFloat = 0.0
   mean_of: Literal['tokens', 'examples'] = 'tokens'
-  label_drop: float = 0.1
+  label_drop: fields.Fraction = 0.1
 
   def __post_init__(self):
     for name, valid in (

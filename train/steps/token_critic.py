@@ -7,15 +7,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from train import settings as settings_lib
 from train.steps import codes
 from train.steps import update
 from vq_jax import build
 from vq_jax import priors
 from vq_jax import samplers
+from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(settings_lib.Section):
   """Section `loss` of the card of a token critic.
 
   Attributes:
@@ -25,7 +27,7 @@ class Loss:
   """
 
   schedule: str = 'cosine'
-  temperature: float = 1.0
+  temperature: fields.NonNegativeFloat = 1.0
 
 
 def judged(
@@ -84,6 +86,8 @@ def make_loss(
       rngs={'dropout': rngs['dropout']},
     )
     loss = optax.sigmoid_binary_cross_entropy(logits, real).mean()
+    # A generator whose logits are NaN gives nothing to learn from.
+    loss = jnp.where(jnp.any(tokens == samplers.INVALID), jnp.nan, loss)
     hits = ((logits > 0) == real).astype(jnp.float32)
     return loss, (state.codebook, {'accuracy': hits.mean()})
 

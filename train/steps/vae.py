@@ -8,11 +8,12 @@ import jax.numpy as jnp
 
 from train import settings as settings_lib
 from train.steps import update
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(settings_lib.Section):
   """Section `loss` of a VAE's card.
 
   Attributes:
@@ -23,9 +24,9 @@ class Loss:
     iwae_samples: k of the importance-weighted bound in evaluation.
   """
 
-  beta: float = 1.0
+  beta: fields.NonNegativeFloat = 1.0
   kl_warmup: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
-  iwae_samples: int = 50
+  iwae_samples: fields.PositiveInt = 50
 
 
 def make_loss(

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from vq_jax.autoencoders import base
 from vq_jax.autoencoders import bottleneck
+from vq_jax.layers import checked
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 
@@ -25,7 +27,7 @@ class Latent:
   stats: dict[str, jax.Array]
 
 
-class AE(nn.Module):
+class AE(checked.CheckedModule):
   """Compresses images to few numbers, by the reconstruction alone.
 
   Attributes:
@@ -40,9 +42,9 @@ class AE(nn.Module):
 
   encoder: nn.Module
   decoder: nn.Module
-  latent_dim: int
+  latent_dim: fields.PositiveInt
   grid: tuple[int, int] | None = None
-  grid_channels: int = 64
+  grid_channels: fields.PositiveInt = 64
   value_range: tuple[float, float] = (-1.0, 1.0)
 
   def setup(self):

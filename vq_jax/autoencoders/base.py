@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.quantizers import base as quantizers_base
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 
@@ -22,7 +23,7 @@ class CodeGrid:
   """
 
   stride: int
-  codebook_size: int
+  codebook_size: fields.PositiveInt
   index_shape: tuple[int, ...] = ()
 
   def shape(self, height: int, width: int) -> tuple[int, ...]:

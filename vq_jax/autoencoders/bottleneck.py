@@ -5,8 +5,11 @@ import math
 import flax.linen as nn
 import jax
 
+from vq_jax.layers import checked
+from vq_jax.utils import fields
 
-class ToLatent(nn.Module):
+
+class ToLatent(checked.CheckedModule):
   """Features [B, h, w, D'] -> a latent [B, features] or [B, h, w, features].
 
   Attributes:
@@ -14,7 +17,7 @@ class ToLatent(nn.Module):
     grid: (h, w) if the image becomes one vector; None keeps the grid.
   """
 
-  features: int
+  features: fields.PositiveInt
   grid: tuple[int, int] | None = None
 
   @nn.compact
@@ -31,7 +34,7 @@ class ToLatent(nn.Module):
     return nn.Dense(self.features)(x)
 
 
-class FromLatent(nn.Module):
+class FromLatent(checked.CheckedModule):
   """Undoes `ToLatent`: a latent -> what a decoder takes, [B, h, w, channels].
 
   Attributes:
@@ -39,7 +42,7 @@ class FromLatent(nn.Module):
     grid: (h, w) if the latent is one vector; None passes it on as it is.
   """
 
-  channels: int
+  channels: fields.PositiveInt
   grid: tuple[int, int] | None = None
 
   @nn.compact

@@ -8,10 +8,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import convolution
+from vq_jax.utils import fields
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(checked.CheckedModule):
   """Strided 4x4 convolutions, a 3x3 one, residual blocks, a last relu.
 
   Attributes:
@@ -24,10 +26,10 @@ class ConvEncoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  channels: int = 128
-  residual_channels: int = 32
-  residual_blocks: int = 2
-  downsamples: int = 2
+  channels: fields.PositiveInt = 128
+  residual_channels: fields.PositiveInt = 32
+  residual_blocks: fields.NonNegativeInt = 2
+  downsamples: fields.PositiveInt = 2
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
@@ -39,8 +41,6 @@ class ConvEncoder(nn.Module):
   @nn.compact
   def __call__(self, image: jax.Array) -> jax.Array:
     """Maps float [B, H, W, C] to [B, H / stride, W / stride, channels]."""
-    if self.downsamples < 1:
-      raise ValueError(f'downsamples must be >= 1; got {self.downsamples}.')
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = image
     for i in range(self.downsamples):
@@ -55,7 +55,7 @@ class ConvEncoder(nn.Module):
     return nn.relu(x)
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(checked.CheckedModule):
   """The mirror of `ConvEncoder`: 3x3, residual blocks, transposed 4x4.
 
   Attributes:
@@ -68,11 +68,11 @@ class ConvDecoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  out_channels: int = 3
-  channels: int = 128
-  residual_channels: int = 32
-  residual_blocks: int = 2
-  upsamples: int = 2
+  out_channels: fields.PositiveInt = 3
+  channels: fields.PositiveInt = 128
+  residual_channels: fields.PositiveInt = 32
+  residual_blocks: fields.NonNegativeInt = 2
+  upsamples: fields.PositiveInt = 2
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
@@ -89,8 +89,6 @@ class ConvDecoder(nn.Module):
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""
-    if self.upsamples < 1:
-      raise ValueError(f'upsamples must be >= 1; got {self.upsamples}.')
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = nn.Conv(self.channels, (3, 3), **types)(codes)
     for _ in range(self.residual_blocks):

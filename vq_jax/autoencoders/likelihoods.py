@@ -12,18 +12,33 @@ share of it is then p / bins.
 """
 
 import math
+from typing import Annotated
 from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 _PIXEL_AXES = (1, 2, 3)
 
 
-class _PerChannel(nn.Module):
+def check_output(
+  likelihood: nn.Module, output: jax.Array, image: jax.Array
+) -> None:
+  """Raises ValueError unless an output fits images: nothing broadcasts."""
+  want = (*image.shape[:-1], likelihood.outputs(image.shape[-1]))
+  if output.shape != want:
+    raise ValueError(
+      f'{type(likelihood).__name__} takes outputs {want} for images '
+      f'{image.shape}; got {output.shape}. Set the channels of the decoder.'
+    )
+
+
+class _PerChannel(checked.CheckedModule):
   """A likelihood that takes some numbers for each channel of a pixel.
 
   The first of them is a pixel itself unless `has_pixels` is False.
@@ -59,6 +74,7 @@ class Bernoulli(_PerChannel):
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns sum x log s + (1 - x) log (1 - s), s = sigmoid(output): [B]."""
+    check_output(self, output, image)
     output = output.astype(jnp.float32)
     log_p = image * output - jax.nn.softplus(output)
     return log_p.sum(axis=_PIXEL_AXES)
@@ -89,12 +105,13 @@ class Gaussian(_PerChannel):
   """
 
   bins: ClassVar[int | None] = 256
-  scale: float = 0.1
+  scale: fields.PositiveFloat = 0.1
   learned: bool = True
 
   @nn.compact
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log density [B]."""
+    check_output(self, output, image)
     log_scale = math.log(self.scale)
     if self.learned:
       log_scale = _log_scale(self, self.scale)
@@ -120,12 +137,13 @@ class DiscretizedLogistic(_PerChannel):
   """
 
   bins: ClassVar[int | None] = None
-  scale: float = 0.1
+  scale: fields.PositiveFloat = 0.1
   learned: bool = True
 
   @nn.compact
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log probability [B]; pixels are rounded to 256 values."""
+    check_output(self, output, image)
     log_scale = jnp.float32(math.log(self.scale))
     if self.learned:
       log_scale = _log_scale(self, self.scale)
@@ -152,11 +170,12 @@ class PixelwiseLogistic(_PerChannel):
 
   bins: ClassVar[int | None] = None
   per_channel: ClassVar[int] = 2
-  scale: float = 0.1
-  smallest: float = 1e-3
+  scale: fields.PositiveFloat = 0.1
+  smallest: fields.PositiveFloat = 1e-3
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log probability [B]; pixels are rounded to 256 values."""
+    check_output(self, output, image)
     centre, relative = jnp.split(output.astype(jnp.float32), 2, axis=-1)
     log_scale = log_scales(relative, self.scale, self.smallest)
     return logistic_log_p(image, centre, log_scale).sum(axis=_PIXEL_AXES)
@@ -181,11 +200,12 @@ class LogitLaplace(_PerChannel):
   bins: ClassVar[int | None] = 256
   has_pixels: ClassVar[bool] = False
   per_channel: ClassVar[int] = 2
-  margin: float = 0.1
-  smallest: float = 1e-3
+  margin: Annotated[float, fields.Range(above=0, most=0.49)] = 0.1
+  smallest: fields.PositiveFloat = 1e-3
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log density [B] over [0, 1]."""
+    check_output(self, output, image)
     centre, log_scale = jnp.split(output.astype(jnp.float32), 2, axis=-1)
     log_scale = jnp.maximum(log_scale, math.log(self.smallest))
     room = 1 - 2 * self.margin

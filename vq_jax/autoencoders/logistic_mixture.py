@@ -3,16 +3,17 @@
 import math
 from typing import ClassVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.autoencoders import likelihoods
+from vq_jax.layers import checked
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 
-class LogisticMixture(nn.Module):
+class LogisticMixture(checked.CheckedModule):
   """A mixture of logistics, the channels of a pixel one after the other.
 
   Salimans et al. 2017, PixelCNN++, 2.1 and 2.2: each component holds a centre
@@ -30,9 +31,9 @@ class LogisticMixture(nn.Module):
   """
 
   bins: ClassVar[int | None] = None
-  components: int = 5
-  scale: float = 0.1
-  smallest: float = 1e-3
+  components: fields.PositiveInt = 5
+  scale: fields.PositiveFloat = 0.1
+  smallest: fields.PositiveFloat = 1e-3
 
   def outputs(self, image_channels: int) -> int:
     """Returns how many numbers a pixel takes."""
@@ -41,6 +42,7 @@ class LogisticMixture(nn.Module):
 
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log probability [B]; pixels are rounded to 256 values."""
+    likelihoods.check_output(self, output, image)
     log_weights, centres, relative, coefficients = self._parts(output)
     image = image[..., None, :]
     errors = image - centres

@@ -9,11 +9,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import convolution
 from vq_jax.layers import patches
+from vq_jax.utils import fields
 
 
-class PatchEncoder(nn.Module):
+class PatchEncoder(checked.CheckedModule):
   """One wide strided convolution, then residual blocks on the grid.
 
   Attributes:
@@ -27,11 +29,11 @@ class PatchEncoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  channels: int = 64
-  inner_channels: int = 32
-  blocks: int = 2
-  patch: int = 8
-  patch_stride: int = 4
+  channels: fields.PositiveInt = 64
+  inner_channels: fields.PositiveInt = 32
+  blocks: fields.NonNegativeInt = 2
+  patch: fields.PositiveInt = 8
+  patch_stride: fields.PositiveInt = 4
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
@@ -54,7 +56,7 @@ class PatchEncoder(nn.Module):
     return nn.LayerNorm(**types)(x)
 
 
-class PatchDecoder(nn.Module):
+class PatchDecoder(checked.CheckedModule):
   """Residual blocks on the grid, then overlapping patches are added up.
 
   Attributes:
@@ -69,12 +71,12 @@ class PatchDecoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  out_channels: int = 3
-  channels: int = 64
-  inner_channels: int = 32
-  blocks: int = 3
-  patch: int = 8
-  patch_stride: int = 4
+  out_channels: fields.PositiveInt = 3
+  channels: fields.PositiveInt = 64
+  inner_channels: fields.PositiveInt = 32
+  blocks: fields.NonNegativeInt = 3
+  patch: fields.PositiveInt = 8
+  patch_stride: fields.PositiveInt = 4
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 

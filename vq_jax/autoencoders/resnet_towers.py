@@ -11,7 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import resnet
+from vq_jax.utils import fields
 
 
 def _parts(tower: nn.Module):
@@ -65,7 +67,7 @@ def _check(tower: nn.Module) -> None:
     )
 
 
-class ResNetEncoder(nn.Module):
+class ResNetEncoder(checked.CheckedModule):
   """Levels of residual blocks, each at half the size of the one before.
 
   Attributes:
@@ -90,18 +92,18 @@ class ResNetEncoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  channels: int = 128
-  multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
-  blocks: int = 2
-  middle_blocks: int = 2
-  attention_strides: tuple[int, ...] = (16,)
+  channels: fields.PositiveInt = 128
+  multipliers: tuple[fields.PositiveInt, ...] = (1, 1, 2, 2, 4)
+  blocks: fields.NonNegativeInt = 2
+  middle_blocks: fields.NonNegativeInt = 2
+  attention_strides: tuple[fields.PositiveInt, ...] = (16,)
   middle_attention: bool = True
   downsampling: resnet.Downsampling = 'strided'
   shortcut: resnet.Shortcut = 'input'
   block_bias: bool = True
-  out_channels: int | None = 256
-  groups: int = 32
-  epsilon: float = 1e-6
+  out_channels: fields.PositiveInt | None = 256
+  groups: fields.PositiveInt = 32
+  epsilon: fields.PositiveFloat = 1e-6
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
@@ -137,7 +139,7 @@ class ResNetEncoder(nn.Module):
     return nn.Conv(self.out_channels, (3, 3), name='conv_out', **types)(x)
 
 
-class ResNetDecoder(nn.Module):
+class ResNetDecoder(checked.CheckedModule):
   """The mirror of `ResNetEncoder`; levels are named by their stride there too.
 
   Attributes:
@@ -159,18 +161,18 @@ class ResNetDecoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  out_channels: int = 3
-  channels: int = 128
-  multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
-  blocks: int = 3
-  middle_blocks: int = 2
-  attention_strides: tuple[int, ...] = (16,)
+  out_channels: fields.PositiveInt = 3
+  channels: fields.PositiveInt = 128
+  multipliers: tuple[fields.PositiveInt, ...] = (1, 1, 2, 2, 4)
+  blocks: fields.NonNegativeInt = 3
+  middle_blocks: fields.NonNegativeInt = 2
+  attention_strides: tuple[fields.PositiveInt, ...] = (16,)
   middle_attention: bool = True
   shortcut: resnet.Shortcut = 'input'
   block_bias: bool = True
-  in_channels: int | None = 256
-  groups: int = 32
-  epsilon: float = 1e-6
+  in_channels: fields.PositiveInt | None = 256
+  groups: fields.PositiveInt = 32
+  epsilon: fields.PositiveFloat = 1e-6
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from vq_jax.autoencoders import base
 from vq_jax.autoencoders import bottleneck
+from vq_jax.layers import checked
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 
@@ -60,7 +62,7 @@ def _normal_log_prob(z, mean, log_variance):
   return terms.reshape(z.shape[0], -1).sum(axis=-1)
 
 
-class VAE(nn.Module):
+class VAE(checked.CheckedModule):
   """A latent variable model of images (Kingma and Welling 2014).
 
   p(z) = N(0, I), p(x | z) is the `likelihood` of what the decoder gives, and
@@ -80,9 +82,9 @@ class VAE(nn.Module):
   encoder: nn.Module
   decoder: nn.Module
   likelihood: nn.Module
-  latent_dim: int
+  latent_dim: fields.PositiveInt
   grid: tuple[int, int] | None = None
-  grid_channels: int = 64
+  grid_channels: fields.PositiveInt = 64
   value_range: tuple[float, float] = (-1.0, 1.0)
 
   def setup(self):

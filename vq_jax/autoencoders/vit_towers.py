@@ -11,21 +11,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.layers import patches
 from vq_jax.layers import positions
 from vq_jax.layers import transformer
+from vq_jax.utils import fields
 
 _ACTIVATIONS = {'gelu': transformer.gelu, 'tanh': nn.tanh}
 
 
 def _transform(tower: nn.Module, x: jax.Array) -> jax.Array:
   """Adds positions to [B, h, w, D] and applies blocks, norm and head."""
-  if tower.activation not in _ACTIVATIONS:
-    raise ValueError(
-      f'activation must be one of {sorted(_ACTIVATIONS)}; got '
-      f'{tower.activation!r}.'
-    )
   types = {'dtype': tower.dtype, 'param_dtype': tower.param_dtype}
   b, h, w, _ = x.shape
   where = positions.sincos_2d((h, w), tower.width).reshape(1, h, w, -1)
@@ -50,7 +47,7 @@ def _transform(tower: nn.Module, x: jax.Array) -> jax.Array:
   return x.reshape(b, h, w, -1)
 
 
-class ViTEncoder(nn.Module):
+class ViTEncoder(checked.CheckedModule):
   """Patches, fixed positions of any grid, a pre-norm transformer.
 
   Attributes:
@@ -77,17 +74,17 @@ class ViTEncoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  patch: int = 8
-  overlap: int = 1
-  width: int = 512
-  layers: int = 8
-  heads: int = 8
-  head_dim: int | None = None
-  mlp_width: int = 2048
+  patch: fields.PositiveInt = 8
+  overlap: fields.PositiveInt = 1
+  width: fields.PositiveInt = 512
+  layers: fields.NonNegativeInt = 8
+  heads: fields.PositiveInt = 8
+  head_dim: fields.PositiveInt | None = None
+  mlp_width: fields.PositiveInt = 2048
   activation: Literal['gelu', 'tanh'] = 'gelu'
   qkv_bias: bool = True
-  head_width: int | None = 2048
-  epsilon: float = 1e-6
+  head_width: fields.PositiveInt | None = 2048
+  epsilon: fields.PositiveFloat = 1e-6
   kernel_init: nn.initializers.Initializer = initializers.bert
   scan: bool = True
   remat: bool = False
@@ -116,7 +113,7 @@ class ViTEncoder(nn.Module):
     return _transform(self, embed(image))
 
 
-class ViTDecoder(nn.Module):
+class ViTDecoder(checked.CheckedModule):
   """The mirror of `ViTEncoder`, with positions of its own.
 
   Attributes:
@@ -140,18 +137,18 @@ class ViTDecoder(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  out_channels: int = 3
-  patch: int = 8
-  overlap: int = 1
-  width: int = 512
-  layers: int = 8
-  heads: int = 8
-  head_dim: int | None = None
-  mlp_width: int = 2048
+  out_channels: fields.PositiveInt = 3
+  patch: fields.PositiveInt = 8
+  overlap: fields.PositiveInt = 1
+  width: fields.PositiveInt = 512
+  layers: fields.NonNegativeInt = 8
+  heads: fields.PositiveInt = 8
+  head_dim: fields.PositiveInt | None = None
+  mlp_width: fields.PositiveInt = 2048
   activation: Literal['gelu', 'tanh'] = 'gelu'
   qkv_bias: bool = True
-  head_width: int | None = 2048
-  epsilon: float = 1e-6
+  head_width: fields.PositiveInt | None = 2048
+  epsilon: fields.PositiveFloat = 1e-6
   kernel_init: nn.initializers.Initializer = initializers.bert
   scan: bool = True
   remat: bool = False

@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.autoencoders import base
+from vq_jax.layers import checked
 from vq_jax.quantizers.base import Quantized
 from vq_jax.utils import images
 
 
-class VQVAE(nn.Module):
+class VQVAE(checked.CheckedModule):
   """An autoencoder whose latent is a grid of codes (van den Oord et al. 2017).
 
   A linear layer takes the encoder's features to the width of the codes, so

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 
 from vq_jax.autoencoders import base
 from vq_jax.autoencoders import conv_towers
+from vq_jax.layers import checked
 from vq_jax.quantizers.base import Quantized
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 
-class VQVAE2(nn.Module):
+class VQVAE2(checked.CheckedModule):
   """Hierarchical VQ-VAE (Razavi et al. 2019, section 3.1, algorithm 1).
 
   The encoder goes down from the image to the finest grid, and from each grid to
@@ -39,11 +41,11 @@ class VQVAE2(nn.Module):
   """
 
   quantizer: nn.Module
-  strides: tuple[int, ...] = (4, 2)
-  channels: int = 128
-  residual_channels: int = 32
-  residual_blocks: int = 2
-  image_channels: int = 3
+  strides: tuple[fields.PositiveInt, ...] = (4, 2)
+  channels: fields.PositiveInt = 128
+  residual_channels: fields.PositiveInt = 32
+  residual_blocks: fields.NonNegativeInt = 2
+  image_channels: fields.PositiveInt = 3
   value_range: tuple[float, float] = (-1.0, 1.0)
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32

@@ -44,6 +44,7 @@ _FORM = {
 _SAMPLING = {
   'steps': 32,
   'schedule': 'arccos',
+  'rounding': 'decided',
   'order': 'halton',
   'sharpen': 1.2,
   'guidance': 0.7,

@@ -102,6 +102,11 @@ def prior(
     },
     num_classes=classes,
     grid=priors.square(places - bool(classes)),
-    sampling={'steps': 8, 'schedule': 'cosine', 'choice_temperature': 4.5},
+    sampling={
+      'steps': 8,
+      'schedule': 'cosine',
+      'rounding': 'float32',
+      'choice_temperature': 4.5,
+    },
     rules=_RULES,
   )

@@ -6,19 +6,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
+from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import replicas
 
 # Of convolutions, and of the scales of norms around 1 (Isola et al. 2017, 6.2).
 _STDDEV = 0.02
-_NORMS = ('batch', 'group', 'none')
 
 
 def _around_one(rng, shape, dtype=jnp.float32):
   return 1 + _STDDEV * jax.random.normal(rng, shape, dtype)
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(checked.CheckedModule):
   """Normalises channels by the mean and the variance of this very batch.
 
   A discriminator only ever sees training batches, so there are no moving
@@ -32,7 +33,7 @@ class BatchNorm(nn.Module):
       where the batch is global already.
   """
 
-  epsilon: float = 1e-5
+  epsilon: fields.PositiveFloat = 1e-5
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
   axis_name: str | None = None
@@ -58,7 +59,7 @@ class BatchNorm(nn.Module):
     return replicas.pmean(own, self.axis_name)
 
 
-class PatchGAN(nn.Module):
+class PatchGAN(checked.CheckedModule):
   """4x4 convolutions whose every output judges one patch (Isola et al. 2017).
 
   The defaults are those of CompVis/taming-transformers: 3 layers that halve
@@ -80,10 +81,10 @@ class PatchGAN(nn.Module):
       where the batch is global already.
   """
 
-  channels: int = 64
-  layers: int = 3
+  channels: fields.PositiveInt = 64
+  layers: fields.PositiveInt = 3
   norm: Literal['batch', 'group', 'none'] = 'batch'
-  groups: int = 32
+  groups: fields.PositiveInt = 32
   value_range: tuple[float, float] = (-1.0, 1.0)
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
@@ -99,8 +100,6 @@ class PatchGAN(nn.Module):
       ValueError: if the image is too small to have a logit, or the norm is
         unknown.
     """
-    if self.norm not in _NORMS:
-      raise ValueError(f'norm must be one of {_NORMS}; got {self.norm!r}.')
     smallest = 3 * 2**self.layers
     if min(image.shape[1:3]) < smallest:
       raise ValueError(

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
+from vq_jax.utils import fields
 from vq_jax.utils import images
 
 _SLOPE = 0.2
@@ -65,7 +67,7 @@ def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
   return jnp.concatenate([x, channel], axis=-1)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(checked.CheckedModule):
   """3x3, blur to half the size, 3x3; a 1x1 beside; their sum over sqrt 2.
 
   Attributes:
@@ -74,7 +76,7 @@ class ResidualBlock(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  channels: int
+  channels: fields.PositiveInt
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
@@ -92,7 +94,7 @@ class ResidualBlock(nn.Module):
     return (shortcut(blur_pool(x)) + y) / math.sqrt(2)
 
 
-class StyleGAN(nn.Module):
+class StyleGAN(checked.CheckedModule):
   """Residual blocks with blurred halving, then two dense layers.
 
   The defaults are google-research/maskgit's (`nets/discriminator.py`), with its
@@ -120,9 +122,9 @@ class StyleGAN(nn.Module):
     param_dtype: dtype of the parameters.
   """
 
-  channels: int = 64
-  multipliers: tuple[int, ...] = (2, 4, 8, 8, 8, 8)
-  stddev_group: int | None = None
+  channels: fields.PositiveInt = 64
+  multipliers: tuple[fields.PositiveInt, ...] = (2, 4, 8, 8, 8, 8)
+  stddev_group: fields.PositiveInt | None = None
   value_range: tuple[float, float] = (0.0, 1.0)
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32

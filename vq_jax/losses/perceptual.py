@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax import features
+from vq_jax.losses import reconstruction as reconstruction_lib
 
 
 class LPIPS(nn.Module):
@@ -41,7 +42,7 @@ class LPIPS(nn.Module):
     Raises:
       ValueError: if the shapes differ, or the backbone refuses them.
     """
-    _check(image, reconstruction)
+    reconstruction_lib.check_shapes(image, reconstruction)
     # One by one: as one batch, the gradient of one would cost that of both.
     layers = zip(
       self.backbone(image), self.backbone(reconstruction), strict=True
@@ -82,7 +83,7 @@ class ClassifierDistance(nn.Module):
       ValueError: if the shapes differ, the network refuses them, or `on` is
         neither.
     """
-    _check(image, reconstruction)
+    reconstruction_lib.check_shapes(image, reconstruction)
     if self.on not in ('logits', 'pooled'):
       raise ValueError(f"on must be 'logits' or 'pooled'; got {self.on!r}.")
     which = 0 if self.on == 'logits' else 1
@@ -141,14 +142,6 @@ def load_classifier_distance(
   return ClassifierDistance(network, on), {
     'params': {'network': variables['params']}
   }
-
-
-def _check(image: jax.Array, reconstruction: jax.Array) -> None:
-  if image.shape != reconstruction.shape:
-    raise ValueError(
-      'an image and its reconstruction must have one shape; got '
-      f'{image.shape} and {reconstruction.shape}.'
-    )
 
 
 def _unit(x: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from vq_jax.layers import attention
 from vq_jax.layers import initializers
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
+from vq_jax.utils import fields
 
 
 @flax.struct.dataclass
@@ -48,8 +49,8 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
     embedding_init: see `TransformerPrior`; VQGAN's places begin at 0.
   """
 
-  width: int = 1024
-  mlp_width: int = 4096
+  width: fields.PositiveInt = 1024
+  mlp_width: fields.PositiveInt = 4096
   broadcast_dropout: bool = False
   kernel_init: nn.initializers.Initializer = initializers.gpt
   embedding_init: nn.initializers.Initializer = initializers.gpt

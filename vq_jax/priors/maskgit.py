@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from vq_jax.layers import transformer
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
+from vq_jax.utils import fields
 
 
 class MaskGIT(transformer_prior.TransformerPrior):
@@ -33,11 +34,11 @@ class MaskGIT(transformer_prior.TransformerPrior):
   """
 
   norm: Literal['post', 'pre'] = 'post'
-  mlp_kernel: int = 1
-  registers: int = 0
+  mlp_kernel: fields.PositiveInt = 1
+  registers: fields.NonNegativeInt = 0
   embedding_norm: bool = True
   head: Literal['mlm', 'norm'] = 'mlm'
-  epsilon: float = 1e-12
+  epsilon: fields.PositiveFloat = 1e-12
 
   id_tables = (*transformer_prior.TransformerPrior.id_tables, 'bias_out')
 
@@ -49,7 +50,6 @@ class MaskGIT(transformer_prior.TransformerPrior):
 
   def setup(self):
     """Declares tables, blocks and head."""
-    self.check_choice('head', ('mlm', 'norm'))
     self.embedding = self.make_embedding(self.vocab.size)
     self.places = self.make_places(self.prefix)
     self.transformer = self.make_stack(

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import causal_convolution as causal
+from vq_jax.layers import checked
 from vq_jax.priors import base
 from vq_jax.priors import vocab as vocab_lib
+from vq_jax.utils import fields
 
 
 @flax.struct.dataclass
@@ -33,7 +35,7 @@ class Cache:
   left: list[jax.Array]
 
 
-class PixelCNN(nn.Module):
+class PixelCNN(checked.CheckedModule):
   """Predicts every token from those before it, by convolutions.
 
   A vertical stack sees the rows above, a horizontal stack the pixels to the
@@ -61,12 +63,12 @@ class PixelCNN(nn.Module):
 
   vocab: vocab_lib.Vocab
   grid: tuple[int, int]
-  layers: int = 15
-  channels: int = 128
-  first_kernel: int = 7
-  kernel: int = 3
-  head_channels: int = 512
-  dropout: float = 0.0
+  layers: fields.PositiveInt = 15
+  channels: fields.PositiveInt = 128
+  first_kernel: fields.PositiveInt = 7
+  kernel: fields.PositiveInt = 3
+  head_channels: fields.PositiveInt = 512
+  dropout: fields.Fraction = 0.0
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
@@ -77,11 +79,6 @@ class PixelCNN(nn.Module):
 
   def setup(self):
     """Declares the embeddings, the layers of both stacks and the head."""
-    if self.layers < 1:
-      raise ValueError(
-        'the first layer hides a pixel from itself, so layers must be at least '
-        f'1; got {self.layers}.'
-      )
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     self.embedding = nn.Embed(self.vocab.codebook_size, self.channels, **types)
     self.label_embedding = nn.Embed(

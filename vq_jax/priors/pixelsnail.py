@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import causal_convolution as causal
+from vq_jax.layers import checked
 from vq_jax.layers import convolution
 from vq_jax.layers import snail
 from vq_jax.priors import base
 from vq_jax.priors import vocab as vocab_lib
+from vq_jax.utils import fields
 
 
 @flax.struct.dataclass
@@ -30,7 +32,7 @@ class Cache:
   blocks: list[snail.BlockCache]
 
 
-class PixelSNAIL(nn.Module):
+class PixelSNAIL(checked.CheckedModule):
   """Predicts every token from those before it, by convolutions and attention.
 
   Gated residual layers of causal convolutions alternate with attention to all
@@ -69,17 +71,17 @@ class PixelSNAIL(nn.Module):
 
   vocab: vocab_lib.Vocab
   grid: tuple[int, int]
-  condition_size: int | None = None
+  condition_size: fields.PositiveInt | None = None
   condition_grid: tuple[int, int] | None = None
-  blocks: int = 4
-  residual_layers: int = 5
-  channels: int = 512
-  residual_channels: int = 2048
-  kernel: int = 5
-  heads: int = 8
-  output_layers: int = 20
-  condition_layers: int = 20
-  dropout: float = 0.1
+  blocks: fields.NonNegativeInt = 4
+  residual_layers: fields.NonNegativeInt = 5
+  channels: fields.PositiveInt = 512
+  residual_channels: fields.PositiveInt = 2048
+  kernel: fields.PositiveInt = 5
+  heads: fields.NonNegativeInt = 8
+  output_layers: fields.NonNegativeInt = 20
+  condition_layers: fields.NonNegativeInt = 20
+  dropout: fields.Fraction = 0.1
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32

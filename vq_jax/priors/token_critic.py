@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from vq_jax.priors import base
 from vq_jax.priors import transformer as transformer_prior
+from vq_jax.utils import fields
 
 
 class TokenCritic(transformer_prior.TransformerPrior):
@@ -20,8 +21,8 @@ class TokenCritic(transformer_prior.TransformerPrior):
     heads: attention heads.
   """
 
-  layers: int = 20
-  heads: int = 12
+  layers: fields.PositiveInt = 20
+  heads: fields.PositiveInt = 12
 
   @property
   def prefix(self) -> int:

@@ -7,28 +7,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers import positions as positions_lib
 from vq_jax.layers import transformer
 from vq_jax.priors import vocab as vocab_lib
+from vq_jax.utils import fields
 
 _ACTIVATIONS = {
   'gelu': transformer.gelu,
   'gelu_exact': functools.partial(nn.gelu, approximate=False),
   'swiglu': nn.silu,
 }
-_CHOICES = {
-  'norm': ('post', 'pre'),
-  'norm_type': ('layer', 'rms'),
-  'qk_norm': (None, 'head', 'width'),
-  'mlp': tuple(_ACTIVATIONS),
-  'conditioning': ('token', 'adaln_zero'),
-  'positions': ('learned', 'learned_2d', 'rope_2d'),
-}
 
 
-class TransformerPrior(nn.Module):
+class TransformerPrior(checked.CheckedModule):
   """Embeds tokens, labels and places, and applies a stack of blocks.
 
   Attributes:
@@ -71,11 +65,11 @@ class TransformerPrior(nn.Module):
 
   vocab: vocab_lib.Vocab
   grid: tuple[int, int]
-  layers: int = 24
-  width: int = 768
-  heads: int = 16
-  head_dim: int | None = None
-  mlp_width: int = 3072
+  layers: fields.PositiveInt = 24
+  width: fields.PositiveInt = 768
+  heads: fields.PositiveInt = 16
+  head_dim: fields.PositiveInt | None = None
+  mlp_width: fields.PositiveInt = 3072
   norm: Literal['post', 'pre'] = 'pre'
   norm_type: Literal['layer', 'rms'] = 'layer'
   bias: bool = True
@@ -83,16 +77,16 @@ class TransformerPrior(nn.Module):
   mlp: Literal['gelu', 'gelu_exact', 'swiglu'] = 'gelu'
   conditioning: Literal['token', 'adaln_zero'] = 'token'
   positions: Literal['learned', 'learned_2d', 'rope_2d'] = 'learned'
-  condition_size: int | None = None
+  condition_size: fields.PositiveInt | None = None
   condition_grid: tuple[int, int] | None = None
-  dropout: float = 0.1
-  embedding_dropout: float | None = None
+  dropout: fields.Fraction = 0.1
+  embedding_dropout: fields.Fraction | None = None
   broadcast_dropout: bool = True
   mlp_dropout: Literal['output', 'hidden'] = 'output'
   kernel_init: nn.initializers.Initializer = initializers.bert
   embedding_init: nn.initializers.Initializer = initializers.bert
   modulation_out_init: nn.initializers.Initializer = initializers.zeros
-  epsilon: float = 1e-6
+  epsilon: fields.PositiveFloat = 1e-6
   scan: bool = True
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
@@ -227,17 +221,7 @@ class TransformerPrior(nn.Module):
     """The dtypes, as keywords."""
     return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
 
-  def check_choice(self, name: str, valid: tuple[str, ...]) -> None:
-    """Raises ValueError unless a field has one of the valid values."""
-    value = getattr(self, name)
-    if value not in valid:
-      raise ValueError(
-        f'{name} must be one of {", ".join(map(str, valid))}; got {value!r}.'
-      )
-
   def _check_fields(self) -> None:
-    for name, valid in _CHOICES.items():
-      self.check_choice(name, valid)
     if self.modulated and not self.vocab.num_classes:
       raise ValueError(
         "conditioning='adaln_zero' needs classes to condition on, and this "
@@ -245,7 +229,7 @@ class TransformerPrior(nn.Module):
       )
 
 
-class Places(nn.Module):
+class Places(checked.CheckedModule):
   """A vector for each place of a sequence.
 
   Attributes:
@@ -260,7 +244,7 @@ class Places(nn.Module):
   kind: Literal['learned', 'learned_2d', 'rope_2d']
   grid: tuple[int, int]
   prefix: int
-  width: int
+  width: fields.PositiveInt
   init: nn.initializers.Initializer = initializers.bert
   param_dtype: jnp.dtype = jnp.float32
 

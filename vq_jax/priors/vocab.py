@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from vq_jax.utils import fields
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vocab:
@@ -26,8 +28,8 @@ class Vocab:
     null_class: whether labels can be dropped.
   """
 
-  codebook_size: int
-  num_classes: int = 0
+  codebook_size: fields.PositiveInt
+  num_classes: fields.NonNegativeInt = 0
   null_class: bool = False
 
   def __post_init__(self):

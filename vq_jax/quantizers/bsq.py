@@ -2,16 +2,17 @@
 
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import bits as bits_lib
 from vq_jax.quantizers import nearest as search
+from vq_jax.utils import fields
 
 
-class BSQ(nn.Module):
+class BSQ(checked.CheckedModule):
   """u = z / |z|, and the code is sign(u) / sqrt(D) (Zhao et al. 2024, 3.2).
 
   The error is bounded, |u - e|^2 < 2, without a commitment loss. The entropy
@@ -43,12 +44,12 @@ class BSQ(nn.Module):
   """
 
   bits: int
-  beta: float = 0.0
-  entropy_weight: float = 0.1
-  gamma: float = 1.0
-  entropy_temperature: float = 1.0
-  entropy_start_scale: float = 3.0
-  entropy_ramp_steps: int = 2000
+  beta: fields.NonNegativeFloat = 0.0
+  entropy_weight: fields.NonNegativeFloat = 0.1
+  gamma: fields.NonNegativeFloat = 1.0
+  entropy_temperature: fields.PositiveFloat = 1.0
+  entropy_start_scale: fields.NonNegativeFloat = 3.0
+  entropy_ramp_steps: fields.NonNegativeInt = 2000
   axis_name: str | None = None
 
   @property

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
@@ -13,9 +14,10 @@ from vq_jax.quantizers import gradients
 from vq_jax.quantizers import kmeans
 from vq_jax.quantizers import nearest as search
 from vq_jax.quantizers import revival
+from vq_jax.utils import fields
 
 
-class EMAVectorQuantizer(nn.Module):
+class EMAVectorQuantizer(checked.CheckedModule):
   """Each code follows the mean of the latents that chose it.
 
   The update is online k-means (van den Oord et al. 2017, appendix A.1): with
@@ -57,17 +59,17 @@ class EMAVectorQuantizer(nn.Module):
       jit, where the batch is global already.
   """
 
-  codebook_size: int
-  code_dim: int
-  beta: float = 0.25
+  codebook_size: fields.PositiveInt
+  code_dim: fields.PositiveInt
+  beta: fields.NonNegativeFloat = 0.25
   normalize: bool = False
   gradient: Literal['straight_through', 'rotation'] = 'straight_through'
-  entropy_weight: float = 0.0
-  entropy_temperature: float = 0.01
-  decay: float = 0.99
-  kmeans_iterations: int | None = None
-  revive_below: float = 0.0
-  revive_until: int | None = None
+  entropy_weight: fields.NonNegativeFloat = 0.0
+  entropy_temperature: fields.PositiveFloat = 0.01
+  decay: fields.Fraction = 0.99
+  kmeans_iterations: fields.NonNegativeInt | None = None
+  revive_below: fields.NonNegativeFloat = 0.0
+  revive_until: fields.NonNegativeInt | None = None
   codebook_init: nn.initializers.Initializer = initializers.sonnet
   axis_name: str | None = None
 

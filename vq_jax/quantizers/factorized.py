@@ -4,6 +4,7 @@ import flax.linen as nn
 
 from vq_jax.layers import initializers
 from vq_jax.quantizers import vq
+from vq_jax.utils import fields
 
 
 class FactorizedVectorQuantizer(vq.VectorQuantizer):
@@ -26,7 +27,7 @@ class FactorizedVectorQuantizer(vq.VectorQuantizer):
     codebook_init: see `VectorQuantizer`.
   """
 
-  code_dim: int = 32
+  code_dim: fields.PositiveInt = 32
   normalize: bool = True
-  revive_below: float = 0.1
+  revive_below: fields.NonNegativeFloat = 0.1
   codebook_init: nn.initializers.Initializer = initializers.normal

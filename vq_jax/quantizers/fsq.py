@@ -2,18 +2,19 @@
 
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import gradients
+from vq_jax.utils import fields
 
 # Keeps rounding from reaching a level too many.
 _EPSILON = 1e-3
 
 
-class FSQ(nn.Module):
+class FSQ(checked.CheckedModule):
   """Each dimension is bounded and rounded to few levels (Mentzer et al. 2023).
 
   A dimension of L >= 3 levels is bounded by tanh(z + s) (L - 1) / 2 - o and
@@ -35,7 +36,7 @@ class FSQ(nn.Module):
       where the batch is global already.
   """
 
-  levels: tuple[int, ...]
+  levels: tuple[fields.PositiveInt, ...]
   axis_name: str | None = None
 
   @property

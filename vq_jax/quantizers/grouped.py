@@ -4,10 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.quantizers import base
+from vq_jax.utils import fields
 
 
-class GroupedQuantizer(nn.Module):
+class GroupedQuantizer(checked.CheckedModule):
   """Splits a vector into G parts and quantizes each (Jegou et al. 2011).
 
   The code is the parts' codes in a row, so there are K^G. Loss and stats are
@@ -19,7 +21,7 @@ class GroupedQuantizer(nn.Module):
   """
 
   quantizer: nn.Module
-  groups: int
+  groups: fields.PositiveInt
 
   @property
   def codebook_size(self) -> int:
@@ -38,8 +40,6 @@ class GroupedQuantizer(nn.Module):
 
   def setup(self):
     """Clones the template."""
-    if self.groups < 1:
-      raise ValueError(f'groups must be at least 1; got {self.groups}.')
     self.group = [
       self.quantizer.clone(parent=None, name=None) for _ in range(self.groups)
     ]

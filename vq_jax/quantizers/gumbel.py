@@ -6,14 +6,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
+from vq_jax.utils import fields
 from vq_jax.utils import replicas
 
 
-class GumbelQuantizer(nn.Module):
+class GumbelQuantizer(checked.CheckedModule):
   """A linear layer scores the codes and noise decides among them.
 
   Training draws a code from softmax(logits), by Gumbel noise g, and its
@@ -47,13 +49,13 @@ class GumbelQuantizer(nn.Module):
     param_dtype: dtype of table and layer.
   """
 
-  codebook_size: int
-  code_dim: int
-  kl_weight: float = 5e-4
-  balance_weight: float = 0.01
-  temperature: float = 1.0
-  end_temperature: float = 1 / 16
-  anneal_steps: int = 150_000
+  codebook_size: fields.PositiveInt
+  code_dim: fields.PositiveInt
+  kl_weight: fields.NonNegativeFloat = 5e-4
+  balance_weight: fields.NonNegativeFloat = 0.01
+  temperature: fields.PositiveFloat = 1.0
+  end_temperature: fields.PositiveFloat = 1 / 16
+  anneal_steps: fields.NonNegativeInt = 150_000
   codebook_init: nn.initializers.Initializer = initializers.normal
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32

@@ -4,13 +4,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
+from vq_jax.utils import fields
 
 
-class IBQ(nn.Module):
+class IBQ(checked.CheckedModule):
   """The code of the largest z . e, with a soft gradient (Shi et al. 2024).
 
   The choice is a one-hot vector whose derivative is that of softmax(z . e), so
@@ -33,11 +35,11 @@ class IBQ(nn.Module):
     param_dtype: dtype of the table.
   """
 
-  codebook_size: int
-  code_dim: int
-  beta: float = 0.25
-  entropy_weight: float = 0.05
-  entropy_temperature: float = 0.01
+  codebook_size: fields.PositiveInt
+  code_dim: fields.PositiveInt
+  beta: fields.NonNegativeFloat = 0.25
+  entropy_weight: fields.NonNegativeFloat = 0.05
+  entropy_temperature: fields.PositiveFloat = 0.01
   codebook_init: nn.initializers.Initializer = initializers.normal
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32

@@ -1,14 +1,15 @@
 """Lookup-free quantization: the signs of a vector are its code."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import bits as bits_lib
+from vq_jax.utils import fields
 
 
-class LFQ(nn.Module):
+class LFQ(checked.CheckedModule):
   """The quantizer of MAGVIT-v2 (Yu et al. 2023, 3.1): code = sign(z).
 
   Of 2^bits codes, each dimension chooses one half; 0 counts as negative. The
@@ -37,12 +38,12 @@ class LFQ(nn.Module):
   """
 
   bits: int
-  scale: float = 1.0
-  beta: float = 0.25
-  entropy_weight: float = 0.1
-  gamma: float = 1.0
-  entropy_temperature: float = 0.01
-  entropy_bits: int = 10
+  scale: fields.PositiveFloat = 1.0
+  beta: fields.NonNegativeFloat = 0.25
+  entropy_weight: fields.NonNegativeFloat = 0.1
+  gamma: fields.NonNegativeFloat = 1.0
+  entropy_temperature: fields.PositiveFloat = 0.01
+  entropy_bits: fields.PositiveInt = 10
   axis_name: str | None = None
 
   @property

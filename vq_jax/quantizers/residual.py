@@ -4,11 +4,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import gradients
+from vq_jax.utils import fields
 
 
-class ResidualQuantizer(nn.Module):
+class ResidualQuantizer(checked.CheckedModule):
   """A code is a sum of G codes (Lee et al. 2022, 3.1; Zeghidour et al. 2021).
 
   Level g quantizes r_g = z - (e_1 + ... + e_{g-1}) with its own copy of the
@@ -31,9 +33,9 @@ class ResidualQuantizer(nn.Module):
   """
 
   quantizer: nn.Module
-  levels: int
-  level_dropout: float = 0.0
-  min_levels: int = 1
+  levels: fields.PositiveInt
+  level_dropout: fields.Fraction = 0.0
+  min_levels: fields.PositiveInt = 1
 
   @property
   def codebook_size(self) -> int:
@@ -52,8 +54,6 @@ class ResidualQuantizer(nn.Module):
 
   def setup(self):
     """Clones the template."""
-    if self.levels < 1:
-      raise ValueError(f'levels must be at least 1; got {self.levels}.')
     if self.level_dropout and not 1 <= self.min_levels < self.levels:
       raise ValueError(
         'level dropout needs 1 <= min_levels < levels; got '

@@ -6,12 +6,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import gradients
 from vq_jax.quantizers import nearest as search
+from vq_jax.utils import fields
 
 
-class SimVQ(nn.Module):
+class SimVQ(checked.CheckedModule):
   """Codes e = c W, c frozen and W trained (Zhu et al. 2024, 4).
 
   Each step moves W and with it all codes, chosen or not, so that none dies. The
@@ -31,9 +33,9 @@ class SimVQ(nn.Module):
     param_dtype: dtype of W.
   """
 
-  codebook_size: int
-  code_dim: int
-  beta: float = 0.25
+  codebook_size: fields.PositiveInt
+  code_dim: fields.PositiveInt
+  beta: fields.NonNegativeFloat = 0.25
   gradient: Literal['straight_through', 'rotation'] = 'straight_through'
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32

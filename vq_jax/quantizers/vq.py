@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
@@ -13,9 +14,10 @@ from vq_jax.quantizers import gradients
 from vq_jax.quantizers import kmeans
 from vq_jax.quantizers import nearest as search
 from vq_jax.quantizers import revival
+from vq_jax.utils import fields
 
 
-class VectorQuantizer(nn.Module):
+class VectorQuantizer(checked.CheckedModule):
   """The quantizer of VQ-VAE (van den Oord et al. 2017, eq. 1-3).
 
   Loss: mean (e - sg[z])^2 + beta * mean (sg[e] - z)^2. The first term, the
@@ -55,18 +57,18 @@ class VectorQuantizer(nn.Module):
     param_dtype: dtype of the table.
   """
 
-  codebook_size: int
-  code_dim: int
-  beta: float = 0.25
+  codebook_size: fields.PositiveInt
+  code_dim: fields.PositiveInt
+  beta: fields.NonNegativeFloat = 0.25
   legacy_beta: bool = False
   normalize: bool = False
   gradient: Literal['straight_through', 'rotation'] = 'straight_through'
-  entropy_weight: float = 0.0
-  entropy_temperature: float = 0.01
-  kmeans_iterations: int | None = None
-  revive_below: float = 0.0
-  revive_until: int | None = None
-  decay: float = 0.99
+  entropy_weight: fields.NonNegativeFloat = 0.0
+  entropy_temperature: fields.PositiveFloat = 0.01
+  kmeans_iterations: fields.NonNegativeInt | None = None
+  revive_below: fields.NonNegativeFloat = 0.0
+  revive_until: fields.NonNegativeInt | None = None
+  decay: fields.Fraction = 0.99
   codebook_init: nn.initializers.Initializer = initializers.sonnet
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32

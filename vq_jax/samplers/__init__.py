@@ -12,6 +12,7 @@ from vq_jax.samplers import guidance
 from vq_jax.samplers import maskgit
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
+from vq_jax.samplers.choice import INVALID
 from vq_jax.samplers.choice import TokenChoice
 from vq_jax.samplers.choice import require_valid
 from vq_jax.samplers.guidance import Guidance
@@ -23,6 +24,7 @@ from vq_jax.samplers.maskgit import Remasking
 from vq_jax.samplers.rejection import rejection_sample
 
 __all__ = [
+  'INVALID',
   'Guidance',
   'MaskGITDecoding',
   'Remasking',

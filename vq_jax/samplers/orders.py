@@ -86,8 +86,9 @@ class Critic:
   Its score + temperature * (1 - r) * Gumbel noise. All tokens but the given
   ones compete in each step, so that a decided one may be drawn anew.
 
-  That the noise falls linearly is the paper's; its code was not released, and
-  neither distribution nor scale could be confirmed. Gumbel noise is MaskGIT's.
+  The code of the paper was not released, and neither how its noise falls nor
+  its distribution and scale could be confirmed. Gumbel noise that falls
+  linearly is MaskGIT's.
   The re-implementation lucidrains/muse-maskgit-pytorch draws evenly from
   +-1 / 2 times `critic_noise_scale`, 1.0: so its noise has a standard deviation
   of 0.29 in the beginning, where temperature 1 here has 1.28.

@@ -1,0 +1,93 @@
+"""What two parts of a training must share is compared before its first step."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.train import cards
+from train import datasets as datasets_lib
+from train import evaluate
+from train import loop
+from train import parallel
+from train import prior_tasks
+from train import settings as settings_lib
+from vq_jax import losses
+from vq_jax import metrics
+
+
+def refused(card, folder, message):
+  with pytest.raises(settings_lib.ConfigError, match=message):
+    loop.train(card, folder)
+  assert not (folder / 'config.json').exists()
+
+
+@pytest.mark.parametrize('make', [cards.autoencoder, cards.vae])
+def test_the_decoder_s_channels_are_those_of_the_data(make, tmp_path):
+  card = make(cards.write_images(tmp_path, channels=1))
+  card['model']['decoder'] = {**card['model']['decoder'], 'out_channels': 3}
+  refused(
+    card, tmp_path / 'run', r'gives images \(8, 8, 1\).* makes images \(8, 8, 3'
+  )
+
+
+def test_both_preprocessings_make_images_of_one_shape(tmp_path):
+  card = cards.autoencoder(cards.write_images(tmp_path, size=12))
+  card['data'] |= {
+    'train_preprocess': [{'type': 'random_crop', 'size': 8}],
+    'eval_preprocess': [{'type': 'center_crop', 'size': 12}],
+  }
+  refused(card, tmp_path / 'run', r'\(8, 8, 1\), and .* \(12, 12, 1\); they')
+
+
+def test_both_splits_have_the_same_classes(tmp_path):
+  for split, classes in {'train': 'ab', 'test': 'ac'}.items():
+    for name in classes:
+      folder = tmp_path / 'images' / split / name
+      folder.mkdir(parents=True)
+      for i in range(8):
+        Image.new('L', (8, 8), 20 * i).save(folder / f'{i}.png')
+  card = cards.autoencoder(f'folder:{tmp_path / "images"}')
+  card['data'] |= {'eval_split': 'test', 'batch_size': 8, 'channels': 1}
+  runner = parallel.make_runner(settings_lib.Parallel())
+  try:
+    both = datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
+  except settings_lib.ConfigError as error:
+    assert 'must have the same classes' in str(error)
+  else:  # one list for all splits
+    assert both.train.class_names == ('a', 'b', 'c')
+
+
+@pytest.mark.parametrize('distance', [losses.l1, losses.l2, metrics.psnr])
+def test_distances_refuse_to_broadcast(distance):
+  one, three = (np.zeros((2, 8, 8, c), np.float32) for c in (1, 3))
+  with pytest.raises(ValueError, match=r'one shape; got \(2, 8, 8, 1\) and'):
+    distance(one, three)
+
+
+def test_names_that_are_numbers_stand_for_any_others_must_agree():
+  same = prior_tasks.same_classes
+  assert same(['cat', 'dog'], ['cat', 'dog'])
+  assert same(['0', '1'], ['cat', 'dog']) and same(['cat', 'dog'], ['0', '1'])
+  assert not same(['cat', 'dog'], ['dog', 'cat'])
+  assert not same(['0', '1'], ['cat', 'dog', 'eel'])
+
+
+def test_classes_in_another_order_are_not_evaluated(
+  tmp_path, tokenizer, capsys
+):
+  def folder(name, classes):
+    for number, label in enumerate(classes):
+      path = tmp_path / name / label
+      path.mkdir(parents=True)
+      for i in range(16):
+        Image.new('L', (8, 8), 80 * number + i).save(path / f'{i}.png')
+    return f'folder:{tmp_path / name}'
+
+  card = cards.prior(folder('first', ['a', 'b']), tokenizer)
+  card['data'] |= {'channels': 1, 'batch_size': 8}
+  card['train']['duration'] = {'steps': 1}
+  loop.train(card, tmp_path / 'run')
+  other = folder('second', ['b', 'c'])
+  code = evaluate.main([str(tmp_path / 'run'), '--source', other])
+  assert code == 1
+  assert 'not the same, or not in the same order' in capsys.readouterr().err
