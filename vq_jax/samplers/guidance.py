@@ -1,6 +1,7 @@
 """Classifier-free guidance (Ho and Salimans 2022), strength by progress."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 from typing import Any
@@ -58,6 +59,12 @@ class Guidance:
 
   def __post_init__(self):
     fields.check(self)
+    if inspect.isclass(self.schedule):
+      name = self.schedule.__name__
+      raise ValueError(
+        f'schedule must be a function; got the class {name}. Make one of it: '
+        f'{name}(power=1).'
+      )
 
   def rows(
     self, label: jax.Array | None, null_label: int | None

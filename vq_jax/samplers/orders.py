@@ -8,6 +8,7 @@ import dataclasses
 import functools
 from typing import Annotated
 from typing import Protocol
+from typing import runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,7 @@ class Step:
   realism: jax.Array | None = None
 
 
+@runtime_checkable
 class Order(Protocol):
   """An order of positions: hashable, hence static under jit.
 
@@ -132,6 +134,9 @@ class Halton:
 
   roll: bool = True
   revises = False
+
+  def __post_init__(self):
+    fields.check(self)
 
   def scores(self, keys: jax.Array, step: Step) -> jax.Array:
     """See `Order`; raises ValueError unless the grid fits the tokens."""
