@@ -29,8 +29,11 @@ def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file such that a reader sees the old or the new, never half."""
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  temporary.write_text(text)
-  temporary.replace(path)
+  try:
+    temporary.write_text(text)
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def write_config(folder: str | os.PathLike, config: Mapping[str, Any]) -> None:

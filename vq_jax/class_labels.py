@@ -41,8 +41,7 @@ def from_request(
       f'labels must be one class per image, [{num or "num"}]; got '
       f'{labels.shape}.'
     )
-  checks.checked_num(num)
-  return labels, num
+  return labels, checks.checked_num(num)
 
 
 def indices(labels: Any, classes: int, names: Sequence[str]) -> np.ndarray:

@@ -80,7 +80,7 @@ def probe(
   seed: fields.Seed = 0,
   cells: fields.PositiveInt = 4,
   penalty: fields.NonNegativeFloat = 0.1,
-  limit: int | None = None,
+  limit: fields.PositiveInt | None = None,
 ) -> dict[str, Any]:
   """Probes a model's encoder on a labelled data set.
 

@@ -134,9 +134,8 @@ def _opened(arguments):
   checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
   channels = model.config['data']['image_shape'][-1]
-  images.check_image_path(arguments.out, channels=channels)
-  if 'gif' in arguments:
-    images.check_image_path(arguments.gif, channels=channels, animated=True)
+  gif = getattr(arguments, 'gif', None)
+  images.check_image_paths(arguments.out, gif, channels=channels)
   path = arguments.image
   return model, decode.decode_image(path, channels=channels, name=path)
 

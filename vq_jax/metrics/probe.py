@@ -11,8 +11,9 @@ import numpy as np
 from vq_jax.utils import fields
 
 
+@fields.checked
 def ridge(
-  features: np.ndarray, targets: np.ndarray, penalty: float
+  features: np.ndarray, targets: np.ndarray, penalty: fields.NonNegativeFloat
 ) -> tuple[np.ndarray, np.ndarray]:
   """Minimises |X W + b - Y|^2 + l |W|^2 with l = penalty * N.
 
@@ -102,9 +103,11 @@ def few_shot_accuracy(
   labels = train[1]
   members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
   fewest = min(len(rows) for rows in members)
-  shots = tuple(shots)
+  shots = tuple(
+    fields.check_value('shots', k, fields.PositiveInt) for k in shots
+  )
   for k in shots:
-    if not 1 <= k <= fewest:
+    if k > fewest:
       raise ValueError(
         f'shots must lie between 1 and {fewest}, the size of the smallest '
         f'class of the training examples; got {k}.'
