@@ -21,6 +21,13 @@ CONFIG = 'config.json'
 CHECKPOINTS = 'checkpoints'
 
 
+# What every run's config says.
+_SECTIONS = {
+  'card': ('task', 'model', 'data'),
+  'data': ('image_shape', 'class_names'),
+}
+
+
 class RunError(ValueError):
   """A run folder is missing, incomplete or not what was expected."""
 
@@ -57,9 +64,20 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
       'was given to training as --workdir.'
     )
   try:
-    return json.loads(path.read_text())
-  except json.JSONDecodeError as error:
+    config = json.loads(path.read_text())
+  except ValueError as error:  # no text, or another one
     raise RunError(f'{path} is not valid JSON: {error}') from error
+  for section, keys in _SECTIONS.items():
+    found = config.get(section) if isinstance(config, dict) else None
+    missing = [
+      key for key in keys if not isinstance(found, dict) or (key not in found)
+    ]
+    if missing:
+      raise RunError(
+        f'{path} is not the config of a run: its section {section} lacks '
+        f'{", ".join(missing)}. Copy it again from where the run was trained.'
+      )
+  return config
 
 
 def manager(

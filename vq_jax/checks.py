@@ -143,7 +143,13 @@ def check_image_shape(
   images: Any, channels: int, *, ranks: Sequence[int] = (4,)
 ) -> None:
   """Checks the shape of images alone; see `check_images`."""
-  shape = np.shape(images)
+  try:
+    shape = np.shape(images)
+  except ValueError as error:  # a list of different ones
+    raise ValueError(
+      'images must be one array, so all of one shape; got a '
+      f'{type(images).__name__} of several.'
+    ) from error
   if len(shape) not in ranks or shape[-1] != channels or 0 in shape:
     wanted = [f'[B, H, W, {channels}]', f'[H, W, {channels}]']
     raise ValueError(

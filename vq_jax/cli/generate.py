@@ -117,8 +117,8 @@ def _accepted(model, arguments, labels, options):
       '--acceptance keeps the images in which a classifier sees the class '
       'asked for: it needs a prior with classes, and goes without --gif.'
     )
-  score = _class_scores(model, arguments.folder)
   candidates = samplers.rejection.candidate_labels(labels, arguments.acceptance)
+  score = _class_scores(model, arguments.folder)
   batches = iter(
     _batches(model, arguments, candidates, len(candidates), **options)
   )

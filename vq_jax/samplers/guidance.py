@@ -11,6 +11,9 @@ import jax.numpy as jnp
 
 from vq_jax.utils import fields
 
+Scale = Annotated[float, fields.Range(least=-1e6, most=1e6)]
+Power = Annotated[float, fields.Range(above=0, most=1e4)]
+
 
 def constant(progress: jax.Array) -> jax.Array:
   """The same strength at every step."""
@@ -33,7 +36,7 @@ class PowerCosine:
     power: the greater, the later guidance sets in.
   """
 
-  power: Annotated[float, fields.Range(above=0, most=1e4)] = 1.0
+  power: Power = 1.0
 
   def __post_init__(self):
     fields.check(self)
@@ -54,7 +57,7 @@ class Guidance:
     schedule: strength at progress r in [0, 1], from this module.
   """
 
-  scale: Annotated[float, fields.Range(least=-1e6, most=1e6)] = 0.0
+  scale: Scale = 0.0
   schedule: Callable[[jax.Array], jax.Array] = linear
 
   def __post_init__(self):

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -242,7 +243,9 @@ def _can_write(kind: str, channels: int, animated: bool) -> bool:
     return False
   frames = np.zeros((1 + animated, 32, 32, channels), np.uint8)
   try:
-    _encode(frames, kind)
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # of formats that are going
+      _encode(frames, kind)
   except (OSError, ValueError, KeyError):
     return False
   return True
