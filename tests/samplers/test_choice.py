@@ -219,6 +219,12 @@ def test_small_temperatures_take_the_likeliest(temperature, limits):
   np.testing.assert_array_equal(drawn, LIKELIEST)
 
 
+@pytest.mark.parametrize('top_p', [1e-30, 1.2e-38, 1e-45, 2.3e-309, 5e-324])
+def test_small_nuclei_hold_the_likeliest_alone(top_p):
+  drawn = jax.jit(samplers.TokenChoice(top_p=top_p))(keys(2), PEAKED)
+  np.testing.assert_array_equal(drawn, LIKELIEST)
+
+
 @pytest.mark.parametrize('temperature', SMALL)
 def test_small_temperatures_in_raster_order(temperature):
   @jax.jit

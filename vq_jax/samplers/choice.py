@@ -70,7 +70,9 @@ class TokenChoice:
     weights = jnp.where(logits >= most, 1, jnp.exp(below))
     if self.top_p is not None:
       p = weights / jnp.sum(weights, axis=-1, keepdims=True)
-      weights = jnp.where(_nucleus(p, self.top_p), weights, 0)
+      # What is 0 in float32 would be reached by no id at all.
+      likely = _nucleus(p, max(self.top_p, _SMALLEST))
+      weights = jnp.where(likely, weights, 0)
     drawn, total = _draw(keys, weights)
     if ids is not None:
       drawn = jnp.take_along_axis(ids, drawn[..., None], axis=-1)[..., 0]
