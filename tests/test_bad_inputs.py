@@ -286,7 +286,7 @@ COMMANDS = [
   ('probe {tokenizer} --data npz:{bad}/unlabelled.npz', 'needs labelled imag'),
   (PROBE + ' --shots 0', 'shots must be a sequence, each a whole number of at'),
   (PROBE + ' --shots 17', 'shots must lie between 1 and 16'),
-  (PROBE + ' --draws 0', 'draws must be a whole number of at least 1'),
+  (PROBE + ' --draws 0', 'draws must be a whole number in [1, 10000]'),
   (PROBE + ' --pool 0', 'cells must be a whole number of at least 1'),
   (PROBE + ' --limit -1', 'limit must be a whole number of at least 1'),
   # checkpoints of others

@@ -5,10 +5,13 @@ that a figure depends on nothing but features, draws and penalty.
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
 
 from vq_jax.utils import fields
+
+Draws = Annotated[int, fields.Range(least=1, most=10_000)]
 
 
 @fields.checked
@@ -80,7 +83,7 @@ def few_shot_accuracy(
   test: tuple[np.ndarray, np.ndarray],
   *,
   shots: Iterable[int] = (1, 5, 10, 100),
-  draws: fields.PositiveInt = 10,
+  draws: Draws = 10,
   seed: fields.Seed = 0,
   penalty: fields.NonNegativeFloat = 0.1,
 ) -> dict[int, tuple[float, float]]:
@@ -90,7 +93,8 @@ def few_shot_accuracy(
     train: features float [B, N] and labels int [B], to draw from.
     test: likewise; all of it is judged.
     shots: numbers k of examples of each class.
-    draws: how often each number is drawn, without repetition within a draw.
+    draws: how often each number is drawn, at most 10,000 times; without
+      repetition within a draw.
     seed: of the draws; those of one seed are the same for all features.
     penalty: see `ridge`.
 
