@@ -430,9 +430,11 @@ def test_an_image_of_another_type_is_refused(model):
 @pytest.mark.parametrize(
   ('sides', 'message'),
   [
-    ({}, 'not all 0; got 0, 0, 0, 0'),
-    ({'left': -1}, 'at least 0 and not all 0; got 0, 0, -1, 0'),
-    ({'left': 1.5}, 'must be pixels'),
+    ({}, 'to be drawn, not all 0'),
+    ({'left': -1}, r'left must be a whole number in \[0, 16384\]; got -1'),
+    ({'left': 1.5}, 'left must be a whole number'),
+    ({'top': True}, 'top must be a whole number'),
+    ({'bottom': 10**30}, 'bottom must be a whole number'),
   ],
 )
 def test_impossible_sides_are_refused(model, sides, message):

@@ -55,7 +55,7 @@ def test_a_line_begins_and_ends_at_the_images(vae, images):
   np.testing.assert_allclose(
     made[2:3], latent_space.decode(vae, middle), atol=1e-5
   )
-  with pytest.raises(ValueError, match='at least 2'):
+  with pytest.raises(ValueError, match=r'in \[2, 65536\]; got 1'):
     latent_space.interpolate(vae, images[0], images[1], steps=1)
   with pytest.raises(ValueError, match='one shape'):
     latent_space.interpolate(vae, images[0], images[1][:4])

@@ -167,6 +167,29 @@ def test_guidance_needs_a_null_class(model):
     without.generate(0, num=1, guidance=1.0)
 
 
+def test_a_damaged_weight_draws_nothing(model, images):
+  """A single NaN in the head of the prior."""
+  flat = trees.flatten(model.variables['prior'])
+  name = next(n for n in sorted(flat, reverse=True) if n.endswith('kernel'))
+  weights = np.array(flat[name])
+  weights.flat[0] = np.nan
+  damaged = jax.tree_util.tree_map_with_path(
+    lambda path, x: weights if x is flat[name] else x, model.variables['prior']
+  )
+  broken = dataclasses.replace(
+    model, variables={**model.variables, 'prior': damaged}
+  )
+  known = np.zeros((1, 4, 4), bool)
+  for draw in (
+    lambda: broken.generate(0, num=2),
+    lambda: broken.edit(0, images[0], np.ones((8, 8), bool)),
+    lambda: broken.outpaint(0, images[0], left=2),
+    lambda: broken.complete(0, known.astype(int), known),
+  ):
+    with pytest.raises(ValueError, match='NaN or infinite, so no token'):
+      draw()
+
+
 def test_no_run_and_no_checkpoint_are_named(tokenizer, tmp_path):
   with pytest.raises(checkpoints.RunError, match='no such run folder'):
     vq_jax.load(tmp_path / 'none')

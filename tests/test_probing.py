@@ -74,7 +74,7 @@ def test_of_a_prior_it_is_the_run_of_its_autoencoder(
   ('more', 'message'),
   [
     (('--shots', '100'), 'between 1 and 16'),
-    (('--draws', '0'), 'draws must be a whole number of at least 1'),
+    (('--draws', '0'), 'draws must be a whole number in [1, 10000]'),
     (('--test-split', 'test'), "no split 'test'"),
   ],
 )

@@ -16,6 +16,8 @@ from vq_jax.utils import images as images_lib
 
 _Images = Annotated[int, fields.Range(least=1, most=2**24)]
 
+_Pixels = Annotated[int, fields.Range(least=0, most=2**14)]
+
 _CHANNELS = {1: 'grey values alone', 3: 'red, green and blue alone'}
 
 
@@ -26,8 +28,7 @@ def checked_num(num: int, name: str = 'num') -> int:
     ValueError: unless it is a whole number of at least 1, and no more than are
       told apart by their keys.
   """
-  fields.check_value(name, num, _Images)
-  return num
+  return fields.check_value(name, num, _Images)
 
 
 def checked_indices(
@@ -142,7 +143,13 @@ def check_image_shape(
   images: Any, channels: int, *, ranks: Sequence[int] = (4,)
 ) -> None:
   """Checks the shape of images alone; see `check_images`."""
-  shape = np.shape(images)
+  try:
+    shape = np.shape(images)
+  except ValueError as error:  # a list of different ones
+    raise ValueError(
+      'images must be one array, so all of one shape; got a '
+      f'{type(images).__name__} of several.'
+    ) from error
   if len(shape) not in ranks or shape[-1] != channels or 0 in shape:
     wanted = [f'[B, H, W, {channels}]', f'[H, W, {channels}]']
     raise ValueError(
@@ -192,11 +199,19 @@ def _either(shape):
   return ' or '.join(str(list(s)) for s in dict.fromkeys((shape[-2:], shape)))
 
 
-def check_sides(sides: Sequence[int]) -> None:
-  """Raises ValueError unless there is something to draw beyond a side."""
-  whole = all(isinstance(s, int | np.integer) for s in sides)
-  if not whole or min(sides) < 0 or not any(sides):
+def checked_sides(sides: Sequence[int]) -> tuple[int, ...]:
+  """Returns the pixels to be drawn beyond (top, bottom, left, right).
+
+  Raises:
+    ValueError: unless they are whole numbers, at least 0, and one is more.
+  """
+  names = ('top', 'bottom', 'left', 'right')
+  checked = tuple(
+    fields.check_value(name, side, _Pixels)
+    for name, side in zip(names, sides, strict=True)
+  )
+  if not any(checked):
     raise ValueError(
-      'top, bottom, left and right must be pixels, at least 0 and not all 0; '
-      f'got {", ".join(map(str, sides))}.'
+      'top, bottom, left and right must be pixels to be drawn, not all 0.'
     )
+  return checked

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vq_jax import checks
+from vq_jax.utils import fields
 
 
 def from_request(
@@ -40,8 +41,7 @@ def from_request(
       f'labels must be one class per image, [{num or "num"}]; got '
       f'{labels.shape}.'
     )
-  checks.checked_num(num)
-  return labels, num
+  return labels, checks.checked_num(num)
 
 
 def indices(labels: Any, classes: int, names: Sequence[str]) -> np.ndarray:
@@ -55,14 +55,9 @@ def indices(labels: Any, classes: int, names: Sequence[str]) -> np.ndarray:
   Raises:
     ValueError: if a label is neither, or there is no such class.
   """
-  if isinstance(labels, tuple | list) and any(
-    isinstance(label, str) for label in labels
-  ):
+  if _has(labels, str) and not _has(labels, (tuple, list, np.ndarray)):
     return np.array([indices(x, classes, names) for x in labels])
-  try:
-    found = np.asarray(labels)
-  except ValueError:  # a ragged list
-    found = np.empty(0, object)
+  found = _as_array(labels)
   if found.dtype.kind == 'U':
     numbers = {unicodedata.normalize('NFC', n): i for i, n in enumerate(names)}
     for name in found.ravel():
@@ -74,7 +69,7 @@ def indices(labels: Any, classes: int, names: Sequence[str]) -> np.ndarray:
   if found.dtype.kind not in 'iu':
     raise ValueError(
       'labels must be classes, by number (whole, from 0) or by name; got '
-      f'{labels!r:.80}.'
+      f'{fields.shown(labels)}.'
     )
   if found.size and not 0 <= found.min() <= found.max() < classes:
     raise ValueError(
@@ -82,6 +77,21 @@ def indices(labels: Any, classes: int, names: Sequence[str]) -> np.ndarray:
       f'{found.min() if found.min() < 0 else found.max()}. {_listed(names)}'
     )
   return found.astype(np.int32)
+
+
+def _has(labels: Any, kinds: type | tuple[type, ...]) -> bool:
+  """Returns whether labels are a sequence that has one of the kinds in it."""
+  several = isinstance(labels, tuple | list)
+  return several and any(isinstance(label, kinds) for label in labels)
+
+
+def _as_array(labels: Any) -> np.ndarray:
+  """Returns labels as an array, of objects if they are ragged or bools."""
+  try:
+    found = np.asarray(labels)
+  except ValueError:  # a ragged list
+    return np.empty(0, object)
+  return found.astype(object) if _has(labels, (bool, np.bool_)) else found
 
 
 def no_class(name: str, names: Sequence[str]) -> str:

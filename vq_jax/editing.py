@@ -98,8 +98,7 @@ def outpaint(
   """
   channels = model.config['data']['image_shape'][-1]
   pictures = checks.checked_pictures(image, channels)
-  checks.check_sides(sides)
-  top, bottom, left, right = sides
+  top, bottom, left, right = checks.checked_sides(sides)
   around = ((0, 0), (top, bottom), (left, right))
   known = np.pad(np.ones(pictures.shape[:3], bool), around)
   larger = np.pad(pictures, (*around, (0, 0)))

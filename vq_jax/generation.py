@@ -14,6 +14,9 @@ import numpy as np
 
 from vq_jax import build
 from vq_jax import samplers
+from vq_jax.samplers import choice as choice_lib
+from vq_jax.samplers import guidance as guidance_lib
+from vq_jax.samplers import maskgit
 from vq_jax.utils import fields
 
 
@@ -32,18 +35,16 @@ class _Sampling:
       guidance sets in.
   """
 
-  temperature: float = 1.0
-  top_k: int | None = None
-  top_p: float | None = None
-  guidance: float = 0.0
+  temperature: choice_lib.Temperature = 1.0
+  top_k: fields.PositiveInt | None = None
+  top_p: choice_lib.Nucleus | None = None
+  guidance: guidance_lib.Scale = 0.0
   guidance_schedule: str = 'linear'
-  guidance_power: float = 1.0
+  guidance_power: guidance_lib.Power = 1.0
 
   def __post_init__(self):
     fields.check(self)
-    self.choice()  # these check the ranges
-    self.guide()
-    samplers.guidance.PowerCosine(power=self.guidance_power)
+    self.guide()  # it looks the schedule up
 
   def choice(self) -> samplers.TokenChoice:
     """Returns how a token is drawn."""
@@ -77,20 +78,18 @@ class MaskedSampling(_Sampling):
     remask_limit: 'cap' or 'rescale'; see `samplers.Remasking`.
   """
 
-  steps: int = 8
+  steps: maskgit.Steps = 8
   schedule: str = 'cosine'
   rounding: Literal['masked', 'decided', 'float32'] = 'masked'
   order: str = 'confidence'
-  choice_temperature: float = 4.5
-  sharpen: float = 1.0
-  remask: float = 0.0
+  choice_temperature: choice_lib.Temperature = 4.5
+  sharpen: maskgit.Sharpness = 1.0
+  remask: fields.Fraction = 0.0
   remask_limit: Literal['cap', 'rescale'] = 'cap'
 
   def __post_init__(self):
     super().__post_init__()
-    samplers.orders.Confidence(temperature=self.choice_temperature)
-    self.remasking()
-    self.strategy()
+    self.strategy()  # it looks names up
 
   def strategy(self) -> samplers.MaskGITDecoding:
     """Returns what the sampler takes."""

@@ -75,7 +75,22 @@ def encode(
 def decode(
   model: Any, z: Array, *, batch_size: fields.PositiveInt = 200
 ) -> np.ndarray:
-  """Decodes latents [B, ...] to float32 images in [0, 1]."""
+  """Decodes latents to float32 images in [0, 1].
+
+  Args:
+    model: an AE or VAE.
+    z: float [B, ...], as `encode` gives them.
+    batch_size: latents at a time.
+
+  Raises:
+    ValueError: if the model is neither, or the latents are none of its own.
+  """
+  z = _checked_latents(z)
+  shape = latent_shape(model)
+  if z.ndim != 1 + len(shape) or z.shape[-1] != shape[-1]:
+    raise ValueError(
+      f'latents must be float [B, {", ".join(map(str, shape))}]; got {z.shape}.'
+    )
   apply = functools.partial(
     _decode, _module(model), model.variables['autoencoder']
   )
@@ -88,7 +103,7 @@ def interpolate(
   first: Array,
   last: Array,
   *,
-  steps: Annotated[int, fields.Range(least=2)] = 8,
+  steps: Annotated[int, fields.Range(least=2, most=2**16)] = 8,
 ) -> np.ndarray:
   """Decodes the points of a straight line between two images' latents.
 
@@ -96,7 +111,7 @@ def interpolate(
     model: an AE or VAE.
     first: image [H, W, C].
     last: image of the same shape.
-    steps: points, at least 2; both ends are among them.
+    steps: points, from 2 to 65,536; both ends are among them.
 
   Returns:
     float32 [steps, H, W, C] in [0, 1].
@@ -150,11 +165,14 @@ def fit_mixture(
     z: latents [B, ...], at least as many as components.
     components: M.
     seed: of the start.
+
+  Raises:
+    ValueError: if there are fewer latents than components, or one is NaN.
   """
   from sklearn import exceptions  # a second to import
   from sklearn import mixture
 
-  z = np.asarray(z)
+  z = _checked_latents(z)
   if components > len(z):
     raise ValueError(
       f'a mixture needs between 1 and {len(z)} components, as many as there '
@@ -177,6 +195,25 @@ def fit_mixture(
     factors=np.linalg.cholesky(model.covariances_),
     shape=z.shape[1:],
   )
+
+
+def _checked_latents(z: Array) -> np.ndarray:
+  """Returns latents; raises ValueError unless they are finite [B, ...]."""
+  try:
+    found = np.asarray(z)
+  except ValueError:  # a ragged list
+    found = np.empty(0, object)
+  if found.ndim < 2 or found.dtype.kind not in 'fiu' or not found.size:
+    raise ValueError(
+      f'latents must be float [B, ...], one row for each image; got '
+      f'{found.dtype} {found.shape}.'
+    )
+  if not np.isfinite(found).all():
+    raise ValueError(
+      'latents must be finite; some are NaN or infinite. If an encoder gave '
+      'them, its weights are damaged or its training diverged.'
+    )
+  return found
 
 
 @functools.partial(jax.jit, static_argnums=0)

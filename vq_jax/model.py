@@ -172,7 +172,7 @@ class Model:
     """
     checks.require_all_levels(self.config['card'], self.autoencoder)
     labels, num = class_labels.from_request(labels, num, self)
-    checks.checked_num(batch_size, 'batch_size')
+    batch_size = checks.checked_num(batch_size, 'batch_size')
     plan = drawing.plan_of(self, sampling)
     rng = samplers.make_key(rng)
     size = min(batch_size, num)

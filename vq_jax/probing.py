@@ -76,11 +76,11 @@ def probe(
   test_split: str = 'test',
   data_dir: str | None = None,
   shots: Sequence[fields.PositiveInt] = (1, 5, 10, 100),
-  draws: fields.PositiveInt = 10,
+  draws: probe_lib.Draws = 10,
   seed: fields.Seed = 0,
   cells: fields.PositiveInt = 4,
   penalty: fields.NonNegativeFloat = 0.1,
-  limit: int | None = None,
+  limit: fields.PositiveInt | None = None,
 ) -> dict[str, Any]:
   """Probes a model's encoder on a labelled data set.
 
@@ -91,7 +91,7 @@ def probe(
     test_split: accuracies are those on it.
     data_dir: where TFDS keeps its data sets.
     shots: examples of each class in few-shot probes.
-    draws: of each number of shots.
+    draws: of each number of shots, at most 10,000.
     seed: of the draws.
     cells: features are averaged over at most so many parts along a side.
     penalty: of the regression; see `vq_jax.metrics.probe.ridge`.

@@ -13,6 +13,8 @@ from vq_jax import generation
 from vq_jax.model import Model
 from vq_jax.utils import trees
 
+_TASKS = ('autoencoder', 'vae', 'prior', 'token_critic')
+
 # Folders within that of a prior: what it was trained on, and with.
 AUTOENCODER, COARSER, GENERATOR = 'autoencoder', 'coarser', 'generator'
 
@@ -31,6 +33,11 @@ def load(folder: str | os.PathLike) -> Model:
     return _load_critic(folder, config)
   if task == 'prior':
     return load_prior(folder, load(folder / AUTOENCODER))
+  if task not in _TASKS:
+    raise checkpoints.RunError(
+      f'{folder} is a run of an unknown task {task!r}; known are '
+      f'{", ".join(_TASKS)}. A newer version of this library may have made it.'
+    )
   module = build.autoencoder_of(config)
   variables = _load_variables(
     folder, lambda rng: build.init_autoencoder(module, config, rng)

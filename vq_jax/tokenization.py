@@ -21,6 +21,7 @@ from vq_jax import data
 from vq_jax.data import codes
 from vq_jax.data import fetch as fetch_lib
 from vq_jax.model import Model
+from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import trees
 
@@ -44,6 +45,7 @@ def fingerprint(model: Model) -> str:
   return digest.hexdigest()
 
 
+@fields.checked
 def tokenize(
   model: Model,
   out: str | os.PathLike,
@@ -51,10 +53,10 @@ def tokenize(
   source: str,
   splits: Mapping[str, str] | None = None,
   data_dir: str | os.PathLike | None = None,
-  passes: int = 1,
-  seed: int = 0,
-  batch_size: int = 128,
-  shard_size: int = SHARD,
+  passes: fields.PositiveInt = 1,
+  seed: fields.Seed = 0,
+  batch_size: fields.PositiveInt = 128,
+  shard_size: fields.PositiveInt = SHARD,
 ) -> dict[str, int]:
   """Writes the codes of a data set; goes on where it was stopped.
 
@@ -79,10 +81,10 @@ def tokenize(
     the number of examples of each split.
 
   Raises:
-    ValueError: if the model has no codes, or passes would not differ.
+    ValueError: if a number is out of range, the model has no codes, or passes
+      would not differ.
     DataError: if the folder holds something else, or cannot be written to.
   """
-  _require_positive(passes=passes, batch_size=batch_size, shard_size=shard_size)
   out = pathlib.Path(out).expanduser()
   splits = {'train': 'train'} if splits is None else dict(splits)
   steps = _steps(model, passes, splits)
@@ -93,7 +95,7 @@ def tokenize(
   features = codes.features_of(record)
   paths = {
     split: _write_split(
-      _Encode(model, images_of, steps, seed, batch_size),
+      _Encode(model, images_of, steps, seed, min(batch_size, shard_size)),
       functools.partial(codes.shard_path, out, split),
       features,
       total=len(images_of) * (passes if split == 'train' else 1),
@@ -104,12 +106,6 @@ def tokenize(
   codes.write_metadata(out, features, paths)
   codes.write_record(out, {**record, 'complete': True})
   return {split: len(codes.CodesSource(out, split)) for split in splits}
-
-
-def _require_positive(**numbers: int) -> None:
-  for name, number in numbers.items():
-    if number < 1:
-      raise ValueError(f'{name} must be at least 1; got {number}.')
 
 
 def _opened(model, source, splits, data_dir) -> dict[str, data.Source]:

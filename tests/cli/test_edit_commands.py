@@ -144,7 +144,10 @@ BOX = ['--box', '2,2,4,4']
       'no option for a MaskGIT',
     ),
     (['outpaint', '{run}', '{picture}'], 'not all 0'),
-    (['outpaint', '{run}', '{picture}', '--left', '-2'], 'at least 0'),
+    (
+      ['outpaint', '{run}', '{picture}', '--left', '-2'],
+      'left must be a whole',
+    ),
   ],
 )
 def test_mistakes_get_one_clear_line(

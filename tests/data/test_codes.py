@@ -178,9 +178,10 @@ def test_a_prior_on_codes_resumes_to_the_bit(
 @pytest.mark.parametrize(
   ('more', 'message'),
   [
-    (('--batch-size', '0'), 'batch_size must be at least 1'),
+    (('--batch-size', '0'), 'batch_size must be a whole number of at least 1'),
     (('--split', 'a=train[:9]', '--split', 'a=train[9:]'), 'name of its own'),
-    (('--passes', '0'), 'passes must be at least 1'),
+    (('--passes', '0'), 'passes must be a whole number of at least 1'),
+    (('--seed', '-1'), 'seed must be a whole number in [0, 4294967295]'),
   ],
 )
 def test_mistakes_get_one_clear_line(

@@ -143,6 +143,9 @@ def test_tfds_faults(data_dir, tmp_path):
     data.open_source(SPEC, 'val', data_dir=data_dir)
   with pytest.raises(data.DataError, match='10000 examples'):
     data.open_source(SPEC, 'train[:99999]', data_dir=data_dir)
+  for empty in ('train[9:3]', 'train[5:5]', 'test[:0%]'):
+    with pytest.raises(data.DataError, match='must hold at least one example'):
+      data.open_source(SPEC, empty, data_dir=data_dir)
   with pytest.raises(data.DataError, match="no data set 'no_such_set'"):
     data.open_source('tfds:no_such_set', data_dir=data_dir)
   with pytest.raises(data.DataError, match='at version 9.9.9, only: 1.0.0'):

@@ -1,5 +1,6 @@
 import itertools
 import json
+import math
 import multiprocessing
 import subprocess
 import sys
@@ -295,12 +296,17 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
   [
     ({'batch_size': 24}, 'batch_size=24 and 23 examples'),
     ({'batch_size': 4, 'process_count': 3}, 'got 4 for 3'),
-    ({'batch_size': 0}, 'positive multiple'),
+    ({'batch_size': 0}, 'batch_size must be a whole number of at least 1'),
+    ({'batch_size': 2.5}, 'batch_size must be .*; got 2.5'),
+    ({'batch_size': True}, 'batch_size must be .*; got True'),
+    ({'process_count': 0}, 'process_count must be'),
+    ({'seed': 0.5}, r'seed must be a whole number in \[0, 4294967295\]'),
+    ({'workers': math.nan}, 'workers must be .*; got nan'),
     ({'process_index': 1}, 'got 1 of 1'),
     ({'seed': -1}, 'seed'),
     ({'seed': 2**32}, 'seed'),
-    ({'workers': -1}, 'workers must be >= 0'),
-    ({'prefetch': -1}, 'prefetch must be >= 0'),
+    ({'workers': -1}, r'workers must be a whole number in \[0, 1024\]'),
+    ({'prefetch': -1}, 'prefetch must be a whole number in'),
   ],
 )
 def test_bad_options(options, message):

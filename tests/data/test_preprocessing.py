@@ -1,4 +1,5 @@
 import io
+import math
 import pickle
 
 import numpy as np
@@ -143,14 +144,25 @@ def test_too_small_an_image_is_answered_with_the_remedy(step):
 @pytest.mark.parametrize(
   'make, message',
   [
-    (lambda: data.Resize(size=0), 'size must be at least 1'),
-    (lambda: data.Resize(size=4, filter='nearest'), 'bicubic, lanczos; got'),
+    (lambda: data.Resize(size=0), 'size must be a whole number in .* got 0'),
+    (lambda: data.CenterCrop(size=2.5), 'size must be .* got 2.5'),
+    (lambda: data.RandomCrop(size=True), 'size must be .* got True'),
+    (lambda: data.Resize(size=10**30), 'size must be'),
+    (
+      lambda: data.Resize(size=4, filter='nearest'),
+      "'bicubic' or 'lanczos'; got 'nearest'",
+    ),
     (lambda: data.RandomCrop(size=4, padding=-1), 'padding'),
     (lambda: data.RandomResizedCrop(size=4, scale=(0.0, 1.0)), 'scale'),
     (lambda: data.RandomResize(smallest=4, largest=3), 'smallest=4'),
     (lambda: data.RandomResize(smallest=4, largest=4, filter='x'), "'x'"),
     (lambda: data.RandomResizedCrop(size=4, ratio=(2.0, 1.0)), 'ratio'),
-    (lambda: data.Channels(count=4), '1 or 3'),
+    (lambda: data.RandomResizedCrop(size=4, scale=(0.5, math.nan)), 'nan'),
+    (lambda: data.RandomResizedCrop(size=4, ratio=(1, math.inf)), 'inf'),
+    (lambda: data.RandomResizedCrop(size=4, ratio='ab'), 'ratio'),
+    (lambda: data.RandomResizedCrop(size=4, scale=0.5), 'scale'),
+    (lambda: data.Channels(count=4), 'count must be 1 or 3; got 4'),
+    (lambda: data.Channels(count=True), '1 or 3; got True'),
   ],
 )
 def test_bad_fields_fail_at_construction(make, message):

@@ -390,7 +390,7 @@ def test_in_memory_leaves_unreadable_images_out(tmp_path):
   with pytest.warns(data.UnreadableImageWarning):
     with pytest.raises(data.DataError, match='none of the 1 images'):
       data.in_memory(source)
-  with pytest.raises(data.DataError, match='max_unreadable must be >= 0'):
+  with pytest.raises(data.DataError, match='max_unreadable must be a whole'):
     data.open_source(f'folder:{tmp_path}', max_unreadable=-1)
 
 

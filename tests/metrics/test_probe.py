@@ -90,7 +90,10 @@ def test_scale_and_constant_features_do_not_matter():
   assert plain == other < 1
 
 
-@pytest.mark.parametrize('shots', [0, 31])
-def test_impossible_numbers_are_named(shots):
-  with pytest.raises(ValueError, match='between 1 and 30'):
+@pytest.mark.parametrize(
+  ('shots', 'message'),
+  [(0, 'of at least 1; got 0'), (2.5, 'got 2.5'), (31, 'between 1 and 30')],
+)
+def test_impossible_numbers_are_named(shots, message):
+  with pytest.raises(ValueError, match=message):
     probe.few_shot_accuracy(classes(90), classes(9), shots=(shots,))

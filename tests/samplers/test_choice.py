@@ -179,3 +179,175 @@ def test_an_example_has_the_key_of_its_place_in_the_request():
 def test_bad_choices_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     samplers.TokenChoice(**fields)
+
+
+# The smallest normal float32 is 1.18e-38, the smallest of all 1.4e-45.
+SMALL = (1e-3, 1e-8, 1e-12, 1e-30, 1.2e-38, 1e-45, 5e-324)
+PEAKED = 10 * jax.random.normal(jax.random.key(5), (2, 49, 1024))
+LIKELIEST = np.asarray(PEAKED).argmax(axis=-1)
+
+
+def maskgit_of(logits_fn, *, trace=False, **options):
+  """Returns MaskGIT's decoding of a grid of 7 x 7, under jit.
+
+  Its argument is handed to `logits_fn`, after the progress.
+  """
+  strategy = samplers.MaskGITDecoding(steps=3, **options)
+  given = jnp.where(jnp.arange(49) < 5, PEAKED[0].argmax(-1), 1024)
+
+  @jax.jit
+  def run(argument):
+    return samplers.maskgit.decode(
+      keys(2),
+      lambda tokens, progress: logits_fn(tokens, progress, argument),
+      jnp.stack([given, jnp.full(49, 1024)]),
+      strategy,
+      mask_id=1024,
+      grid=(7, 7),
+      critic_fn=lambda tokens, progress: jnp.cos(tokens * 1.0),
+      trace=trace,
+    )
+
+  return lambda argument=0: np.asarray(run(argument))
+
+
+@pytest.mark.parametrize('limits', [{}, {'top_k': 50}, {'top_p': 0.9}])
+@pytest.mark.parametrize('temperature', SMALL)
+def test_small_temperatures_take_the_likeliest(temperature, limits):
+  choice = samplers.TokenChoice(temperature=temperature, **limits)
+  drawn = jax.jit(choice)(keys(2), PEAKED)
+  np.testing.assert_array_equal(drawn, LIKELIEST)
+
+
+@pytest.mark.parametrize('top_p', [1e-30, 1.2e-38, 1e-45, 2.3e-309, 5e-324])
+def test_small_nuclei_hold_the_likeliest_alone(top_p):
+  drawn = jax.jit(samplers.TokenChoice(top_p=top_p))(keys(2), PEAKED)
+  np.testing.assert_array_equal(drawn, LIKELIEST)
+
+
+@pytest.mark.parametrize('temperature', SMALL)
+def test_small_temperatures_in_raster_order(temperature):
+  @jax.jit
+  def run(keys):
+    return samplers.autoregressive.decode(
+      keys,
+      lambda cache, previous, position: (PEAKED[:, position], cache),
+      jnp.zeros(()),
+      jnp.zeros((2, 49), jnp.int32),
+      jnp.zeros((2, 49), bool),
+      samplers.TokenChoice(temperature=temperature),
+    )
+
+  np.testing.assert_array_equal(run(keys(2)), LIKELIEST)
+
+
+SOME_ORDERS = [
+  samplers.orders.Confidence(), samplers.orders.Critic(),
+  samplers.orders.Halton(), samplers.orders.Random(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  ('temperature', 'options'),
+  [
+    *[(temperature, {}) for temperature in SMALL],
+    *[(1.2e-38, {'order': order}) for order in SOME_ORDERS[1:]],
+    (1e-45, {'order': samplers.orders.Halton()}),
+    (1e-12, {'remask': samplers.Remasking(eta=0.5)}),
+  ],
+)
+def test_small_temperatures_in_maskgit(temperature, options):
+  choice = samplers.TokenChoice(temperature=temperature)
+  decode = maskgit_of(
+    lambda tokens, progress, _: PEAKED, choice=choice, sharpen=1.2, **options
+  )
+  np.testing.assert_array_equal(decode(), LIKELIEST)
+
+
+@pytest.mark.parametrize(
+  ('temperature', 'limits'),
+  [(1e-8, {'top_k': 50, 'top_p': 0.9}), (1.2e-38, {}), (5e-324, {})],
+)
+def test_small_temperatures_with_guidance(temperature, limits):
+  other = 10 * jax.random.normal(jax.random.key(6), PEAKED.shape)
+  both = jnp.concatenate([PEAKED, other])
+  guidance = samplers.Guidance(scale=3, schedule=samplers.guidance.constant)
+  guided = guidance.logits_fn(lambda tokens: both)
+  decode = maskgit_of(
+    lambda tokens, progress, _: guided(tokens, progress),
+    choice=samplers.TokenChoice(temperature=temperature, **limits),
+    sharpen=1.2,
+  )
+  want = np.asarray(PEAKED + 3 * (PEAKED - other)).argmax(axis=-1)
+  want[0, :5] = LIKELIEST[0, :5]  # these are given
+  np.testing.assert_array_equal(decode(), want)
+
+
+BAD_LOGITS = [
+  ('nan', [np.nan]),
+  ('positive infinity', [np.inf]),
+  ('both infinities', [np.inf, -np.inf]),
+  ('all minus infinity', [-np.inf] * 6),
+  ('all nan', [np.nan] * 6),
+]
+CHOICES = [
+  {}, {'temperature': 0}, {'temperature': 1e-30}, {'top_k': 3},
+  {'top_p': 0.5}, {'top_k': 3, 'top_p': 0.5, 'temperature': 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('fields', CHOICES)
+def test_logits_that_are_no_distribution_give_no_token(fields):
+  """And the other distributions are drawn from as without them."""
+  choice = jax.jit(samplers.TokenChoice(**fields))
+  clean = np.tile(LOGITS, (len(BAD_LOGITS) + 1, 4, 1))
+  want = np.array(choice(keys(len(clean)), clean))
+  assert (want >= 0).all()
+  dirty = clean.copy()
+  for row, (_, values) in zip(dirty, BAD_LOGITS, strict=False):
+    row[2, : len(values)] = values
+  want[: len(BAD_LOGITS), 2] = -1
+  np.testing.assert_array_equal(choice(keys(len(clean)), dirty), want)
+
+
+@pytest.mark.parametrize('fields', CHOICES)
+def test_some_impossible_tokens_are_no_damage(fields):
+  logits = np.where(np.arange(6) == 4, 0, -np.inf).astype(np.float32)
+  drawn = samplers.TokenChoice(**fields)(keys(3), np.tile(logits, (3, 1)))
+  np.testing.assert_array_equal(drawn, 4)
+
+
+@pytest.mark.parametrize('order', SOME_ORDERS, ids=lambda o: type(o).__name__)
+def test_a_nan_of_one_step_invalidates_its_example_alone(order):
+  def logits_fn(tokens, progress, bad_step):
+    bad = (jnp.arange(1024) == 7) & (jnp.round(progress * 3) == bad_step)
+    return PEAKED.at[0].set(jnp.where(bad, jnp.nan, PEAKED[0]))
+
+  decode = maskgit_of(logits_fn, order=order, trace=True)
+  want = decode(-1)
+  assert (want >= 0).all()
+  for step in range(3):
+    drawn = decode(step)
+    np.testing.assert_array_equal(drawn[1], want[1])
+    np.testing.assert_array_equal(drawn[0, :step], want[0, :step])
+    assert (drawn[0, step:] == -1).all()
+  with pytest.raises(ValueError, match='NaN or infinite'):
+    samplers.require_valid(drawn[:, -1])
+
+
+def test_a_nan_in_raster_order_stays_in_its_example():
+  def run(logits):
+    return np.asarray(
+      samplers.autoregressive.decode(
+        keys(2),
+        lambda cache, previous, position: (logits[:, position], cache),
+        jnp.zeros(()),
+        jnp.zeros((2, 49), jnp.int32),
+        jnp.zeros((2, 49), bool),
+        samplers.TokenChoice(),
+      )
+    )
+
+  drawn = run(PEAKED.at[0, 20, 3].set(jnp.nan))
+  assert drawn[0, 20] == -1
+  np.testing.assert_array_equal(drawn[1], run(PEAKED)[1])

@@ -165,3 +165,4 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
   with pytest.raises(OSError, match='disk full'):
     images.save_image(path, batch(1, seed=1)[0])
   assert path.read_bytes() == before
+  assert list(tmp_path.iterdir()) == [path]

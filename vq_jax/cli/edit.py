@@ -109,15 +109,18 @@ def outpaint(arguments) -> None:
   """Runs `vqjax outpaint`."""
   import numpy as np
 
-  model, image = _opened(arguments)
+  from vq_jax import checks
+
   sides = {side: getattr(arguments, side) for side in _SIDES}
+  checks.checked_sides([sides[s] for s in ('top', 'bottom', 'left', 'right')])
+  model, image = _opened(arguments)
 
   def draw(batch, **options):
     return model.outpaint(arguments.seed, batch, **sides, **options)
 
   around = (
-    (max(sides['top'], 0), max(sides['bottom'], 0)),
-    (max(sides['left'], 0), max(sides['right'], 0)),
+    (sides['top'], sides['bottom']),
+    (sides['left'], sides['right']),
     (0, 0),
   )
   original = np.pad(image, around, constant_values=128)
@@ -134,9 +137,8 @@ def _opened(arguments):
   checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
   channels = model.config['data']['image_shape'][-1]
-  images.check_image_path(arguments.out, channels=channels)
-  if 'gif' in arguments:
-    images.check_image_path(arguments.gif, channels=channels, animated=True)
+  gif = getattr(arguments, 'gif', None)
+  images.check_image_paths(arguments.out, gif, channels=channels)
   path = arguments.image
   return model, decode.decode_image(path, channels=channels, name=path)
 

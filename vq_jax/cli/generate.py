@@ -62,9 +62,8 @@ def run(arguments) -> None:
   checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
   channels = model.config['data']['image_shape'][-1]
-  images.check_image_path(arguments.out, channels=channels)
-  if 'gif' in arguments:
-    images.check_image_path(arguments.gif, channels=channels, animated=True)
+  gif = getattr(arguments, 'gif', None)
+  images.check_image_paths(arguments.out, gif, channels=channels)
   labels, names = None, model.config['data']['class_names']
   if 'labels' in arguments:
     found = sampling.find_classes(arguments.labels, names)
@@ -118,8 +117,8 @@ def _accepted(model, arguments, labels, options):
       '--acceptance keeps the images in which a classifier sees the class '
       'asked for: it needs a prior with classes, and goes without --gif.'
     )
-  score = _class_scores(model, arguments.folder)
   candidates = samplers.rejection.candidate_labels(labels, arguments.acceptance)
+  score = _class_scores(model, arguments.folder)
   batches = iter(
     _batches(model, arguments, candidates, len(candidates), **options)
   )

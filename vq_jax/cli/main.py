@@ -28,6 +28,15 @@ def main(argv: list[str] | None = None) -> int:
   except (build.SpecError, checkpoints.RunError, OSError, ValueError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 1
+  except (MemoryError, RuntimeError) as error:
+    if not console.is_out_of_memory(error):
+      raise
+    print(
+      'error: there is not enough memory for this; ask for less at a time, as '
+      f'with a smaller --batch-size: {error}'.splitlines()[0],
+      file=sys.stderr,
+    )
+    return 1
   except KeyboardInterrupt:
     print('stopped.', file=sys.stderr)
     return 130

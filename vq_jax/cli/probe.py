@@ -69,7 +69,10 @@ def run(arguments) -> None:
   """Runs the command."""
   import vq_jax
   from vq_jax import probing
+  from vq_jax.utils import images
 
+  if 'out' in arguments:
+    images.check_file_path(arguments.out)
   found = probing.probe(
     vq_jax.load(arguments.folder),
     arguments.data,
@@ -88,4 +91,6 @@ def run(arguments) -> None:
   print(f'all               {found["linear"]:.3f}')
   if 'out' in arguments:
     text = json.dumps({'run': arguments.folder, **found}, indent=2)
-    pathlib.Path(arguments.out).write_text(text + '\n')
+    out = pathlib.Path(arguments.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text + '\n')

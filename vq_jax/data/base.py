@@ -10,6 +10,7 @@ from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.splits import parse_split
 from vq_jax.data.splits import require_split
+from vq_jax.utils import fields
 
 _MOST_CLASSES = 2**20  # labels beyond are identifiers, or overflow
 
@@ -35,8 +36,9 @@ class Source(abc.ABC):
     max_unreadable: int = 100,
   ):
     """Checks nothing but `max_unreadable`; each source checks its own data."""
-    if max_unreadable < 0:
-      raise DataError(f'max_unreadable must be >= 0; got {max_unreadable}.')
+    max_unreadable = fields.check_value(
+      'max_unreadable', max_unreadable, fields.NonNegativeInt, error=DataError
+    )
     self.name = name
     self.class_names = tuple(class_names)
     self.image_shape = image_shape

@@ -59,8 +59,11 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
 def write_record(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
   """Writes `tokenizer.json`; a reader sees the old or the new one."""
   temporary = folder / f'.{RECORD}.{os.getpid()}'
-  temporary.write_text(json.dumps(record, indent=2) + '\n')
-  temporary.replace(folder / RECORD)
+  try:
+    temporary.write_text(json.dumps(record, indent=2) + '\n')
+    temporary.replace(folder / RECORD)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:

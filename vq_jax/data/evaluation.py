@@ -14,6 +14,7 @@ from vq_jax.data.fetch import Tally
 from vq_jax.data.pipeline import local_batch_size
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.data.preprocessing import refuse_random
+from vq_jax.utils import fields
 
 _AHEAD = 2
 
@@ -69,14 +70,15 @@ class EvalBatches:
     return batch, errors
 
 
+@fields.checked(error=DataError)
 def eval_batches(
   source: Source,
   *,
-  batch_size: int,
+  batch_size: fields.PositiveInt,
   preprocess: Sequence[Preprocess] = (),
-  process_index: int = 0,
-  process_count: int = 1,
-  limit: int | None = None,
+  process_index: fields.NonNegativeInt = 0,
+  process_count: fields.PositiveInt = 1,
+  limit: fields.PositiveInt | None = None,
 ) -> EvalBatches:
   """Reads a source once, in its own order, in batches of one size.
 
@@ -101,8 +103,6 @@ def eval_batches(
   """
   refuse_random(preprocess)
   local = local_batch_size(batch_size, process_index, process_count)
-  if limit is not None and limit < 1:
-    raise DataError(f'limit must be at least 1 example; got {limit}.')
   num_examples = min(len(source), limit or len(source))
   fetch = Fetch(source=source, preprocess=tuple(preprocess), seed=0)
   return EvalBatches(fetch, num_examples, (process_index, process_count, local))

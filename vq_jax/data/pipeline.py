@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from multiprocessing import util
+from typing import Annotated
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,23 @@ from vq_jax.data.fetch import Batch
 from vq_jax.data.fetch import Fetch
 from vq_jax.data.fetch import Tally
 from vq_jax.data.preprocessing import Preprocess
+from vq_jax.utils import fields
 
 # Examples; grain counts batches in floats, which are exact up to here.
 _ENDLESS = 2**50
 
 
+@fields.checked(error=DataError)
 def train_batches(
   source: Source,
   *,
-  batch_size: int,
-  seed: int,
+  batch_size: fields.PositiveInt,
+  seed: fields.Seed,
   preprocess: Sequence[Preprocess] = (),
-  process_index: int = 0,
-  process_count: int = 1,
-  workers: int = 0,
-  prefetch: int = 2,
+  process_index: fields.NonNegativeInt = 0,
+  process_count: fields.PositiveInt = 1,
+  workers: Annotated[int, fields.Range(least=0, most=1024)] = 0,
+  prefetch: Annotated[int, fields.Range(least=0, most=2**16)] = 2,
   transfer: Callable[[Batch], Any] | None = None,
 ) -> 'TrainIterator':
   """Shuffles a source endlessly.
@@ -71,12 +74,7 @@ def train_batches(
       f'a batch must not be larger than its source; got batch_size='
       f'{batch_size} and {len(source)} examples in {source.name}.'
     )
-  if not 0 <= seed < 2**32:
-    raise DataError(f'seed must lie in [0, 2**32); got {seed}.')
-  for name, value in (('workers', workers), ('prefetch', prefetch)):
-    if value < 0:
-      raise DataError(f'{name} must be >= 0; got {value}.')
-  fetch = Fetch(source=source, preprocess=tuple(preprocess), seed=int(seed))
+  fetch = Fetch(source=source, preprocess=tuple(preprocess), seed=seed)
   return TrainIterator(
     fetch,
     batch_size=batch_size,

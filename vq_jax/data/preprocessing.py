@@ -8,17 +8,21 @@ to worker processes. The conversion to float happens later, on the device.
 import dataclasses
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Annotated
 from typing import ClassVar
+from typing import Literal
 
 import numpy as np
 
 from vq_jax.data.errors import DataError
+from vq_jax.utils import fields
 
 # Steps may be any callables; one that draws from the generator says
 # `random = True`.
 Preprocess = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
-_FILTERS = ('box', 'bilinear', 'hamming', 'bicubic', 'lanczos')
+# Pixels of a side; more than Pillow makes of an image.
+_Side = Annotated[int, fields.Range(least=1, most=2**15)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,16 +36,14 @@ class Resize:
   """
 
   random: ClassVar[bool] = False
-  size: int
-  filter: str = 'bicubic'
+  size: _Side
+  filter: Literal['box', 'bilinear', 'hamming', 'bicubic', 'lanczos'] = (
+    'bicubic'
+  )
 
   def __post_init__(self):
     """Checks the fields."""
-    _require_positive(self, 'size')
-    if self.filter not in _FILTERS:
-      raise DataError(
-        f'filter must be one of {", ".join(_FILTERS)}; got {self.filter!r}.'
-      )
+    fields.check(self, error=DataError)
 
   def __call__(
     self, image: np.ndarray, rng: np.random.Generator | None = None
@@ -86,11 +88,11 @@ class CenterCrop:
   """Cuts a square of `size` pixels from the middle."""
 
   random: ClassVar[bool] = False
-  size: int
+  size: _Side
 
   def __post_init__(self):
     """Checks the fields."""
-    _require_positive(self, 'size')
+    fields.check(self, error=DataError)
 
   def __call__(
     self, image: np.ndarray, rng: np.random.Generator | None = None
@@ -112,14 +114,12 @@ class RandomCrop:
   """
 
   random: ClassVar[bool] = True
-  size: int
-  padding: int = 0
+  size: _Side
+  padding: Annotated[int, fields.Range(least=0, most=2**15)] = 0
 
   def __post_init__(self):
     """Checks the fields."""
-    _require_positive(self, 'size')
-    if self.padding < 0:
-      raise DataError(f'padding must be >= 0; got {self.padding}.')
+    fields.check(self, error=DataError)
 
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Pads and crops."""
@@ -143,13 +143,13 @@ class RandomResizedCrop:
   """
 
   random: ClassVar[bool] = True
-  size: int
+  size: _Side
   scale: tuple[float, float] = (0.8, 1.0)
   ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
   def __post_init__(self):
     """Checks the fields."""
-    _require_positive(self, 'size')
+    fields.check(self, error=DataError)
     if not 0 < self.scale[0] <= self.scale[1] <= 1:
       raise DataError(
         f'scale must be two shares of the area in (0, 1]; got {self.scale}.'
@@ -195,12 +195,11 @@ class Channels:
   """
 
   random: ClassVar[bool] = False
-  count: int
+  count: Literal[1, 3]
 
   def __post_init__(self):
     """Checks the fields."""
-    if self.count not in (1, 3):
-      raise DataError(f'count must be 1 or 3 channels; got {self.count}.')
+    fields.check(self, error=DataError)
 
   def __call__(
     self, image: np.ndarray, rng: np.random.Generator | None = None
@@ -282,12 +281,6 @@ def _padded(image: np.ndarray, padding: int) -> np.ndarray:
   canvas = np.zeros((h + 2 * padding, w + 2 * padding, c), np.uint8)
   canvas[padding : padding + h, padding : padding + w] = image
   return canvas
-
-
-def _require_positive(step, name: str) -> None:
-  value = getattr(step, name)
-  if value < 1:
-    raise DataError(f'{name} must be at least 1 pixel; got {value}.')
 
 
 def _require_room(step, image: np.ndarray) -> None:

@@ -82,7 +82,8 @@ def _open_npz(path: str, split: str, channels: int | None) -> ArraySource:
 
 def _load_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
-    with np.load(path) as arrays:
+    # NumPy leaves a file open that it cannot read.
+    with path.open('rb') as file, np.load(file) as arrays:
       return dict(arrays)
   except Exception as error:  # zip, pickle, header and type errors alike
     raise DataError(

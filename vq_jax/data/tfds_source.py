@@ -64,8 +64,13 @@ class TfdsSource(Source):
     decoders = {self._image: tfds.decode.SkipDecoding()}
     try:
       self._records = builder.as_data_source(split, decoders=decoders)
+      count = builder.info.splits[split].num_examples
     except ValueError as error:
       raise DataError(f'tfds:{dataset}: {_one_line(error)}') from error
+    if count < 1:
+      raise DataError(
+        f'the split {split!r} of tfds:{dataset} must hold at least one example.'
+      )
     *size, stored = builder.info.features[self._image].shape
     self._channels = channels or (1 if stored == 1 else 3)
     super().__init__(

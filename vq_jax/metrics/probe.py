@@ -5,14 +5,18 @@ that a figure depends on nothing but features, draws and penalty.
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
 
 from vq_jax.utils import fields
 
+Draws = Annotated[int, fields.Range(least=1, most=10_000)]
 
+
+@fields.checked
 def ridge(
-  features: np.ndarray, targets: np.ndarray, penalty: float
+  features: np.ndarray, targets: np.ndarray, penalty: fields.NonNegativeFloat
 ) -> tuple[np.ndarray, np.ndarray]:
   """Minimises |X W + b - Y|^2 + l |W|^2 with l = penalty * N.
 
@@ -79,7 +83,7 @@ def few_shot_accuracy(
   test: tuple[np.ndarray, np.ndarray],
   *,
   shots: Iterable[int] = (1, 5, 10, 100),
-  draws: fields.PositiveInt = 10,
+  draws: Draws = 10,
   seed: fields.Seed = 0,
   penalty: fields.NonNegativeFloat = 0.1,
 ) -> dict[int, tuple[float, float]]:
@@ -89,7 +93,8 @@ def few_shot_accuracy(
     train: features float [B, N] and labels int [B], to draw from.
     test: likewise; all of it is judged.
     shots: numbers k of examples of each class.
-    draws: how often each number is drawn, without repetition within a draw.
+    draws: how often each number is drawn, at most 10,000 times; without
+      repetition within a draw.
     seed: of the draws; those of one seed are the same for all features.
     penalty: see `ridge`.
 
@@ -102,9 +107,11 @@ def few_shot_accuracy(
   labels = train[1]
   members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
   fewest = min(len(rows) for rows in members)
-  shots = tuple(shots)
+  shots = tuple(
+    fields.check_value('shots', k, fields.PositiveInt) for k in shots
+  )
   for k in shots:
-    if not 1 <= k <= fewest:
+    if k > fewest:
       raise ValueError(
         f'shots must lie between 1 and {fewest}, the size of the smallest '
         f'class of the training examples; got {k}.'

@@ -10,6 +10,9 @@ import numpy as np
 from vq_jax.samplers import keys as key_lib
 from vq_jax.utils import fields
 
+Temperature = Annotated[float, fields.Range(least=0, most=1e6)]
+Nucleus = Annotated[float, fields.Range(above=0, most=1)]
+
 INVALID = -1  # in place of a token whose logits are no distribution
 _ABOVE_ONE = 0x3F800001  # the bits of the float32 after 1
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -31,9 +34,9 @@ class TokenChoice:
       sampling, Holtzman et al. 2020). None is no limit.
   """
 
-  temperature: Annotated[float, fields.Range(least=0, most=1e6)] = 1.0
+  temperature: Temperature = 1.0
   top_k: fields.PositiveInt | None = None
-  top_p: Annotated[float, fields.Range(above=0, most=1)] | None = None
+  top_p: Nucleus | None = None
 
   def __post_init__(self):
     fields.check(self)
@@ -67,7 +70,9 @@ class TokenChoice:
     weights = jnp.where(logits >= most, 1, jnp.exp(below))
     if self.top_p is not None:
       p = weights / jnp.sum(weights, axis=-1, keepdims=True)
-      weights = jnp.where(_nucleus(p, self.top_p), weights, 0)
+      # What is 0 in float32 would be reached by no id at all.
+      likely = _nucleus(p, max(self.top_p, _SMALLEST))
+      weights = jnp.where(likely, weights, 0)
     drawn, total = _draw(keys, weights)
     if ids is not None:
       drawn = jnp.take_along_axis(ids, drawn[..., None], axis=-1)[..., 0]

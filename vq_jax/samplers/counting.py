@@ -33,6 +33,9 @@ def masked_counts(
     steps: T.
     total: N, the tokens of an image.
     rounding: see `MaskGITDecoding`.
+
+  Raises:
+    ValueError: if the schedule gives NaN.
   """
   start = np.arange(total + 1)
   kind = np.float32 if rounding == 'float32' else np.float64
@@ -40,6 +43,11 @@ def masked_counts(
   for step in range(1, steps):
     ratio = kind(step) / kind(steps)
     fraction = np.clip(schedule(ratio, start), 0, 1).astype(kind)
+    if np.isnan(fraction).any():
+      raise ValueError(
+        'a schedule must give the fraction that stays masked; got NaN at '
+        f'{step} of {steps} steps.'
+      )
     if rounding == 'float32':
       count = np.floor(start.astype(kind) * fraction)
     elif rounding == 'decided':

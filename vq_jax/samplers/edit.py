@@ -29,8 +29,9 @@ def token_mask(mask: np.ndarray, stride: int, dilate: int = 0) -> np.ndarray:
   Raises:
     ValueError: if dilate is negative.
   """
-  fields.check_value('dilate', dilate, fields.NonNegativeInt)
+  dilate = fields.check_value('dilate', dilate, fields.NonNegativeInt)
   b, height, width = mask.shape
+  dilate = min(dilate, max(height, width) // stride)  # more changes nothing
   blocks = mask.reshape(b, height // stride, stride, width // stride, stride)
   around = ((0, 0), (dilate, dilate), (dilate, dilate))
   neighbours = np.lib.stride_tricks.sliding_window_view(

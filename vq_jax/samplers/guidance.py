@@ -1,6 +1,7 @@
 """Classifier-free guidance (Ho and Salimans 2022), strength by progress."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 from typing import Any
@@ -9,6 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.utils import fields
+
+Scale = Annotated[float, fields.Range(least=-1e6, most=1e6)]
+Power = Annotated[float, fields.Range(above=0, most=1e4)]
 
 
 def constant(progress: jax.Array) -> jax.Array:
@@ -32,7 +36,7 @@ class PowerCosine:
     power: the greater, the later guidance sets in.
   """
 
-  power: Annotated[float, fields.Range(above=0, most=1e4)] = 1.0
+  power: Power = 1.0
 
   def __post_init__(self):
     fields.check(self)
@@ -53,11 +57,17 @@ class Guidance:
     schedule: strength at progress r in [0, 1], from this module.
   """
 
-  scale: Annotated[float, fields.Range(least=-1e6, most=1e6)] = 0.0
+  scale: Scale = 0.0
   schedule: Callable[[jax.Array], jax.Array] = linear
 
   def __post_init__(self):
     fields.check(self)
+    if inspect.isclass(self.schedule):
+      name = self.schedule.__name__
+      raise ValueError(
+        f'schedule must be a function; got the class {name}. Make one of it: '
+        f'{name}(power=1).'
+      )
 
   def rows(
     self, label: jax.Array | None, null_label: int | None

@@ -21,15 +21,20 @@ def make_key(rng: jax.Array | int) -> jax.Array:
   if isinstance(rng, jax.Array):
     if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) and rng.ndim == 0:
       return rng
-    if rng.dtype == jnp.uint32 and rng.ndim == 1 and len(rng) in (2, 4):
+    if rng.dtype == jnp.uint32 and rng.shape == _key_shape():
       return jax.random.wrap_key_data(rng)
   if not isinstance(rng, int | np.integer) or isinstance(rng, bool):
     raise ValueError(
       'rng must be a JAX key, such as jax.random.key(0), or a seed, a whole '
-      f'number; got {rng!r:.80}.'
+      f'number; got {fields.shown(rng)}.'
     )
   fields.check_value('the seed', rng, fields.Seed)
   return jax.random.key(int(rng))
+
+
+def _key_shape() -> tuple[int, ...]:
+  """Returns the shape of the data of a key, as this JAX is configured."""
+  return jax.eval_shape(jax.random.PRNGKey, 0).shape
 
 
 def example_keys(rng: jax.Array, places: jax.Array) -> jax.Array:

@@ -20,6 +20,9 @@ from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 from vq_jax.utils import fields
 
+Steps = Annotated[int, fields.Range(least=1, most=4096)]
+Sharpness = Annotated[float, fields.Range(above=0, most=1e4)]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Remasking:
@@ -88,12 +91,12 @@ class MaskGITDecoding:
     remask: how decided tokens are masked again; None if they never are.
   """
 
-  steps: Annotated[int, fields.Range(least=1, most=4096)] = 8
+  steps: Steps = 8
   schedule: Callable[..., schedules.Array] = schedules.cosine
   rounding: counting.Rounding = 'masked'
   order: orders.Order = orders.Confidence()
   choice: choice_lib.TokenChoice = choice_lib.TokenChoice()
-  sharpen: Annotated[float, fields.Range(above=0, most=1e4)] = 1.0
+  sharpen: Sharpness = 1.0
   remask: Remasking | None = None
 
   def __post_init__(self):

@@ -6,17 +6,16 @@ are masked again, as many as the schedule says; how many is not its concern.
 
 import dataclasses
 import functools
-from typing import Annotated
 from typing import Protocol
+from typing import runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax.samplers import choice as choice_lib
 from vq_jax.samplers import keys as key_lib
 from vq_jax.utils import fields
-
-_Temperature = Annotated[float, fields.Range(least=0, most=1e6)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +38,7 @@ class Step:
   realism: jax.Array | None = None
 
 
+@runtime_checkable
 class Order(Protocol):
   """An order of positions: hashable, hence static under jit.
 
@@ -68,7 +68,7 @@ class Confidence:
     temperature: little noise takes the safe tokens first and costs diversity.
   """
 
-  temperature: _Temperature = 4.5
+  temperature: choice_lib.Temperature = 4.5
   revises = False
 
   def __post_init__(self):
@@ -97,7 +97,7 @@ class Critic:
     temperature: of the noise, in the units of the critic's scores.
   """
 
-  temperature: _Temperature = 1.0
+  temperature: choice_lib.Temperature = 1.0
   revises = True
 
   def __post_init__(self):
@@ -139,6 +139,9 @@ class Halton:
 
   roll: bool = True
   revises = False
+
+  def __post_init__(self):
+    fields.check(self)
 
   def scores(self, keys: jax.Array, step: Step) -> jax.Array:
     """See `Order`; raises ValueError unless the grid fits the tokens."""

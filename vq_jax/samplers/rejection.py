@@ -10,6 +10,7 @@ from vq_jax.utils import fields
 
 # Of a smaller fraction the candidates would outnumber the keys of a request.
 _Acceptance = Annotated[float, fields.Range(least=1e-5, most=1)]
+_MOST = 2**24
 
 
 def rejection_sample(
@@ -43,12 +44,8 @@ def rejection_sample(
   Raises:
     ValueError: if an argument is out of range, or a score is not finite.
   """
-  labels = np.asarray(labels)
-  if labels.ndim != 1 or not labels.size:
-    raise ValueError(
-      f'labels must be int [num], one for each image; got {labels.shape}.'
-    )
-  fields.check_value('batch_size', batch_size, fields.PositiveInt)
+  labels = _checked_labels(labels)
+  batch_size = fields.check_value('batch_size', batch_size, fields.PositiveInt)
   candidates = candidate_labels(labels, acceptance)
   places = {label: np.flatnonzero(labels == label) for label in set(labels)}
   best = np.full(len(labels), -np.inf)  # of no candidate yet
@@ -77,9 +74,17 @@ def candidate_labels(labels: np.ndarray, acceptance: float) -> np.ndarray:
     acceptance: in [1e-5, 1].
 
   Raises:
-    ValueError: if the acceptance is out of range.
+    ValueError: if the acceptance is out of range, or so small that there would
+      be more candidates than keys of a request.
   """
-  fields.check_value('acceptance', acceptance, _Acceptance)
+  labels = _checked_labels(labels)
+  acceptance = fields.check_value('acceptance', acceptance, _Acceptance)
+  if len(labels) / acceptance > _MOST:
+    raise ValueError(
+      f'acceptance must leave at most {_MOST} candidates to be drawn; got '
+      f'{acceptance:g} for {len(labels)} images. Accept more, or ask for fewer '
+      'images at a time.'
+    )
   # Of decimal fractions the quotient may lie a rounding error above.
   wanted = {
     label: math.ceil(round(n / acceptance, 6))
@@ -91,6 +96,20 @@ def candidate_labels(labels: np.ndarray, acceptance: float) -> np.ndarray:
   for label, count in wanted.items():
     chosen[np.flatnonzero(repeated == label)[:count]] = True
   return repeated[chosen]
+
+
+def _checked_labels(labels: np.ndarray) -> np.ndarray:
+  """Returns the labels; raises ValueError unless they are int [num]."""
+  try:
+    found = np.asarray(labels)
+  except ValueError:  # a ragged list
+    found = np.empty(0)
+  if found.ndim != 1 or not found.size or found.dtype.kind not in 'iu':
+    raise ValueError(
+      'labels must be int [num], one for each image; got '
+      f'{fields.shown(labels)}.'
+    )
+  return found
 
 
 def _checked_scores(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -11,3 +11,9 @@ def show_warnings_as_lines() -> None:
 def _one_line(message, *where, **line) -> str:
   del where, line
   return f'warning: {message}\n'
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+  """Returns whether the host or a device had too little memory."""
+  # XLA has one kind of error for all that can go wrong.
+  return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)

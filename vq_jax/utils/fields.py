@@ -11,7 +11,8 @@ A dataclass states its ranges in its annotations and checks them once:
         fields.check(self)
 
 NaN, infinity, a bool in place of a number and 2.5 in place of a whole number
-are refused for every number, whatever its range.
+are refused for every number, whatever its range. NumPy's scalars are taken, and
+kept as Python's own numbers.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ import functools
 import inspect
 import math
 import numbers
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -78,8 +80,10 @@ Seed = Annotated[int, Range(least=0, most=2**32 - 1)]
 def check(instance: Any, *, error: type[ValueError] = ValueError) -> None:
   """Checks the values of a dataclass against the types of its fields.
 
-  Numbers, bools, strings, `Literal`, unions and tuples of these are checked;
-  fields of other types are left to those who use them.
+  Numbers, bools, strings, `Literal`, functions, dataclasses, unions and tuples
+  of these are checked; fields of other types are left to those who use them. A
+  scalar of NumPy becomes Python's own number, so that equal dataclasses compute
+  alike.
 
   Args:
     instance: a dataclass.
@@ -93,7 +97,9 @@ def check(instance: Any, *, error: type[ValueError] = ValueError) -> None:
   for field in dataclasses.fields(instance):
     if field.name in hints:
       value = getattr(instance, field.name)
-      check_value(field.name, value, hints[field.name], error=error)
+      plain = check_value(field.name, value, hints[field.name], error=error)
+      if plain is not value:
+        object.__setattr__(instance, field.name, plain)  # it may be frozen
 
 
 def check_arguments(
@@ -102,7 +108,7 @@ def check_arguments(
   *,
   where: str = '',
   error: type[ValueError] = ValueError,
-) -> None:
+) -> dict[str, Any]:
   """Checks arguments against the annotations of a class or a function.
 
   Args:
@@ -111,34 +117,52 @@ def check_arguments(
     where: what precedes a name in the message.
     error: what is raised.
 
+  Returns:
+    the arguments, numbers as Python's own.
+
   Raises:
     ValueError: see `check`.
   """
-  hints = _hints(factory)
+  hints, found = _hints(factory), dict(arguments)
   for name, value in arguments.items():
     if name in hints:
-      check_value(f'{where}{name}', value, hints[name], error=error)
+      found[name] = check_value(
+        f'{where}{name}', value, hints[name], error=error
+      )
+  return found
 
 
 def check_value(
   name: str, value: Any, hint: Any, *, error: type[ValueError] = ValueError
-) -> None:
-  """Checks one value against a type, such as `fields.Seed`; see `check`."""
+) -> Any:
+  """Checks one value against a type, such as `fields.Seed`; see `check`.
+
+  Returns:
+    the value, a number as Python's own.
+  """
   if not _fits(value, hint):
-    raise error(f'{name} must be {_describe(hint)}; got {_shown(value)}.')
+    raise error(f'{name} must be {_describe(hint)}; got {shown(value)}.')
+  return _plain(value)
 
 
-def checked(function: Callable) -> Callable:
+def checked(
+  function: Callable | None = None, *, error: type[ValueError] = ValueError
+) -> Callable:
   """Makes a function check its arguments against their annotations.
 
-  The function raises ValueError for an argument that does not fit; see `check`.
+  The function raises `error` for an argument that does not fit; see `check`.
   """
+  if function is None:
+    return functools.partial(checked, error=error)
   signature = inspect.signature(function)
 
   @functools.wraps(function)
   def wrapper(*args, **kwargs):
-    check_arguments(function, signature.bind(*args, **kwargs).arguments)
-    return function(*args, **kwargs)
+    bound = signature.bind(*args, **kwargs)
+    bound.arguments.update(
+      check_arguments(function, bound.arguments, error=error)
+    )
+    return function(*bound.args, **bound.kwargs)
 
   return wrapper
 
@@ -174,29 +198,58 @@ def _fits(value: Any, hint: Any) -> bool:
   """Returns whether a value has a type, or the type is none of the known."""
   number = _number(hint)
   if number is not None:
-    kind, bounds = number
-    wanted = numbers.Integral if kind is int else numbers.Real
-    if not isinstance(value, wanted) or isinstance(value, bool | np.bool_):
-      return False
-    return _is_finite(value) and bounds.holds(value)
+    return _fits_number(value, *number)
   if _is_union(hint):
     return any(_fits(value, part) for part in typing.get_args(hint))
   origin = typing.get_origin(hint)
   if origin is Literal:
-    return any(value is x or value == x for x in typing.get_args(hint))
+    return any(_is_literal(value, x) for x in typing.get_args(hint))
   if origin in (tuple, list, Sequence):
     return _fits_sequence(value, hint)
-  if hint in (bool, str, types.NoneType):
-    wanted = bool | np.bool_ if hint is bool else hint
-    return isinstance(value, wanted)
+  if origin is Callable:
+    return callable(value)
+  if hint is bool:
+    return isinstance(value, bool | np.bool_)
+  if hint in (str, types.NoneType) or dataclasses.is_dataclass(hint):
+    return isinstance(value, hint)
+  if getattr(hint, '_is_runtime_protocol', False):
+    # A class has the methods of its instances, but cannot stand for one.
+    return isinstance(value, hint) and not inspect.isclass(value)
   return True
 
 
-def _is_finite(value: float) -> bool:
-  try:
-    return isinstance(value, numbers.Integral) or math.isfinite(value)
-  except OverflowError:  # a fraction beyond all floats
+def _fits_number(value: Any, kind: type, bounds: Range) -> bool:
+  wanted = numbers.Integral if kind is int else numbers.Real
+  if not isinstance(value, wanted) or isinstance(value, bool | np.bool_):
     return False
+  try:
+    value = kind(value)  # of NumPy, half precision compares with no large bound
+  except (OverflowError, ValueError):  # beyond all floats; infinity
+    return False
+  return (kind is int or math.isfinite(value)) and bounds.holds(value)
+
+
+def _is_literal(value: Any, literal: Any) -> bool:
+  """Returns whether a value is one of those that a `Literal` lists."""
+  if isinstance(literal, int) and not isinstance(literal, bool):
+    return _fits_number(value, int, _ANY) and value == literal
+  return isinstance(value, type(literal)) and value == literal
+
+
+def _plain(value: Any) -> Any:
+  """Returns a number as Python's own, also in a tuple or a list."""
+  if isinstance(value, np.bool_):
+    return bool(value)
+  if isinstance(value, numbers.Integral) and not isinstance(value, int):
+    return int(value)
+  if isinstance(value, numbers.Real) and not isinstance(value, int | float):
+    return float(value)
+  if isinstance(value, np.float64):  # a float, but one of NumPy
+    return float(value)
+  if type(value) in (tuple, list):
+    plain = type(value)(map(_plain, value))
+    return value if all(map(operator.is_, plain, value)) else plain
+  return value
 
 
 def _fits_sequence(value: Any, hint: Any) -> bool:
@@ -226,13 +279,18 @@ def _describe(hint: Any) -> str:
       return f'a sequence, each {_describe(parts[0])}'
     return f'({", ".join(map(_describe, parts))})'
   names = {bool: 'True or False', str: 'a string', types.NoneType: 'None'}
-  return names.get(hint) or getattr(hint, '__name__', str(hint))
+  if origin is Callable:
+    return 'a function'
+  name = names.get(hint) or getattr(hint, '__name__', str(hint))
+  known = dataclasses.is_dataclass(hint)
+  known |= getattr(hint, '_is_protocol', False)
+  return f'an instance of {name}' if known else name
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
   """Shows a value in at most a line."""
   try:
     text = ' '.join(repr(value).split())
-  except ValueError:  # an int of thousands of digits
+  except Exception:  # an int of thousands of digits; an object that has none
     text = f'a {type(value).__name__} too long to print'
   return text if len(text) <= 80 else f'{text[:77]}...'

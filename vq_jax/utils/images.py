@@ -7,11 +7,15 @@ import io
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from vq_jax.utils import fields
 
 Array = jax.Array | np.ndarray
 
@@ -89,8 +93,13 @@ def from_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
   return (image - low) / (high - low)
 
 
+@fields.checked
 def grid(
-  images: Array, *, columns: int | None = None, pad: int = 2, scale: int = 1
+  images: Array,
+  *,
+  columns: fields.PositiveInt | None = None,
+  pad: fields.NonNegativeInt = 2,
+  scale: fields.PositiveInt = 1,
 ) -> np.ndarray:
   """Lays a batch out as one picture.
 
@@ -145,6 +154,29 @@ def beside(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
   return np.concatenate(padded, axis=1)
 
 
+def check_image_paths(
+  picture: str | os.PathLike,
+  animation: str | os.PathLike | None = None,
+  *,
+  channels: int,
+) -> None:
+  """Checks, before long work, the files of a picture and of its making.
+
+  Raises:
+    ValueError: see `check_image_path`; or if both are one file.
+    OSError: see `check_image_path`.
+  """
+  check_image_path(picture, channels=channels)
+  if animation is None:
+    return
+  check_image_path(animation, channels=channels, animated=True)
+  if pathlib.Path(picture).resolve() == pathlib.Path(animation).resolve():
+    raise ValueError(
+      f'the picture and the moving picture cannot both be {picture}; give two '
+      'files.'
+    )
+
+
 def check_image_path(
   path: str | os.PathLike, *, channels: int = 3, animated: bool = False
 ) -> str:
@@ -165,9 +197,7 @@ def check_image_path(
   """
   from PIL import Image  # not needed to train or to sample
 
-  path = pathlib.Path(path)
-  if path.is_dir():
-    raise IsADirectoryError(f'{path} is a folder; give the name of a file.')
+  path = check_file_path(path)
   suffixes = Image.registered_extensions()  # loads all plugins
   kind = suffixes.get(path.suffix.lower())
   if kind is None or not _can_write(kind, channels, animated):
@@ -179,8 +209,29 @@ def check_image_path(
       f'a format that can hold it, such as {".gif" if animated else ".png"}. '
       f'Valid: {" ".join(valid)}.'
     )
-  path.parent.mkdir(parents=True, exist_ok=True)
   return kind
+
+
+def check_file_path(path: str | os.PathLike) -> pathlib.Path:
+  """Returns the path of a file that can be written, perhaps in a new folder.
+
+  Raises:
+    ValueError: if the path holds a zero character.
+    OSError: if it is a folder, or lies in a file or in a folder that nothing
+      can be written to.
+  """
+  path = pathlib.Path(path)
+  if '\0' in str(path):
+    raise ValueError(f'{str(path)!r} is no path: it holds a zero character.')
+  if path.is_dir():
+    raise IsADirectoryError(f'{path} is a folder; give the name of a file.')
+  above = path.absolute().parents
+  there = next(folder for folder in above if folder.exists())
+  if not there.is_dir():
+    raise NotADirectoryError(f'{there} is a file, and no folder can be in it.')
+  if not os.access(there, os.W_OK | os.X_OK):
+    raise PermissionError(f'nothing can be written to the folder {there}.')
+  return path
 
 
 def _can_write(kind: str, channels: int, animated: bool) -> bool:
@@ -192,7 +243,9 @@ def _can_write(kind: str, channels: int, animated: bool) -> bool:
     return False
   frames = np.zeros((1 + animated, 32, 32, channels), np.uint8)
   try:
-    _encode(frames, kind)
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # of formats that are going
+      _encode(frames, kind)
   except (OSError, ValueError, KeyError):
     return False
   return True
@@ -262,8 +315,12 @@ def save_image(
   _write(path, _encode(image[None], kind, comment=comment))
 
 
+@fields.checked
 def save_animation(
-  path: str | os.PathLike, frames: Array, *, milliseconds: int = 250
+  path: str | os.PathLike,
+  frames: Array,
+  *,
+  milliseconds: Annotated[int, fields.Range(least=1, most=60_000)] = 250,
 ) -> None:
   """Writes a moving picture that repeats; the last frame stays longer.
 
@@ -282,5 +339,8 @@ def _write(path: str | os.PathLike, content: bytes) -> None:
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  temporary.write_bytes(content)
-  temporary.replace(path)
+  try:
+    temporary.write_bytes(content)
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)

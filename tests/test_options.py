@@ -1,0 +1,430 @@
+"""Every option of every sampler and every flag: its result, or one line.
+
+Values of any kind are given to each. What is accepted must then draw valid
+tokens; what is refused must be answered with a line that names the option and
+says what it must be.
+"""
+
+import argparse
+import dataclasses
+import functools
+import math
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import vq_jax
+from vq_jax import build
+from vq_jax import class_labels
+from vq_jax import drawing
+from vq_jax import editing
+from vq_jax import generation
+from vq_jax import samplers
+from vq_jax.cli import main as cli
+
+law = functools.partial(
+  hypothesis.settings,
+  deadline=None,
+  derandomize=True,
+  suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+
+ORDERS = (
+  samplers.orders.Confidence(),
+  samplers.orders.Critic(),
+  samplers.orders.Halton(),
+  samplers.orders.Random(),
+)
+INSTANCES = (
+  *ORDERS,
+  samplers.orders.Halton,
+  samplers.TokenChoice(temperature=0),
+  samplers.TokenChoice(top_k=2, top_p=0.5),
+  samplers.Guidance(scale=2),
+  samplers.guidance.PowerCosine,
+  samplers.guidance.PowerCosine(power=2),
+  samplers.guidance.constant,
+  samplers.Remasking(eta=0.5),
+  samplers.schedules.arccos,
+  samplers.schedules.exp,
+)
+NAMES = (
+  *build.ORDERS,
+  *build.SCHEDULES,
+  *build.GUIDANCE_SCHEDULES,
+  *('masked', 'decided', 'float32', 'cap', 'rescale'),
+)
+NUMPY = (
+  np.int8(3), np.uint8(200), np.int64(-1), np.uint64(2**63), np.float16(0.5),
+  np.float32(1e-45), np.float32('nan'), np.float64(0.25), np.longdouble(0.5),
+  np.True_, np.array(3), np.array([0.5]), np.str_('cap'),
+)  # fmt: skip
+EXTREMES = (
+  0, 1, 2**31, 2**32, 2**63, 10**30, -(10**30), 10**400, -0.0, 5e-324, -5e-324,
+  1e-45, 1.2e-38, 1e-300, 1e38, 3.5e38, 1.7e308, 1 + 2**-52, 1 - 2**-53,
+  math.nan, math.inf, -math.inf,
+)  # fmt: skip
+NUMBERS = st.one_of(
+  st.integers(0, 8),
+  st.floats(0, 1),
+  st.floats(0, 1e4),
+  st.integers(),
+  st.floats(),
+  st.sampled_from(EXTREMES),
+  st.sampled_from(NUMPY),
+)
+ANYTHING = st.one_of(
+  NUMBERS,
+  NUMBERS,
+  st.sampled_from(NAMES),
+  st.sampled_from(INSTANCES),
+  st.sampled_from([None, True, False, b'a', {}, {'a': 1}, [], (), object]),
+  st.text(max_size=5),
+  st.lists(NUMBERS, max_size=3),
+)
+
+MASK, GRID, CODES = 7, (2, 3), 7
+
+
+def options_of(kind: type):
+  """Draws some options of a dataclass, of which few are likely to be wrong."""
+  fields = [field for field in dataclasses.fields(kind) if field.init]
+  good = {
+    'schedule': st.sampled_from([*build.SCHEDULES, samplers.schedules.linear]),
+    'guidance_schedule': st.sampled_from(list(build.GUIDANCE_SCHEDULES)),
+    'order': st.sampled_from([*build.ORDERS, *ORDERS]),
+    'rounding': st.sampled_from(['masked', 'decided', 'float32']),
+    'remask_limit': st.sampled_from(['cap', 'rescale']),
+    'limit': st.sampled_from(['cap', 'rescale']),
+    'sampling': st.just({}),
+    'trace': st.booleans(),
+    'keep_pixels': st.booleans(),
+    'cache': st.booleans(),
+    'choice': st.sampled_from([x for x in INSTANCES if 'Choice' in repr(x)]),
+  }
+  required = {
+    field.name: st.one_of(good.get(field.name, NUMBERS), ANYTHING)
+    for field in fields
+    if field.default is dataclasses.MISSING
+  }
+  some = {
+    field.name: st.one_of(good.get(field.name, NUMBERS), ANYTHING)
+    for field in fields
+    if field.name not in required
+  }
+  chosen = st.dictionaries(
+    st.sampled_from(sorted(some) or ['none']), st.none(), max_size=2
+  )
+  return chosen.flatmap(
+    lambda names: st.fixed_dictionaries(
+      required | {name: some[name] for name in names if name in some}
+    )
+  )
+
+
+def made(make, options):
+  """Returns what `make` makes of the options; None if it refuses them."""
+  try:
+    return make(**options)
+  except ValueError as error:
+    said = str(error)
+    assert len(said.splitlines()) == 1 and said.endswith('.'), said
+    assert any(name.split('_')[-1] in said for name in options), said
+    assert 'must ' in said or 'Valid: ' in said or 'leave ' in said, said
+    return None
+
+
+KINDS = (
+  samplers.TokenChoice,
+  samplers.Guidance,
+  samplers.guidance.PowerCosine,
+  samplers.Remasking,
+  samplers.MaskGITDecoding,
+  *map(type, ORDERS),
+  generation.MaskedSampling,
+  generation.CausalSampling,
+  editing.How,
+)
+
+
+def logits(tokens):
+  """Logits [B, N, K] that depend on the tokens."""
+  place = jnp.arange(6 * CODES, dtype=jnp.float32).reshape(1, 6, CODES)
+  return 3 * jnp.sin(place + tokens.sum(axis=1)[:, None, None])
+
+
+def drawn(strategy, guidance=None):
+  """Returns the tokens that a strategy of MaskGIT draws: int32 [2, 6]."""
+  guidance = guidance or samplers.Guidance()
+  return samplers.maskgit.decode(
+    jax.random.split(jax.random.key(0)),
+    guidance.logits_fn(logits),
+    jnp.array([[MASK] * 6, [MASK, 1, MASK, 2, MASK, MASK]]),
+    strategy,
+    mask_id=MASK,
+    grid=GRID,
+    critic_fn=lambda tokens, progress: jnp.cos(1.0 * tokens),
+  )
+
+
+def drawn_in_raster_order(choice, guidance=None):
+  """Returns what a choice draws one after the other: int32 [2, 6]."""
+  guidance = guidance or samplers.Guidance()
+
+  def step(cache, previous, position):
+    return logits(previous[:, None])[:, 0], cache
+
+  return samplers.autoregressive.decode(
+    jax.random.split(jax.random.key(0)),
+    guidance.step_fn(step, 6),
+    jnp.zeros(()),
+    jnp.zeros((2, 6), jnp.int32),
+    jnp.zeros((2, 6), bool),
+    choice,
+  )
+
+
+def draw_with(option):
+  """Draws with what was made; returns None for what draws nothing."""
+  match option:
+    case samplers.TokenChoice():
+      return drawn_in_raster_order(option)
+    case samplers.Guidance():
+      choice = samplers.TokenChoice()
+      return drawn_in_raster_order(choice, option)
+    case samplers.guidance.PowerCosine():
+      guidance = samplers.Guidance(scale=2, schedule=option)
+      return drawn(samplers.MaskGITDecoding(steps=2), guidance)
+    case samplers.Remasking():
+      return drawn(samplers.MaskGITDecoding(steps=3, remask=option))
+    case samplers.MaskGITDecoding():
+      return drawn(option) if option.steps <= 8 else None
+    case generation.MaskedSampling():
+      if option.steps <= 8:
+        return drawn(option.strategy(), option.guide())
+      return None
+    case generation.CausalSampling():
+      return drawn_in_raster_order(option.choice(), option.guide())
+    case samplers.orders.Order():
+      return drawn(samplers.MaskGITDecoding(steps=2, order=option))
+  return None
+
+
+@pytest.mark.parametrize('kind', KINDS, ids=lambda kind: kind.__name__)
+def test_options_of_samplers(kind):
+  """Without compiling: a program for each option would take minutes."""
+  counts = {'drawn': 0, 'refused': 0}
+
+  @law(max_examples=30)
+  @hypothesis.given(options_of(kind))
+  def holds(options):
+    option = made(kind, options)
+    counts['refused'] += option is None
+    if option is None:
+      return
+    if kind is not editing.How:
+      hash(option)  # it is static under jit
+    with jax.disable_jit():
+      tokens = draw_with(option)
+    if tokens is not None:
+      counts['drawn'] += 1
+      samplers.require_valid(tokens)
+      assert tokens.shape == (2, 6) and tokens.dtype == jnp.int32
+      assert 0 <= tokens.min() and tokens.max() < CODES
+
+  holds()
+  if dataclasses.fields(kind):
+    assert counts['refused']
+  assert counts['drawn'] or kind is editing.How
+
+
+@law(max_examples=300)
+@hypothesis.given(ANYTHING)
+def test_make_key(rng):
+  try:
+    key = samplers.make_key(rng)
+  except ValueError as error:
+    said = str(error)
+    assert said.startswith(('rng must be ', 'the seed must be '))
+    assert len(said.splitlines()) == 1
+  else:
+    assert type(rng) is not bool and 0 <= rng < 2**32
+    assert key.dtype == jax.random.key(0).dtype and key.shape == ()
+
+
+LABELS = st.one_of(
+  ANYTHING,
+  st.sampled_from(['a', 'b', 'cé', 'cé', '1']),
+  st.lists(st.integers(-1, 3), max_size=4),
+  st.lists(st.one_of(st.sampled_from(['a', '1', 'd', '']), ANYTHING)),
+  st.lists(st.lists(st.integers(0, 2), max_size=2), max_size=3),
+)
+
+
+@law(max_examples=300)
+@hypothesis.given(LABELS)
+def test_classes(labels):
+  try:
+    found = class_labels.indices(labels, 3, ['a', '1', 'cé'])
+  except ValueError as error:
+    said = str(error)
+    assert len(said.splitlines()) == 1
+    assert said.startswith(('labels must ', 'no class '))
+  else:
+    assert found.dtype == np.int32 and found.shape == np.shape(labels)
+    assert found.size == 0 or 0 <= found.min() <= found.max() < 3
+
+
+@law(max_examples=200)
+@hypothesis.given(
+  st.one_of(st.lists(st.integers(0, 2), min_size=1, max_size=5), LABELS),
+  st.one_of(st.floats(0.01, 1), NUMBERS),
+  st.one_of(st.integers(1, 9), NUMBERS),
+)
+def test_rejection(labels, acceptance, batch_size):
+  options = {
+    'labels': labels, 'acceptance': acceptance, 'batch_size': batch_size,
+  }  # fmt: skip
+  if isinstance(acceptance, float):  # not thousands of candidates
+    hypothesis.assume(not 0 < acceptance < 0.01)
+  kept = made(
+    lambda **options: samplers.rejection_sample(
+      lambda start, part: part, lambda images, part: part * 1.0, **options
+    ),
+    options,
+  )
+  if kept is not None:
+    np.testing.assert_array_equal(kept, labels)
+
+
+def test_candidates_of_a_small_acceptance():
+  labels = np.zeros(150, int)
+  assert len(samplers.rejection.candidate_labels(labels, 1e-5)) == 15_000_000
+  with pytest.raises(ValueError, match='at most 16777216 candidates'):
+    samplers.rejection.candidate_labels(np.zeros(200, int), 1e-5)
+
+
+TEXTS = (
+  '0', '1', '2.5', '-1', '-0', '99999999999999999999', '1e-320', '1e400',
+  'nan', 'inf', '', ' ', ' 1 ', 'x', 'cosine', 'halton', 'é', '0x10', '1_0',
+  '١', 'True', 'None', '[1]', '1,2', ',', '2,2,4,4', 'x.png', 'x.gif', '.',
+  'npz:x', 'train[:1]',
+)  # fmt: skip
+RUNS = {
+  'generate': 'generate {maskgit} --num 2',
+  'edit': 'edit {maskgit} {picture} --box 2,2,4,4',
+  'outpaint': 'outpaint {maskgit} {picture} --left 2',
+  'reconstruct': 'reconstruct {tokenizer} {picture}',
+  'mixture': 'mixture {vae} --components 1 --num 2',
+  'interpolate': 'interpolate {vae} {picture} {picture} --steps 2',
+  'convert': 'convert vit-vqgan {picture} --out run',
+  'tokenize': 'tokenize {tokenizer} --data {source} --out codes',
+  'probe': 'probe {tokenizer} --data {source} --test-split train --shots 1 '
+  '--draws 1',
+  'info': 'info {tokenizer}',
+}
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+  """Returns the parsers of all commands."""
+  (subparsers,) = (
+    action
+    for action in cli.parser()._actions
+    if isinstance(action, argparse._SubParsersAction)
+  )
+  return subparsers.choices
+
+
+FLAGS = [
+  (name, action.option_strings[-1])
+  for name, parser in commands().items()
+  for action in parser._actions
+  if action.option_strings and action.nargs != 0
+]
+PLACES = [
+  (name, place)
+  for name, parser in commands().items()
+  for place, action in enumerate(
+    [action for action in parser._actions if not action.option_strings]
+  )
+  if action.nargs != '?'
+]
+
+
+def test_every_command_has_a_run_of_its_own():
+  assert set(commands()) == set(RUNS)
+
+
+@pytest.fixture(scope='module')
+def places(tokenizer, maskgit, vae_run, source, tmp_path_factory):
+  picture = tmp_path_factory.mktemp('picture') / 'picture.png'
+  pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+  Image.fromarray(pixels).save(picture)
+  return {
+    'tokenizer': tokenizer, 'maskgit': maskgit, 'vae': vae_run,
+    'source': source, 'picture': str(picture),
+  }  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def loaded(places):
+  names = ('tokenizer', 'maskgit', 'vae')
+  return {places[name]: vq_jax.load(places[name]) for name in names}
+
+
+@pytest.fixture
+def here(loaded, tmp_path, monkeypatch):
+  """A folder of its own, runs that are loaded, and draws that cost nothing."""
+  load = vq_jax.load
+  monkeypatch.setattr(vq_jax, 'load', lambda f: loaded.get(f) or load(f))
+  monkeypatch.chdir(tmp_path)
+
+  def sample_tokens(prior, variables, keys, tokens, known, *rest, **options):
+    sampling = options['sampling']
+    if not generation.is_causal(prior):
+      assert sampling.strategy().masked_counts(9).min() == 0
+    if sampling.guidance:
+      sampling.guide().rows(rest[0], prior.vocab.null_label)
+    if options['trace']:
+      return jnp.stack([tokens] * 2, axis=1)
+    return tokens
+
+  # What the options do to draws is tested above.
+  monkeypatch.setattr(drawing.generation, 'sample_tokens', sample_tokens)
+  return tmp_path
+
+
+def check_answer(argv, capsys) -> int:
+  """Checks that a command succeeds, or answers with one line."""
+  try:
+    code = cli.main(argv)
+  except SystemExit as stop:
+    said = capsys.readouterr().err.splitlines()
+    assert stop.code == 2 and said[-1].startswith(f'vqjax {argv[0]}: error: ')
+    return 2
+  said = capsys.readouterr().err
+  errors = [x for x in said.splitlines() if x.startswith('error: ')]
+  assert 'Traceback' not in said
+  assert (code, len(errors)) in [(0, 0), (1, 1)], (argv, said)
+  return code
+
+
+@pytest.mark.parametrize(('command', 'flag'), FLAGS)
+def test_flags(command, flag, places, here, capsys):
+  base = [arg.format(**places) for arg in RUNS[command].split()]
+  codes = [check_answer([*base, f'{flag}={text}'], capsys) for text in TEXTS]
+  assert 1 in codes or 2 in codes or flag == '--data-dir'
+
+
+@pytest.mark.parametrize(('command', 'place'), PLACES)
+def test_places(command, place, places, here, capsys):
+  base = [arg.format(**places) for arg in RUNS[command].split()]
+  for text in TEXTS:
+    if not text.startswith('-'):
+      argv = base[: place + 1] + [text] + base[place + 2 :]
+      assert check_answer(argv, capsys) != 0, text
