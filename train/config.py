@@ -17,6 +17,7 @@ from train.settings import AutoencoderCard
 from train.settings import Card
 from train.settings import ConfigError
 from train.settings import CriticCard
+from train.settings import Duration
 from train.settings import PriorCard
 from vq_jax import build
 from vq_jax.utils import fields as fields_lib
@@ -123,10 +124,14 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
   for i, part in enumerate([*path, leaf]):
     if i == len(path) and leaf in _DURATIONS and _is_duration(node):
       # Another unit replaces the one that is there.
-      fields_lib.check_value(f'config.{key}', _literal(text), float | int)
+      value = _literal(text)
+      where = f'config.{".".join(path)}.'
+      fields_lib.check_arguments(
+        Duration, {leaf: value}, where=where, error=ConfigError
+      )
       for name in list(node):
         del node[name]
-      node[leaf] = _literal(text)
+      node[leaf] = value
       return
     if not isinstance(node, ml_collections.ConfigDict) or part not in node:
       where = '.'.join(['config', *path[:i]])
