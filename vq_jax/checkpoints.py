@@ -17,36 +17,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vq_jax.utils import paths
+
 CONFIG = 'config.json'
 CHECKPOINTS = 'checkpoints'
-
-
-# What every run's config says.
-_SECTIONS = {
-  'card': ('task', 'model', 'data'),
-  'data': ('image_shape', 'class_names'),
-}
 
 
 class RunError(ValueError):
   """A run folder is missing, incomplete or not what was expected."""
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file such that a reader sees the old or the new, never half."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    temporary.write_text(text)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+write_text = paths.write_text  # of what stands beside the checkpoints
 
 
 def write_config(folder: str | os.PathLike, config: Mapping[str, Any]) -> None:
   """Writes `config.json`."""
   text = json.dumps(config, indent=2)
-  write_text(pathlib.Path(folder) / CONFIG, text + '\n')
+  paths.write_text(pathlib.Path(folder) / CONFIG, text + '\n')
 
 
 def read_config(folder: str | os.PathLike) -> dict[str, Any]:
@@ -67,16 +54,6 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
     config = json.loads(path.read_text())
   except ValueError as error:  # no text, or another one
     raise RunError(f'{path} is not valid JSON: {error}') from error
-  for section, keys in _SECTIONS.items():
-    found = config.get(section) if isinstance(config, dict) else None
-    missing = [
-      key for key in keys if not isinstance(found, dict) or (key not in found)
-    ]
-    if missing:
-      raise RunError(
-        f'{path} is not the config of a run: its section {section} lacks '
-        f'{", ".join(missing)}. Copy it again from where the run was trained.'
-      )
   return config
 
 

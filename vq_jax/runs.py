@@ -13,6 +13,11 @@ from vq_jax import generation
 from vq_jax.model import Model
 from vq_jax.utils import trees
 
+# What every run's config says.
+_SECTIONS = {
+  'card': ('task', 'model', 'data'),
+  'data': ('image_shape', 'class_names'),
+}
 _TASKS = ('autoencoder', 'vae', 'prior', 'token_critic')
 
 # Folders within that of a prior: what it was trained on, and with.
@@ -27,7 +32,7 @@ def load(folder: str | os.PathLike) -> Model:
     ValueError: if the checkpoint does not fit the config.
   """
   folder = pathlib.Path(folder)
-  config = checkpoints.read_config(folder)
+  config = _read_config(folder)
   task = config['card']['task']
   if task == 'token_critic':
     return _load_critic(folder, config)
@@ -50,9 +55,25 @@ def load(folder: str | os.PathLike) -> Model:
   )
 
 
+def _read_config(folder: pathlib.Path) -> dict[str, Any]:
+  """Reads the config of a run, and checks that its sections are there."""
+  config = checkpoints.read_config(folder)
+  for section, keys in _SECTIONS.items():
+    found = config.get(section) if isinstance(config, dict) else None
+    there = found if isinstance(found, dict) else {}
+    missing = [key for key in keys if key not in there]
+    if missing:
+      raise checkpoints.RunError(
+        f'{folder / checkpoints.CONFIG} is not the config of a run: its '
+        f'section {section} lacks {", ".join(missing)}. Copy it again from '
+        'where the run was trained.'
+      )
+  return config
+
+
 def load_prior(folder: pathlib.Path, inner: Model) -> Model:
   """Loads a prior of the codes of the autoencoder `inner`."""
-  config = checkpoints.read_config(folder)
+  config = _read_config(folder)
   prior = build.prior_of(config, inner.autoencoder)
   variables = _load_variables(folder, lambda rng: build.init_prior(prior, rng))
   coarser = None

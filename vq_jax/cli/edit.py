@@ -132,13 +132,11 @@ def _opened(arguments):
   import vq_jax
   from vq_jax import checks
   from vq_jax.data import decode
-  from vq_jax.utils import images
 
   checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
   channels = model.config['data']['image_shape'][-1]
-  gif = getattr(arguments, 'gif', None)
-  images.check_image_paths(arguments.out, gif, channels=channels)
+  sampling.check_files(arguments, channels)
   path = arguments.image
   return model, decode.decode_image(path, channels=channels, name=path)
 

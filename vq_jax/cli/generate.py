@@ -62,8 +62,7 @@ def run(arguments) -> None:
   checks.checked_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
   channels = model.config['data']['image_shape'][-1]
-  gif = getattr(arguments, 'gif', None)
-  images.check_image_paths(arguments.out, gif, channels=channels)
+  sampling.check_files(arguments, channels)
   labels, names = None, model.config['data']['class_names']
   if 'labels' in arguments:
     found = sampling.find_classes(arguments.labels, names)

@@ -69,10 +69,10 @@ def run(arguments) -> None:
   """Runs the command."""
   import vq_jax
   from vq_jax import probing
-  from vq_jax.utils import images
+  from vq_jax.utils import paths
 
   if 'out' in arguments:
-    images.check_file_path(arguments.out)
+    paths.check_file(arguments.out)
   found = probing.probe(
     vq_jax.load(arguments.folder),
     arguments.data,

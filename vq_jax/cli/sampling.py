@@ -66,6 +66,28 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
   }
 
 
+def check_files(arguments: argparse.Namespace, channels: int) -> None:
+  """Checks, before long work, that --out and --gif can be written.
+
+  Raises:
+    ValueError: see `images.check_image_path`; or if both are one file.
+    OSError: see `images.check_image_path`.
+  """
+  import pathlib
+
+  from vq_jax.utils import images
+
+  images.check_image_path(arguments.out, channels=channels)
+  if 'gif' not in arguments:
+    return
+  images.check_image_path(arguments.gif, channels=channels, animated=True)
+  out, gif = (pathlib.Path(p).resolve() for p in (arguments.out, arguments.gif))
+  if out == gif:
+    raise ValueError(
+      f'--out and --gif cannot both be {arguments.out}; give two files.'
+    )
+
+
 def find_classes(text: str, names: list[str]) -> list[int | str]:
   """Reads classes, given by number or by name and separated by commas.
 

@@ -28,6 +28,7 @@ from vq_jax.data.base import Source
 from vq_jax.data.errors import DataError
 from vq_jax.data.splits import parse_split
 from vq_jax.data.splits import require_split
+from vq_jax.utils import paths as paths_lib
 
 RECORD = 'tokenizer.json'
 NAME = 'codes'
@@ -58,12 +59,8 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
 
 def write_record(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
   """Writes `tokenizer.json`; a reader sees the old or the new one."""
-  temporary = folder / f'.{RECORD}.{os.getpid()}'
-  try:
-    temporary.write_text(json.dumps(record, indent=2) + '\n')
-    temporary.replace(folder / RECORD)
-  finally:
-    temporary.unlink(missing_ok=True)
+  text = json.dumps(record, indent=2) + '\n'
+  paths_lib.write_text(folder / RECORD, text)
 
 
 def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:

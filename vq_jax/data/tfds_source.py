@@ -63,14 +63,10 @@ class TfdsSource(Source):
     # Our own decoder instead: TFDS knows no palette, alpha or orientation.
     decoders = {self._image: tfds.decode.SkipDecoding()}
     try:
+      _require_examples(builder, split)
       self._records = builder.as_data_source(split, decoders=decoders)
-      count = builder.info.splits[split].num_examples
     except ValueError as error:
       raise DataError(f'tfds:{dataset}: {_one_line(error)}') from error
-    if count < 1:
-      raise DataError(
-        f'the split {split!r} of tfds:{dataset} must hold at least one example.'
-      )
     *size, stored = builder.info.features[self._image].shape
     self._channels = channels or (1 if stored == 1 else 3)
     super().__init__(
@@ -246,6 +242,12 @@ def _check_split(builder, split: str) -> None:
     parsed = parse_split(part.strip())
     if parsed.name != 'all':
       require_split(parsed, tuple(builder.info.splits), builder.name)
+
+
+def _require_examples(builder, split: str) -> None:
+  """Fails if nothing is left of a split between its bounds."""
+  if builder.info.splits[split].num_examples < 1:
+    raise ValueError(f'the split {split!r} must hold at least one example.')
 
 
 def _one_line(error: Exception) -> str:

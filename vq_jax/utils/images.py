@@ -6,7 +6,6 @@ Images are NHWC, uint8 in [0, 255] or float in [0, 1].
 import io
 import math
 import os
-import pathlib
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.utils import fields
+from vq_jax.utils import paths
 
 Array = jax.Array | np.ndarray
 
@@ -154,29 +154,6 @@ def beside(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
   return np.concatenate(padded, axis=1)
 
 
-def check_image_paths(
-  picture: str | os.PathLike,
-  animation: str | os.PathLike | None = None,
-  *,
-  channels: int,
-) -> None:
-  """Checks, before long work, the files of a picture and of its making.
-
-  Raises:
-    ValueError: see `check_image_path`; or if both are one file.
-    OSError: see `check_image_path`.
-  """
-  check_image_path(picture, channels=channels)
-  if animation is None:
-    return
-  check_image_path(animation, channels=channels, animated=True)
-  if pathlib.Path(picture).resolve() == pathlib.Path(animation).resolve():
-    raise ValueError(
-      f'the picture and the moving picture cannot both be {picture}; give two '
-      'files.'
-    )
-
-
 def check_image_path(
   path: str | os.PathLike, *, channels: int = 3, animated: bool = False
 ) -> str:
@@ -197,7 +174,7 @@ def check_image_path(
   """
   from PIL import Image  # not needed to train or to sample
 
-  path = check_file_path(path)
+  path = paths.check_file(path)
   suffixes = Image.registered_extensions()  # loads all plugins
   kind = suffixes.get(path.suffix.lower())
   if kind is None or not _can_write(kind, channels, animated):
@@ -210,28 +187,6 @@ def check_image_path(
       f'Valid: {" ".join(valid)}.'
     )
   return kind
-
-
-def check_file_path(path: str | os.PathLike) -> pathlib.Path:
-  """Returns the path of a file that can be written, perhaps in a new folder.
-
-  Raises:
-    ValueError: if the path holds a zero character.
-    OSError: if it is a folder, or lies in a file or in a folder that nothing
-      can be written to.
-  """
-  path = pathlib.Path(path)
-  if '\0' in str(path):
-    raise ValueError(f'{str(path)!r} is no path: it holds a zero character.')
-  if path.is_dir():
-    raise IsADirectoryError(f'{path} is a folder; give the name of a file.')
-  above = path.absolute().parents
-  there = next(folder for folder in above if folder.exists())
-  if not there.is_dir():
-    raise NotADirectoryError(f'{there} is a file, and no folder can be in it.')
-  if not os.access(there, os.W_OK | os.X_OK):
-    raise PermissionError(f'nothing can be written to the folder {there}.')
-  return path
 
 
 def _can_write(kind: str, channels: int, animated: bool) -> bool:
@@ -312,7 +267,7 @@ def save_image(
   """
   image = to_uint8(image)
   kind = check_image_path(path, channels=image.shape[-1])
-  _write(path, _encode(image[None], kind, comment=comment))
+  paths.write_bytes(path, _encode(image[None], kind, comment=comment))
 
 
 @fields.checked
@@ -331,16 +286,4 @@ def save_animation(
   """
   frames = to_uint8(frames)
   kind = check_image_path(path, channels=frames.shape[-1], animated=True)
-  _write(path, _encode(frames, kind, milliseconds=milliseconds))
-
-
-def _write(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file; a reader never sees half of it."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    temporary.write_bytes(content)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  paths.write_bytes(path, _encode(frames, kind, milliseconds=milliseconds))
