@@ -220,7 +220,7 @@ def test_options_of_samplers(kind):
   """Without compiling: a program for each option would take minutes."""
   counts = {'drawn': 0, 'refused': 0}
 
-  @law(max_examples=30)
+  @law(max_examples=15)
   @hypothesis.given(options_of(kind))
   def holds(options):
     option = made(kind, options)
@@ -310,10 +310,9 @@ def test_candidates_of_a_small_acceptance():
 
 
 TEXTS = (
-  '0', '1', '2.5', '-1', '-0', '99999999999999999999', '1e-320', '1e400',
-  'nan', 'inf', '', ' ', ' 1 ', 'x', 'cosine', 'halton', 'é', '0x10', '1_0',
-  '١', 'True', 'None', '[1]', '1,2', ',', '2,2,4,4', 'x.png', 'x.gif', '.',
-  'npz:x', 'train[:1]',
+  '0', '1', '2.5', '-1', '99999999999999999999', '1e-320', '1e400', 'nan',
+  'inf', '', ' 1 ', 'x', 'cosine', 'é', '0x10', '١', ',', '2,2,4,4', 'x.png',
+  'x.gif', '.', 'train[:1]',
 )  # fmt: skip
 RUNS = {
   'generate': 'generate {maskgit} --num 2',

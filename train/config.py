@@ -101,8 +101,16 @@ def load_card(path: str) -> ml_collections.ConfigDict:
       f'no config card {file}. In {folder}/ there is: {", ".join(there)}.'
     )
   spec = importlib.util.spec_from_file_location('config_card', file)
+  if spec is None:
+    raise ConfigError(f'{file} is no config card: it is no Python file (.py).')
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  try:
+    spec.loader.exec_module(module)
+  except Exception as error:  # whatever the code of a user does
+    text = ' '.join(str(error).split())
+    raise ConfigError(
+      f'{file} cannot be run: {type(error).__name__}: {text}.'
+    ) from error
   if not hasattr(module, 'get_config'):
     raise ConfigError(f"{file} is no config card: it has no 'get_config'.")
   return module.get_config(variant) if variant else module.get_config()

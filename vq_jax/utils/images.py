@@ -48,12 +48,19 @@ def to_uint8(image: Array) -> np.ndarray:
   """Clips a float image to [0, 1] and rounds it to uint8 on the host.
 
   Raises:
+    ValueError: if a pixel is NaN.
     TypeError: if the array is neither uint8 nor floating.
   """
   _check_dtype(image)
   if image.dtype == np.uint8:
     return np.asarray(image)
-  image = np.clip(np.asarray(image, np.float32), 0, 1)
+  image = np.asarray(image, np.float32)
+  if np.isnan(image).any():
+    raise ValueError(
+      'an image has pixels that are NaN. The weights that made it are damaged, '
+      'or their training diverged.'
+    )
+  image = np.clip(image, 0, 1)
   return np.round(image * 255).astype(np.uint8)
 
 
