@@ -56,7 +56,6 @@ def prior_task(
     inner: the autoencoder of the run's own folder.
     coarser: the prior of the next coarser level, of the run's own folder.
   """
-  names = config['data']['class_names']
   module = inner.autoencoder
   prior = build.prior_of(config, module)
   settings = prior_loss(card)
@@ -95,7 +94,7 @@ def prior_task(
     ),
     frozen=frozen,
     evaluate=evaluate,
-    adapt=functools.partial(with_own_labels, prior, names),
+    adapt=functools.partial(with_own_labels, prior, config),
   )
 
 
@@ -111,7 +110,7 @@ def same_classes(first: Sequence[str], second: Sequence[str]) -> bool:
 
 def with_own_labels(
   prior: nn.Module,
-  class_names: Sequence[str],
+  own_config: Mapping[str, Any],
   variables: Tree,
   loaded: Tree,
   config: Mapping[str, Any],
@@ -120,10 +119,10 @@ def with_own_labels(
 
   Args:
     prior: the module.
-    class_names: of the data it learns from.
+    own_config: what the `config.json` of its run holds.
     variables: its new variables.
     loaded: the variables of the other prior.
-    config: its `config.json`.
+    config: the `config.json` of the other.
 
   Returns:
     `loaded`, in which only the rows of codes and mask are the other's.
@@ -131,7 +130,7 @@ def with_own_labels(
   tables = getattr(prior, 'id_tables', ())
   own = dataclasses.asdict(prior.vocab)
   other = config.get('labels', own)
-  same = same_classes(config['data']['class_names'], class_names)
+  same = same_classes(*(c['data']['class_names'] for c in (config, own_config)))
   if same and all(own[name] == value for name, value in other.items()):
     return loaded
   vocab = dataclasses.replace(prior.vocab, **other)

@@ -163,9 +163,15 @@ def check_output(module: nn.Module, image_shape: Sequence[int]) -> None:
     image_shape: (H, W, C) of the data.
   """
   image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-  (reconstruction, *_), _ = jax.eval_shape(
-    module.init_with_output, jax.random.key(0), image
-  )
+  try:
+    (reconstruction, *_), _ = jax.eval_shape(
+      module.init_with_output, jax.random.key(0), image
+    )
+  except ValueError as error:  # a part of it refuses the shape
+    raise settings_lib.ConfigError(
+      f'config.model does not fit images {tuple(image_shape)} of the data: '
+      f'{str(error).splitlines()[0]}'
+    ) from error
   found = tuple(reconstruction.shape[1:])
   if found != tuple(image_shape):
     raise settings_lib.ConfigError(

@@ -330,9 +330,11 @@ def test_durations():
   assert steps(percent=25) == 50
   with pytest.raises(settings_lib.ConfigError, match='percentage of itself'):
     steps(total=None, percent=1)
-  for bad in ({}, {'steps': 1, 'epochs': 1}, {'steps': -1}):
+  for bad in ({}, {'steps': 1, 'epochs': 1}):
     with pytest.raises(settings_lib.ConfigError, match='one of'):
       settings_lib.Duration(**bad)
+  with pytest.raises(settings_lib.ConfigError, match='steps must be a whole'):
+    settings_lib.Duration(steps=-1)
 
 
 def test_differences_leave_out_what_is_free_to_change():

@@ -21,13 +21,17 @@ def refused(card, folder, message):
   assert not (folder / 'config.json').exists()
 
 
-@pytest.mark.parametrize('make', [cards.autoencoder, cards.vae])
-def test_the_decoder_s_channels_are_those_of_the_data(make, tmp_path):
+@pytest.mark.parametrize(
+  ('make', 'message'),
+  [
+    (cards.autoencoder, r'gives images \(8, 8, 1\).* makes images \(8, 8, 3'),
+    (cards.vae, r'does not fit images \(8, 8, 1\) .* got \(1, 8, 8, 3\)'),
+  ],
+)
+def test_the_decoder_s_channels_are_those_of_the_data(make, message, tmp_path):
   card = make(cards.write_images(tmp_path, channels=1))
   card['model']['decoder'] = {**card['model']['decoder'], 'out_channels': 3}
-  refused(
-    card, tmp_path / 'run', r'gives images \(8, 8, 1\).* makes images \(8, 8, 3'
-  )
+  refused(card, tmp_path / 'run', message)
 
 
 def test_both_preprocessings_make_images_of_one_shape(tmp_path):
@@ -49,18 +53,14 @@ def test_both_splits_have_the_same_classes(tmp_path):
   card = cards.autoencoder(f'folder:{tmp_path / "images"}')
   card['data'] |= {'eval_split': 'test', 'batch_size': 8, 'channels': 1}
   runner = parallel.make_runner(settings_lib.Parallel())
-  try:
-    both = datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
-  except settings_lib.ConfigError as error:
-    assert 'must have the same classes' in str(error)
-  else:  # one list for all splits
-    assert both.train.class_names == ('a', 'b', 'c')
+  with pytest.raises(ValueError, match='must be among those of the training'):
+    datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
 
 
 @pytest.mark.parametrize('distance', [losses.l1, losses.l2, metrics.psnr])
 def test_distances_refuse_to_broadcast(distance):
   one, three = (np.zeros((2, 8, 8, c), np.float32) for c in (1, 3))
-  with pytest.raises(ValueError, match=r'one shape; got \(2, 8, 8, 1\) and'):
+  with pytest.raises(ValueError, match=r'one shape.* got \(2, 8, 8, 1\) and'):
     distance(one, three)
 
 

@@ -175,7 +175,7 @@ def _hints(factory: Callable) -> dict[str, Any]:
   hints = {}
   for cls in reversed(factory.__mro__):
     # One by one: names that only a type checker knows are left out.
-    for name, hint in cls.__dict__.get('__annotations__', {}).items():
+    for name, hint in inspect.get_annotations(cls).items():
       if not isinstance(hint, str):
         hints[name] = hint
   return hints
