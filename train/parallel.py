@@ -245,7 +245,7 @@ class PmapRunner(JitRunner):
 
   def gather(self, state: Tree) -> Tree:
     """Takes the first of the copies, which are all the same."""
-    one = jax.device_get(flax.jax_utils.unreplicate(state))
+    one = jax.device_get(jax.tree.map(_first, state))
     return super().place(one)
 
   def transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
