@@ -220,7 +220,7 @@ def test_options_of_samplers(kind):
   """Without compiling: a program for each option would take minutes."""
   counts = {'drawn': 0, 'refused': 0}
 
-  @law(max_examples=15)
+  @law(max_examples=8)
   @hypothesis.given(options_of(kind))
   def holds(options):
     option = made(kind, options)
@@ -241,6 +241,8 @@ def test_options_of_samplers(kind):
   if dataclasses.fields(kind):
     assert counts['refused']
   assert counts['drawn'] or kind is editing.How
+  # Each operation was compiled by itself; see `forget_programs` in conftest.py.
+  jax.clear_caches()
 
 
 @law(max_examples=300)
@@ -310,9 +312,8 @@ def test_candidates_of_a_small_acceptance():
 
 
 TEXTS = (
-  '0', '1', '2.5', '-1', '99999999999999999999', '1e-320', '1e400', 'nan',
-  'inf', '', ' 1 ', 'x', 'cosine', 'é', '0x10', '١', ',', '2,2,4,4', 'x.png',
-  'x.gif', '.', 'train[:1]',
+  '0', '2.5', '-1', '99999999999999999999', '1e-320', 'nan', 'inf', '', 'x',
+  '2,2,4,4', 'x.png', '.',
 )  # fmt: skip
 RUNS = {
   'generate': 'generate {maskgit} --num 2',
