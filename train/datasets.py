@@ -94,8 +94,8 @@ def _check_train_shape(
   train: data.Source, settings: settings_lib.Data, shape: tuple[int, ...]
 ) -> None:
   """Raises ConfigError unless images to learn from have the shape of others."""
-  first = data.eval_batches(train, batch_size=1, limit=1)
-  (image,) = tasks.first_images(first, 1)
+  # The first that can be read: there may be some that cannot.
+  (image,) = tasks.first_images(data.eval_batches(train, batch_size=1), 1)
   image = preprocessing.apply(
     build.preprocess(settings.train_preprocess),
     image,

@@ -58,6 +58,7 @@ def evaluate(
   }
   # The images to learn from are not needed, but opened.
   data['train_split'] = data['eval_split']
+  data['train_preprocess'] = data.get('eval_preprocess', ())
   data['batch_size'] = data['eval_batch_size']
   parsed = config_lib.parse_card(
     {

@@ -57,6 +57,18 @@ def test_both_splits_have_the_same_classes(tmp_path):
     datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
 
 
+@pytest.mark.filterwarnings('ignore::vq_jax.data.UnreadableImageWarning')
+def test_shapes_are_compared_though_the_first_image_is_damaged(tmp_path):
+  for i in range(1, 20):
+    Image.new('L', (8, 8), 10 * i).save(tmp_path / f'{i:02}.png')
+  (tmp_path / '00.png').write_bytes(b'no image')
+  card = cards.autoencoder(f'folder:{tmp_path}')
+  card['data'] |= {'batch_size': 8, 'channels': 1, 'in_memory': False}
+  runner = parallel.make_runner(settings_lib.Parallel())
+  both = datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
+  assert both.facts['image_shape'] == [8, 8, 1]
+
+
 @pytest.mark.parametrize('distance', [losses.l1, losses.l2, metrics.psnr])
 def test_distances_refuse_to_broadcast(distance):
   one, three = (np.zeros((2, 8, 8, c), np.float32) for c in (1, 3))
