@@ -250,11 +250,11 @@ def test_towers_of_two_strides_are_refused():
 
 
 def test_a_pyramid_has_at_least_one_step():
-  with pytest.raises(ValueError, match='downsamples must be >= 1'):
+  with pytest.raises(ValueError, match='downsamples must be .* at least 1'):
     conv_towers.ConvEncoder(downsamples=0).init(
       jax.random.key(0), jnp.zeros((1, 8, 8, 3))
     )
-  with pytest.raises(ValueError, match='upsamples must be >= 1'):
+  with pytest.raises(ValueError, match='upsamples must be .* at least 1'):
     conv_towers.ConvDecoder(upsamples=0).init(
       jax.random.key(0), jnp.zeros((1, 8, 8, 4))
     )

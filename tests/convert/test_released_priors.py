@@ -69,6 +69,7 @@ def test_partly_masked_tokens_end_as_the_published_ones(maskgit):
     steps=6,
     order=orders.Confidence(temperature=0),
     choice=samplers.TokenChoice(temperature=0),
+    rounding='float32',
   )
   found = samplers.maskgit.decode(
     samplers.example_keys(jax.random.key(0), np.arange(3)),
