@@ -24,7 +24,7 @@ ROWS = [
   {'samplers'},
   {'guidance'},
   {'metrics'},
-  {'build'},
+  {'config'},
   {'checkpoints'},
   {'checks', 'generation'},
   {'class_labels', 'latent_space'},
@@ -37,7 +37,7 @@ ROWS = [
 ]
 # Two stand aside: the data needs no model, and neither does a checkpoint.
 ONLY_UTILS = {'data', 'checkpoints'}
-FIRST_TO_SEE_DATA = 'build'
+FIRST_TO_SEE_DATA = 'config'
 
 MAX_LINES = 300
 MAX_FUNCTION_LINES = 60

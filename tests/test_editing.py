@@ -9,12 +9,12 @@ import pytest
 import vq_jax
 from tests.train import cards
 from vq_jax import autoencoders
-from vq_jax import build
 from vq_jax import drawing
 from vq_jax import editing
 from vq_jax import generation
 from vq_jax import quantizers
 from vq_jax import samplers
+from vq_jax.config import modules
 from vq_jax.utils import images
 
 SIDE, STRIDE = 8, 2
@@ -40,12 +40,14 @@ def untrained(card, *, classes=3, null_class=True, coarser=None):
     'data': {'image_shape': (SIDE, SIDE, 3), 'class_names': list('abc')},
     'labels': {'num_classes': classes, 'null_class': null_class},
   }
-  autoencoder = build.autoencoder_of({'card': {'model': card['codes']}})
-  prior = build.prior_of(config, autoencoder)
+  autoencoder = modules.make_autoencoder({'card': {'model': card['codes']}})
+  prior = modules.make_prior(config, autoencoder)
   image = np.zeros((1, SIDE, SIDE, 3), np.float32)
   rngs = {'params': jax.random.key(0), 'code': jax.random.key(1)}
   codes = jax.jit(autoencoder.init)(rngs, image)
-  params = jax.jit(lambda rng: build.init_prior(prior, rng))(jax.random.key(2))
+  params = jax.jit(lambda rng: modules.init_prior(prior, rng))(
+    jax.random.key(2)
+  )
   return vq_jax.Model(
     autoencoder=autoencoder,
     prior=prior,

@@ -19,13 +19,13 @@ import pytest
 from PIL import Image
 
 import vq_jax
-from vq_jax import build
 from vq_jax import class_labels
 from vq_jax import drawing
 from vq_jax import editing
 from vq_jax import generation
 from vq_jax import samplers
 from vq_jax.cli import main as cli
+from vq_jax.config import registry
 
 law = functools.partial(
   hypothesis.settings,
@@ -54,9 +54,9 @@ INSTANCES = (
   samplers.schedules.exp,
 )
 NAMES = (
-  *build.ORDERS,
-  *build.SCHEDULES,
-  *build.GUIDANCE_SCHEDULES,
+  *registry.ORDERS,
+  *registry.SCHEDULES,
+  *registry.GUIDANCE_SCHEDULES,
   *('masked', 'decided', 'float32', 'cap', 'rescale'),
 )
 NUMPY = (
@@ -95,9 +95,11 @@ def options_of(kind: type):
   """Draws some options of a dataclass, of which few are likely to be wrong."""
   fields = [field for field in dataclasses.fields(kind) if field.init]
   good = {
-    'schedule': st.sampled_from([*build.SCHEDULES, samplers.schedules.linear]),
-    'guidance_schedule': st.sampled_from(list(build.GUIDANCE_SCHEDULES)),
-    'order': st.sampled_from([*build.ORDERS, *ORDERS]),
+    'schedule': st.sampled_from(
+      [*registry.SCHEDULES, samplers.schedules.linear]
+    ),
+    'guidance_schedule': st.sampled_from(list(registry.GUIDANCE_SCHEDULES)),
+    'order': st.sampled_from([*registry.ORDERS, *ORDERS]),
     'rounding': st.sampled_from(['masked', 'decided', 'float32']),
     'remask_limit': st.sampled_from(['cap', 'rescale']),
     'limit': st.sampled_from(['cap', 'rescale']),

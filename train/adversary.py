@@ -17,8 +17,8 @@ from train import parallel
 from train import settings as settings_lib
 from train.state import Adversary
 from train.steps import autoencoder
-from vq_jax import build
 from vq_jax import losses
+from vq_jax.config import registry
 from vq_jax.utils import fields
 
 Tree = Any
@@ -32,7 +32,7 @@ class Settings(settings_lib.Section):
   """Section `adversary` of an autoencoder's card.
 
   Attributes:
-    discriminator: spec of a discriminator; see `vq_jax.build`.
+    discriminator: spec of a discriminator; see `vq_jax.config.registry`.
     loss: 'hinge', 'non_saturating' or 'vanilla'.
     weight: of the generator's adversarial loss.
     adaptive: whether the weight is multiplied by how much stronger the loss of
@@ -206,9 +206,9 @@ def make_game(
     forward=forward,
     image_loss=image_loss,
     last_layer=last_layer,
-    discriminator=build.build('discriminator', settings.discriminator),
-    loss=build.lookup(
-      build.ADVERSARIAL_LOSSES, settings.loss, 'adversarial loss'
+    discriminator=registry.build('discriminator', settings.discriminator),
+    loss=registry.lookup(
+      registry.ADVERSARIAL_LOSSES, settings.loss, 'adversarial loss'
     )(),
     settings=settings,
     optimizer=optimizer,

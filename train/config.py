@@ -19,7 +19,7 @@ from train.settings import ConfigError
 from train.settings import CriticCard
 from train.settings import Duration
 from train.settings import PriorCard
-from vq_jax import build
+from vq_jax.config import registry
 from vq_jax.utils import fields as fields_lib
 
 _DURATIONS = ('steps', 'epochs', 'percent')
@@ -42,7 +42,7 @@ def parse_card(config: Mapping[str, Any]) -> Card:
   """
   task = config.get('task')
   if task not in CARDS:
-    raise ConfigError(build.unknown('config.task', task, CARDS))
+    raise ConfigError(registry.unknown('config.task', task, CARDS))
   return section(CARDS[task], '', config)
 
 
@@ -75,7 +75,7 @@ def section(cls: type[T], name: str, values: Mapping[str, Any]) -> T:
   fields = {field.name: field for field in dataclasses.fields(cls)}
   for key in values:
     if key not in fields:
-      raise ConfigError(build.unknown(f'key of {where}', key, fields))
+      raise ConfigError(registry.unknown(f'key of {where}', key, fields))
   fields_lib.check_arguments(cls, values, where=f'{where}.', error=ConfigError)
   for key, field in fields.items():
     required = (
@@ -144,7 +144,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     if not isinstance(node, ml_collections.ConfigDict) or part not in node:
       where = '.'.join(['config', *path[:i]])
       names = list(node) if isinstance(node, ml_collections.ConfigDict) else []
-      raise ConfigError(build.unknown(f'key of {where}', part, names))
+      raise ConfigError(registry.unknown(f'key of {where}', part, names))
     if i < len(path):
       node = node[part]
   node[leaf] = _parse(key, text, node[leaf])

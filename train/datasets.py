@@ -11,8 +11,8 @@ from train import config as config_lib
 from train import parallel
 from train import settings as settings_lib
 from train import tasks
-from vq_jax import build
 from vq_jax import data
+from vq_jax.config import registry
 from vq_jax.data import preprocessing
 
 
@@ -65,7 +65,7 @@ def open_both(card: settings_lib.Card, runner: parallel.JitRunner) -> Datasets:
   eval_batches = data.eval_batches(
     held_out,
     batch_size=settings.eval_batch_size,
-    preprocess=build.preprocess(settings.eval_preprocess),
+    preprocess=registry.preprocess(settings.eval_preprocess),
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     limit=settings.eval_limit,
@@ -97,7 +97,7 @@ def _check_train_shape(
   # The first that can be read: there may be some that cannot.
   (image,) = tasks.first_images(data.eval_batches(train, batch_size=1), 1)
   image = preprocessing.apply(
-    build.preprocess(settings.train_preprocess),
+    registry.preprocess(settings.train_preprocess),
     image,
     np.random.default_rng(0),
   )
@@ -115,7 +115,7 @@ def train_batches(datasets: Datasets, seed: int, runner: parallel.JitRunner):
     datasets.train,
     batch_size=settings.batch_size,
     seed=seed,
-    preprocess=build.preprocess(settings.train_preprocess),
+    preprocess=registry.preprocess(settings.train_preprocess),
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     workers=settings.workers,

@@ -14,13 +14,13 @@ from train import log
 from train import loop
 from train import parallel
 from train import settings as settings_lib
-from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
+from vq_jax.config import registry
 from vq_jax.utils import console
 
 USER_ERRORS = (
-  build.SpecError,
+  registry.SpecError,
   checkpoints.RunError,
   settings_lib.ConfigError,
   data.DataError,

@@ -25,12 +25,13 @@ from train.steps import masked
 from train.steps import token_critic
 from train.tasks import Evaluation
 from train.tasks import Task
-from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import generation
 from vq_jax import model as model_lib
 from vq_jax import tokenization
+from vq_jax.config import modules
+from vq_jax.config import registry
 from vq_jax.utils import trees
 
 Tree = Any
@@ -57,7 +58,7 @@ def prior_task(
     coarser: the prior of the next coarser level, of the run's own folder.
   """
   module = inner.autoencoder
-  prior = build.prior_of(config, module)
+  prior = modules.make_prior(config, module)
   settings = prior_loss(card)
   generation.sampling_of(prior, card.sampling, {})
   sums_fn = runner.compile_eval(
@@ -88,7 +89,7 @@ def prior_task(
     )
 
   return Task(
-    init=lambda rng: build.init_prior(prior, rng),
+    init=lambda rng: modules.init_prior(prior, rng),
     loss_fn=step_of(card).make_loss(
       prior, module, settings, level=card.level, axis_name=runner.axis_name
     ),
@@ -151,7 +152,7 @@ def critic_task(
   generator: model_lib.Model,
 ) -> Task:
   """A critic of the tokens of `generator`, of the run's own folder."""
-  critic = build.critic_of(config, generator.prior)
+  critic = modules.make_critic(config, generator.prior)
   settings = config_lib.section(token_critic.Loss, 'loss', card.loss)
   generation.sampling_of(generator.prior, card.sampling, {})
   parts = (generator.prior, generator.autoencoder, settings)
@@ -175,7 +176,7 @@ def critic_task(
     )
 
   return Task(
-    init=lambda rng: build.init_prior(critic, rng),
+    init=lambda rng: modules.init_prior(critic, rng),
     loss_fn=token_critic.make_loss(critic, *parts, level),
     frozen=frozen,
     evaluate=evaluate,
@@ -184,8 +185,8 @@ def critic_task(
 
 def step_of(card: settings_lib.PriorCard) -> types.ModuleType:
   """Returns the module of `train.steps` that trains a card's prior."""
-  kind = build.lookup(
-    build.REGISTRY['prior'], card.model.get('type'), 'prior type'
+  kind = registry.lookup(
+    registry.REGISTRY['prior'], card.model.get('type'), 'prior type'
   )
   return causal if hasattr(kind, 'step') else masked
 

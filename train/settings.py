@@ -1,7 +1,7 @@
 """The sections of a config card, as frozen dataclasses.
 
 A card reaches the code as keywords of these (or of modules, by
-`vq_jax.build`), so that a key which nothing reads cannot pass.
+`vq_jax.config.registry`), so that a key which nothing reads cannot pass.
 """
 
 import dataclasses
@@ -184,7 +184,7 @@ class Card(Section):
     seed: of the order of the data, the initialisation and all randomness; in
       [0, 2^32).
     data: see `Data`.
-    model: spec of a model; see `vq_jax.build`.
+    model: spec of a model; see `vq_jax.config.registry`.
     loss: see `Loss` in `train.steps.autoencoder`, `vae`, `masked` and so on.
     optim: see `Optim`.
     train: see `Train`.

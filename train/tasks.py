@@ -21,9 +21,9 @@ from train.steps import autoencoder as autoencoder_step
 from train.steps import update
 from train.steps import vae as vae_step
 from vq_jax import autoencoders
-from vq_jax import build
 from vq_jax import data
 from vq_jax import model as model_lib
+from vq_jax.config import modules
 
 Tree = Any
 
@@ -85,7 +85,7 @@ def autoencoder_task(
     ConfigError: if something in the card is wrong.
     MissingWeights: if the loss needs released weights that are not there.
   """
-  module = build.autoencoder_of(config)
+  module = modules.make_autoencoder(config)
   if isinstance(module, autoencoders.VAE):
     raise settings_lib.ConfigError(
       "a model of type vae is trained by the task 'vae'; got 'autoencoder'."
@@ -107,7 +107,7 @@ def autoencoder_task(
       card, config, module, forward, image_loss, plan, runner.axis_name
     )
   return Task(
-    init=lambda rng: build.init_autoencoder(module, config, rng),
+    init=lambda rng: modules.init_autoencoder(module, config, rng),
     loss_fn=autoencoder_step.make_loss(forward, image_loss),
     frozen=frozen,
     evaluate=_autoencoder_evaluation(
@@ -189,7 +189,7 @@ def vae_task(
   plan: log.Plan,
 ) -> Task:
   """Stage one without codes, by a bound on the likelihood."""
-  module = build.autoencoder_of(config)
+  module = modules.make_autoencoder(config)
   if not isinstance(module, autoencoders.VAE):
     raise settings_lib.ConfigError(
       "the task 'vae' trains a model of type vae; got "
@@ -223,7 +223,7 @@ def vae_task(
     module, settings, steps_per_epoch=plan.steps_per_epoch, total=plan.total
   )
   return Task(
-    init=lambda rng: build.init_autoencoder(module, config, rng),
+    init=lambda rng: modules.init_autoencoder(module, config, rng),
     loss_fn=loss_fn,
     frozen={},
     evaluate=evaluate,

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vq_jax import build
 from vq_jax import samplers
+from vq_jax.config import registry
 from vq_jax.samplers import choice as choice_lib
 from vq_jax.samplers import guidance as guidance_lib
 from vq_jax.samplers import maskgit
@@ -30,7 +30,7 @@ class _Sampling:
     top_p: only the most likely tokens are drawn, as many as make up this
       probability; None for all.
     guidance: strength of classifier-free guidance; 0 is none.
-    guidance_schedule: of that strength; see `build.GUIDANCE_SCHEDULES`.
+    guidance_schedule: of that strength; see `registry.GUIDANCE_SCHEDULES`.
     guidance_power: of the schedule power_cosine; the greater, the later
       guidance sets in.
   """
@@ -54,8 +54,8 @@ class _Sampling:
 
   def guide(self) -> samplers.Guidance:
     """Returns the guidance."""
-    schedule = build.lookup(
-      build.GUIDANCE_SCHEDULES, self.guidance_schedule, 'guidance schedule'
+    schedule = registry.lookup(
+      registry.GUIDANCE_SCHEDULES, self.guidance_schedule, 'guidance schedule'
     )
     if schedule is samplers.guidance.PowerCosine:
       schedule = schedule(power=self.guidance_power)
@@ -68,10 +68,10 @@ class MaskedSampling(_Sampling):
 
   Attributes:
     steps: decoding steps.
-    schedule: of the masked fraction, by name; see `build.SCHEDULES`.
+    schedule: of the masked fraction, by name; see `registry.SCHEDULES`.
     rounding: which number of tokens is rounded down: 'masked', 'decided' or
       'float32'; see `samplers.MaskGITDecoding`.
-    order: which positions are decided first; see `build.ORDERS`.
+    order: which positions are decided first; see `registry.ORDERS`.
     choice_temperature: randomness in the orders 'confidence' and 'critic'.
     sharpen: the logits are multiplied by 1 at first, by this at last.
     remask: how many decided tokens are masked again, in [0, 1]; 0 is none.
@@ -93,12 +93,14 @@ class MaskedSampling(_Sampling):
 
   def strategy(self) -> samplers.MaskGITDecoding:
     """Returns what the sampler takes."""
-    order = build.lookup(build.ORDERS, self.order, 'order')
+    order = registry.lookup(registry.ORDERS, self.order, 'order')
     names = {f.name for f in dataclasses.fields(order)}
     warm = {'temperature': self.choice_temperature}
     return samplers.MaskGITDecoding(
       steps=self.steps,
-      schedule=build.lookup(build.SCHEDULES, self.schedule, 'mask schedule'),
+      schedule=registry.lookup(
+        registry.SCHEDULES, self.schedule, 'mask schedule'
+      ),
       rounding=self.rounding,
       order=order(**{k: v for k, v in warm.items() if k in names}),
       choice=self.choice(),
@@ -168,7 +170,7 @@ def sampling_of(
         f'{name} is no option for a {type(prior).__name__}: {_WHY_NOT[kind]}. '
         'Leave it out.'
       )
-    raise build.SpecError(build.unknown('sampling option', name, names))
+    raise registry.SpecError(registry.unknown('sampling option', name, names))
   return kind(**{**card, **options})
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vq_jax import build
 from vq_jax import data
+from vq_jax.config import registry
 from vq_jax.metrics import probe as probe_lib
 from vq_jax.model import Model
 from vq_jax.utils import fields
@@ -137,6 +137,6 @@ def _batches(model, source, split, data_dir, limit) -> data.EvalBatches:
   return data.eval_batches(
     opened,
     batch_size=min(200, len(opened)),
-    preprocess=build.preprocess(card.get('eval_preprocess', ())),
+    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
     limit=limit,
   )

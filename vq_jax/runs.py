@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import generation
+from vq_jax.config import modules
 from vq_jax.model import Model
 from vq_jax.utils import trees
 
@@ -43,9 +43,9 @@ def load(folder: str | os.PathLike) -> Model:
       f'{folder} is a run of an unknown task {task!r}; known are '
       f'{", ".join(_TASKS)}. A newer version of this library may have made it.'
     )
-  module = build.autoencoder_of(config)
+  module = modules.make_autoencoder(config)
   variables = _load_variables(
-    folder, lambda rng: build.init_autoencoder(module, config, rng)
+    folder, lambda rng: modules.init_autoencoder(module, config, rng)
   )
   return Model(
     autoencoder=module,
@@ -74,8 +74,10 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
 def load_prior(folder: pathlib.Path, inner: Model) -> Model:
   """Loads a prior of the codes of the autoencoder `inner`."""
   config = _read_config(folder)
-  prior = build.prior_of(config, inner.autoencoder)
-  variables = _load_variables(folder, lambda rng: build.init_prior(prior, rng))
+  prior = modules.make_prior(config, inner.autoencoder)
+  variables = _load_variables(
+    folder, lambda rng: modules.init_prior(prior, rng)
+  )
   coarser = None
   if config['card'].get('level', 0):
     coarser = load_prior(folder / COARSER, inner)
@@ -93,8 +95,10 @@ def load_prior(folder: pathlib.Path, inner: Model) -> Model:
 def _load_critic(folder, config) -> Model:
   """Loads a critic and the MaskGIT whose tokens it judges."""
   generator = load(folder / GENERATOR)
-  critic = build.critic_of(config, generator.prior)
-  variables = _load_variables(folder, lambda rng: build.init_prior(critic, rng))
+  critic = modules.make_critic(config, generator.prior)
+  variables = _load_variables(
+    folder, lambda rng: modules.init_prior(critic, rng)
+  )
   return dataclasses.replace(
     generator,
     critic=critic,

@@ -16,8 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from vq_jax import build
 from vq_jax import data
+from vq_jax.config import registry
 from vq_jax.data import codes
 from vq_jax.data import fetch as fetch_lib
 from vq_jax.model import Model
@@ -224,7 +224,7 @@ def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
       'tokenizer.'
     )
   card = model.config['card'].get('data', {})
-  first, further = (build.preprocess(card.get(k, ())) for k in _PREPROCESS)
+  first, further = (registry.preprocess(card.get(k, ())) for k in _PREPROCESS)
   if passes == 1:
     return [first]
   if passes > 1 and 'train' not in splits:
@@ -271,7 +271,7 @@ def _image_shape(model: Model, source: data.Source) -> list[int]:
   batches = data.eval_batches(
     source,
     batch_size=1,
-    preprocess=build.preprocess(card.get('eval_preprocess', ())),
+    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
     limit=1,
   )
   return [int(n) for n in next(iter(batches))['image'].shape[1:]]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vq_jax import autoencoders
-from vq_jax import build
 from vq_jax import quantizers
+from vq_jax.config import registry
 
 EVERY = {
   'bernoulli': autoencoders.Bernoulli(),
@@ -302,4 +302,4 @@ def test_a_vqvae_maps_pixels_alone_to_the_unit_range(likelihood, centres):
 
 def test_every_likelihood_is_tried():
   known = {type(likelihood) for likelihood, _ in CENTRES}
-  assert known == set(build.REGISTRY['likelihood'].values())
+  assert known == set(registry.REGISTRY['likelihood'].values())

@@ -25,9 +25,9 @@ from train import settings as settings_lib
 from train import state as state_lib
 from train.steps import adversarial
 from train.steps import autoencoder
-from vq_jax import build
 from vq_jax import features
 from vq_jax import losses
+from vq_jax.config import modules
 
 MODEL = {
   'channels': 32,
@@ -67,7 +67,7 @@ def ours():
   """Returns what trains one step, and waits for it."""
   parsed = config_lib.parse_card(card())
   config = {'card': card(), 'data': {'image_shape': (64, 64, 3)}}
-  module = build.autoencoder_of(config)
+  module = modules.make_autoencoder(config)
   optim = settings_lib.Optim(**parsed.optim)
   optimizer, schedule = optim_lib.optimizer_of(
     optim, steps_per_epoch=1, total=100
@@ -88,7 +88,7 @@ def ours():
   )
   runner = parallel.make_runner(settings_lib.Parallel())
   state = state_lib.TrainState.create(
-    jax.jit(lambda rng: build.init_autoencoder(module, config, rng))(
+    jax.jit(lambda rng: modules.init_autoencoder(module, config, rng))(
       jax.random.key(0)
     ),
     optimizer,

@@ -13,9 +13,9 @@ from tests.convert.released import GOLDEN
 from tests.convert.released import outputs
 from tests.convert.released import write
 from vq_jax import autoencoders
-from vq_jax import build
 from vq_jax import convert
 from vq_jax import quantizers
+from vq_jax.config import registry
 from vq_jax.convert import loading
 from vq_jax.convert import rules
 from vq_jax.convert import unpickling
@@ -143,7 +143,7 @@ def test_the_published_size_becomes_the_preset(kind):
     tree = {name: zeros(shape) for name, shape in names.items()}
   source = loading.AUTOENCODERS[kind]
   state = source.state(tree)
-  module = build.build('autoencoder', source.model(state))
+  module = registry.build('autoencoder', source.model(state))
   image = np.zeros((1, 16, 16, 3), np.float32)
   ours, theirs = (
     jax.eval_shape(m.init, jax.random.key(0), image) for m in (module, preset())

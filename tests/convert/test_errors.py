@@ -10,8 +10,8 @@ from tests.convert import writing
 from tests.convert.released import refused
 from tests.convert.released import weights_of
 from tests.convert.released import write
-from vq_jax import build
 from vq_jax import convert
+from vq_jax.config import registry
 from vq_jax.convert import loading
 from vq_jax.convert import rules
 
@@ -184,7 +184,7 @@ def test_a_flax_file_that_is_cut_anywhere(tmp_path):
 
 
 def test_unknown_kinds_and_missing_files(tmp_path):
-  with pytest.raises(build.SpecError, match="'taming'.*mean 'taming-vqgan'"):
+  with pytest.raises(registry.SpecError, match="'taming'.*mean 'taming-vqgan'"):
     convert.load('taming', tmp_path)
   for kind in loading.AUTOENCODERS:
     with pytest.raises(OSError, match='nowhere'):

@@ -16,8 +16,8 @@ from tests.convert.released import GOLDEN
 from tests.convert.released import write
 from tests.train import cards
 from train import loop
-from vq_jax import build
 from vq_jax import checkpoints
+from vq_jax.config import registry
 from vq_jax.convert import loading
 from vq_jax.convert import pickles
 from vq_jax.utils import trees
@@ -146,7 +146,7 @@ def test_training_starts_from_it(tmp_path):
     cards.write_images(tmp_path, channels=3), duration={'steps': 1}
   )
   card['model'] = json.loads((run / 'config.json').read_text())['card']['model']
-  assert build.build('autoencoder', card['model']) == model.autoencoder
+  assert registry.build('autoencoder', card['model']) == model.autoencoder
   card['init_from'] = str(run)
   card['optim'] = {'learning_rate': 1e-5, 'warmup': {'steps': 0}}
   loop.train(card, tmp_path / 'tuned')

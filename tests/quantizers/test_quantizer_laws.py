@@ -8,7 +8,7 @@ import pytest
 from tests.quantizers import cases
 from tests.quantizers.cases import D
 from tests.quantizers.cases import K
-from vq_jax import build
+from vq_jax.config import registry
 
 # One shape for all, since compiling is what takes time.
 ROWS = (7, 11)
@@ -356,7 +356,7 @@ def test_the_table_is_drawn_as_told(case):
 )
 def test_which_train_codes_that_no_latent_chose(name, parameter, moves):
   """At the default settings. Of the others, revival moves them, if anything."""
-  quantizer = build.REGISTRY['quantizer'][name](codebook_size=K, code_dim=D)
+  quantizer = registry.REGISTRY['quantizer'][name](codebook_size=K, code_dim=D)
   variables = cases.init(quantizer)
   z = cases.latents(9) / 10 + 1
   quantized, gradients = cases.derivatives(quantizer, variables, z, False)

@@ -22,8 +22,8 @@ from train.steps import causal
 from train.steps import masked
 from train.steps import token_critic
 from train.steps import vae
-from vq_jax import build
 from vq_jax import generation
+from vq_jax.config import registry
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 CARDS = sorted(path.stem for path in CONFIGS.glob('*.py'))
@@ -191,16 +191,16 @@ def test_fields_of_modules_are_read_by_their_code(name):
     card.task, 'autoencoder'
   )
   for kind, spec in specs(root, card.model):
-    source = source_of(build.REGISTRY[kind][spec['type']])
+    source = source_of(registry.REGISTRY[kind][spec['type']])
     for field in spec:
-      if field not in ('type', *build.REGISTRY):
+      if field not in ('type', *registry.REGISTRY):
         assert field in source, f'{spec["type"]} never reads {field}'
 
 
 def specs(kind, spec):
   yield kind, spec
   for field, value in spec.items():
-    if field in build.REGISTRY and field != 'type':
+    if field in registry.REGISTRY and field != 'type':
       yield from specs(field, value)
 
 
@@ -365,7 +365,7 @@ def test_settings_are_frozen_dataclasses():
 )
 def test_codebooks_begin_as_published(card, spread):
   spec = config_lib.load_card(str(CONFIGS / f'{card}.py')).to_dict()['model']
-  quantizer = build.build('quantizer', spec['quantizer'])
+  quantizer = registry.build('quantizer', spec['quantizer'])
   table = quantizer.codebook_init(
     jax.random.key(0), (quantizer.codebook_size, quantizer.code_dim)
   )

@@ -24,9 +24,9 @@ from train import writers
 from train.steps import adversarial
 from train.steps import autoencoder as autoencoder_step
 from train.steps import update
-from vq_jax import build
 from vq_jax import checkpoints
 from vq_jax import losses
+from vq_jax.config import modules
 from vq_jax.utils import trees
 
 PATCHGAN = {'type': 'patchgan', 'channels': 8, 'layers': 1}
@@ -60,7 +60,7 @@ class Players:
     }
     parsed = config_lib.parse_card(card)
     self.config = {'card': card, 'data': {'image_shape': (8, 8, 1)}}
-    self.module = build.autoencoder_of(self.config)
+    self.module = modules.make_autoencoder(self.config)
     self.loss = config_lib.section(autoencoder_step.Loss, 'loss', parsed.loss)
     self.optim = settings_lib.Optim(
       **{**card['optim'], 'accumulate': accumulate}
@@ -82,7 +82,7 @@ class Players:
 
   def state(self, seed=0):
     rngs = jax.random.split(jax.random.key(seed))
-    variables = build.init_autoencoder(self.module, self.config, rngs[0])
+    variables = modules.init_autoencoder(self.module, self.config, rngs[0])
     return state_lib.TrainState.create(
       variables,
       self.optimizer,

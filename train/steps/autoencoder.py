@@ -12,9 +12,9 @@ import jax
 
 from train import settings as settings_lib
 from train.steps import update
-from vq_jax import build
 from vq_jax import losses
 from vq_jax.autoencoders import base
+from vq_jax.config import registry
 from vq_jax.utils import fields
 from vq_jax.utils import images
 
@@ -54,8 +54,8 @@ class Loss(settings_lib.Section):
   def __post_init__(self):
     valid = ('logits', 'pooled')
     if self.classifier_on not in valid:
-      raise build.SpecError(
-        build.unknown('loss.classifier_on', self.classifier_on, valid)
+      raise registry.SpecError(
+        registry.unknown('loss.classifier_on', self.classifier_on, valid)
       )
 
   def perceptual(self) -> dict[str, float]:

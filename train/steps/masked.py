@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from train import settings as settings_lib
 from train.steps import codes
 from train.steps import update
-from vq_jax import build
 from vq_jax import losses
 from vq_jax import priors
+from vq_jax.config import registry
 from vq_jax.utils import fields
 
 
@@ -22,7 +22,7 @@ class Loss(settings_lib.Section):
   """Section `loss` of the card of a MaskGIT.
 
   Attributes:
-    schedule: of the masked fraction, by name; see `build.SCHEDULES`.
+    schedule: of the masked fraction, by name; see `registry.SCHEDULES`.
     min_ratio: no fewer than this fraction is masked.
     ratio_of: whether each 'example' draws its ratio, or the whole 'batch' one
       (MAGVIT).
@@ -58,13 +58,15 @@ class Loss(settings_lib.Section):
       ('mean_of', ('tokens', 'examples')),
     ):
       if getattr(self, name) not in valid:
-        raise build.SpecError(
-          build.unknown(f'loss.{name}', getattr(self, name), valid)
+        raise registry.SpecError(
+          registry.unknown(f'loss.{name}', getattr(self, name), valid)
         )
 
   def masks(self, num_tokens: int) -> Callable[..., jax.Array]:
     """Returns the function (keys [B], batch_key) -> bool [B, N]."""
-    schedule = build.lookup(build.SCHEDULES, self.schedule, 'mask schedule')
+    schedule = registry.lookup(
+      registry.SCHEDULES, self.schedule, 'mask schedule'
+    )
 
     def draw(keys, batch_key):
       return priors.random_mask(

@@ -10,9 +10,9 @@ import optax
 from train import settings as settings_lib
 from train.steps import codes
 from train.steps import update
-from vq_jax import build
 from vq_jax import priors
 from vq_jax import samplers
+from vq_jax.config import registry
 from vq_jax.utils import fields
 
 
@@ -22,7 +22,7 @@ class Loss(settings_lib.Section):
 
   Attributes:
     schedule: of the fraction that is drawn anew, by name; see
-      `build.SCHEDULES`.
+      `registry.SCHEDULES`.
     temperature: of the draws.
   """
 
@@ -43,7 +43,9 @@ def judged(
   in, each by a draw of its own: (frozen variables, batch, keys [B]) -> tokens
   int32 [B, N], label, which are real bool [B, N].
   """
-  schedule = build.lookup(build.SCHEDULES, settings.schedule, 'mask schedule')
+  schedule = registry.lookup(
+    registry.SCHEDULES, settings.schedule, 'mask schedule'
+  )
   choice = samplers.TokenChoice(temperature=settings.temperature)
   vocab = critic.vocab
 

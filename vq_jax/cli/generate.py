@@ -137,8 +137,8 @@ def _class_scores(model, folder):
   import jax
   import numpy as np
 
-  from vq_jax import build
   from vq_jax import data
+  from vq_jax.config import registry
   from vq_jax.metrics import classifier as classifier_lib
 
   card = model.config['card']['data']
@@ -153,7 +153,7 @@ def _class_scores(model, folder):
   batches = data.eval_batches(
     opened,
     batch_size=min(200, len(opened)),
-    preprocess=build.preprocess(card.get('eval_preprocess', ())),
+    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
   )
   images, labels = (
     np.concatenate(parts)

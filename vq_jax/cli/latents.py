@@ -54,9 +54,9 @@ def draw(arguments) -> None:
   import numpy as np
 
   import vq_jax
-  from vq_jax import build
   from vq_jax import checks
   from vq_jax import latent_space
+  from vq_jax.config import registry
   from vq_jax.utils import images
 
   checks.checked_num(arguments.num, '--num')
@@ -74,7 +74,7 @@ def draw(arguments) -> None:
   batches = vq_jax.data.eval_batches(
     source,
     batch_size=min(200, len(source)),
-    preprocess=build.preprocess(card.get('eval_preprocess', ())),
+    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
     limit=arguments.limit,
   )
   z = np.concatenate(
@@ -95,15 +95,15 @@ def draw(arguments) -> None:
 def interpolate(arguments) -> None:
   """Runs `vqjax interpolate`."""
   import vq_jax
-  from vq_jax import build
   from vq_jax import latent_space
+  from vq_jax.config import registry
   from vq_jax.data import decode
   from vq_jax.data import preprocessing
   from vq_jax.utils import images
 
   model = vq_jax.load(arguments.folder)
   card = model.config['card']['data']
-  steps = build.preprocess(card.get('eval_preprocess', ()))
+  steps = registry.preprocess(card.get('eval_preprocess', ()))
   channels = model.config['data']['image_shape'][-1]
   images.check_image_path(arguments.out, channels=channels)
   ends = [

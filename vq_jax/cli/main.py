@@ -18,14 +18,19 @@ def main(argv: list[str] | None = None) -> int:
   arguments = parser().parse_args(argv)
   arguments.command_line = shlex.join(['vqjax', *argv])  # kept in pictures
   # Imported late: `vqjax --help` answers at once.
-  from vq_jax import build
   from vq_jax import checkpoints
+  from vq_jax.config import registry
   from vq_jax.utils import console
 
   console.show_warnings_as_lines()
   try:
     arguments.run(arguments)
-  except (build.SpecError, checkpoints.RunError, OSError, ValueError) as error:
+  except (
+    registry.SpecError,
+    checkpoints.RunError,
+    OSError,
+    ValueError,
+  ) as error:
     print(f'error: {error}', file=sys.stderr)
     return 1
   except (MemoryError, RuntimeError) as error:

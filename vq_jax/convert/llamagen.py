@@ -47,7 +47,7 @@ def _taming(name: str, levels: int) -> str:
 
 
 def model(found: states.State) -> dict[str, Any]:
-  """Returns the spec of the autoencoder; see `vq_jax.build`."""
+  """Returns the spec of the autoencoder; see `vq_jax.config.registry`."""
   spec = taming.model(found)
   quantizer = {**spec['quantizer'], 'legacy_beta': False, 'normalize': True}
   return {**spec, 'quantizer': quantizer}

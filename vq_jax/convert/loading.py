@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vq_jax import build
 from vq_jax import model as model_lib
+from vq_jax.config import modules
+from vq_jax.config import registry
 from vq_jax.convert import errors
 from vq_jax.convert import halton_maskgit
 from vq_jax.convert import llamagen
@@ -135,7 +136,7 @@ def load(
     OSError: if it cannot be read.
     SpecError: if there is no such kind.
   """
-  build.lookup({**AUTOENCODERS, **SYSTEMS}, kind, 'kind of checkpoint')
+  registry.lookup({**AUTOENCODERS, **SYSTEMS}, kind, 'kind of checkpoint')
   _check_options(kind, (path, tokenizer, transformer), yaml, heads)
   if kind in AUTOENCODERS:
     model, notices = _load_autoencoder(kind, path, yaml)
@@ -182,11 +183,11 @@ def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:
     if yaml is not None:
       size = taming.read_config(yaml, spec)
     config = _config(spec, size)
-    module = build.autoencoder_of(config)
+    module = modules.make_autoencoder(config)
     variables = _converted(
       state,
       source.rules(state),
-      lambda rng: build.init_autoencoder(module, config, rng),
+      lambda rng: modules.init_autoencoder(module, config, rng),
       path,
       source.IGNORED,
     )
@@ -219,11 +220,11 @@ def _load_system(
       inner.config['card']['model'], [stride * n for n in read.grid]
     )
     config = _prior_config(read, own)
-    prior = build.prior_of(config, inner.autoencoder)
+    prior = modules.make_prior(config, inner.autoencoder)
     variables = _converted(
       state,
       read.rules,
-      lambda rng: build.init_prior(prior, rng),
+      lambda rng: modules.init_prior(prior, rng),
       transformer,
       source.IGNORED,
     )

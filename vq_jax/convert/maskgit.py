@@ -88,7 +88,7 @@ def _counts(found: states.State) -> tuple[int, int]:
 
 
 def model(found: states.State) -> dict[str, Any]:
-  """Returns the spec of the autoencoder; see `vq_jax.build`.
+  """Returns the spec of the autoencoder; see `vq_jax.config.registry`.
 
   Raises:
     ConvertError: if the names are not those of the tokenizer.

@@ -14,7 +14,7 @@ class Prior:
   """A prior, as far as names, shapes and a config tell.
 
   Attributes:
-    spec: of the module; see `vq_jax.build`.
+    spec: of the module; see `vq_jax.config.registry`.
     num_classes: 0 for an unconditional prior.
     null_class: whether there is a label for no class.
     grid: (h, w) of the tokens.

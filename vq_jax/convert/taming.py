@@ -149,7 +149,7 @@ def towers(found: states.State) -> dict[str, Any]:
 
 
 def model(found: states.State) -> dict[str, Any]:
-  """Returns the spec of the autoencoder; see `vq_jax.build`."""
+  """Returns the spec of the autoencoder; see `vq_jax.config.registry`."""
   size, width = states.shape(found, 'quantize.embedding.weight', 2)
   return {
     'type': 'vqvae',

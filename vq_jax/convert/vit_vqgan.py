@@ -104,7 +104,7 @@ def state(tree: Any) -> dict[str, Any]:
 
 
 def model(found: states.State) -> dict[str, Any]:
-  """Returns the spec of the autoencoder; see `vq_jax.build`.
+  """Returns the spec of the autoencoder; see `vq_jax.config.registry`.
 
   Raises:
     ConvertError: if the names are not those of a ViT-VQGAN.

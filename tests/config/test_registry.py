@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 
 from vq_jax import autoencoders
-from vq_jax import build
 from vq_jax import discriminators
 from vq_jax import priors
 from vq_jax import quantizers
+from vq_jax.config import registry
 from vq_jax.layers import initializers
 
 QUANTIZER = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
@@ -47,7 +47,7 @@ NEEDED = {
   **{
     name: ({}, {'vocab': VOCAB, 'grid': (2, 2)})
     for kind in ('prior', 'critic')
-    for name in build.REGISTRY[kind]
+    for name in registry.REGISTRY[kind]
   },
   'center_crop': ({'size': 8}, {}),
   'channels': ({'count': 3}, {}),
@@ -57,7 +57,7 @@ NEEDED = {
   'resize': ({'size': 8}, {}),
 }
 TYPES = [
-  (kind, name) for kind, table in build.REGISTRY.items() for name in table
+  (kind, name) for kind, table in registry.REGISTRY.items() for name in table
 ]
 each = pytest.mark.parametrize(('kind', 'name'), TYPES)
 
@@ -65,14 +65,14 @@ each = pytest.mark.parametrize(('kind', 'name'), TYPES)
 @each
 def test_every_type_builds_and_keeps_its_fields(kind, name):
   fields, extra = NEEDED.get(name, ({}, {}))
-  built = build.build(kind, {'type': name, **fields}, **extra)
-  factory = build.REGISTRY[kind][name]
+  built = registry.build(kind, {'type': name, **fields}, **extra)
+  factory = registry.REGISTRY[kind][name]
   if isinstance(factory, type):
     assert isinstance(built, factory)
   for field, value in {**fields, **extra}.items():
     if not isinstance(value, dict):
       assert getattr(built, field) == value
-  assert built == build.build(kind, {'type': name, **fields}, **extra)
+  assert built == registry.build(kind, {'type': name, **fields}, **extra)
 
 
 @each
@@ -80,15 +80,17 @@ def test_every_needed_field_is_asked_for(kind, name):
   fields, extra = NEEDED.get(name, ({}, {}))
   for field in fields:
     rest = {f: v for f, v in fields.items() if f != field}
-    with pytest.raises(build.SpecError, match=rf'needs the field.* {field}\b'):
-      build.build(kind, {'type': name, **rest}, **extra)
+    with pytest.raises(
+      registry.SpecError, match=rf'needs the field.* {field}\b'
+    ):
+      registry.build(kind, {'type': name, **rest}, **extra)
 
 
 @each
 def test_every_unknown_field_is_named(kind, name):
   fields, extra = NEEDED.get(name, ({}, {}))
-  with pytest.raises(build.SpecError, match="'nonsense'") as error:
-    build.build(kind, {'type': name, **fields, 'nonsense': 1}, **extra)
+  with pytest.raises(registry.SpecError, match="'nonsense'") as error:
+    registry.build(kind, {'type': name, **fields, 'nonsense': 1}, **extra)
   message = str(error.value)
   assert repr(name) in message
   assert 'Did you mean' not in message
@@ -96,15 +98,17 @@ def test_every_unknown_field_is_named(kind, name):
     assert field in message.split('Valid: ')[1]
 
 
-@pytest.mark.parametrize('kind', build.REGISTRY)
+@pytest.mark.parametrize('kind', registry.REGISTRY)
 def test_unknown_and_missing_types_list_the_valid_ones(kind):
-  valid = ', '.join(sorted(build.REGISTRY[kind]))
-  with pytest.raises(build.SpecError) as error:
-    build.build(kind, {'type': 'nonsense'})
+  valid = ', '.join(sorted(registry.REGISTRY[kind]))
+  with pytest.raises(registry.SpecError) as error:
+    registry.build(kind, {'type': 'nonsense'})
   assert f"unknown {kind} type 'nonsense'" in str(error.value)
   assert f'Valid: {valid}.' in str(error.value)
-  with pytest.raises(build.SpecError, match=f"the {kind} spec has no 'type'"):
-    build.build(kind, {'size': 3})
+  with pytest.raises(
+    registry.SpecError, match=f"the {kind} spec has no 'type'"
+  ):
+    registry.build(kind, {'size': 3})
 
 
 @pytest.mark.parametrize(
@@ -116,12 +120,12 @@ def test_unknown_and_missing_types_list_the_valid_ones(kind):
   ],
 )
 def test_the_close_name_is_suggested(spec, close):
-  with pytest.raises(build.SpecError, match=f"Did you mean '{close}'"):
-    build.build('quantizer', spec)
+  with pytest.raises(registry.SpecError, match=f"Did you mean '{close}'"):
+    registry.build('quantizer', spec)
 
 
 def test_specs_are_nested():
-  model = build.build(
+  model = registry.build(
     'autoencoder', {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
   )
   assert model == autoencoders.VQVAE(
@@ -130,8 +134,10 @@ def test_specs_are_nested():
     decoder=autoencoders.ConvDecoder(channels=8),
   )
   wrong = {**TOWERS['encoder'], 'chanels': 8}
-  with pytest.raises(build.SpecError, match="field of encoder 'conv_encoder'"):
-    build.build(
+  with pytest.raises(
+    registry.SpecError, match="field of encoder 'conv_encoder'"
+  ):
+    registry.build(
       'autoencoder',
       {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS, 'encoder': wrong},
     )
@@ -140,30 +146,30 @@ def test_specs_are_nested():
 def test_a_spec_is_left_as_it_was():
   spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
   before = {name: dict(v) if name != 'type' else v for name, v in spec.items()}
-  build.build('autoencoder', spec)
+  registry.build('autoencoder', spec)
   assert spec == before
 
 
 @pytest.mark.parametrize('field', ['dtype', 'param_dtype'])
 def test_names_of_dtypes_become_dtypes(field):
-  tower = build.build('encoder', {'type': 'conv_encoder', field: 'bfloat16'})
+  tower = registry.build('encoder', {'type': 'conv_encoder', field: 'bfloat16'})
   assert getattr(tower, field) == jnp.bfloat16
   assert not isinstance(getattr(tower, field), str)
 
 
 def test_names_of_initializers_become_initializers():
-  built = build.build('quantizer', {**QUANTIZER, 'codebook_init': 'taming'})
+  built = registry.build('quantizer', {**QUANTIZER, 'codebook_init': 'taming'})
   assert built.codebook_init is initializers.taming
   own = initializers.normal
-  built = build.build('quantizer', {**QUANTIZER, 'codebook_init': own})
+  built = registry.build('quantizer', {**QUANTIZER, 'codebook_init': own})
   assert built.codebook_init is own
 
 
 @pytest.mark.parametrize('name', ['uniform', 3, None])
 def test_an_unknown_initializer_is_named(name):
-  with pytest.raises(build.SpecError) as error:
-    build.build('quantizer', {**QUANTIZER, 'codebook_init': name})
-  valid = ', '.join(sorted(build.INITIALIZERS))
+  with pytest.raises(registry.SpecError) as error:
+    registry.build('quantizer', {**QUANTIZER, 'codebook_init': name})
+  valid = ', '.join(sorted(registry.INITIALIZERS))
   assert f'unknown codebook_init {name!r}.' in str(error.value)
   assert f'Valid: {valid}.' in str(error.value)
 
@@ -171,11 +177,11 @@ def test_an_unknown_initializer_is_named(name):
 def test_lists_become_tuples():
   """As JSON gives them; a module must be hashable to be static under jit."""
   spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
-  model = build.build('autoencoder', {**spec, 'value_range': [-0.5, 0.5]})
+  model = registry.build('autoencoder', {**spec, 'value_range': [-0.5, 0.5]})
   assert model.value_range == (-0.5, 0.5)
   assert isinstance(model.value_range, tuple)
   hash(model)
-  crop = build.build(
+  crop = registry.build(
     'preprocessing',
     {'type': 'random_resized_crop', 'size': 8, 'scale': [0.5, 1]},
   )
@@ -184,43 +190,43 @@ def test_lists_become_tuples():
 
 @pytest.mark.parametrize('field', ['axis_name', 'parent', 'name'])
 def test_no_spec_sets_what_is_not_its_business(field):
-  with pytest.raises(build.SpecError, match=f"'{field}'") as error:
-    build.build('quantizer', {**QUANTIZER, field: 'batch'})
+  with pytest.raises(registry.SpecError, match=f"'{field}'") as error:
+    registry.build('quantizer', {**QUANTIZER, field: 'batch'})
   assert field not in str(error.value).split('Valid: ')[1].split(', ')
 
 
 def test_extra_fields_cannot_come_from_the_spec():
-  with pytest.raises(build.SpecError, match="'grid'"):
-    build.build(
+  with pytest.raises(registry.SpecError, match="'grid'"):
+    registry.build(
       'prior', {'type': 'maskgit', 'grid': (3, 3)}, vocab=VOCAB, grid=(2, 2)
     )
 
 
 def test_sequences_of_preprocessing():
-  steps = build.preprocess(
+  steps = registry.preprocess(
     [{'type': 'resize', 'size': 8}, {'type': 'random_flip'}]
   )
   assert isinstance(steps, tuple)
   assert [type(s).__name__ for s in steps] == ['Resize', 'RandomFlip']
-  with pytest.raises(build.SpecError, match="Did you mean 'resize'"):
-    build.preprocess([{'type': 'resise', 'size': 8}])
+  with pytest.raises(registry.SpecError, match="Did you mean 'resize'"):
+    registry.preprocess([{'type': 'resise', 'size': 8}])
 
 
 @pytest.mark.parametrize(
   'table',
   [
-    build.ADVERSARIAL_LOSSES,
-    build.SCHEDULES,
-    build.GUIDANCE_SCHEDULES,
-    build.ORDERS,
+    registry.ADVERSARIAL_LOSSES,
+    registry.SCHEDULES,
+    registry.GUIDANCE_SCHEDULES,
+    registry.ORDERS,
   ],
 )
 def test_strategies_are_found_by_their_own_names(table):
   for name, strategy in table.items():
-    assert build.lookup(table, name, 'schedule') is strategy
+    assert registry.lookup(table, name, 'schedule') is strategy
     assert strategy.__name__.lower() == name.replace('_', '')
-  with pytest.raises(build.SpecError, match="unknown schedule 'consine'"):
-    build.lookup(table, 'consine', 'schedule')
+  with pytest.raises(registry.SpecError, match="unknown schedule 'consine'"):
+    registry.lookup(table, 'consine', 'schedule')
 
 
 def test_each_public_module_of_a_room_can_be_built():
@@ -230,7 +236,7 @@ def test_each_public_module_of_a_room_can_be_built():
   rooms |= {quantizers: ('quantizer',), priors: ('prior', 'critic')}
   rooms |= {discriminators: ('discriminator',)}
   for room, kinds in rooms.items():
-    known = [f for kind in kinds for f in build.REGISTRY[kind].values()]
+    known = [f for kind in kinds for f in registry.REGISTRY[kind].values()]
     for name in room.__all__:
       value = getattr(room, name)
       if isinstance(value, type) and issubclass(value, nn.Module):

@@ -1,0 +1,1 @@
+"""Configs: their schema, the registry of types, and modules built from them."""

@@ -1,0 +1,90 @@
+"""Modules from the `config.json` of a run, and their first variables."""
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax import priors
+from vq_jax.config.registry import REGISTRY
+from vq_jax.config.registry import SpecError
+from vq_jax.config.registry import build
+from vq_jax.config.registry import lookup
+
+
+def make_autoencoder(config: Mapping[str, Any]) -> nn.Module:
+  """Builds the autoencoder that a run's `config.json` describes."""
+  return build('autoencoder', config['card']['model'])
+
+
+def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
+  """Builds the prior that a run's `config.json` describes.
+
+  A latent with G indices has G tokens, one beside the other in its row.
+
+  Raises:
+    SpecError: if the autoencoder has no such level of codes, or the prior
+      cannot be conditioned on coarser ones.
+  """
+  grids = autoencoder.code_grids
+  level = config['card'].get('level', 0)
+  if not 0 <= level < len(grids):
+    raise SpecError(
+      f'config.level must be one of the {len(grids)} grid(s) of codes of the '
+      f'autoencoder, from 0, the coarsest; got {level}.'
+    )
+  height, width, _ = config['data']['image_shape']
+
+  def tokens_of(grid):
+    h, w, *index_shape = grid.shape(height, width)
+    return (h, w * math.prod(index_shape))
+
+  extra = {
+    'vocab': priors.Vocab(
+      codebook_size=grids[level].codebook_size, **config['labels']
+    ),
+    'grid': tokens_of(grids[level]),
+  }
+  if level:
+    spec = config['card']['model']
+    factory = lookup(REGISTRY['prior'], spec.get('type'), 'prior type')
+    if 'condition_size' not in inspect.signature(factory).parameters:
+      raise SpecError(
+        f'{spec["type"]!r} learns the coarsest codes only; config.level is '
+        f'{level}. Use pixelsnail, autoregressive or maskgit.'
+      )
+    extra |= {
+      'condition_size': grids[level - 1].codebook_size,
+      'condition_grid': tokens_of(grids[level - 1]),
+    }
+  return build('prior', config['card']['model'], **extra)
+
+
+def make_critic(config: Mapping[str, Any], prior: nn.Module) -> nn.Module:
+  """Builds the critic of a prior's tokens that a run's config describes."""
+  return build(
+    'critic', config['card']['model'], vocab=prior.vocab, grid=prior.grid
+  )
+
+
+def init_autoencoder(
+  autoencoder: nn.Module, config: Mapping[str, Any], rng: jax.Array
+) -> dict[str, Any]:
+  """Initialises an autoencoder's variables."""
+  image = jnp.zeros((1, *config['data']['image_shape']))
+  return autoencoder.init(rng, image)
+
+
+def init_prior(prior: nn.Module, rng: jax.Array) -> dict[str, Any]:
+  """Initialises a prior's variables."""
+  tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
+  label = jnp.zeros(1, jnp.int32) if prior.vocab.num_classes else None
+  coarser = getattr(prior, 'condition_grid', None)
+  condition = None
+  if coarser is not None:
+    condition = jnp.zeros((1, math.prod(coarser)), jnp.int32)
+  return prior.init(rng, tokens, label=label, condition=condition)
