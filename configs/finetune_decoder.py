@@ -53,9 +53,9 @@ def get_config(variant: str = ''):
       'type': 'vq',
       'codebook_size': 16384,
       'code_dim': 256,
-      'beta': 0.25,
-      'legacy_beta': True,
-      'revive_below': 0.0,
+      'commitment_weight': 0.25,
+      'legacy': True,
+      'dead_code_threshold': 0.0,
     },
   }
   config.loss = {'l1': 2.0, 'l2': 0.0, 'lpips': 1.0, 'quantizer': 1.0}

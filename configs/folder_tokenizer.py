@@ -49,10 +49,10 @@ def get_config(variant: str = ''):
       'type': 'ema_vq',
       'codebook_size': 1024,
       'code_dim': 32,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'decay': 0.99,
       'kmeans_iterations': 10,
-      'revive_below': 0.03,
+      'dead_code_threshold': 0.03,
     },
     'decoder': {
       'type': 'conv_decoder',

@@ -56,9 +56,9 @@ def get_config(variant: str = ''):
       'type': 'vq',
       'codebook_size': 16384,
       'code_dim': 8,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'codebook_init': 'llamagen',
-      'normalize': True,
+      'l2_normalize': True,
     },
   }
   config.loss = {'l2': 4.0, 'lpips': 1.0, 'quantizer': 1.0}

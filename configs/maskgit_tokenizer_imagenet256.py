@@ -55,7 +55,7 @@ def get_config(variant: str = ''):
       'type': 'vq',
       'codebook_size': 1024,
       'code_dim': 256,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'codebook_init': 'maskgit',
       'entropy_weight': 0.1,
       'entropy_temperature': 0.01,

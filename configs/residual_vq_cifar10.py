@@ -44,9 +44,9 @@ def get_config(variant: str = ''):
         'type': 'ema_vq',
         'codebook_size': 512,
         'code_dim': 64,
-        'beta': 0.25,
+        'commitment_weight': 0.25,
         'decay': 0.99,
-        'revive_below': 0.1,
+        'dead_code_threshold': 0.1,
       },
     },
   }

@@ -4,8 +4,8 @@ Paper: Restructuring Vector Quantization with the Rotation Trick,
 https://arxiv.org/abs/2410.06424
 Its paper has no figure for CIFAR-10; ours stand in the README: here it is no
 gain over passing the gradient straight through. Without the start by k-means
-and revival it leaves most codes unused, also with the paper's beta 1 and decay
-0.8.
+and revival it leaves most codes unused, also with the paper's
+commitment weight 1 and decay 0.8.
 
     python -m train.main --config configs/rotation_vq_cifar10.py \
         --workdir runs/rotation_vq_cifar10
@@ -43,11 +43,11 @@ def get_config(variant: str = ''):
       'type': 'ema_vq',
       'codebook_size': 512,
       'code_dim': 64,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'decay': 0.99,
       'kmeans_iterations': 10,
-      'revive_below': 0.1,
-      'gradient': 'rotation',
+      'dead_code_threshold': 0.1,
+      'gradient_estimator': 'rotation',
     },
   }
   config.loss = {'l2': 1 / 0.06327039811675479, 'quantizer': 1.0}

@@ -6,9 +6,9 @@ code was not released, and of the adversarial loss it tells the weight and that
 the discriminator is StyleGAN's: the rest, R1 every 16 steps and two softplus,
 is that of thuanz123/enhancing-transformers. There R1 has the weight 10 / 2
 beside half of the two softplus, hence 10 here, where they count in full. Dead
-codes are revived, which neither does; `--config.model.quantizer.revive_below=0`
-is the plain method. Sized for a TPU v3-32 or 16 GPUs (the paper used 128
-TPUv4).
+codes are revived, which neither does;
+`--config.model.quantizer.dead_code_threshold=0` is the plain method. Sized for
+a TPU v3-32 or 16 GPUs (the paper used 128 TPUv4).
 
     python -m train.main --config configs/vit_vqgan_base_imagenet256.py \
         --workdir runs/vit_vqgan
@@ -60,8 +60,8 @@ def get_config(variant: str = ''):
       'type': 'factorized_vq',
       'codebook_size': 8192,
       'code_dim': 32,
-      'beta': 0.25,
-      'revive_below': 0.1,
+      'commitment_weight': 0.25,
+      'dead_code_threshold': 0.1,
       'codebook_init': 'normal',
     },
   }

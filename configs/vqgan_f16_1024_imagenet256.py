@@ -3,10 +3,10 @@
 Paper: Taming Transformers for High-Resolution Image Synthesis,
 https://arxiv.org/abs/2012.09841. It reports a reconstruction FID of 7.94
 (validation). Where paper and code differ the card has the code: L1, not L2, of
-pixels in [-1, 1] (hence 2 here), and a beta of 0.25 that weighs the codebook
-loss (`legacy_beta`; the paper's weighs the commitment). Theirs is a
-discriminator that learns nothing before step 250,001, when its gradient is
-felt, too; here it has the last 10,000 of these steps to learn
+pixels in [-1, 1] (hence 2 here), and a weight of 0.25 on the codebook loss
+(`legacy`; the paper's weighs the commitment). Theirs is a discriminator
+that learns nothing before step 250,001, when its gradient is felt, too; here it
+has the last 10,000 of these steps to learn
 (`--config.adversary.discriminator_start=None` for none). Sized for eight GPUs
 of 32 GB or a TPU v3-8.
 
@@ -57,10 +57,10 @@ def get_config(variant: str = ''):
       'type': 'vq',
       'codebook_size': 1024,
       'code_dim': 256,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'codebook_init': 'taming',
-      'legacy_beta': True,
-      'revive_below': 0.0,
+      'legacy': True,
+      'dead_code_threshold': 0.0,
     },
   }
   config.loss = {'l1': 2.0, 'l2': 0.0, 'lpips': 1.0, 'quantizer': 1.0}

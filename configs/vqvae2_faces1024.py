@@ -4,7 +4,8 @@ Paper: Generating Diverse High-Fidelity Images with VQ-VAE-2,
 https://arxiv.org/abs/1906.00446 (FFHQ: codes of 32 x 32, 64 x 64 and
 128 x 128, 304,741 steps of batch 128). It gives no figure for this model's
 reconstructions. Dead codes are revived, which it does not do
-(`--config.model.quantizer.revive_below=0`). Sized for a TPU v3-32 or 32 GPUs.
+(`--config.model.quantizer.dead_code_threshold=0`). Sized for a TPU v3-32 or
+32 GPUs.
 
     python -m train.main --config configs/vqvae2_faces1024.py \
         --workdir runs/faces --config.data.source=folder:/path/to/faces
@@ -51,9 +52,9 @@ def get_config(variant: str = ''):
       'type': 'ema_vq',
       'codebook_size': 512,
       'code_dim': 64,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'decay': 0.99,
-      'revive_below': 0.03,
+      'dead_code_threshold': 0.03,
     },
   }
   config.loss = {'l2': 1.0, 'quantizer': 1.0}

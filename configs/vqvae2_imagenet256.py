@@ -3,8 +3,9 @@
 Paper: Generating Diverse High-Fidelity Images with VQ-VAE-2,
 https://arxiv.org/abs/1906.00446. It reports a decoder MSE of 0.0047 (training)
 and 0.0050 (validation) after 2.2 million steps of batch 128. Dead codes are
-revived, which it does not do (`--config.model.quantizer.revive_below=0`). Sized
-for eight GPUs or a TPU v3-8.
+revived, which it does not do
+(`--config.model.quantizer.dead_code_threshold=0`). Sized for eight GPUs or a
+TPU v3-8.
 
     python -m train.main --config configs/vqvae2_imagenet256.py \
         --workdir runs/vqvae2
@@ -52,9 +53,9 @@ def get_config(variant: str = ''):
       'type': 'ema_vq',
       'codebook_size': 512,
       'code_dim': 64,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'decay': 0.99,
-      'revive_below': 0.03,
+      'dead_code_threshold': 0.03,
     },
   }
   config.loss = {'l2': 1.0, 'quantizer': 1.0}

@@ -46,7 +46,7 @@ def get_config(variant: str = ''):
         'type': 'vq',
         'codebook_size': 512,
         'code_dim': 16,
-        'beta': 0.25,
+        'commitment_weight': 0.25,
       },
     },
   }

@@ -6,8 +6,8 @@ The example prints, over the last 100 of 10,000 steps, a reconstruction error of
 `l2` / 0.0632704 and `batch_perplexity`. Codes begin on the first batch, by
 k-means, and dead ones are revived; without both, the example as it was:
 `--config.model.quantizer.kmeans_iterations=None` and
-`--config.model.quantizer.revive_below=0`. The README compares them. Two CPU
-cores take half an hour, a GPU minutes.
+`--config.model.quantizer.dead_code_threshold=0`. The README compares them. Two
+CPU cores take half an hour, a GPU minutes.
 
     python -m train.main --config configs/vqvae_cifar10.py --workdir runs/vqvae
 
@@ -42,10 +42,10 @@ def get_config(variant: str = ''):
       'type': 'ema_vq',
       'codebook_size': 512,
       'code_dim': 64,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'decay': 0.99,
       'kmeans_iterations': 10,
-      'revive_below': 0.1,
+      'dead_code_threshold': 0.1,
     },
   }
   config.loss = {

@@ -42,10 +42,10 @@ def get_config(variant: str = ''):
       'type': 'ema_vq',
       'codebook_size': 512,
       'code_dim': 64,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
       'decay': 0.99,
       'kmeans_iterations': 10,
-      'revive_below': 0.1,
+      'dead_code_threshold': 0.1,
     },
   }
   config.loss = {'l2': 0.0, 'nll': 1.0, 'quantizer': 1.0}

@@ -68,7 +68,7 @@ def test_the_prior_gives_logits(model):
   logits = model.prior.apply(
     model.variables['prior'], tokens, label=np.array([0, 1])
   )
-  assert logits.shape == (2, 16, model.autoencoder.code_grids[0].codebook_size)
+  assert logits.shape == (2, 16, model.autoencoder.token_grids[0].codebook_size)
 
 
 def test_generate_is_a_function_of_the_seed(model):

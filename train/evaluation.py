@@ -56,7 +56,7 @@ def autoencoder_sums(
   Its variables are those of the autoencoder and, under their names, those of
   the networks in `perceptual`, whose distances are added up, too.
   """
-  grids = autoencoder.code_grids
+  grids = autoencoder.token_grids
   has_likelihood = getattr(autoencoder, 'likelihood', None) is not None
 
   def function(variables: Tree, batch: dict) -> Tree:

@@ -79,7 +79,7 @@ def prior_task(
       coarser=coarser,
     )
     shown = {}
-    if card.level + 1 == len(module.code_grids):  # the last of the levels
+    if card.level + 1 == len(module.token_grids):  # the last of the levels
       shown['samples'] = evaluation.sample_grid(model, pictures)
     return Evaluation(
       metrics=prior_evaluation.prior_metrics(

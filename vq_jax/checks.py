@@ -32,7 +32,7 @@ def checked_num(num: int, name: str = 'num') -> int:
 
 
 def checked_indices(
-  indices: jax.Array | np.ndarray, grid: autoencoders.CodeGrid
+  indices: jax.Array | np.ndarray, grid: autoencoders.TokenGrid
 ) -> jax.Array:
   """Returns indices as int32 [B, h, w, *index_shape] on the device.
 
@@ -58,7 +58,7 @@ def checked_indices(
 
 
 def checked_parts(
-  indices: Any, grids: Sequence[autoencoders.CodeGrid]
+  indices: Any, grids: Sequence[autoencoders.TokenGrid]
 ) -> tuple[jax.Array, ...]:
   """Returns the indices of each grid, coarsest first; see `checked_indices`.
 
@@ -75,7 +75,7 @@ def checked_parts(
 
 
 def checked_levels(
-  indices: Any, known: Any, grids: Sequence[autoencoders.CodeGrid]
+  indices: Any, known: Any, grids: Sequence[autoencoders.TokenGrid]
 ) -> list[tuple[jax.Array, np.ndarray]]:
   """Returns the indices of each grid, 0 where not known, and where they are.
 
@@ -103,7 +103,7 @@ def checked_levels(
 
 def require_all_levels(card: Mapping[str, Any], autoencoder: nn.Module) -> None:
   """Raises ValueError unless a prior's card is that of the finest level."""
-  level, levels = card.get('level', 0), len(autoencoder.code_grids)
+  level, levels = card.get('level', 0), len(autoencoder.token_grids)
   if level + 1 < levels:
     raise ValueError(
       f'this run is the prior of level {level} of {levels}, and an image needs '
@@ -114,7 +114,7 @@ def require_all_levels(card: Mapping[str, Any], autoencoder: nn.Module) -> None:
 
 def require_codes(autoencoder: nn.Module) -> None:
   """Raises ValueError unless an autoencoder has codes."""
-  if not autoencoder.code_grids:
+  if not autoencoder.token_grids:
     raise ValueError(
       'this autoencoder has no codes; use vq_jax.latent_space for its latents.'
     )

@@ -150,7 +150,7 @@ def _decode_tokens(model, levels, decided=None):
   height, width, _ = model.config['data']['image_shape']
   indices = tuple(
     tokens.reshape(len(tokens), *grid.shape(height, width))
-    for tokens, grid in zip(levels, model.autoencoder.code_grids, strict=True)
+    for tokens, grid in zip(levels, model.autoencoder.token_grids, strict=True)
   )
   image = decode(
     model.autoencoder,
@@ -170,7 +170,7 @@ def _decode_tokens(model, levels, decided=None):
 def grids_of(model):
   """Returns (h, w) of each level's latents at the training size."""
   height, width, _ = model.config['data']['image_shape']
-  grids = model.autoencoder.code_grids
+  grids = model.autoencoder.token_grids
   return [grid.shape(height, width)[:2] for grid in grids]
 
 

@@ -115,7 +115,7 @@ def complete(
 ) -> jax.Array | tuple[jax.Array, ...]:
   """Draws the indices that are not known; see `Model.complete`."""
   plan = _plan(model, how)
-  levels = checks.checked_levels(indices, known, model.autoencoder.code_grids)
+  levels = checks.checked_levels(indices, known, model.autoencoder.token_grids)
   for (part, _), shape in zip(levels, drawing.grids_of(model), strict=True):
     _check_size(model, part.shape[1:3], shape, 'codes')
   num = len(levels[0][0])
@@ -203,7 +203,7 @@ def _redraw_batch(model, keys, examples, layout, plan, how):
   parts = drawing.encode(
     model.autoencoder, model.variables['autoencoder'], filled
   )
-  grids = model.autoencoder.code_grids
+  grids = model.autoencoder.token_grids
   parts = parts if len(grids) > 1 else (parts,)
   masked, inside = pad(~known), pad(np.ones_like(known))
   levels = []
@@ -260,7 +260,7 @@ def _canvas(model, size, origin):
       ahead = 0
     before.append(ahead)
     canvas.append(max(usual, -(-(part + ahead) // stride) * stride))
-  if len(model.autoencoder.code_grids) > 1:
+  if len(model.autoencoder.token_grids) > 1:
     _check_size(model, size, trained, 'pixels')
   _check_size(model, canvas, trained, 'pixels')
   return tuple(canvas), tuple(before)
@@ -272,7 +272,7 @@ def _check_size(model, size, trained, unit):
   if (h, w) == (height, width):
     return
   why = ''
-  if len(model.autoencoder.code_grids) > 1:
+  if len(model.autoencoder.token_grids) > 1:
     why = 'windows of a hierarchy of codes would not fit each other'
   elif h < height or w < width:
     why = 'the prior draws no less'

@@ -77,7 +77,7 @@ class Model:
       ValueError: if an index is no code or the shapes are not those of grids.
     """
     checks.require_codes(self.autoencoder)
-    parts = checks.checked_parts(indices, self.autoencoder.code_grids)
+    parts = checks.checked_parts(indices, self.autoencoder.token_grids)
     grids = parts if len(parts) > 1 else parts[0]
     return drawing.decode(
       self.autoencoder, self.variables['autoencoder'], grids
@@ -85,7 +85,7 @@ class Model:
 
   def reconstruct(self, images: Array) -> jax.Array:
     """Encodes and decodes images; see `encode` for what they must be."""
-    if self.autoencoder.code_grids:
+    if self.autoencoder.token_grids:
       return self.decode(self.encode(images))
     checks.check_images(images, self.config['data']['image_shape'][-1])
     return latent_space.decode(self, latent_space.encode(self, images))

@@ -159,7 +159,7 @@ class _Encode:
     self._apply = functools.partial(
       _indices, model.autoencoder, model.variables['autoencoder']
     )
-    self._names = codes.names_of(len(model.autoencoder.code_grids))
+    self._names = codes.names_of(len(model.autoencoder.token_grids))
     self._tally = fetch_lib.Tally(source)
 
   def __call__(self, places: range, bar) -> Iterator[dict[str, Any]]:
@@ -217,7 +217,7 @@ def _indices(autoencoder, variables, image):
 
 def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
   """Returns the preprocessing of the first pass and that of further ones."""
-  if model.prior is not None or not model.autoencoder.code_grids:
+  if model.prior is not None or not model.autoencoder.token_grids:
     raise ValueError(
       'codes are made by an autoencoder that has some; this run holds '
       f'{"a prior" if model.prior is not None else "none"}. Give the run of a '
@@ -242,7 +242,7 @@ def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
 
 
 def _record(model, opened, passes, seed, shard_size) -> dict[str, Any]:
-  grids = model.autoencoder.code_grids
+  grids = model.autoencoder.token_grids
   first = next(iter(opened.values()))
   shape = _image_shape(model, first)
   card = model.config['card'].get('data', {})

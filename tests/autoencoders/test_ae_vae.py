@@ -60,7 +60,7 @@ def test_a_latent_is_a_vector_or_a_map_and_decodes_to_an_image(kind, grid):
   assert decoded.shape == (4, 8, 12, 1) and decoded.dtype == jnp.float32
   both, _ = call(model, variables, images())
   np.testing.assert_allclose(both, decoded, atol=1e-5)
-  assert model.code_grids == ()
+  assert model.token_grids == ()
 
 
 @every

@@ -11,7 +11,7 @@ import pytest
 from tests.utils.variables import random_variables
 from vq_jax import autoencoders
 from vq_jax import quantizers
-from vq_jax.autoencoders import conv_towers
+from vq_jax.autoencoders import conv_backbone
 
 K, D = 8, 4
 CONV = {'channels': 8, 'residual_channels': 4, 'residual_blocks': 1}
@@ -70,13 +70,13 @@ each_tower = pytest.mark.parametrize('towers', [conv, patch])
 def test_round_trip_on_any_grid(towers, quantizer, stride, size, channels):
   """Any quantizer fits any tower; images need be neither square nor RGB."""
   model = make(towers(stride, channels), quantizer)
-  assert (model.stride, model.code_grids[0].codebook_size) == (stride, K)
+  assert (model.stride, model.token_grids[0].codebook_size) == (stride, K)
   image = images(2, *size, channels)
   variables = random_variables(model, image)
   quantized = call(model, variables, image, 'encode')
   grid = tuple(side // stride for side in size)
   assert quantized.indices.shape == (2, *grid)
-  decoded = call(model, variables, quantized.codes, 'decode')
+  decoded = call(model, variables, quantized.quantized, 'decode')
   assert decoded.shape == image.shape
   assert decoded.dtype == jnp.float32
   np.testing.assert_array_equal(
@@ -115,7 +115,7 @@ def test_uint8_and_float_images_get_the_same_codes(towers):
   want = call(model, variables, image, 'encode')
   got = call(model, variables, image.astype(np.float32) / 255, 'encode')
   np.testing.assert_array_equal(got.indices, want.indices)
-  np.testing.assert_array_equal(got.codes, want.codes)
+  np.testing.assert_array_equal(got.quantized, want.quantized)
   assert len(np.unique(want.indices)) > 1
 
 
@@ -193,7 +193,7 @@ def test_bfloat16_towers_stay_near_float32_and_the_quantizer_in_it(towers):
   np.testing.assert_allclose(got.astype(jnp.float32), want, atol=0.04 * scale)
 
   quantized = call(half, variables, image, 'encode')
-  assert quantized.codes.dtype == quantized.loss.dtype == jnp.float32
+  assert quantized.quantized.dtype == quantized.loss.dtype == jnp.float32
   codes = np.random.default_rng(1).normal(size=(2, 4, 4, D)).astype(np.float32)
   got, want = (call(m, variables, codes, 'decode') for m in (half, full))
   assert got.dtype == jnp.float32
@@ -251,10 +251,10 @@ def test_towers_of_two_strides_are_refused():
 
 def test_a_pyramid_has_at_least_one_step():
   with pytest.raises(ValueError, match='downsamples must be .* at least 1'):
-    conv_towers.ConvEncoder(downsamples=0).init(
+    conv_backbone.ConvEncoder(downsamples=0).init(
       jax.random.key(0), jnp.zeros((1, 8, 8, 3))
     )
   with pytest.raises(ValueError, match='upsamples must be .* at least 1'):
-    conv_towers.ConvDecoder(upsamples=0).init(
+    conv_backbone.ConvDecoder(upsamples=0).init(
       jax.random.key(0), jnp.zeros((1, 8, 8, 4))
     )

@@ -51,7 +51,10 @@ def test_sonnet_example_in_shapes_and_ranges():
   )
   assert model.stride == 4
   assert model.value_range == (-0.5, 0.5)
-  assert (model.quantizer.beta, model.quantizer.decay) == (0.25, 0.99)
+  assert (model.quantizer.commitment_weight, model.quantizer.decay) == (
+    0.25,
+    0.99,
+  )
   image = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.uint8)
   (decoded, quantized), _ = jax.eval_shape(
     model.init_with_output, jax.random.key(0), image

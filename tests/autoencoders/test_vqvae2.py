@@ -52,12 +52,12 @@ each = pytest.mark.parametrize('strides', [(2,), (4, 2), (2, 2, 2)])
 def test_grids_come_coarsest_first(strides):
   model, variables = ready(strides)
   quantized = call(model, variables, images(), 'encode')
-  assert len(quantized.indices) == len(quantized.codes) == len(strides)
+  assert len(quantized.indices) == len(quantized.quantized) == len(strides)
   products = np.cumprod(strides)[::-1]
-  assert [grid.stride for grid in model.code_grids] == list(products)
+  assert [grid.stride for grid in model.token_grids] == list(products)
   assert model.stride == products[0]
   for grid, indices, codes in zip(
-    model.code_grids, quantized.indices, quantized.codes, strict=True
+    model.token_grids, quantized.indices, quantized.quantized, strict=True
   ):
     assert indices.shape == (2, *grid.shape(16, 8))
     assert codes.shape == (*indices.shape, D)
@@ -71,7 +71,7 @@ def test_indices_decode_to_the_reconstruction(strides):
   assert image.shape == images().shape and image.dtype == jnp.float32
   decoded = call(model, variables, quantized.indices, 'decode_indices')
   np.testing.assert_allclose(decoded, image, atol=1e-5)
-  again = call(model, variables, quantized.codes, 'decode')
+  again = call(model, variables, quantized.quantized, 'decode')
   np.testing.assert_allclose(again, image, atol=1e-5)
 
 
@@ -152,7 +152,7 @@ def test_any_quantizer_fits_with_indices_of_its_shape():
     (2, 4, 2, 3),
     (2, 8, 4, 3),
   ]
-  counts = base.code_counts(model.code_grids, quantized.indices)
+  counts = base.code_counts(model.token_grids, quantized.indices)
   assert {name: c.shape for name, c in counts.items()} == {
     '_0': (3, K),
     '_1': (3, K),
@@ -161,7 +161,7 @@ def test_any_quantizer_fits_with_indices_of_its_shape():
 
 
 def test_counts_leave_out_what_weighs_nothing():
-  grids = (base.CodeGrid(stride=2, codebook_size=K),)
+  grids = (base.TokenGrid(stride=2, codebook_size=K),)
   indices = jnp.asarray(np.random.default_rng(0).integers(0, K, (3, 2, 2)))
   counts = base.code_counts(grids, indices, weights=jnp.array([1.0, 0.0, 1.0]))
   want = np.bincount(np.asarray(indices)[[0, 2]].ravel(), minlength=K)

@@ -48,7 +48,7 @@ MODELS = {
       'codebook_size': 512,
       'code_dim': 32,
       'kmeans_iterations': 10,
-      'revive_below': 0.05,
+      'dead_code_threshold': 0.05,
     },
   },
   'ViT-VQGAN': {
@@ -65,7 +65,7 @@ MODELS = {
       'codebook_size': 512,
       'code_dim': 16,
       'kmeans_iterations': 10,
-      'revive_below': 0.05,
+      'dead_code_threshold': 0.05,
     },
   },
 }

@@ -39,9 +39,9 @@ QUANTIZERS = {
   'ema_vq, k-means, revival': {
     **EMA,
     'kmeans_iterations': 5,
-    'revive_below': 0.1,
+    'dead_code_threshold': 0.1,
   },
-  'ema_vq, rotation': {**EMA, 'gradient': 'rotation'},
+  'ema_vq, rotation': {**EMA, 'gradient_estimator': 'rotation'},
   'factorized_vq': {'type': 'factorized_vq', **TABLE},
   'gumbel': {'type': 'gumbel', **TABLE},
   'fsq': {'type': 'fsq', 'levels': (8, 8, 8)},

@@ -50,7 +50,7 @@ def card() -> dict:
       **MODEL,
       'attention_strides': (),
       'groups': torch_vqgan.GROUPS,
-      'quantizer': {'type': 'vq', 'legacy_beta': True, **CODES},
+      'quantizer': {'type': 'vq', 'legacy': True, **CODES},
     },
     'loss': {'l1': 2.0, 'l2': 0.0, 'lpips': 1.0},
     'optim': {'learning_rate': 1e-4, 'b1': 0.5, 'b2': 0.9},

@@ -34,7 +34,7 @@ CODES = {
     'code_dim': 16,
     'decay': 0.99,
     'kmeans_iterations': 5,
-    'revive_below': 0.1,
+    'dead_code_threshold': 0.1,
   },
 }
 TOP = {

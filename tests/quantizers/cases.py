@@ -56,15 +56,15 @@ def nested(factory, notion, inner, *, flags=(), **fields):
 
 
 SIZE = {'codebook_size': K, 'code_dim': D}
-TABLE = {**SIZE, 'beta': BETA}
+TABLE = {**SIZE, 'commitment_weight': BETA}
 ALL_OPTIONS = {
-  'normalize': True,
-  'gradient': 'rotation',
+  'l2_normalize': True,
+  'gradient_estimator': 'rotation',
   'entropy_weight': 0.3,
   'entropy_temperature': 0.5,
   'decay': 0.5,
   'kmeans_iterations': 2,
-  'revive_below': 0.8,
+  'dead_code_threshold': 0.8,
 }
 
 # A new quantizer joins by a line here.
@@ -90,7 +90,7 @@ CASES = {
   'factorized_vq': case(
     quantizers.FactorizedVectorQuantizer,
     notions.Normalized,
-    revive_below=0.0,
+    dead_code_threshold=0.0,
     **TABLE,
   ),
   'gumbel': case(
@@ -108,7 +108,7 @@ CASES = {
     notions.LFQ,
     bits=D,
     scale=0.5,
-    beta=BETA,
+    commitment_weight=BETA,
     gamma=0.6,
     entropy_temperature=0.8,
   ),
@@ -117,7 +117,7 @@ CASES = {
     notions.BSQ,
     flags=['learns'],
     bits=D,
-    beta=BETA,
+    commitment_weight=BETA,
     gamma=0.6,
     entropy_temperature=0.8,
     entropy_start_scale=1.0,
@@ -246,7 +246,7 @@ def derivatives(quantizer, variables, z, train):
     ]
     quantized, _ = run(quantizer, structure.unflatten(merged), z, train)
     values = {
-      'codes': jnp.sum(jnp.sin(quantized.codes)),
+      'codes': jnp.sum(jnp.sin(quantized.quantized)),
       'loss': quantized.loss,
       'stats': sum(quantized.stats.values()),
     }

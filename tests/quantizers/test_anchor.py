@@ -26,7 +26,7 @@ def test_the_plain_quantizer_has_no_state():
 
 
 @pytest.mark.parametrize(
-  'option', [{'kmeans_iterations': 0}, {'revive_below': 0.5}]
+  'option', [{'kmeans_iterations': 0}, {'dead_code_threshold': 0.5}]
 )
 def test_either_option_brings_the_anchor_which_starts_at_nothing(option):
   quantizer = make(**option)
@@ -37,19 +37,19 @@ def test_either_option_brings_the_anchor_which_starts_at_nothing(option):
   )
 
 
-@pytest.mark.parametrize('normalize', [False, True])
-def test_kmeans_puts_the_codes_onto_the_first_batch(normalize):
+@pytest.mark.parametrize('l2_normalize', [False, True])
+def test_kmeans_puts_the_codes_onto_the_first_batch(l2_normalize):
   """With no rounds they are its vectors; the parameter stays."""
-  quantizer = make(kmeans_iterations=0, normalize=normalize)
+  quantizer = make(kmeans_iterations=0, l2_normalize=l2_normalize)
   variables = cases.init(quantizer)
   z = cases.latents(40)
   quantized, after = cases.step(quantizer, variables, z)
   cases.assert_same(after['params'], variables['params'])
   codes = cases.table(quantizer, after)
-  assert is_a_row(codes, unit(z) if normalize else z).all()
+  assert is_a_row(codes, unit(z) if l2_normalize else z).all()
   assert len(np.unique(codes, axis=0)) == K
   np.testing.assert_array_equal(  # and this very batch was quantized by them
-    quantized.codes, codes[np.asarray(quantized.indices)]
+    quantized.quantized, codes[np.asarray(quantized.indices)]
   )
 
 
@@ -83,9 +83,11 @@ def test_the_gradient_goes_on_from_the_anchor():
   np.testing.assert_allclose(got, want, atol=1e-7)
 
 
-@pytest.mark.parametrize('normalize', [False, True])
-def test_revival_moves_dead_codes_onto_the_batch_and_no_others(normalize):
-  quantizer = make(revive_below=0.5, decay=0.5, normalize=normalize)
+@pytest.mark.parametrize('l2_normalize', [False, True])
+def test_revival_moves_dead_codes_onto_the_batch_and_no_others(l2_normalize):
+  quantizer = make(
+    dead_code_threshold=0.5, decay=0.5, l2_normalize=l2_normalize
+  )
   variables = cases.init(quantizer)
   variables['codebook']['cluster_size'] = jnp.where(
     jnp.arange(K) % 2, 0.01, 100.0
@@ -96,14 +98,14 @@ def test_revival_moves_dead_codes_onto_the_batch_and_no_others(normalize):
   chosen = np.isin(np.arange(K), quantized.indices)
   dead = (np.arange(K) % 2 == 1) & ~chosen
   codes = cases.table(quantizer, after)
-  assert is_a_row(codes[dead], unit(z) if normalize else z).all()
+  assert is_a_row(codes[dead], unit(z) if l2_normalize else z).all()
   np.testing.assert_array_equal(codes[~dead], before[~dead])
   assert quantized.stats['revived'] == dead.sum() > 0
   np.testing.assert_allclose(after['codebook']['cluster_size'][dead], 6 / K)
 
 
 def test_the_count_is_a_moving_average():
-  quantizer = make(revive_below=1e-9, decay=0.8)
+  quantizer = make(dead_code_threshold=1e-9, decay=0.8)
   variables = cases.init(quantizer)
   size = np.ones(K)
   for i in range(3):
@@ -119,7 +121,7 @@ def test_the_count_is_a_moving_average():
 
 @pytest.mark.parametrize('until', [0, 2])
 def test_revival_ends(until):
-  quantizer = make(revive_below=0.9, revive_until=until, decay=0.1)
+  quantizer = make(dead_code_threshold=0.9, revive_until_step=until, decay=0.1)
   variables = cases.init(quantizer)
   revived = []
   for i in range(4):
@@ -138,14 +140,14 @@ def test_a_half_precision_parameter_still_lands_on_the_vector():
 
 
 def test_evaluation_needs_no_rng_and_no_mutable_state():
-  quantizer = make(kmeans_iterations=2, revive_below=0.5)
+  quantizer = make(kmeans_iterations=2, dead_code_threshold=0.5)
   variables = cases.init(quantizer)
   got = jax.jit(quantizer.apply)(variables, Z)
   cases.assert_same(got, cases.run(quantizer, variables, Z)[0])
 
 
 def test_initialising_with_train_learns_nothing():
-  quantizer = make(kmeans_iterations=2, revive_below=0.5)
+  quantizer = make(kmeans_iterations=2, dead_code_threshold=0.5)
   got = jax.jit(lambda z: quantizer.init(jax.random.key(0), z, train=True))(Z)
   cases.assert_same(got, cases.init(quantizer))
   assert Z.shape[-1] == D

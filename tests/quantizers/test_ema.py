@@ -68,7 +68,7 @@ def test_loss_is_the_commitment_alone():
 
 
 def test_only_training_moves_the_codebook():
-  quantizer = make(kmeans_iterations=2, revive_below=0.5)
+  quantizer = make(kmeans_iterations=2, dead_code_threshold=0.5)
   variables = cases.init(quantizer)
   z = cases.latents(50)
   _, after = cases.run(quantizer, variables, z)
@@ -81,7 +81,7 @@ def test_only_training_moves_the_codebook():
 
 
 def test_evaluation_needs_no_rng_and_no_mutable_state():
-  quantizer = make(kmeans_iterations=2, revive_below=0.5)
+  quantizer = make(kmeans_iterations=2, dead_code_threshold=0.5)
   variables = cases.init(quantizer)
   z = cases.latents(5)
   got = jax.jit(quantizer.apply)(variables, z)
@@ -89,7 +89,7 @@ def test_evaluation_needs_no_rng_and_no_mutable_state():
 
 
 def test_initialising_with_train_learns_nothing():
-  quantizer = make(kmeans_iterations=2, revive_below=0.5)
+  quantizer = make(kmeans_iterations=2, dead_code_threshold=0.5)
   variables = jax.jit(
     lambda z: quantizer.init(jax.random.key(0), z, train=True)
   )(cases.latents(50))
@@ -105,7 +105,7 @@ def test_a_batch_is_quantized_before_it_moves_the_codebook():
   during, variables = cases.step(quantizer, variables, z)
   after = cases.run(quantizer, variables, z)[0]
   np.testing.assert_array_equal(during.indices, before.indices)
-  np.testing.assert_array_equal(during.codes, before.codes)
+  np.testing.assert_array_equal(during.quantized, before.quantized)
   np.testing.assert_array_equal(during.loss, before.loss)
   assert after.loss < 0.7 * before.loss
 
@@ -145,7 +145,7 @@ def test_an_unused_code_waits_unchanged_and_can_come_back():
 
 
 def test_an_empty_batch_with_every_option_on_changes_nothing():
-  quantizer = make(kmeans_iterations=2, revive_below=0.5)
+  quantizer = make(kmeans_iterations=2, dead_code_threshold=0.5)
   variables = cases.init(quantizer)
   quantized, after = cases.step(quantizer, variables, jnp.zeros((0, 2, 2, D)))
   assert quantized.loss == 0

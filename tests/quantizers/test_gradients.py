@@ -88,16 +88,16 @@ def test_opposite_vectors_still_meet(off):
 def test_an_unknown_choice_lists_the_valid_ones():
   for name in ['vq', 'ema_vq', 'simvq']:
     with pytest.raises(ValueError, match="'rotation'; got 'turn'"):
-      cases.CASES[name].make(gradient='turn')
+      cases.CASES[name].make(gradient_estimator='turn')
 
 
 def test_simvq_can_rotate():
-  quantizer = cases.CASES['simvq'].make(gradient='rotation')
+  quantizer = cases.CASES['simvq'].make(gradient_estimator='rotation')
   variables = cases.init(quantizer)
   z = cases.latents(12)
   got = jax.grad(
-    lambda z: jnp.sum(jnp.sin(cases.run(quantizer, variables, z)[0].codes))
+    lambda z: jnp.sum(jnp.sin(cases.run(quantizer, variables, z)[0].quantized))
   )(z)
-  codes = cases.run(quantizer, variables, z)[0].codes
+  codes = cases.run(quantizer, variables, z)[0].quantized
   want = jnp.einsum('ni,nij->nj', jnp.cos(codes), jax.vmap(jacobian)(z, codes))
   np.testing.assert_allclose(got, want, atol=1e-5)

@@ -55,7 +55,7 @@ def test_the_gradient_of_training_with_the_noise_known(monkeypatch):
     quantized, _ = quantizer.apply(
       {**variables, 'params': params}, z, train=True, mutable=['codebook']
     )
-    return jnp.sum(jnp.sin(quantized.codes)), quantized
+    return jnp.sum(jnp.sin(quantized.quantized)), quantized
 
   (_, quantized), got = jax.value_and_grad(output, (0, 1), has_aux=True)(
     z, variables['params']
@@ -66,13 +66,13 @@ def test_the_gradient_of_training_with_the_noise_known(monkeypatch):
   def by_hand(z):
     logits = CASE.notion.logits(variables, z) + noise
     soft = jax.nn.softmax(logits / 0.8) @ codes
-    return jnp.sum(soft * jnp.cos(quantized.codes))
+    return jnp.sum(soft * jnp.cos(quantized.quantized))
 
   np.testing.assert_allclose(got[0], jax.grad(by_hand)(z), atol=1e-5)
   # The table learns where it was chosen.
   want = np.zeros((K, D))
   np.add.at(
-    want, np.asarray(quantized.indices), np.cos(np.asarray(quantized.codes))
+    want, np.asarray(quantized.indices), np.cos(np.asarray(quantized.quantized))
   )
   np.testing.assert_allclose(got[1]['codebook'], want, atol=1e-5)
 

@@ -86,7 +86,7 @@ def test_averages_start_at_the_clusters():
   z = np.asarray(cases.latents(200))
   quantized, after = cases.step(quantizer, cases.init(quantizer), z)
   indices, state = np.asarray(quantized.indices), after['codebook']
-  codes = np.asarray(quantized.codes)
+  codes = np.asarray(quantized.quantized)
   for k in np.unique(indices):
     members = z[indices == k]
     start = codes[indices == k][0]

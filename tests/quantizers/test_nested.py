@@ -53,10 +53,10 @@ def test_levels_by_hand():
   for g in range(3):
     part, _ = cases.run(VQ, of(variables, f'level_{g}'), rest)
     np.testing.assert_array_equal(quantized.indices[:, g], part.indices)
-    codes = codes + part.codes
+    codes = codes + part.quantized
     rest = Z - codes
     parts.append(part)
-  np.testing.assert_array_equal(quantized.codes, codes)
+  np.testing.assert_array_equal(quantized.quantized, codes)
   np.testing.assert_allclose(
     quantized.loss, sum(p.loss for p in parts), rtol=1e-6
   )
@@ -100,7 +100,7 @@ def test_a_dropped_level_neither_speaks_nor_learns(kept):
   np.testing.assert_array_equal(quantized.indices[:, :kept], indices[:, :kept])
   parts = np.where(np.arange(3) < kept, indices, -1)
   np.testing.assert_array_equal(
-    quantized.codes, cases.lookup(DROPPING, before, parts)
+    quantized.quantized, cases.lookup(DROPPING, before, parts)
   )
   for g in range(3):
     state = [of(v, f'level_{g}')['codebook'] for v in (before, after)]
@@ -116,7 +116,7 @@ def test_loss_and_stats_are_those_of_the_kept_levels(kept):
   rest, parts = Z, []
   for g in range(kept):
     part, _ = cases.run(EMA, of(before, f'level_{g}'), rest)
-    rest = rest - part.codes
+    rest = rest - part.quantized
     parts.append(part)
   np.testing.assert_allclose(
     quantized.loss, sum(p.loss for p in parts), rtol=1e-5
@@ -132,7 +132,7 @@ def test_with_levels_dropped_the_gradient_still_passes_once(seed):
 
   def through(z):
     quantized, _ = cases.step(DROPPING, variables, z, seed)
-    return jnp.sum(jnp.sin(quantized.codes)), quantized.codes
+    return jnp.sum(jnp.sin(quantized.quantized)), quantized.quantized
 
   got, codes = jax.grad(through, has_aux=True)(Z)
   np.testing.assert_allclose(got, jnp.cos(codes), rtol=1e-4, atol=1e-6)
@@ -140,13 +140,13 @@ def test_with_levels_dropped_the_gradient_still_passes_once(seed):
 
 def test_a_soft_choice_passes_the_mean_gradient_of_the_levels():
   quantizer = quantizers.ResidualQuantizer(quantizers.FSQ((5, 5, 5, 5)), 2)
-  got = jax.grad(lambda z: cases.run(quantizer, {}, z)[0].codes.sum())(Z)
+  got = jax.grad(lambda z: cases.run(quantizer, {}, z)[0].quantized.sum())(Z)
   fsq = quantizers.FSQ((5, 5, 5, 5))
 
   def slope(z):
-    return jax.grad(lambda z: cases.run(fsq, {}, z)[0].codes.sum())(z)
+    return jax.grad(lambda z: cases.run(fsq, {}, z)[0].quantized.sum())(z)
 
-  rest = Z - cases.run(fsq, {}, Z)[0].codes
+  rest = Z - cases.run(fsq, {}, Z)[0].quantized
   np.testing.assert_allclose(got, (slope(Z) + slope(rest)) / 2, rtol=1e-5)
 
 
@@ -204,7 +204,7 @@ def test_groups_are_quantized_each_by_itself():
   for g, part in enumerate(parts):
     np.testing.assert_array_equal(quantized.indices[:, g], part.indices)
     np.testing.assert_array_equal(
-      quantized.codes[:, 2 * g : 2 * g + 2], part.codes
+      quantized.quantized[:, 2 * g : 2 * g + 2], part.quantized
     )
   np.testing.assert_allclose(
     quantized.loss, (parts[0].loss + parts[1].loss) / 2, rtol=1e-6

@@ -24,19 +24,19 @@ def norms(x):
 
 @pytest.mark.parametrize('make', MAKERS)
 def test_codes_have_unit_length_and_the_latents_length_does_not_matter(make):
-  quantizer = make(normalize=True)
+  quantizer = make(l2_normalize=True)
   variables = cases.init(quantizer)
   z = cases.latents(30)
   one, _ = cases.run(quantizer, variables, z)
   long, _ = cases.run(quantizer, variables, 100 * z)
-  np.testing.assert_allclose(norms(one.codes), 1, rtol=1e-5)
+  np.testing.assert_allclose(norms(one.quantized), 1, rtol=1e-5)
   np.testing.assert_array_equal(one.indices, long.indices)
   np.testing.assert_allclose(one.loss, long.loss, rtol=1e-4)
 
 
 @pytest.mark.parametrize('make', MAKERS)
 def test_the_code_of_the_largest_cosine_is_chosen(make):
-  quantizer = make(normalize=True)
+  quantizer = make(l2_normalize=True)
   variables = cases.init(quantizer)
   z = cases.latents(30)
   codes = cases.table(quantizer, variables)
@@ -46,7 +46,7 @@ def test_the_code_of_the_largest_cosine_is_chosen(make):
 
 
 def test_a_zero_latent_has_a_code_and_no_wild_gradient():
-  quantizer = cases.CASES['vq'].make(normalize=True)
+  quantizer = cases.CASES['vq'].make(l2_normalize=True)
   variables = cases.init(quantizer)
   z = jnp.zeros((3, D))
   loss, gradient = jax.value_and_grad(
@@ -54,12 +54,12 @@ def test_a_zero_latent_has_a_code_and_no_wild_gradient():
   )(z)
   assert jnp.isfinite(loss)
   np.testing.assert_array_equal(gradient, z)
-  np.testing.assert_array_equal(nearest.unit(z), z)
+  np.testing.assert_array_equal(nearest.l2_normalize(z), z)
 
 
 def test_the_codes_of_moving_averages_stay_on_the_sphere():
   """Each is the direction of its sum of unit vectors, by hand."""
-  quantizer = cases.CASES['ema_vq'].make(normalize=True, decay=0.6)
+  quantizer = cases.CASES['ema_vq'].make(l2_normalize=True, decay=0.6)
   variables = cases.init(quantizer)
   np.testing.assert_allclose(
     norms(variables['codebook']['codebook']), 1, rtol=1e-5
@@ -110,8 +110,8 @@ def test_factorized_is_vit_vqgans_with_revival():
   same = quantizers.VectorQuantizer(
     512,
     32,
-    normalize=True,
-    revive_below=0.1,
+    l2_normalize=True,
+    dead_code_threshold=0.1,
     codebook_init=quantizer.codebook_init,
   )
   z = np.random.default_rng(0).normal(size=(60, 32)).astype(np.float32)
@@ -127,13 +127,13 @@ def test_factorized_is_vit_vqgans_with_revival():
 @pytest.mark.parametrize('name', ['vq', 'ema_vq'])
 def test_no_gradient_changes_the_length_of_a_latent(name):
   """Of output and loss alike; else the output could drive it up for ever."""
-  quantizer = cases.CASES[name].make(normalize=True)
+  quantizer = cases.CASES[name].make(l2_normalize=True)
   variables = cases.init(quantizer)
   z = 3 * jnp.asarray(cases.latents(20))
 
   def total(z):
     quantized, _ = cases.run(quantizer, variables, z)
-    return jnp.sum(jnp.sin(3 * quantized.codes)) + quantized.loss
+    return jnp.sum(jnp.sin(3 * quantized.quantized)) + quantized.loss
 
   gradient = jax.grad(total)(z)
   assert jnp.abs(gradient).max() > 0.1

@@ -67,7 +67,7 @@ def test_lookup_of_the_indices_is_the_codes_to_the_bit(case, train):
   z = cases.latents(*ROWS)
   quantized, _ = cases.run(quantizer, variables, z, train=train)
   codes = cases.lookup(quantizer, variables, quantized.indices)
-  np.testing.assert_array_equal(codes, quantized.codes)
+  np.testing.assert_array_equal(codes, quantized.quantized)
   assert np.isfinite(codes).all()
 
 
@@ -79,7 +79,7 @@ def test_a_code_quantizes_to_itself(case):
   z = case.notion.latents_of(codes)
   quantized, _ = cases.run(quantizer, variables, z)
   np.testing.assert_array_equal(quantized.indices, indices)
-  np.testing.assert_array_equal(quantized.codes, codes)
+  np.testing.assert_array_equal(quantized.quantized, codes)
   if quantizer.index_shape == ():  # of several, the first leave a rest
     assert quantized.stats.get('commitment_loss', 0) < 1e-12
 
@@ -90,7 +90,7 @@ def test_the_gradient_of_the_codes(case, train):
   quantizer, variables = trained_once(case)
   z = jnp.asarray(cases.latents(*ROWS))
   quantized, got = cases.derivatives(quantizer, variables, z, train)
-  flat = quantized.codes.reshape(-1, D)
+  flat = quantized.quantized.reshape(-1, D)
 
   def surrogate(x):
     return case.notion.surrogate(
@@ -104,13 +104,13 @@ def test_the_gradient_of_the_codes(case, train):
 
 @cases.in_both_modes
 def test_the_gradient_of_the_loss_on_the_latents(case, train):
-  """By default beta mean (z - sg[e])^2 and nothing else."""
+  """By default w mean (z - sg[e])^2 and nothing else."""
   quantizer, variables = trained_once(case)
   z = jnp.asarray(cases.latents(*ROWS))
   quantized, got = cases.derivatives(quantizer, variables, z, train)
 
   def by_hand(x):
-    return case.notion.loss(quantizer, variables, x, z, quantized.codes)
+    return case.notion.loss(quantizer, variables, x, z, quantized.quantized)
 
   want = jax.grad(by_hand)(z)
   np.testing.assert_allclose(got['loss'][1], want, rtol=1e-4, atol=1e-6)
@@ -206,7 +206,9 @@ def test_leading_axes_do_not_matter(case):
   shaped, _ = cases.run(quantizer, variables, z.reshape(1, 7, 1, 11, D))
   assert shaped.indices.shape == (1, 7, 1, 11, *quantizer.index_shape)
   np.testing.assert_array_equal(shaped.indices.ravel(), flat.indices.ravel())
-  np.testing.assert_array_equal(shaped.codes.ravel(), flat.codes.ravel())
+  np.testing.assert_array_equal(
+    shaped.quantized.ravel(), flat.quantized.ravel()
+  )
   np.testing.assert_allclose(shaped.loss, flat.loss, rtol=1e-5, atol=1e-7)
 
 
@@ -220,7 +222,7 @@ def test_a_single_vector_will_do(case, train):
     cases.init(quantizer),
   )
   assert quantized.indices.shape == quantizer.index_shape
-  assert quantized.codes.shape == (D,)
+  assert quantized.quantized.shape == (D,)
 
 
 @cases.every
@@ -231,7 +233,7 @@ def test_an_empty_batch_costs_nothing(case, train):
   z = jnp.zeros((0, 5, 5, D))
   quantized, after = cases.run(quantizer, variables, z, train=train)
   assert quantized.indices.shape == (0, 5, 5, *quantizer.index_shape)
-  assert quantized.codes.shape == z.shape
+  assert quantized.quantized.shape == z.shape
   assert quantized.loss == 0
   assert all(np.isfinite(s) for s in quantized.stats.values())
   cases.assert_same(after, variables)
@@ -272,7 +274,7 @@ def test_bfloat16_latents_get_the_codes_of_their_float32_upcast(case):
   for tried in [variables, close]:
     half, _ = cases.run(quantizer, tried, z)
     full, _ = cases.run(quantizer, tried, z.astype(jnp.float32))
-    assert half.codes.dtype == half.loss.dtype == jnp.float32
+    assert half.quantized.dtype == half.loss.dtype == jnp.float32
     cases.assert_same(half, full)
 
 
@@ -326,7 +328,7 @@ def test_bfloat16_parameters_quantize_in_float32(case):
   z = cases.latents(*ROWS)
   got, _ = cases.run(quantizer, variables, z)
   want, _ = cases.run(case.make(), full, z)
-  assert got.codes.dtype == jnp.float32
+  assert got.quantized.dtype == jnp.float32
   cases.assert_same(got, want)
 
 

@@ -38,7 +38,7 @@ def trainer(quantizer, axis_name=None):
         mutable=['codebook'],
         rngs={'code': rng},
       )
-      output = jnp.sum(jnp.square(quantized.codes - 1)) / z.size
+      output = jnp.sum(jnp.square(quantized.quantized - 1)) / z.size
       return quantized.loss + output, (quantized, updated)
 
     gradients, (quantized, updated) = jax.grad(
@@ -102,7 +102,7 @@ def test_eight_replicas_equal_one_device(case):
     seen, want_seen, strict=True
   ):
     joined = got.replace(
-      codes=got.codes.reshape(16, 3, D),
+      quantized=got.quantized.reshape(16, 3, D),
       indices=got.indices.reshape(want.indices.shape),
       loss=got.loss.mean(),
       stats=jax.tree.map(jnp.mean, got.stats),

@@ -33,7 +33,7 @@ def test_every_index_comes_back(levels):
   z = np.stack(columns, axis=-1).astype(np.float32)
   quantized, _ = cases.run(quantizer, {}, z)
   np.testing.assert_array_equal(quantized.indices, indices)
-  np.testing.assert_array_equal(quantized.codes, codes)
+  np.testing.assert_array_equal(quantized.quantized, codes)
 
 
 @pytest.mark.parametrize('levels', FSQ_LEVELS)
@@ -66,7 +66,7 @@ def test_the_origin_is_in_the_middle_and_a_binary_zero_is_negative():
   quantized, _ = cases.run(
     quantizers.FSQ((5, 8, 2)), {}, jnp.zeros((1, 3), jnp.float32)
   )
-  np.testing.assert_array_equal(quantized.codes, [[0, 0, -1]])
+  np.testing.assert_array_equal(quantized.quantized, [[0, 0, -1]])
 
 
 def test_normal_latents_choose_both_signs_alike():
@@ -74,7 +74,7 @@ def test_normal_latents_choose_both_signs_alike():
   quantizer = quantizers.FSQ((2, 2, 2, 2))
   quantized, _ = cases.run(quantizer, {}, cases.latents(500))
   assert quantized.stats['batch_usage'] == 1
-  np.testing.assert_allclose(quantized.codes.mean(axis=0), 0, atol=0.15)
+  np.testing.assert_allclose(quantized.quantized.mean(axis=0), 0, atol=0.15)
 
 
 def test_large_indices_are_exact_integers():
@@ -114,7 +114,7 @@ def test_every_binary_index_comes_back(make, bits):
   codes, indices = all_codes(quantizer)
   quantized, _ = cases.run(quantizer, {}, 3 * codes)
   np.testing.assert_array_equal(quantized.indices, indices)
-  np.testing.assert_array_equal(quantized.codes, codes)
+  np.testing.assert_array_equal(quantized.quantized, codes)
   assert len(np.unique(codes, axis=0)) == 2**bits
 
 
@@ -145,14 +145,14 @@ def test_spherical_codes_have_unit_length_and_bounded_error():
   z = np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32)
   u = z / np.linalg.norm(z, axis=-1, keepdims=True)
   quantized, _ = cases.run(BSQ(6), {}, z)
-  assert (np.square(u - quantized.codes).sum(axis=-1) < 2).all()
+  assert (np.square(u - quantized.quantized).sum(axis=-1) < 2).all()
 
 
 @pytest.mark.parametrize(
   ('make', 'hot'),
   [
     (BSQ, {}),
-    (quantizers.LFQ, {'entropy_temperature': 1.0, 'beta': 0.0}),
+    (quantizers.LFQ, {'entropy_temperature': 1.0, 'commitment_weight': 0.0}),
   ],
 )
 def test_at_which_temperature_the_entropy_loss_moves_dead_bits(make, hot):
@@ -167,7 +167,7 @@ def test_at_which_temperature_the_entropy_loss_moves_dead_bits(make, hot):
 
   moved = slope(**hot)
   assert moved > 1e-3
-  assert slope(entropy_temperature=0.01, beta=0.0) < 1e-9 * moved
+  assert slope(entropy_temperature=0.01, commitment_weight=0.0) < 1e-9 * moved
 
 
 def test_bsq_has_the_published_loss():

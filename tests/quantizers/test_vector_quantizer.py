@@ -14,7 +14,7 @@ QUANTIZER = cases.CASES['vq'].make()
 
 
 def test_loss_is_the_formula():
-  """Both terms weigh 1 : beta, and each is a mean over all elements."""
+  """The weights are 1 and `commitment_weight`; both terms are means."""
   variables = cases.init(QUANTIZER)
   z = np.asarray(cases.latents(3, 5), np.float64)
   codes = cases.table(QUANTIZER, variables)
@@ -27,13 +27,13 @@ def test_loss_is_the_formula():
   )
 
 
-def test_legacy_beta_weighs_the_other_term():
-  """As taming-transformers: mean (sg[e] - z)^2 + beta mean (e - sg[z])^2."""
-  quantizer = cases.CASES['vq'].make(legacy_beta=True)
+def test_legacy_weighs_the_other_term():
+  """As taming-transformers: mean (sg[e] - z)^2 + w mean (e - sg[z])^2."""
+  quantizer = cases.CASES['vq'].make(legacy=True)
   variables = cases.init(quantizer)
   z = jnp.asarray(cases.latents(6))
   quantized, got = cases.derivatives(quantizer, variables, z, False)
-  want = 2 * (z - quantized.codes) / z.size
+  want = 2 * (z - quantized.quantized) / z.size
   np.testing.assert_allclose(got['loss'][1], want, rtol=1e-5, atol=1e-8)
   _, plain = cases.derivatives(QUANTIZER, variables, z, False)
   np.testing.assert_allclose(
@@ -66,7 +66,9 @@ def test_reconstruction_does_not_move_the_codebook():
   variables = cases.init(QUANTIZER)
 
   def reconstruction(params):
-    return jnp.sum(jnp.square(QUANTIZER.apply(params, cases.latents(6)).codes))
+    return jnp.sum(
+      jnp.square(QUANTIZER.apply(params, cases.latents(6)).quantized)
+    )
 
   gradient = jax.jit(jax.grad(reconstruction))(variables)
   assert not gradient['params']['codebook'].any()
@@ -118,6 +120,6 @@ def test_a_bfloat16_table_quantizes_in_float32():
   assert variables['params']['codebook'].dtype == jnp.bfloat16
   quantized, _ = cases.run(quantizer, variables, cases.latents(50))
   codes = cases.table(quantizer, variables)
-  assert codes.dtype == quantized.codes.dtype == jnp.float32
+  assert codes.dtype == quantized.quantized.dtype == jnp.float32
   want = cases.distances(cases.latents(50), codes).argmin(axis=-1)
   np.testing.assert_array_equal(quantized.indices, want)

@@ -45,7 +45,7 @@ def autoencoder(source: str, **train) -> dict:
         'codebook_size': 16,
         'code_dim': 4,
         'kmeans_iterations': 2,
-        'revive_below': 0.2,
+        'dead_code_threshold': 0.2,
       },
       'decoder': {
         'type': 'patch_decoder',

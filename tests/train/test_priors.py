@@ -160,7 +160,7 @@ def test_over_what_the_masked_loss_is_averaged(mean_of):
     'examples': ((nll * mask).sum(-1) / mask.sum(-1)).mean(),
   }
   loss_fn = masked.make_loss(
-    prior, types.SimpleNamespace(code_grids=(None,)), settings
+    prior, types.SimpleNamespace(token_grids=(None,)), settings
   )
   rngs = {'dropout': jax.random.key(3), 'code': None}
   state = types.SimpleNamespace(frozen={'autoencoder': {}}, codebook={})

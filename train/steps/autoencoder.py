@@ -126,7 +126,7 @@ def make_forward(
     axis_name: the pmap axis.
     codebook_learns: whether moving averages move and dead codes are revived.
   """
-  grids = autoencoder.code_grids
+  grids = autoencoder.token_grids
   has_likelihood = getattr(autoencoder, 'likelihood', None) is not None
   if settings.nll and not has_likelihood:
     raise ValueError(

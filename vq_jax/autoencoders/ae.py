@@ -14,15 +14,15 @@ from vq_jax.utils import images
 
 @flax.struct.dataclass
 class Latent:
-  """A latent without codes; the fields are those of `Quantized`.
+  """A latent without codes; the other fields are those of `Quantized`.
 
   Attributes:
-    codes: float [B, D] or [B, h, w, D].
+    z: float [B, D] or [B, h, w, D].
     loss: float32 [], what the latent adds to the objective: nothing.
     stats: name -> float32 [].
   """
 
-  codes: jax.Array
+  z: jax.Array
   loss: jax.Array
   stats: dict[str, jax.Array]
 
@@ -58,7 +58,7 @@ class AE(checked.CheckedModule):
   ) -> tuple[jax.Array, Latent]:
     """Returns the reconstruction of `image` and its `Latent`."""
     latent = self.encode(image, train=train)
-    return self.decode(latent.codes), latent
+    return self.decode(latent.z), latent
 
   def encode(self, image: jax.Array, *, train: bool = False) -> Latent:
     """Encodes images [B, H, W, C], float in [0, 1] or uint8.
@@ -68,7 +68,7 @@ class AE(checked.CheckedModule):
         the size that `grid` asks for.
     """
     del train  # nothing here behaves otherwise
-    return Latent(codes=self.latents(image), loss=jnp.zeros(()), stats={})
+    return Latent(z=self.latents(image), loss=jnp.zeros(()), stats={})
 
   def latents(self, image: jax.Array) -> jax.Array:
     """Returns the latents, float32 [B, D] or [B, h, w, D]."""
@@ -89,6 +89,6 @@ class AE(checked.CheckedModule):
     return self.encoder.stride
 
   @property
-  def code_grids(self) -> tuple[base.CodeGrid, ...]:
+  def token_grids(self) -> tuple[base.TokenGrid, ...]:
     """There are no codes."""
     return ()

@@ -13,7 +13,7 @@ from vq_jax.utils import images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CodeGrid:
+class TokenGrid:
   """One grid of codes: what its indices mean.
 
   Attributes:
@@ -66,7 +66,7 @@ def encode_pixels(
 
 
 def code_counts(
-  grids: Sequence[CodeGrid],
+  grids: Sequence[TokenGrid],
   indices: jax.Array | tuple[jax.Array, ...],
   axis_name: str | None = None,
   weights: jax.Array | None = None,
@@ -74,7 +74,7 @@ def code_counts(
   """Counts how often each code of each grid was chosen.
 
   Args:
-    grids: an autoencoder's `code_grids`.
+    grids: an autoencoder's `token_grids`.
     indices: [B, h, w, *index_shape], or a tuple of them, one for each grid.
     axis_name: the replicas' axis.
     weights: float [B], what an example counts; 1 by default.

@@ -7,9 +7,9 @@ are there to be made smaller.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vq_jax.autoencoders import conv_towers
+from vq_jax.autoencoders import conv_backbone
 from vq_jax.autoencoders import likelihoods
-from vq_jax.autoencoders import resnet_towers
+from vq_jax.autoencoders import resnet_backbone
 from vq_jax.autoencoders import vqvae
 
 
@@ -24,9 +24,9 @@ def vqvae_sonnet(
   """Sonnet's CIFAR-10 example: stride 4, 128 channels, two blocks of 32.
 
   Pixels lie in [-0.5, 0.5] inside, as there. Its quantizer has 512 codes of
-  width 64 and beta 0.25, as moving averages of decay 0.99 or by gradient, and
-  `codebook_init` 'sonnet'. Kernels have variance 1 / fan-in here; Sonnet's, cut
-  at two standard deviations without a correction, 0.77 of it.
+  width 64 and commitment weight 0.25, as moving averages of decay 0.99 or by
+  gradient, and `codebook_init` 'sonnet'. Kernels have variance 1 / fan-in here;
+  Sonnet's, cut at two standard deviations without a correction, 0.77 of it.
 
   Args:
     quantizer: any quantizer.
@@ -37,9 +37,9 @@ def vqvae_sonnet(
   """
   types = {'dtype': dtype, 'param_dtype': param_dtype}
   return vqvae.VQVAE(
-    encoder=conv_towers.ConvEncoder(**types),
+    encoder=conv_backbone.ConvEncoder(**types),
     quantizer=quantizer,
-    decoder=conv_towers.ConvDecoder(
+    decoder=conv_backbone.ConvDecoder(
       out_channels=likelihoods.outputs(likelihood, image_channels), **types
     ),
     value_range=(-0.5, 0.5),
@@ -62,8 +62,8 @@ def vqvae_2017(
   but one: the authors published no code of this model, so the layout is that
   of their later example (`vqvae_sonnet`), whose first convolution has half the
   width and which has a 3x3 before the blocks. Sonnet's pixel range stands in
-  for the unpublished one. The quantizer has 512 codes, beta 0.25, trained by
-  gradient.
+  for the unpublished one. The quantizer has 512 codes, commitment weight 0.25,
+  trained by gradient.
 
   Args:
     quantizer: any quantizer.
@@ -80,9 +80,9 @@ def vqvae_2017(
     'param_dtype': param_dtype,
   }
   return vqvae.VQVAE(
-    encoder=conv_towers.ConvEncoder(**fields),
+    encoder=conv_backbone.ConvEncoder(**fields),
     quantizer=quantizer,
-    decoder=conv_towers.ConvDecoder(
+    decoder=conv_backbone.ConvDecoder(
       out_channels=likelihoods.outputs(likelihood, image_channels), **fields
     ),
     value_range=(-0.5, 0.5),
@@ -107,9 +107,9 @@ def vqgan_taming(
   """VQGAN f16 of CompVis/taming-transformers (Esser et al. 2021, appendix A).
 
   Its quantizer has 1,024 or 16,384 codes of width 256, `codebook_init`
-  'taming', beta 0.25; the released weights were trained with `legacy_beta`.
-  72,141,699 and 76,073,859 parameters. Pixels lie in [-1, 1] inside. Kernels
-  begin with variance 1 / fan-in and biases at 0 here; in PyTorch, whose
+  'taming', commitment weight 0.25; the released weights were trained with
+  `legacy`. 72,141,699 and 76,073,859 parameters. Pixels lie in [-1, 1] inside.
+  Kernels begin with variance 1 / fan-in and biases at 0 here; in PyTorch, whose
   defaults theirs are, both are uniform in +-1 / sqrt(fan-in), which is a third
   of that variance.
 
@@ -136,11 +136,11 @@ def vqgan_taming(
     'param_dtype': param_dtype,
   }
   return vqvae.VQVAE(
-    encoder=resnet_towers.ResNetEncoder(
+    encoder=resnet_backbone.ResNetEncoder(
       blocks=blocks, out_channels=z_channels, **fields
     ),
     quantizer=quantizer,
-    decoder=resnet_towers.ResNetDecoder(
+    decoder=resnet_backbone.ResNetDecoder(
       out_channels=image_channels,
       blocks=blocks + 1,
       in_channels=z_channels,
@@ -166,8 +166,8 @@ def llamagen_vq16(
 
   The towers of `vqgan_taming`, with attention at the last level whatever its
   stride (multipliers (1, 2, 2, 4) make its VQ-8). Its quantizer normalises
-  latents and codes: 16,384 codes of width 8, `codebook_init` 'llamagen', beta
-  0.25. 71.9 M parameters.
+  latents and codes: 16,384 codes of width 8, `codebook_init` 'llamagen',
+  commitment weight 0.25. 71.9 M parameters.
 
   Args:
     quantizer: any quantizer.
@@ -212,9 +212,8 @@ def maskgit_tokenizer(
 
   A VQGAN without attention, with averages for strided convolutions, and with
   its shortcut on the block's output (see `resnet.ResNetBlock`). Its quantizer
-  has 1,024 codes of width 256, `codebook_init` 'maskgit', beta 0.25. 54,515,587
-  parameters in 168 arrays.
-  Pixels lie in [0, 1] inside, too.
+  has 1,024 codes of width 256, `codebook_init` 'maskgit', commitment weight
+  0.25. 54,515,587 parameters in 168 arrays. Pixels lie in [0, 1] inside, too.
 
   Args:
     quantizer: any quantizer.
@@ -242,11 +241,11 @@ def maskgit_tokenizer(
     'param_dtype': param_dtype,
   }
   return vqvae.VQVAE(
-    encoder=resnet_towers.ResNetEncoder(
+    encoder=resnet_backbone.ResNetEncoder(
       downsampling='average', out_channels=None, **fields
     ),
     quantizer=quantizer,
-    decoder=resnet_towers.ResNetDecoder(
+    decoder=resnet_backbone.ResNetDecoder(
       out_channels=image_channels, in_channels=None, **fields
     ),
     value_range=(0.0, 1.0),

@@ -162,6 +162,6 @@ class VAE(checked.CheckedModule):
     return self.encoder.stride
 
   @property
-  def code_grids(self) -> tuple[base.CodeGrid, ...]:
+  def token_grids(self) -> tuple[base.TokenGrid, ...]:
     """There are no codes."""
     return ()

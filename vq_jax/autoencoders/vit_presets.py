@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from vq_jax.autoencoders import likelihoods
-from vq_jax.autoencoders import vit_towers
+from vq_jax.autoencoders import vit_backbone
 from vq_jax.autoencoders import vqvae
 from vq_jax.layers import initializers
 
@@ -53,8 +53,8 @@ def vit_vqgan(
   """ViT-VQGAN (Yu et al. 2022, section 3.1); sizes: see `_vit_size`.
 
   The paper's best has a small encoder and a large decoder. Its quantizer
-  normalises latents and codes: 8,192 codes of width 32, drawn from N(0, 1) in
-  the re-implementation, beta 0.25. Pixels lie in [0, 1] inside, too.
+  normalises latents and codes: 8,192 codes of width 32, from N(0, 1) in the
+  re-implementation, commitment weight 0.25. Pixels lie in [0, 1] inside, too.
 
   Args:
     quantizer: any quantizer.
@@ -83,9 +83,9 @@ def vit_vqgan(
   encoder = _vit_size(encoder_size, reimplemented, smaller)
   decoder = _vit_size(decoder_size or encoder_size, reimplemented, smaller)
   return vqvae.VQVAE(
-    encoder=vit_towers.ViTEncoder(**encoder, **common),
+    encoder=vit_backbone.ViTEncoder(**encoder, **common),
     quantizer=quantizer,
-    decoder=vit_towers.ViTDecoder(
+    decoder=vit_backbone.ViTDecoder(
       likelihoods.outputs(likelihood, image_channels), **decoder, **common
     ),
     value_range=(0.0, 1.0),

@@ -41,7 +41,7 @@ class VQVAE(checked.CheckedModule):
   ) -> tuple[jax.Array, Quantized]:
     """Returns the reconstruction of `image` and its `Quantized` latent."""
     quantized = self.encode(image, train=train)
-    output = self.decode_output(quantized.codes)
+    output = self.decode_output(quantized.quantized)
     if self.likelihood is None:
       return output, quantized
     if self.is_initializing():  # a learned scale shows itself here alone
@@ -53,7 +53,7 @@ class VQVAE(checked.CheckedModule):
   ) -> tuple[jax.Array, jax.Array, Quantized]:
     """Returns log p(image | codes) [B] in nats, and what `__call__` returns."""
     quantized = self.encode(image, train=train)
-    output = self.decode_output(quantized.codes)
+    output = self.decode_output(quantized.quantized)
     log_p = self.likelihood(output, images.to_float(image))
     return log_p, self.likelihood.mean(output), quantized
 
@@ -105,10 +105,10 @@ class VQVAE(checked.CheckedModule):
     return ('decoder', self.decoder.last_layer)
 
   @property
-  def code_grids(self) -> tuple[base.CodeGrid, ...]:
+  def token_grids(self) -> tuple[base.TokenGrid, ...]:
     """What the indices mean."""
     return (
-      base.CodeGrid(
+      base.TokenGrid(
         stride=self.stride,
         codebook_size=self.quantizer.codebook_size,
         index_shape=self.quantizer.index_shape,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.autoencoders import base
-from vq_jax.autoencoders import conv_towers
+from vq_jax.autoencoders import conv_backbone
 from vq_jax.layers import checked
 from vq_jax.quantizers.base import Quantized
 from vq_jax.utils import fields
@@ -73,7 +73,7 @@ class VQVAE2(checked.CheckedModule):
     width = self.quantizer.code_dim
     steps = [int(math.log2(stride)) for stride in self.strides]
     self.encoders = [
-      conv_towers.ConvEncoder(downsamples=n, **shape) for n in steps
+      conv_backbone.ConvEncoder(downsamples=n, **shape) for n in steps
     ]
     self.to_code = [nn.Dense(width) for _ in steps]
     self.quantizers = [
@@ -82,7 +82,7 @@ class VQVAE2(checked.CheckedModule):
     # Decoder l leads from grid l to the next finer one, or to the image.
     outputs = [self.image_channels] + [width] * (self.levels - 1)
     self.decoders = [
-      conv_towers.ConvDecoder(out_channels=out, upsamples=n, **shape)
+      conv_backbone.ConvDecoder(out_channels=out, upsamples=n, **shape)
       for out, n in zip(outputs, steps, strict=True)
     ]
     # Coarser codes reach a grid by a transposed convolution of their own.
@@ -102,7 +102,7 @@ class VQVAE2(checked.CheckedModule):
   ) -> tuple[jax.Array, Quantized]:
     """Returns the reconstruction of `image` and its `Quantized` latents."""
     quantized = self.encode(image, train=train)
-    return self.decode(quantized.codes), quantized
+    return self.decode(quantized.quantized), quantized
 
   def encode(self, image: jax.Array, *, train: bool = False) -> Quantized:
     """Encodes images [B, H, W, C], float in [0, 1] or uint8.
@@ -123,14 +123,14 @@ class VQVAE2(checked.CheckedModule):
         x = jnp.concatenate([x, above.astype(x.dtype)], axis=-1)
       part = self.quantizers[level](self.to_code[level](x), train=train)
       found.append(part)
-      codes = self._joined(level, part.codes, codes)
+      codes = self._joined(level, part.quantized, codes)
     stats = {
       f'{name}_{i}': value
       for i, part in enumerate(found)
       for name, value in part.stats.items()
     }
     return Quantized(
-      codes=tuple(part.codes for part in found),
+      quantized=tuple(part.quantized for part in found),
       indices=tuple(part.indices for part in found),
       loss=sum(part.loss for part in found),
       stats=stats,
@@ -179,10 +179,10 @@ class VQVAE2(checked.CheckedModule):
     return math.prod(self.strides)
 
   @property
-  def code_grids(self) -> tuple[base.CodeGrid, ...]:
+  def token_grids(self) -> tuple[base.TokenGrid, ...]:
     """What the indices mean, coarsest first."""
     return tuple(
-      base.CodeGrid(
+      base.TokenGrid(
         stride=math.prod(self.strides[: level + 1]),
         codebook_size=self.quantizer.codebook_size,
         index_shape=self.quantizer.index_shape,

@@ -81,7 +81,7 @@ def run(arguments) -> None:
   )
   runs.export(model, folder)
   size = ' x '.join(map(str, model.config['data']['image_shape']))
-  (grid,) = model.autoencoder.code_grids
+  (grid,) = model.autoencoder.token_grids
   classes = ''
   if model.vocab is not None and model.vocab.num_classes:
     classes = f'{model.vocab.num_classes} classes, '

@@ -160,7 +160,7 @@ def _holds(model) -> str:
 def _latent(autoencoder) -> str:
   """Tells what an image becomes."""
   parts = []
-  for grid in autoencoder.code_grids:
+  for grid in autoencoder.token_grids:
     each = ''.join(f'{g} x ' for g in grid.index_shape)
     parts.append(
       f'{each}one of {grid.codebook_size} codes for each {grid.stride} x '

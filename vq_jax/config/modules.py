@@ -30,7 +30,7 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
     SpecError: if the autoencoder has no such level of codes, or the prior
       cannot be conditioned on coarser ones.
   """
-  grids = autoencoder.code_grids
+  grids = autoencoder.token_grids
   level = config['card'].get('level', 0)
   if not 0 <= level < len(grids):
     raise SpecError(

@@ -157,7 +157,7 @@ def prior(
       not known, or it was made for more or fewer codes than the tokenizer has.
   """
   del yaml
-  (codes,) = tokenizer.autoencoder.code_grids
+  (codes,) = tokenizer.autoencoder.token_grids
   classes, width = found['tables.classes'].shape
   known = len(found['tables.embedding']) - classes - 1
   if known != codes.codebook_size:

@@ -49,5 +49,5 @@ def _taming(name: str, levels: int) -> str:
 def model(found: states.State) -> dict[str, Any]:
   """Returns the spec of the autoencoder; see `vq_jax.config.registry`."""
   spec = taming.model(found)
-  quantizer = {**spec['quantizer'], 'legacy_beta': False, 'normalize': True}
+  quantizer = {**spec['quantizer'], 'legacy': False, 'l2_normalize': True}
   return {**spec, 'quantizer': quantizer}

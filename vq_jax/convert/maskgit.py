@@ -126,7 +126,7 @@ def model(found: states.State) -> dict[str, Any]:
       'type': 'vq',
       'codebook_size': size,
       'code_dim': width,
-      'beta': 0.25,
+      'commitment_weight': 0.25,
     },
     'decoder': {
       'type': 'resnet_decoder',

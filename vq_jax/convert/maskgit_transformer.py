@@ -79,7 +79,7 @@ def prior(
       for more or fewer codes than the tokenizer has.
   """
   del yaml, heads
-  (codes,) = tokenizer.autoencoder.code_grids
+  (codes,) = tokenizer.autoencoder.token_grids
   rows, width = states.shape(found, 'Embed_0/word_embeddings/embedding', 2)
   places, _ = states.shape(found, 'Embed_0/position_embeddings/embedding', 2)
   layer = 'TransformerLayer_0'

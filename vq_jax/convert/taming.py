@@ -158,8 +158,8 @@ def model(found: states.State) -> dict[str, Any]:
       'type': 'vq',
       'codebook_size': size,
       'code_dim': width,
-      'beta': 0.25,
-      'legacy_beta': True,  # the default there, in all released configs
+      'commitment_weight': 0.25,
+      'legacy': True,  # the default there, in all released configs
     },
     'value_range': [-1.0, 1.0],
   }

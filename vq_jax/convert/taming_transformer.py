@@ -62,7 +62,7 @@ def prior(
   rows, width = states.shape(found, 'transformer.tok_emb.weight', 2)
   _, places, _ = states.shape(found, 'transformer.pos_emb', 3)
   heads, classes, start = _read_config(yaml)
-  (codes,) = tokenizer.autoencoder.code_grids
+  (codes,) = tokenizer.autoencoder.token_grids
   h, w = codes.shape(*tokenizer.config['data']['image_shape'][:2])
   if rows < codes.codebook_size or places < h * w:
     raise errors.ConvertError(

@@ -138,8 +138,8 @@ def model(found: states.State) -> dict[str, Any]:
       'type': 'vq',
       'codebook_size': size,
       'code_dim': code_dim,
-      'beta': 0.25,
-      'normalize': True,
+      'commitment_weight': 0.25,
+      'l2_normalize': True,
     },
     'decoder': {
       **tower('decoder', from_code),

@@ -15,15 +15,15 @@ class Quantized:
   """A quantized latent.
 
   Attributes:
-    codes: float32 [..., D], the chosen codes, equal to `lookup(indices)`; the
-      gradient passes to the latent that was quantized, see `gradients`.
+    quantized: float32 [..., D], the chosen codes, equal to `lookup(indices)`;
+      the gradient passes to the latent that was quantized, see `gradients`.
     indices: int32 [..., *index_shape], which codes; see `index_shape` of the
       quantizer. A negative one chose none.
     loss: float32 [], what the quantizer adds to the training objective.
     stats: name -> float32 [], for the eye alone: no gradient flows.
   """
 
-  codes: jax.Array
+  quantized: jax.Array
   indices: jax.Array
   loss: jax.Array
   stats: dict[str, jax.Array]
@@ -125,10 +125,10 @@ def codebook_loss(z: jax.Array, codes: jax.Array) -> jax.Array:
 def weighed_losses(
   commitment: jax.Array,
   codebook: jax.Array,
-  beta: float,
-  legacy_beta: bool = False,
+  commitment_weight: float,
+  legacy: bool = False,
 ) -> jax.Array:
-  """Adds the two losses; beta weighs the commitment, or the other by legacy."""
-  if legacy_beta:
-    return beta * codebook + commitment
-  return codebook + beta * commitment
+  """Adds the two losses; the weight is on the codebook loss if `legacy`."""
+  if legacy:
+    return commitment_weight * codebook + commitment
+  return codebook + commitment_weight * commitment

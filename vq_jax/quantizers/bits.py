@@ -43,7 +43,7 @@ def quantize(
   x: jax.Array,
   *,
   scale: float,
-  beta: float,
+  commitment_weight: float,
   entropy_weight: jax.Array | float,
   gamma: float,
   entropy_temperature: float,
@@ -55,7 +55,7 @@ def quantize(
   Args:
     x: float32 [..., D].
     scale: codes are +-scale.
-    beta: weight of the commitment loss.
+    commitment_weight: weight of the commitment loss.
     entropy_weight: weight of E[H(p)] - gamma H(E[p]).
     gamma: see there.
     entropy_temperature: T in p = softmax(-|x - e|^2 / T).
@@ -79,8 +79,9 @@ def quantize(
     **base.batch_stats(counts),
   }
   return base.Quantized(
-    codes=gradients.straight_through(x, codes),
+    quantized=gradients.straight_through(x, codes),
     indices=indices,
-    loss=beta * commitment + entropy_weight * stats['entropy_loss'],
+    loss=commitment_weight * commitment
+    + entropy_weight * stats['entropy_loss'],
     stats=jax.lax.stop_gradient(stats),
   )

@@ -31,7 +31,8 @@ class BSQ(checked.CheckedModule):
 
   Attributes:
     bits: D; there are 2^D codes, at most 2^30.
-    beta: weight of a commitment loss, mean (sg[e] - u)^2; the paper has none.
+    commitment_weight: weight of a commitment loss, mean (sg[e] - u)^2; the
+      paper has none.
     entropy_weight: weight of the entropy loss.
     gamma: weight in it of the entropy over the batch.
     entropy_temperature: T in p = softmax(-|u - e|^2 / T).
@@ -44,7 +45,7 @@ class BSQ(checked.CheckedModule):
   """
 
   bits: int
-  beta: fields.NonNegativeFloat = 0.0
+  commitment_weight: fields.NonNegativeFloat = 0.0
   entropy_weight: fields.NonNegativeFloat = 0.1
   gamma: fields.NonNegativeFloat = 1.0
   entropy_temperature: fields.PositiveFloat = 1.0
@@ -89,9 +90,9 @@ class BSQ(checked.CheckedModule):
     if learn and self.entropy_ramp_steps:
       self.updates.value += 1
     return bits_lib.quantize(
-      search.unit(z.astype(jnp.float32)),
+      search.l2_normalize(z.astype(jnp.float32)),
       scale=self._scale,
-      beta=self.beta,
+      commitment_weight=self.commitment_weight,
       entropy_weight=entropy_weight,
       gamma=self.gamma,
       entropy_temperature=self.entropy_temperature,

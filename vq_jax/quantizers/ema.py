@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
+from vq_jax.quantizers import dead_codes
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
 from vq_jax.quantizers import kmeans
 from vq_jax.quantizers import nearest as search
-from vq_jax.quantizers import revival
 from vq_jax.utils import fields
 
 
@@ -37,22 +37,22 @@ class EMAVectorQuantizer(checked.CheckedModule):
   Attributes:
     codebook_size: K.
     code_dim: D.
-    beta: weight of the commitment loss, mean (sg[e] - z)^2.
-    normalize: whether latents and codes are put onto the unit sphere, as in
+    commitment_weight: weight of the commitment loss, mean (sg[e] - z)^2.
+    l2_normalize: whether latents and codes are put onto the unit sphere, as in
       `VectorQuantizer`; each code then is the direction of S_k (spherical
       k-means).
-    gradient: what the latent is told; see `gradients`.
+    gradient_estimator: what the latent is told; see `gradients`.
     entropy_weight: weight of the entropy loss, see `entropy`; 0 for none. It
       moves the latents alone.
     entropy_temperature: T in p = softmax(-|z - e|^2 / T).
     decay: g.
     kmeans_iterations: if set, the first training batch initialises the
       codebook: vectors drawn from it, improved by so many rounds of k-means.
-    revive_below: a code whose average count N_k falls under this fraction of
-      its fair share (vectors per batch / K), and that this batch did not
-      choose, is put onto a latent of the batch, one that its code serves
-      badly. 0 never revives.
-    revive_until: no revival after so many updates, so that the codes can
+    dead_code_threshold: a code whose average count N_k falls under this
+      fraction of its fair share (vectors per batch / K), and that this batch
+      did not choose, is put onto a latent of the batch, one that its code
+      serves badly. 0 never revives.
+    revive_until_step: no revival after so many updates, so that the codes can
       settle; None for no end.
     codebook_init: see `VectorQuantizer`.
     axis_name: the pmap axis over which the statistics are summed; None under
@@ -61,15 +61,17 @@ class EMAVectorQuantizer(checked.CheckedModule):
 
   codebook_size: fields.PositiveInt
   code_dim: fields.PositiveInt
-  beta: fields.NonNegativeFloat = 0.25
-  normalize: bool = False
-  gradient: Literal['straight_through', 'rotation'] = 'straight_through'
+  commitment_weight: fields.NonNegativeFloat = 0.25
+  l2_normalize: bool = False
+  gradient_estimator: Literal['straight_through', 'rotation'] = (
+    'straight_through'
+  )
   entropy_weight: fields.NonNegativeFloat = 0.0
   entropy_temperature: fields.PositiveFloat = 0.01
   decay: fields.Fraction = 0.99
   kmeans_iterations: fields.NonNegativeInt | None = None
-  revive_below: fields.NonNegativeFloat = 0.0
-  revive_until: fields.NonNegativeInt | None = None
+  dead_code_threshold: fields.NonNegativeFloat = 0.0
+  revive_until_step: fields.NonNegativeInt | None = None
   codebook_init: nn.initializers.Initializer = initializers.sonnet
   axis_name: str | None = None
 
@@ -84,7 +86,7 @@ class EMAVectorQuantizer(checked.CheckedModule):
 
     def table():
       codes = self.codebook_init(self.make_rng('params'), shape, jnp.float32)
-      return search.unit(codes) if self.normalize else codes
+      return search.l2_normalize(codes) if self.l2_normalize else codes
 
     self.codebook = self.variable('codebook', 'codebook', table)
     self.cluster_size = self.variable(
@@ -103,7 +105,7 @@ class EMAVectorQuantizer(checked.CheckedModule):
     """
     base.check_width(z, self.code_dim, self)
     z = z.astype(jnp.float32)
-    point = search.unit(z) if self.normalize else z
+    point = search.l2_normalize(z) if self.l2_normalize else z
     # An empty batch teaches nothing, and there is no vector to draw from it.
     learn = train and z.size > 0 and not self.is_initializing()
     if learn and self.kmeans_iterations is not None:
@@ -116,7 +118,7 @@ class EMAVectorQuantizer(checked.CheckedModule):
       indices, self.codebook_size, axis_name=self.axis_name
     )
     stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
-    loss = self.beta * commitment
+    loss = self.commitment_weight * commitment
     if self.entropy_weight:
       stats['entropy_loss'] = entropy.codebook_entropy_loss(
         point, table, self.entropy_temperature, self.axis_name
@@ -126,7 +128,7 @@ class EMAVectorQuantizer(checked.CheckedModule):
       self._update(point, indices, codes) if learn else jnp.zeros(())
     )
     return base.Quantized(
-      codes=gradients.estimate(self.gradient, point, codes),
+      quantized=gradients.estimate(self.gradient_estimator, point, codes),
       indices=indices,
       loss=loss,
       stats=jax.lax.stop_gradient(stats),
@@ -150,7 +152,7 @@ class EMAVectorQuantizer(checked.CheckedModule):
         self.codebook_size,
         self.kmeans_iterations,
         self.axis_name,
-        spherical=self.normalize,
+        spherical=self.l2_normalize,
       )
       size = jnp.maximum(counts, 1.0)
       return centroids, size, centroids * size[:, None]
@@ -175,14 +177,20 @@ class EMAVectorQuantizer(checked.CheckedModule):
     )
     size = self.decay * self.cluster_size.value + (1 - self.decay) * counts
     total = self.decay * self.cluster_sum.value + (1 - self.decay) * sums
-    moved = kmeans.mean_codes(total, size, self.codebook.value, self.normalize)
+    moved = kmeans.mean_codes(
+      total, size, self.codebook.value, self.l2_normalize
+    )
     codebook = jnp.where(counts[:, None] > 0, moved, self.codebook.value)
     dead = jnp.zeros(self.codebook_size, bool)
-    if self.revive_below > 0:
-      dead, share = revival.dead_codes(
-        size, counts, self.updates.value, self.revive_below, self.revive_until
+    if self.dead_code_threshold > 0:
+      dead, share = dead_codes.find_dead_codes(
+        size,
+        counts,
+        self.updates.value,
+        self.dead_code_threshold,
+        self.revive_until_step,
       )
-      fresh = revival.replacements(
+      fresh = dead_codes.replacements(
         self.make_rng('code'), rows, codes, self.codebook_size, self.axis_name
       )
       codebook = jnp.where(dead[:, None], fresh, codebook)

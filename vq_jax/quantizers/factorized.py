@@ -17,17 +17,17 @@ class FactorizedVectorQuantizer(vq.VectorQuantizer):
 
   One default is not the paper's: dead codes are revived. On small pictures and
   few steps the paper's recipe alone leaves most codes unused. Set
-  `revive_below=0` for the plain method, which also keeps no state.
+  `dead_code_threshold=0` for the plain method, which also keeps no state.
 
   Attributes:
     codebook_size: K.
     code_dim: D.
-    normalize: see `VectorQuantizer`, as for all fields that it has.
-    revive_below: see `EMAVectorQuantizer`.
+    l2_normalize: see `VectorQuantizer`, as for all fields that it has.
+    dead_code_threshold: see `EMAVectorQuantizer`.
     codebook_init: see `VectorQuantizer`.
   """
 
   code_dim: fields.PositiveInt = 32
-  normalize: bool = True
-  revive_below: fields.NonNegativeFloat = 0.1
+  l2_normalize: bool = True
+  dead_code_threshold: fields.NonNegativeFloat = 0.1
   codebook_init: nn.initializers.Initializer = initializers.normal

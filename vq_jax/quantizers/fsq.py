@@ -73,7 +73,7 @@ class FSQ(checked.CheckedModule):
     )
     through = (bounded / self._row(_half)).reshape(z.shape)
     return base.Quantized(
-      codes=gradients.with_gradient_of(self.lookup(indices), through),
+      quantized=gradients.with_gradient_of(self.lookup(indices), through),
       indices=indices,
       loss=jnp.zeros((), jnp.float32),
       stats=base.batch_stats(counts),

@@ -78,6 +78,6 @@ def estimate(name: str, z: jax.Array, codes: jax.Array) -> jax.Array:
   """
   if name not in CHOICES:
     raise ValueError(
-      f'gradient must be one of {", ".join(CHOICES)}; got {name!r}.'
+      f'gradient_estimator must be one of {", ".join(CHOICES)}; got {name!r}.'
     )
   return CHOICES[name](z, codes)

@@ -57,7 +57,7 @@ class GroupedQuantizer(checked.CheckedModule):
 
     loss, stats = jax.tree.map(mean, *[(p.loss, p.stats) for p in parts])
     return base.Quantized(
-      codes=jnp.concatenate([p.codes for p in parts], axis=-1),
+      quantized=jnp.concatenate([p.quantized for p in parts], axis=-1),
       indices=jnp.stack([p.indices for p in parts], axis=z.ndim - 1),
       loss=loss,
       stats=stats,

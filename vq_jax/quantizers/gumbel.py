@@ -110,7 +110,7 @@ class GumbelQuantizer(checked.CheckedModule):
     if learn:
       self.updates.value += 1
     return base.Quantized(
-      codes=self._choose(soft, indices),
+      quantized=self._choose(soft, indices),
       indices=indices,
       loss=self.kl_weight * kl + self.balance_weight * imbalance,
       stats=jax.lax.stop_gradient(stats),

@@ -19,14 +19,14 @@ class IBQ(checked.CheckedModule):
   that whatever moves the output moves every code and the latent. With q the
   output with that derivative, and e the chosen code alone:
 
-    mean (q - z)^2 + mean (sg[e] - z)^2 + beta mean (e - sg[z])^2
+    mean (q - z)^2 + mean (sg[e] - z)^2 + w mean (e - sg[z])^2
 
   and the entropy loss of p = softmax(z . e / T).
 
   Attributes:
     codebook_size: K.
     code_dim: D.
-    beta: weight of the third term.
+    commitment_weight: weight of the third term.
     entropy_weight: weight of the entropy loss, see `entropy`.
     entropy_temperature: T.
     codebook_init: initializer of the table [K, D]; the authors' default.
@@ -37,7 +37,7 @@ class IBQ(checked.CheckedModule):
 
   codebook_size: fields.PositiveInt
   code_dim: fields.PositiveInt
-  beta: fields.NonNegativeFloat = 0.25
+  commitment_weight: fields.NonNegativeFloat = 0.25
   entropy_weight: fields.NonNegativeFloat = 0.05
   entropy_temperature: fields.PositiveFloat = 0.01
   codebook_init: nn.initializers.Initializer = initializers.normal
@@ -85,12 +85,15 @@ class IBQ(checked.CheckedModule):
     loss = (
       base.mean_square(through - z)
       + base.weighed_losses(
-        commitment, base.codebook_loss(z, codes), self.beta, legacy_beta=True
+        commitment,
+        base.codebook_loss(z, codes),
+        self.commitment_weight,
+        legacy=True,
       )
       + self.entropy_weight * stats['entropy_loss']
     )
     return base.Quantized(
-      codes=through,
+      quantized=through,
       indices=indices,
       loss=loss,
       stats=jax.lax.stop_gradient(stats),

@@ -39,7 +39,7 @@ def mean_codes(
   means = sums / jnp.where(sizes > 0, sizes, 1.0)[:, None]
   some = (sizes > 0)[:, None]
   if spherical:
-    means = search.unit(means)
+    means = search.l2_normalize(means)
     some &= jnp.any(means != 0, axis=-1, keepdims=True)
   return jnp.where(some, means, codes)
 

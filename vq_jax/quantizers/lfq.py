@@ -27,7 +27,8 @@ class LFQ(checked.CheckedModule):
   Attributes:
     bits: D; there are 2^D codes, at most 2^30.
     scale: codes are +-scale.
-    beta: weight of the commitment loss, mean (sg[e] - z)^2; Open-MAGVIT2's.
+    commitment_weight: weight of the commitment loss, mean (sg[e] - z)^2; the
+      default is Open-MAGVIT2's.
     entropy_weight: weight of the entropy loss.
     gamma: weight in it of the entropy over the batch.
     entropy_temperature: T.
@@ -39,7 +40,7 @@ class LFQ(checked.CheckedModule):
 
   bits: int
   scale: fields.PositiveFloat = 1.0
-  beta: fields.NonNegativeFloat = 0.25
+  commitment_weight: fields.NonNegativeFloat = 0.25
   entropy_weight: fields.NonNegativeFloat = 0.1
   gamma: fields.NonNegativeFloat = 1.0
   entropy_temperature: fields.PositiveFloat = 0.01
@@ -72,7 +73,7 @@ class LFQ(checked.CheckedModule):
     return bits_lib.quantize(
       z.astype(jnp.float32),
       scale=self.scale,
-      beta=self.beta,
+      commitment_weight=self.commitment_weight,
       entropy_weight=self.entropy_weight,
       gamma=self.gamma,
       entropy_temperature=self.entropy_temperature,

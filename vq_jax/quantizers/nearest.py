@@ -45,7 +45,7 @@ def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
   return jnp.argmin(distances, axis=-1).astype(jnp.int32)
 
 
-def unit(x: jax.Array) -> jax.Array:
+def l2_normalize(x: jax.Array) -> jax.Array:
   """Returns x / |x|; a zero vector stays zero, with zero gradient.
 
   Args:

@@ -81,7 +81,7 @@ class ResidualQuantizer(checked.CheckedModule):
       part = (
         level(rest, train=train) if sure else _droppable(level, rest, g < kept)
       )
-      codes += part.codes
+      codes += part.quantized
       parts.append(part)
 
     def total(*leaves):
@@ -89,7 +89,7 @@ class ResidualQuantizer(checked.CheckedModule):
 
     loss, stats = jax.tree.map(total, *[(p.loss, p.stats) for p in parts])
     return base.Quantized(
-      codes=gradients.with_gradient_of(codes, codes / kept),
+      quantized=gradients.with_gradient_of(codes, codes / kept),
       indices=jnp.stack([p.indices for p in parts], axis=z.ndim - 1),
       loss=loss,
       stats=jax.tree.map(lambda s: s / kept, stats),
@@ -135,7 +135,7 @@ def _droppable(level: nn.Module, z: jax.Array, keep: jax.Array):
     return jnp.where(keep, x, jnp.zeros_like(x))
 
   return base.Quantized(
-    codes=masked(part.codes),
+    quantized=masked(part.quantized),
     indices=jnp.where(keep, part.indices, -1),
     loss=masked(part.loss),
     stats=jax.tree.map(masked, part.stats),

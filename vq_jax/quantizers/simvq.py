@@ -26,8 +26,8 @@ class SimVQ(checked.CheckedModule):
   Attributes:
     codebook_size: K.
     code_dim: D.
-    beta: weight of the commitment loss.
-    gradient: what the latent is told; see `gradients`.
+    commitment_weight: weight of the commitment loss.
+    gradient_estimator: what the latent is told; see `gradients`.
     axis_name: the pmap axis over which statistics are summed; None under jit,
       where the batch is global already.
     param_dtype: dtype of W.
@@ -35,8 +35,10 @@ class SimVQ(checked.CheckedModule):
 
   codebook_size: fields.PositiveInt
   code_dim: fields.PositiveInt
-  beta: fields.NonNegativeFloat = 0.25
-  gradient: Literal['straight_through', 'rotation'] = 'straight_through'
+  commitment_weight: fields.NonNegativeFloat = 0.25
+  gradient_estimator: Literal['straight_through', 'rotation'] = (
+    'straight_through'
+  )
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 
@@ -74,10 +76,10 @@ class SimVQ(checked.CheckedModule):
     )
     stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
     return base.Quantized(
-      codes=gradients.estimate(self.gradient, z, codes),
+      quantized=gradients.estimate(self.gradient_estimator, z, codes),
       indices=indices,
       loss=base.weighed_losses(
-        commitment, base.codebook_loss(z, codes), self.beta
+        commitment, base.codebook_loss(z, codes), self.commitment_weight
       ),
       stats=jax.lax.stop_gradient(stats),
     )

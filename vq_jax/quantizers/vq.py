@@ -9,21 +9,21 @@ import jax.numpy as jnp
 from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
+from vq_jax.quantizers import dead_codes
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
 from vq_jax.quantizers import kmeans
 from vq_jax.quantizers import nearest as search
-from vq_jax.quantizers import revival
 from vq_jax.utils import fields
 
 
 class VectorQuantizer(checked.CheckedModule):
   """The quantizer of VQ-VAE (van den Oord et al. 2017, eq. 1-3).
 
-  Loss: mean (e - sg[z])^2 + beta * mean (sg[e] - z)^2. The first term, the
-  codebook loss, moves the chosen codes to the latents; the second, the
-  commitment loss, keeps the latents near their codes. Both are means over all
-  elements.
+  Loss: mean (e - sg[z])^2 + commitment_weight * mean (sg[e] - z)^2. The first
+  term, the codebook loss, moves the chosen codes to the latents; the second,
+  the commitment loss, keeps the latents near their codes. Both are means over
+  all elements.
 
   The table is a parameter, `codebook` [K, D]. K-means and revival cannot move a
   parameter, so with either there is state as well, in the collection
@@ -34,21 +34,21 @@ class VectorQuantizer(checked.CheckedModule):
   Attributes:
     codebook_size: K.
     code_dim: D, the width of a code.
-    beta: weight of the commitment loss.
-    legacy_beta: whether beta weighs the codebook loss instead, as in the models
-      that taming-transformers released (its `VectorQuantizer2`, whose default
-      is `legacy=True`; numbers 46 and 57 on its tracker).
-    normalize: whether latents and codes are put onto the unit sphere for
+    commitment_weight: weight of the commitment loss.
+    legacy: whether `commitment_weight` weighs the codebook loss instead, as in
+      the models that taming-transformers released (its `VectorQuantizer2`,
+      whose default is `legacy=True`; numbers 46 and 57 on its tracker).
+    l2_normalize: whether latents and codes are put onto the unit sphere for
       search, loss and output (ViT-VQGAN, Yu et al. 2022, 3.2). The output's
       gradient passes to the normalised latent, and from there to the latent:
       passed to the latent as it came, it may drive its length up without end,
       as no length brings the output any nearer.
-    gradient: what the latent is told; see `gradients`.
+    gradient_estimator: what the latent is told; see `gradients`.
     entropy_weight: weight of the entropy loss, see `entropy`; 0 for none.
     entropy_temperature: T in p = softmax(-|z - e|^2 / T).
     kmeans_iterations: see `EMAVectorQuantizer`.
-    revive_below: see `EMAVectorQuantizer`.
-    revive_until: see `EMAVectorQuantizer`.
+    dead_code_threshold: see `EMAVectorQuantizer`.
+    revive_until_step: see `EMAVectorQuantizer`.
     decay: of the average count by which a code is found dead.
     codebook_init: initializer of the table [K, D]; by default Sonnet's. Those
       of other papers: see `vq_jax.layers.initializers`.
@@ -59,15 +59,17 @@ class VectorQuantizer(checked.CheckedModule):
 
   codebook_size: fields.PositiveInt
   code_dim: fields.PositiveInt
-  beta: fields.NonNegativeFloat = 0.25
-  legacy_beta: bool = False
-  normalize: bool = False
-  gradient: Literal['straight_through', 'rotation'] = 'straight_through'
+  commitment_weight: fields.NonNegativeFloat = 0.25
+  legacy: bool = False
+  l2_normalize: bool = False
+  gradient_estimator: Literal['straight_through', 'rotation'] = (
+    'straight_through'
+  )
   entropy_weight: fields.NonNegativeFloat = 0.0
   entropy_temperature: fields.PositiveFloat = 0.01
   kmeans_iterations: fields.NonNegativeInt | None = None
-  revive_below: fields.NonNegativeFloat = 0.0
-  revive_until: fields.NonNegativeInt | None = None
+  dead_code_threshold: fields.NonNegativeFloat = 0.0
+  revive_until_step: fields.NonNegativeInt | None = None
   decay: fields.Fraction = 0.99
   codebook_init: nn.initializers.Initializer = initializers.sonnet
   axis_name: str | None = None
@@ -80,7 +82,7 @@ class VectorQuantizer(checked.CheckedModule):
 
   @property
   def _has_state(self) -> bool:
-    return self.kmeans_iterations is not None or self.revive_below > 0
+    return self.kmeans_iterations is not None or self.dead_code_threshold > 0
 
   def setup(self):
     """Declares the codebook."""
@@ -105,7 +107,7 @@ class VectorQuantizer(checked.CheckedModule):
     """
     base.check_width(z, self.code_dim, self)
     z = z.astype(jnp.float32)
-    point = search.unit(z) if self.normalize else z
+    point = search.l2_normalize(z) if self.l2_normalize else z
     # An empty batch teaches nothing, and there is no vector to draw from it.
     learn = train and z.size > 0 and not self.is_initializing()
     if learn and self.kmeans_iterations is not None:
@@ -119,7 +121,10 @@ class VectorQuantizer(checked.CheckedModule):
     )
     stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
     loss = base.weighed_losses(
-      commitment, base.codebook_loss(point, codes), self.beta, self.legacy_beta
+      commitment,
+      base.codebook_loss(point, codes),
+      self.commitment_weight,
+      self.legacy,
     )
     if self.entropy_weight:
       stats['entropy_loss'] = entropy.codebook_entropy_loss(
@@ -131,7 +136,7 @@ class VectorQuantizer(checked.CheckedModule):
         self._update(point, codes, counts) if learn else jnp.zeros(())
       )
     return base.Quantized(
-      codes=gradients.estimate(self.gradient, point, codes),
+      quantized=gradients.estimate(self.gradient_estimator, point, codes),
       indices=indices,
       loss=loss,
       stats=jax.lax.stop_gradient(stats),
@@ -145,7 +150,7 @@ class VectorQuantizer(checked.CheckedModule):
     table = jnp.asarray(self.codebook, jnp.float32)
     if self._has_state:
       table += jax.lax.stop_gradient(self.anchor.value)
-    return search.unit(table) if self.normalize else table
+    return search.l2_normalize(table) if self.l2_normalize else table
 
   def _anchor_at(self, codes: jax.Array) -> jax.Array:
     parameter = jnp.asarray(self.codebook, jnp.float32)
@@ -163,7 +168,7 @@ class VectorQuantizer(checked.CheckedModule):
         self.codebook_size,
         self.kmeans_iterations,
         self.axis_name,
-        spherical=self.normalize,
+        spherical=self.l2_normalize,
       )
       return self._anchor_at(centroids), jnp.maximum(counts, 1.0)
 
@@ -180,11 +185,15 @@ class VectorQuantizer(checked.CheckedModule):
     """Keeps count, revives; returns how many codes were revived."""
     size = self.decay * self.cluster_size.value + (1 - self.decay) * counts
     revived = jnp.zeros(())
-    if self.revive_below > 0:
-      dead, share = revival.dead_codes(
-        size, counts, self.updates.value, self.revive_below, self.revive_until
+    if self.dead_code_threshold > 0:
+      dead, share = dead_codes.find_dead_codes(
+        size,
+        counts,
+        self.updates.value,
+        self.dead_code_threshold,
+        self.revive_until_step,
       )
-      fresh = revival.replacements(
+      fresh = dead_codes.replacements(
         self.make_rng('code'), point, codes, self.codebook_size, self.axis_name
       )
       self.anchor.value = jnp.where(

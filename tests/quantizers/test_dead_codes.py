@@ -10,10 +10,10 @@ import pytest
 from tests.quantizers import cases
 from tests.quantizers.cases import D
 from tests.quantizers.cases import K
-from vq_jax.quantizers import revival
+from vq_jax.quantizers import dead_codes
 
 make = functools.partial(cases.CASES['ema_vq'].make, decay=0.5)
-REVIVING = make(revive_below=0.1)
+REVIVING = make(dead_code_threshold=0.1)
 
 
 def is_a_row(codes, z):
@@ -84,7 +84,7 @@ def test_the_bound_is_a_fraction_of_the_fair_share():
 
 @pytest.mark.parametrize('until', [0, 2])
 def test_revival_ends(until):
-  quantizer = make(revive_below=0.9, revive_until=until)
+  quantizer = make(dead_code_threshold=0.9, revive_until_step=until)
   variables = start(quantizer)
   revived = []
   for i in range(5):
@@ -103,7 +103,7 @@ def test_revival_ends(until):
 
 
 def test_zero_never_revives_and_draws_nothing():
-  quantizer = make(revive_below=0.0)
+  quantizer = make(dead_code_threshold=0.0)
   variables = start(quantizer)
   quantized, updated = jax.jit(
     lambda v, z: quantizer.apply(v, z, train=True, mutable=['codebook'])
@@ -117,7 +117,7 @@ def test_zero_never_revives_and_draws_nothing():
 def test_a_vector_is_drawn_by_its_squared_error():
   z = jnp.arange(4, dtype=jnp.float32)[:, None]
   codes = z + jnp.sqrt(jnp.array([[0.0], [1.0], [2.0], [5.0]]))
-  drawn = jax.jit(revival.replacements, static_argnums=3)(
+  drawn = jax.jit(dead_codes.replacements, static_argnums=3)(
     jax.random.key(0), z, codes, 20_000
   )
   frequencies = np.bincount(np.asarray(drawn[:, 0], int), minlength=4) / 20_000
@@ -129,14 +129,14 @@ def test_a_vector_is_drawn_by_its_squared_error():
 
 def test_a_batch_without_error_still_yields_its_vectors():
   z = cases.latents(2, 3)
-  draw = jax.jit(revival.replacements, static_argnums=3)
+  draw = jax.jit(dead_codes.replacements, static_argnums=3)
   drawn = draw(jax.random.key(0), z, z, K)
   assert is_a_row(drawn, z.reshape(-1, D)).all()
 
 
 def test_a_chosen_code_is_alive_however_young_its_average():
   """The averages start at 1, far under the share of a large batch."""
-  quantizer = make(revive_below=0.5, decay=0.99)
+  quantizer = make(dead_code_threshold=0.5, decay=0.99)
   codes = cases.latents(K)
   variables = cases.with_table(cases.init(quantizer), codes)
   quantized, _ = cases.step(quantizer, variables, jnp.tile(codes, (100, 1)))

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from vq_jax.utils import replicas
 
 
-def dead_codes(
+def find_dead_codes(
   sizes: jax.Array,
   counts: jax.Array,
   updates: jax.Array,
-  revive_below: float,
-  revive_until: int | None,
+  dead_code_threshold: float,
+  revive_until_step: int | None,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns which codes are dead, bool [K], and a code's fair share, [].
 
@@ -19,14 +19,14 @@ def dead_codes(
     sizes: float32 [K], the average counts.
     counts: float32 [K], of this batch. A code that it chose lives.
     updates: int32 [], updates before this one.
-    revive_below: the fraction of its fair share, vectors of the batch / K,
-      under which a code is dead.
-    revive_until: from this update on nothing is dead; None for no end.
+    dead_code_threshold: the fraction of its fair share, vectors of the batch
+      / K, under which a code is dead.
+    revive_until_step: from this update on nothing is dead; None for no end.
   """
   share = counts.sum() / counts.size
-  dead = (sizes < revive_below * share) & (counts == 0)
-  if revive_until is not None:
-    dead &= updates < revive_until
+  dead = (sizes < dead_code_threshold * share) & (counts == 0)
+  if revive_until_step is not None:
+    dead &= updates < revive_until_step
   return dead, share
 
 
