@@ -165,7 +165,7 @@ def uses_of_devices(path):
 
 def test_one_file_makes_meshes_and_replicas_for_training():
   """And one spreads the images that are drawn."""
-  parallel = ROOT / 'train' / 'parallel.py'
+  parallel = ROOT / 'train' / 'sharding.py'
   drawing = ROOT / 'vq_jax' / 'utils' / 'devices.py'
   offenders = [
     f'{path.relative_to(ROOT)}:{line} uses {name}'

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import vq_jax
-from train import parallel
 from train import settings
+from train import sharding
 from vq_jax import checkpoints
 from vq_jax import generation
 from vq_jax import runs
@@ -232,4 +232,4 @@ def test_export_serves_loading_alone(autoencoder, tmp_path, images):
 
 def test_a_mesh_that_does_not_hold_the_devices_is_refused():
   with pytest.raises(settings.ConfigError, match='at most the 8 devices'):
-    parallel.make_mesh(settings.Parallel(data=9))
+    sharding.make_mesh(settings.Parallel(data=9))

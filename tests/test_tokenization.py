@@ -256,7 +256,7 @@ def prior_card(written, tokenizer):
 def test_a_prior_learns_from_codes_what_it_learns_from_images(
   written, tokenizer, maskgit, tmp_path
 ):
-  from train import writers
+  from train.logging import writers
 
   result = loop.train(prior_card(written, tokenizer), tmp_path)
   want = writers.last_evaluation(pathlib.Path(maskgit))

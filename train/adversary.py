@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from train import config as config_lib
-from train import log
+from train import intervals
 from train import optim as optim_lib
-from train import parallel
 from train import settings as settings_lib
+from train import sharding
 from train.state import Adversary
 from train.steps import autoencoder
 from vq_jax import losses
@@ -150,7 +150,7 @@ class Game:
 
   def judge(self, params: Tree, image: jax.Array) -> jax.Array:
     """Returns the discriminator's logits."""
-    bound = parallel.bind_axis(self.discriminator, self.axis_name)
+    bound = sharding.bind_axis(self.discriminator, self.axis_name)
     return bound.apply({'params': params}, image)
 
   def deceive(self, reconstruction: jax.Array, params: Tree) -> jax.Array:
@@ -169,7 +169,7 @@ def make_game(
   module: nn.Module,
   forward: autoencoder.Forward,
   image_loss: autoencoder.ImageLoss,
-  plan: log.Plan,
+  plan: intervals.Intervals,
   axis_name: str | None,
 ) -> Game:
   """Builds what the section `adversary` of a card describes.
@@ -218,7 +218,7 @@ def make_game(
   )
 
 
-def _starts(settings: Settings, plan: log.Plan) -> dict[str, int]:
+def _starts(settings: Settings, plan: intervals.Intervals) -> dict[str, int]:
   """Returns the durations of a section in steps."""
 
   def steps(name):

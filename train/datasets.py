@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from train import config as config_lib
-from train import parallel
 from train import settings as settings_lib
+from train import sharding
 from train import tasks
 from vq_jax import data
 from vq_jax.config import registry
@@ -33,7 +33,7 @@ class Datasets:
   facts: dict[str, Any]
 
 
-def open_both(card: settings_lib.Card, runner: parallel.JitRunner) -> Datasets:
+def open_both(card: settings_lib.Card, runner: sharding.JitRunner) -> Datasets:
   """Opens both splits, in memory where they fit.
 
   Raises:
@@ -42,8 +42,8 @@ def open_both(card: settings_lib.Card, runner: parallel.JitRunner) -> Datasets:
       shapes of images differ between both.
   """
   settings = config_lib.section(settings_lib.Data, 'data', card.data)
-  parallel.check_batch('batch_size', settings.batch_size, runner)
-  parallel.check_batch('eval_batch_size', settings.eval_batch_size, runner)
+  sharding.check_batch('batch_size', settings.batch_size, runner)
+  sharding.check_batch('eval_batch_size', settings.eval_batch_size, runner)
 
   def source(split):
     found = data.open_source(
@@ -108,7 +108,7 @@ def _check_train_shape(
     )
 
 
-def train_batches(datasets: Datasets, seed: int, runner: parallel.JitRunner):
+def train_batches(datasets: Datasets, seed: int, runner: sharding.JitRunner):
   """Starts the endless, shuffled batches, put on the devices ahead of time."""
   settings = datasets.settings
   return data.train_batches(

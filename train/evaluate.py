@@ -12,12 +12,12 @@ from typing import Any
 
 from train import config as config_lib
 from train import datasets as datasets_lib
-from train import log
+from train import intervals
 from train import main as main_lib
-from train import parallel
 from train import prior_tasks
 from train import run
 from train import settings as settings_lib
+from train import sharding
 from vq_jax import checkpoints
 from vq_jax.utils import images
 
@@ -71,8 +71,8 @@ def evaluate(
       'train': {'duration': {'steps': 1}, 'pictures': pictures},
     }
   )
-  parallel.use_cpu_cores(data['eval_batch_size'])
-  runner = parallel.make_runner(settings_lib.Parallel())
+  sharding.use_cpu_cores(data['eval_batch_size'])
+  runner = sharding.make_runner(settings_lib.Parallel())
   datasets = datasets_lib.open_both(parsed, runner)
   known, found = (
     facts['class_names'] for facts in (config['data'], datasets.facts)
@@ -84,7 +84,9 @@ def evaluate(
       f'{folder} is a prior of {len(known)} classes, and {data["source"]} has '
       f'{len(found)}; they are not the same, or not in the same order.'
     )
-  plan = log.Plan.create(settings_lib.Train(**parsed.train), steps_per_epoch=1)
+  plan = intervals.Intervals.create(
+    settings_lib.Train(**parsed.train), steps_per_epoch=1
+  )
   task = run.make_task(parsed, folder, config, datasets, runner, plan)
   variables, _ = checkpoints.load_variables(folder)
   result = task.evaluate(variables)
@@ -129,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(f'metrics and {len(pictures)} picture(s) in {out}')
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train import parallel
+from train import sharding
 from vq_jax import losses
 from vq_jax import metrics
 from vq_jax import model as model_lib
@@ -30,7 +30,7 @@ def sum_over(
   function: Callable[[Tree, dict], Tree],
   variables: Tree,
   batches: Iterable[dict],
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
 ) -> Sums:
   """Adds up what `function(variables, batch)` returns for all batches.
 

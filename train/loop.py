@@ -15,16 +15,17 @@ import jax
 
 from train import config as config_lib
 from train import datasets as datasets_lib
-from train import interrupt
-from train import log
+from train import intervals
 from train import optim as optim_lib
-from train import parallel
-from train import progress
-from train import report
+from train import preemption
 from train import run
 from train import run_folder
 from train import settings as settings_lib
-from train import writers
+from train import sharding
+from train.logging import progress
+from train.logging import report
+from train.logging import window as window_lib
+from train.logging import writers
 
 
 def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
@@ -50,8 +51,8 @@ def train(config_card: Any, workdir: str | os.PathLike) -> dict[str, float]:
   )
   batches = config_lib.section(settings_lib.Data, 'data', card.data)
   sizes = (batches.batch_size, batches.eval_batch_size)
-  parallel.use_cpu_cores(*sizes)
-  runner = parallel.make_runner(settings, batch_sizes=sizes)
+  sharding.use_cpu_cores(*sizes)
+  runner = sharding.make_runner(settings, batch_sizes=sizes)
   with run_folder.locked(folder):
     return _train(config_card, card, folder, runner)
 
@@ -60,12 +61,12 @@ def _train(
   config_card: Any,
   card: settings_lib.Card,
   folder: pathlib.Path,
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
 ) -> dict[str, float]:
   datasets = datasets_lib.open_both(card, runner)
   config = run.config_of(config_card, card, folder, datasets)
   optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
-  plan = log.Plan.create(
+  plan = intervals.Intervals.create(
     config_lib.section(settings_lib.Train, 'train', card.train),
     steps_per_epoch=len(datasets.train) / datasets.settings.batch_size,
   )
@@ -118,7 +119,7 @@ def _train(
 def _loop(
   step_after, state, batches, manager, task, runner, plan, writer, bar, done
 ) -> dict[str, float]:
-  window = log.Window(done, bar.batch_size)
+  window = window_lib.Window(done, bar.batch_size)
   result: dict[str, float] = {}
 
   def write_metrics():
@@ -145,7 +146,7 @@ def _loop(
     write_metrics()  # nothing that diverged is saved
     run_folder.save(manager, state, batches, runner, done)
 
-  with interrupt.Interrupt() as watch:
+  with preemption.Interrupt() as watch:
     began = time.monotonic()
     bar.say('compiling the first step ...')
     while done < plan.total:
@@ -158,17 +159,17 @@ def _loop(
         window.restart_clock()
         began = None
       bar.advance()
-      if plan.due(plan.log_every, done):
+      if plan.is_due(plan.log_every, done):
         write_metrics()
-      if plan.due(plan.eval_every, done):
+      if plan.is_due(plan.eval_every, done):
         write_metrics()
         result = evaluate()
       asked = watch.asked(done)
-      if plan.due(plan.save_every, done) or asked:
+      if plan.is_due(plan.save_every, done) or asked:
         save()
       if asked and done < plan.total:
         run_folder.finish_saving(manager)
-        raise interrupt.Interrupted(
+        raise preemption.Interrupted(
           f'stopped by {signal.Signals(asked).name} and saved at step {done} '
           f'of {plan.total}. The same command goes on from there.',
           asked,

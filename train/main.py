@@ -9,11 +9,11 @@ import logging
 import sys
 
 from train import config as config_lib
-from train import interrupt
-from train import log
 from train import loop
-from train import parallel
+from train import preemption
 from train import settings as settings_lib
+from train import sharding
+from train.logging import window as window_lib
 from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax.config import registry
@@ -24,7 +24,7 @@ USER_ERRORS = (
   checkpoints.RunError,
   settings_lib.ConfigError,
   data.DataError,
-  log.DivergedError,
+  window_lib.DivergedError,
   OSError,
   ValueError,
 )
@@ -71,7 +71,7 @@ def parse_arguments(argv: list[str]):
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
-  parallel.initialize_distributed()
+  sharding.initialize_distributed()
 
   def run():
     card = config_lib.load_card(arguments.config)
@@ -79,10 +79,10 @@ def main(argv: list[str] | None = None) -> int:
       config_lib.override(card, key, text)
     loop.train(card, arguments.workdir)
 
-  return guarded(run)
+  return run_with_error_messages(run)
 
 
-def guarded(run) -> int:
+def run_with_error_messages(run) -> int:
   """Runs a training program; its errors become one message and an exit code.
 
   0 is success, 1 an error, 128 + n an orderly end on signal n.
@@ -93,13 +93,13 @@ def guarded(run) -> int:
   console.show_warnings_as_lines()
   try:
     run()
-  except interrupt.Interrupted as error:
+  except preemption.Interrupted as error:
     print(error, file=sys.stderr)
     return 128 + error.signum
   except KeyboardInterrupt:
     print('stopped at once; the last checkpoint stays.', file=sys.stderr)
     return 130
-  except log.DivergedError as error:
+  except window_lib.DivergedError as error:
     print(
       f'error: training diverged: {error} Nothing of it was saved; the last '
       'good checkpoint stays. A lower learning rate, clipping '

@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from train import log
+from train import intervals
 from train import settings as settings_lib
 from vq_jax.utils import trees
 
@@ -40,7 +40,10 @@ def learning_rate(
 
 
 def describe_extension(
-  settings: settings_lib.Optim, plan: log.Plan, before: int, done: int
+  settings: settings_lib.Optim,
+  plan: intervals.Intervals,
+  before: int,
+  done: int,
 ) -> str:
   """Says what a longer training means for the learning rate.
 

@@ -17,9 +17,9 @@ from jax.experimental import multihost_utils
 import vq_jax
 from train import config as config_lib
 from train import evaluation
-from train import parallel
 from train import prior_evaluation
 from train import settings as settings_lib
+from train import sharding
 from train.steps import causal
 from train.steps import masked
 from train.steps import token_critic
@@ -40,7 +40,7 @@ Tree = Any
 def prior_task(
   card: settings_lib.PriorCard,
   config: Mapping[str, Any],
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
   batches: data.EvalBatches,
   pictures: int,
   inner: model_lib.Model,
@@ -146,7 +146,7 @@ def with_own_labels(
 def critic_task(
   card: settings_lib.CriticCard,
   config: Mapping[str, Any],
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
   batches: data.EvalBatches,
   pictures: int,
   generator: model_lib.Model,

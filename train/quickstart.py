@@ -190,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     summary = quickstart(arguments.workdir, variant)
     print(table(summary, arguments.workdir))
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

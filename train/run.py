@@ -11,11 +11,11 @@ import optax
 
 import vq_jax
 from train import datasets as datasets_lib
-from train import log
-from train import parallel
+from train import intervals
 from train import prior_tasks
 from train import run_folder
 from train import settings as settings_lib
+from train import sharding
 from train import tasks
 from train.state import TrainState
 from train.steps import adversarial
@@ -31,8 +31,8 @@ def make_task(
   folder: pathlib.Path,
   config: Mapping[str, Any],
   datasets: datasets_lib.Datasets,
-  runner: parallel.JitRunner,
-  plan: log.Plan,
+  runner: sharding.JitRunner,
+  plan: intervals.Intervals,
 ) -> tasks.Task:
   """Builds the task that a card names."""
   codes = isinstance(datasets.train, data.CodesSource)
@@ -130,7 +130,9 @@ def initial_state(
   )
 
 
-def previous_total(folder: pathlib.Path, plan: log.Plan) -> int | None:
+def previous_total(
+  folder: pathlib.Path, plan: intervals.Intervals
+) -> int | None:
   """Returns for how many steps a run was to train until now, None if new.
 
   Raises:
@@ -156,7 +158,7 @@ def compiled_steps(
   task: tasks.Task,
   optimizer: optax.GradientTransformation,
   settings: settings_lib.Optim,
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
   *,
   seed: int,
   schedule: optax.Schedule,

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from train import config as config_lib
-from train import parallel
+from train import sharding
 from train.state import TrainState
 from vq_jax import checkpoints
 from vq_jax import data
@@ -150,7 +150,7 @@ def opened_checkpoints(folder: pathlib.Path, keep: int):
 
 
 def restore(
-  manager, state: TrainState, batches, runner: parallel.JitRunner
+  manager, state: TrainState, batches, runner: sharding.JitRunner
 ) -> tuple[TrainState, int]:
   """Goes on from the run's latest checkpoint, if there is one.
 

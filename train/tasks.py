@@ -14,9 +14,9 @@ import numpy as np
 from train import adversary as adversary_lib
 from train import config as config_lib
 from train import evaluation
-from train import log
-from train import parallel
+from train import intervals
 from train import settings as settings_lib
+from train import sharding
 from train.steps import autoencoder as autoencoder_step
 from train.steps import update
 from train.steps import vae as vae_step
@@ -68,9 +68,9 @@ class Task:
 def autoencoder_task(
   card: settings_lib.AutoencoderCard,
   config: Mapping[str, Any],
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
   batches: data.EvalBatches,
-  plan: log.Plan,
+  plan: intervals.Intervals,
 ) -> Task:
   """Stage one.
 
@@ -95,7 +95,7 @@ def autoencoder_task(
   optim = config_lib.section(settings_lib.Optim, 'optim', card.optim)
   perceptual, frozen = autoencoder_step.load_perceptual(settings)
   forward = autoencoder_step.make_forward(
-    parallel.bind_axis(module, runner.axis_name),
+    sharding.bind_axis(module, runner.axis_name),
     settings,
     runner.axis_name,
     codebook_learns=not optim.only,
@@ -120,7 +120,7 @@ def autoencoder_task(
 def _autoencoder_evaluation(
   module: nn.Module,
   config: Mapping[str, Any],
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
   batches: data.EvalBatches,
   pictures: int,
   perceptual: Mapping[str, nn.Module],
@@ -184,9 +184,9 @@ def check_output(module: nn.Module, image_shape: Sequence[int]) -> None:
 def vae_task(
   card: settings_lib.Card,
   config: Mapping[str, Any],
-  runner: parallel.JitRunner,
+  runner: sharding.JitRunner,
   batches: data.EvalBatches,
-  plan: log.Plan,
+  plan: intervals.Intervals,
 ) -> Task:
   """Stage one without codes, by a bound on the likelihood."""
   module = modules.make_autoencoder(config)

@@ -25,7 +25,7 @@ import vq_jax
 from train import config as config_lib
 from train import loop
 from train import main as main_lib
-from train import writers
+from train.logging import writers
 from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import features
@@ -252,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
       checkpoints.write_text(workdir / name, text)
       print(text)
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

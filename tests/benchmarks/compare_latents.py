@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     checkpoints.write_text(workdir / 'table.md', text)
     print(text)
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from train import config as config_lib
 from train import loop
 from train import main as main_lib
 from train import quickstart
-from train import writers
+from train.logging import writers
 from vq_jax import checkpoints
 
 TRANSFORMER = {'layers': 4, 'width': 128, 'heads': 4, 'mlp_width': 256}
@@ -205,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
       checkpoints.write_text(arguments.workdir / name, text)
       print(text)
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

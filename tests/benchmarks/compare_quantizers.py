@@ -19,14 +19,14 @@ import jax
 
 from train import config as config_lib
 from train import datasets as datasets_lib
-from train import log
+from train import intervals
 from train import loop
 from train import main as main_lib
 from train import optim as optim_lib
-from train import parallel
 from train import run
 from train import settings as settings_lib
-from train import writers
+from train import sharding
+from train.logging import writers
 from train.steps import update
 from vq_jax import checkpoints
 
@@ -75,9 +75,9 @@ def card_of(quantizer: dict, steps: int):
 def prepared(card):
   """Returns a compiled step, its first state and a batch."""
   parsed = config_lib.parse_card(card.to_dict())
-  runner = parallel.make_runner(settings_lib.Parallel())
+  runner = sharding.make_runner(settings_lib.Parallel())
   datasets = datasets_lib.open_both(parsed, runner)
-  plan = log.Plan.create(
+  plan = intervals.Intervals.create(
     config_lib.section(settings_lib.Train, 'train', parsed.train),
     steps_per_epoch=1,
   )
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     checkpoints.write_text(arguments.workdir / 'table.md', text)
     print(text)
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

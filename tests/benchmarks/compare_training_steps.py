@@ -18,10 +18,10 @@ import numpy as np
 from tests.benchmarks import torch_vqgan
 from train import adversary
 from train import config as config_lib
-from train import log
+from train import intervals
 from train import optim as optim_lib
-from train import parallel
 from train import settings as settings_lib
+from train import sharding
 from train import state as state_lib
 from train.steps import adversarial
 from train.steps import autoencoder
@@ -76,7 +76,9 @@ def ours():
   lpips = losses.LPIPS(features.VGG16())
   image = jnp.zeros((1, 64, 64, 3))
   frozen = {'lpips': jax.jit(lpips.init)(jax.random.key(0), image, image)}
-  plan = log.Plan.create(settings_lib.Train(**parsed.train), steps_per_epoch=1)
+  plan = intervals.Intervals.create(
+    settings_lib.Train(**parsed.train), steps_per_epoch=1
+  )
   game = adversary.make_game(
     parsed,
     config,
@@ -86,7 +88,7 @@ def ours():
     plan,
     None,
   )
-  runner = parallel.make_runner(settings_lib.Parallel())
+  runner = sharding.make_runner(settings_lib.Parallel())
   state = state_lib.TrainState.create(
     jax.jit(lambda rng: modules.init_autoencoder(module, config, rng))(
       jax.random.key(0)
@@ -131,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--batch', type=int, default=8)
   parser.add_argument('--turns', type=int, default=5)
   arguments = parser.parse_args(argv)
-  parallel.use_cpu_cores(arguments.batch, 1 << 20)
+  sharding.use_cpu_cores(arguments.batch, 1 << 20)
   rng = np.random.default_rng(0)
   image = rng.integers(0, 256, (arguments.batch, 64, 64, 3), dtype=np.uint8)
   players = {'vq_jax': ours(), 'torch': torchs()}

@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
       images.grid(wide, columns=4, scale=4),
     )
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

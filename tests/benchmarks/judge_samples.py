@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(json.dumps(figures, indent=2))
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -18,8 +18,8 @@ import numpy as np
 
 from tests.train import saving
 from train import main as main_lib
-from train import parallel
-from train import writers
+from train import sharding
+from train.logging import writers
 
 CARD = """
 import importlib.util
@@ -92,14 +92,14 @@ def main(argv: list[str] | None = None) -> int:
       if last_step(killed) < step:
         kill_after(step, card, killed)
     start(card, killed).wait()
-    parallel.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
+    sharding.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
     a, b = saving.saved(whole), saving.saved(killed)
     differing = [name for name in a if not np.array_equal(a[name], b[name])]
     print(f'{len(a)} arrays at step {a["step"]}, {len(differing)} differ')
     if differing or a.keys() != b.keys():
       raise RuntimeError(f'the runs differ in {differing[:3]}')
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

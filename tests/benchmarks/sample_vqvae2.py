@@ -18,7 +18,7 @@ from train import config as config_lib
 from train import loop
 from train import main as main_lib
 from train import quickstart
-from train import writers
+from train.logging import writers
 from vq_jax import checkpoints
 
 STEPS = {'codes': 3000, 'top': 6000, 'bottom': 4000}
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     checkpoints.write_text(workdir / 'figures.json', text)
     print(text)
 
-  return main_lib.guarded(go)
+  return main_lib.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

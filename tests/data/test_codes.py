@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 import vq_jax
 from tests.train import cards
 from tests.train import test_loop
-from train import interrupt
 from train import loop
+from train import preemption
 from vq_jax import data
 from vq_jax import probing
 from vq_jax import tokenization
@@ -167,7 +167,7 @@ def test_a_prior_on_codes_resumes_to_the_bit(
   whole = loop.train(card, tmp_path / 'whole')
   with monkeypatch.context() as patched:
     test_loop.stop_after(patched, 5)
-    with pytest.raises(interrupt.Interrupted):
+    with pytest.raises(preemption.Interrupted):
       loop.train(card, tmp_path / 'parts')
   assert loop.train(card, tmp_path / 'parts') == whole
   test_loop.assert_same(

@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-from train import parallel
+from train import sharding
 from vq_jax import discriminators
 from vq_jax.utils import replicas
 
@@ -104,7 +104,7 @@ def test_a_mesh_and_replicas_of_eight_equal_one_device(name):
   """Those whose images are not alone: groups lie within a replica."""
   x, plain = image(16), SMALL[name]
   want = jax.jit(pull(plain))(params(name), x)
-  bound = parallel.bind_axis(plain, 'batch')
+  bound = sharding.bind_axis(plain, 'batch')
   y, gradient, slope = jax.pmap(
     pull(bound, 'batch'), 'batch', in_axes=(None, 0)
   )(params(name), x.reshape(8, 2, *x.shape[1:]))

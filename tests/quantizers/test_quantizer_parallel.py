@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 
 from tests.quantizers import cases
 from tests.quantizers.cases import D
-from train import parallel
+from train import sharding
 from vq_jax.utils import replicas
 
 STEPS = 3
@@ -90,7 +90,7 @@ def test_a_mesh_of_eight_devices_equals_one(case):
 @cases.every
 def test_eight_replicas_equal_one_device(case):
   plain = case.make()
-  quantizer = parallel.bind_axis(plain, 'batch')
+  quantizer = sharding.bind_axis(plain, 'batch')
   train = jax.pmap(trainer(quantizer, 'batch'), 'batch', in_axes=(0, 0, None))
   variables = jax.tree.map(
     lambda x: jnp.broadcast_to(jnp.expand_dims(x, 0), (8, *x.shape)),

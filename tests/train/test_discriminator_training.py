@@ -14,13 +14,13 @@ from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import adversary
 from train import config as config_lib
-from train import log
+from train import intervals
 from train import loop
 from train import optim as optim_lib
-from train import parallel
 from train import settings as settings_lib
+from train import sharding
 from train import state as state_lib
-from train import writers
+from train.logging import writers
 from train.steps import adversarial
 from train.steps import autoencoder as autoencoder_step
 from train.steps import update
@@ -73,10 +73,12 @@ class Players:
       self.config,
       self.module,
       autoencoder_step.make_forward(
-        parallel.bind_axis(self.module, axis_name), self.loss, axis_name
+        sharding.bind_axis(self.module, axis_name), self.loss, axis_name
       ),
       autoencoder_step.make_image_loss(self.loss, {}),
-      log.Plan.create(settings_lib.Train(**card['train']), steps_per_epoch=1),
+      intervals.Intervals.create(
+        settings_lib.Train(**card['train']), steps_per_epoch=1
+      ),
       axis_name,
     )
 

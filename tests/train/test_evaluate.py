@@ -8,7 +8,7 @@ from tests.convert.released import GOLDEN
 from tests.train import cards
 from train import evaluate
 from train import loop
-from train import writers
+from train.logging import writers
 from vq_jax import convert
 from vq_jax import runs
 

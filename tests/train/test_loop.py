@@ -17,13 +17,13 @@ import vq_jax
 from tests.train import cards
 from tests.train.saving import assert_same
 from tests.train.saving import saved
-from train import interrupt
-from train import log
 from train import loop
-from train import parallel
+from train import preemption
 from train import run_folder
 from train import settings as settings_lib
-from train import writers
+from train import sharding
+from train.logging import window as window_lib
+from train.logging import writers
 from vq_jax import checkpoints
 from vq_jax.data import pipeline
 from vq_jax.utils import trees
@@ -60,7 +60,9 @@ def test_stopped_and_resumed_is_uninterrupted_to_the_bit(
   whole = loop.train(card, tmp_path / 'whole')
   with monkeypatch.context() as patched:
     stop_after(patched, at)
-    with pytest.raises(interrupt.Interrupted, match=f'saved at step {at} of 8'):
+    with pytest.raises(
+      preemption.Interrupted, match=f'saved at step {at} of 8'
+    ):
       loop.train(card, tmp_path / 'parts')
   parts = loop.train(card, tmp_path / 'parts')
   assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'))
@@ -100,7 +102,7 @@ def test_resuming_with_pmap_what_jit_began(source, tmp_path, monkeypatch):
   loop.train(card, tmp_path / 'whole')
   with monkeypatch.context() as patched:
     stop_after(patched, 5)
-    with pytest.raises(interrupt.Interrupted):
+    with pytest.raises(preemption.Interrupted):
       loop.train(card, tmp_path / 'parts')
   card['parallel'] = {'mode': 'pmap'}
   loop.train(card, tmp_path / 'parts')
@@ -172,18 +174,22 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
 ):
   card = cards.autoencoder(source, save_every={'steps': 2})
   card['optim'].update(learning_rate=1e30, clip_norm=None, warmup={'steps': 4})
-  with pytest.raises(log.DivergedError, match=r'at step \d the metric \w+ is'):
+  with pytest.raises(
+    window_lib.DivergedError, match=r'at step \d the metric \w+ is'
+  ):
     loop.train(card, tmp_path)
   kept = saved(tmp_path)
   assert all(np.isfinite(value).all() for value in kept.values())
 
 
 def test_the_first_bad_metric_is_named():
-  window = log.Window(10, batch_size=4)
+  window = window_lib.Window(10, batch_size=4)
   good = {'loss': np.float32(1), 'grad_norm': np.float32(2)}
   for bad in ({}, {'grad_norm': np.float32(np.inf)}, {'loss': np.nan}):
     window.add({**good, **bad})
-  with pytest.raises(log.DivergedError, match='step 12 the metric grad_norm'):
+  with pytest.raises(
+    window_lib.DivergedError, match='step 12 the metric grad_norm'
+  ):
     window.flush()
 
 
@@ -334,7 +340,7 @@ def test_as_many_devices_as_the_batches_divide_over_are_used(
   )
   card['parallel'] = {'mode': mode, 'data': data}
   card['train']['duration'] = {'steps': 2}
-  runner = parallel.make_runner(
+  runner = sharding.make_runner(
     settings_lib.Parallel(**card['parallel']), batch_sizes=batches
   )
   assert runner.mesh.size == used
@@ -350,7 +356,7 @@ from train import loop, main
 source, workdir = sys.argv[1:]
 card = cards.autoencoder(source, duration={'steps': 400},
                          eval_every={'steps': 1000}, save_every={'steps': 20})
-sys.exit(main.guarded(lambda: loop.train(card, workdir)))
+sys.exit(main.run_with_error_messages(lambda: loop.train(card, workdir)))
 """
 
 
@@ -403,7 +409,7 @@ def test_killed_runs_go_on_to_the_bit(source, tmp_path):
 
 def test_window_figures_join_the_codes_of_all_its_steps():
   """Each step uses two codes, the window all eight."""
-  window = log.Window(0, batch_size=1)
+  window = window_lib.Window(0, batch_size=1)
   for step in range(4):
     counts = np.zeros(8, np.float32)
     counts[2 * step : 2 * step + 2] = 5

@@ -12,7 +12,7 @@ import vq_jax
 from tests.train import cards
 from train import loop
 from train import settings
-from train import writers
+from train.logging import writers
 from train.steps import masked
 from vq_jax import drawing
 from vq_jax import priors

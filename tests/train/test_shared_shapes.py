@@ -8,9 +8,9 @@ from tests.train import cards
 from train import datasets as datasets_lib
 from train import evaluate
 from train import loop
-from train import parallel
 from train import prior_tasks
 from train import settings as settings_lib
+from train import sharding
 from vq_jax import losses
 from vq_jax import metrics
 
@@ -52,7 +52,7 @@ def test_both_splits_have_the_same_classes(tmp_path):
         Image.new('L', (8, 8), 20 * i).save(folder / f'{i}.png')
   card = cards.autoencoder(f'folder:{tmp_path / "images"}')
   card['data'] |= {'eval_split': 'test', 'batch_size': 8, 'channels': 1}
-  runner = parallel.make_runner(settings_lib.Parallel())
+  runner = sharding.make_runner(settings_lib.Parallel())
   with pytest.raises(ValueError, match='must be among those of the training'):
     datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
 
@@ -64,7 +64,7 @@ def test_shapes_are_compared_though_the_first_image_is_damaged(tmp_path):
   (tmp_path / '00.png').write_bytes(b'no image')
   card = cards.autoencoder(f'folder:{tmp_path}')
   card['data'] |= {'batch_size': 8, 'channels': 1, 'in_memory': False}
-  runner = parallel.make_runner(settings_lib.Parallel())
+  runner = sharding.make_runner(settings_lib.Parallel())
   both = datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
   assert both.facts['image_shape'] == [8, 8, 1]
 

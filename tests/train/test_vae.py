@@ -10,7 +10,7 @@ import vq_jax
 from tests.train import cards
 from train import loop
 from train import settings
-from train import writers
+from train.logging import writers
 from train.steps import vae as vae_step
 from vq_jax import losses
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from train import writers
+from train.logging import writers
 from vq_jax import checkpoints
 
 _STYLE = """

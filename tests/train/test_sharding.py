@@ -12,10 +12,10 @@ import pytest
 
 import vq_jax
 from tests.train import cards
-from train import log
+from train import intervals
 from train import loop
-from train import parallel
 from train import settings
+from train import sharding
 from vq_jax import autoencoders
 from vq_jax import quantizers
 from vq_jax.utils import trees
@@ -38,7 +38,7 @@ def test_other_processes_are_joined_if_there_are_some(
 ):
   joined = []
   monkeypatch.setattr(jax.distributed, 'initialize', lambda: joined.append(1))
-  assert parallel.initialize_distributed(environ) == several
+  assert sharding.initialize_distributed(environ) == several
   assert len(joined) == several
 
 
@@ -48,7 +48,7 @@ def test_the_axis_reaches_every_module_that_has_one():
     quantizer=quantizers.EMAVectorQuantizer(8, 4),
     decoder=autoencoders.PatchDecoder(),
   )
-  bound = parallel.bind_axis(module, 'batch')
+  bound = sharding.bind_axis(module, 'batch')
   assert bound.quantizer.axis_name == 'batch'
   assert module.quantizer.axis_name is None
   assert bound.encoder == module.encoder
@@ -56,7 +56,7 @@ def test_the_axis_reaches_every_module_that_has_one():
 
 def test_unknown_modes_are_named():
   with pytest.raises(settings.ConfigError, match="'jit' or 'pmap'; got 'pjit'"):
-    parallel.make_runner(settings.Parallel(mode='pjit'))
+    sharding.make_runner(settings.Parallel(mode='pjit'))
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_cores_become_devices_that_divide_the_batches(batches, cores, devices):
   script = f"""
 import os
 os.sched_getaffinity = lambda pid: range({cores})
-from train import parallel
-parallel.use_cpu_cores(*{batches})
+from train import sharding
+sharding.use_cpu_cores(*{batches})
 import jax
 print(jax.device_count())
-parallel.use_cpu_cores(1)  # too late, and harmless
+sharding.use_cpu_cores(1)  # too late, and harmless
 """
   out = subprocess.run(
     [sys.executable, '-c', script],
@@ -93,7 +93,7 @@ jax.distributed.initialize(f'localhost:{port}', 2, int(index))
 from tests.train import cards
 from train import loop, main
 card = cards.autoencoder(source, duration={'steps': 20})
-sys.exit(main.guarded(lambda: loop.train(card, workdir)))
+sys.exit(main.run_with_error_messages(lambda: loop.train(card, workdir)))
 """
 
 
@@ -135,12 +135,12 @@ def test_two_processes_compute_what_one_does(source, tmp_path):
 
 
 def test_a_compiler_without_the_option_goes_without(monkeypatch):
-  parallel._compiler_options.cache_clear()
-  assert parallel._compiler_options() == parallel._CPU_OPTIONS
-  monkeypatch.setattr(parallel, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
-  parallel._compiler_options.cache_clear()
-  assert parallel._compiler_options() is None
-  parallel._compiler_options.cache_clear()
+  sharding._compiler_options.cache_clear()
+  assert sharding._compiler_options() == sharding._CPU_OPTIONS
+  monkeypatch.setattr(sharding, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
+  sharding._compiler_options.cache_clear()
+  assert sharding._compiler_options() is None
+  sharding._compiler_options.cache_clear()
 
 
 @pytest.mark.parametrize('name', ['duration', 'log_every', 'eval_every'])
@@ -149,4 +149,4 @@ def test_an_interval_of_nothing_is_refused(name):
   with pytest.raises(
     settings.ConfigError, match=f'train.{name} must be longer'
   ):
-    log.Plan.create(section, steps_per_epoch=1)
+    intervals.Intervals.create(section, steps_per_epoch=1)

@@ -1,6 +1,5 @@
-"""When things are due, and what happened since the last line of metrics."""
+"""The metrics of the training steps since the last line of metrics."""
 
-import dataclasses
 import time
 from typing import Any
 
@@ -8,74 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train import config as config_lib
-from train import settings as settings_lib
 from vq_jax.metrics import codebook
 
 
 class DivergedError(RuntimeError):
   """A metric is not finite."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-  """Section `train` in steps.
-
-  Attributes:
-    total: steps of the whole training.
-    log_every: between lines of metrics.
-    eval_every: between evaluations.
-    save_every: between checkpoints.
-    keep: checkpoints that stay.
-    pictures: images in a grid.
-    steps_per_epoch: how many make a pass over the training examples.
-  """
-
-  total: int
-  log_every: int
-  eval_every: int
-  save_every: int
-  keep: int
-  pictures: int
-  steps_per_epoch: float
-
-  @classmethod
-  def create(
-    cls, settings: settings_lib.Train, *, steps_per_epoch: float
-  ) -> 'Plan':
-    """Resolves all durations.
-
-    Raises:
-      ConfigError: if a duration is none or 0.
-    """
-
-    def steps(name, total):
-      values = getattr(settings, name)
-      duration = config_lib.section(
-        settings_lib.Duration, f'train.{name}', values
-      )
-      if not any(dataclasses.astuple(duration)):
-        raise settings_lib.ConfigError(
-          f"train.{name} must be longer than 0; {{'percent': 100}} of it is "
-          'the end alone.'
-        )
-      found = duration.resolve(steps_per_epoch=steps_per_epoch, total=total)
-      return max(found, 1)
-
-    total = steps('duration', None)
-    return cls(
-      total=total,
-      log_every=steps('log_every', total),
-      eval_every=steps('eval_every', total),
-      save_every=steps('save_every', total),
-      keep=settings.keep,
-      pictures=settings.pictures,
-      steps_per_epoch=steps_per_epoch,
-    )
-
-  def due(self, every: int, step: int) -> bool:
-    """Whether something that happens so often, and at the end, is due."""
-    return step % every == 0 or step == self.total
 
 
 class Window:

@@ -1,0 +1,1 @@
+"""What a run writes: metrics, images, progress lines and a report."""
