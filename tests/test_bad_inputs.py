@@ -67,8 +67,10 @@ def write_files(folder: pathlib.Path) -> None:
   for name, record in {
     'list': [], 'started': {'complete': False}, 'empty': {'complete': True},
   }.items():  # fmt: skip
-    (folder / f'{name}_codes').mkdir()
-    (folder / f'{name}_codes' / 'tokenizer.json').write_text(json.dumps(record))
+    (folder / f'{name}_tokens').mkdir()
+    (folder / f'{name}_tokens' / 'tokenizer.json').write_text(
+      json.dumps(record)
+    )
   content = (folder / 'unlabelled.npz').read_bytes()
   (folder / 'cut.npz').write_bytes(content[: len(content) // 2])
 
@@ -134,7 +136,7 @@ def load():
 
 GENERATE = 'generate {maskgit}'
 EDIT = 'edit {maskgit} {picture} --box 2,2,4,4'
-TOKENIZE = 'tokenize {tokenizer} --data {source} --out codes'
+TOKENIZE = 'tokenize {tokenizer} --data {source} --out tokens'
 PROBE = 'probe {tokenizer} --data {source} --test-split train'
 COMMANDS = [
   # runs
@@ -256,14 +258,14 @@ COMMANDS = [
   (TOKENIZE + ' --split train=train[9:3]', 'must hold at least one of the 48'),
   (TOKENIZE + ' --split train=train[:99]', 'must lie within the 48 examples'),
   (TOKENIZE + ' --split train=val', "has no split 'val'; it has train"),
-  ('tokenize {maskgit} --data {source} --out codes', 'this run holds a prior'),
-  ('tokenize {vae} --data {source} --out codes', 'this run holds none'),
-  ('tokenize {tokenizer} --data npz --out codes', 'a source must be one of'),
-  ('tokenize {tokenizer} --data npz:{bad}/no.npz --out codes', 'no.npz'),
-  ('tokenize {tokenizer} --data npz:{bad}/cut.npz --out codes', 'is cut off'),
-  ('tokenize {tokenizer} --data npz:{bad}/lfs.npz --out codes', 'Git LFS'),
-  ('tokenize {tokenizer} --data npz:{bad}/html.npz --out codes', 'web page'),
-  ('tokenize {tokenizer} --data npz:{bad}/empty.npz --out codes', 'is empty'),
+  ('tokenize {maskgit} --data {source} --out tokens', 'this run holds a prior'),
+  ('tokenize {vae} --data {source} --out tokens', 'this run holds none'),
+  ('tokenize {tokenizer} --data npz --out tokens', 'a source must be one of'),
+  ('tokenize {tokenizer} --data npz:{bad}/no.npz --out tokens', 'no.npz'),
+  ('tokenize {tokenizer} --data npz:{bad}/cut.npz --out tokens', 'is cut off'),
+  ('tokenize {tokenizer} --data npz:{bad}/lfs.npz --out tokens', 'Git LFS'),
+  ('tokenize {tokenizer} --data npz:{bad}/html.npz --out tokens', 'web page'),
+  ('tokenize {tokenizer} --data npz:{bad}/empty.npz --out tokens', 'is empty'),
   ('tokenize {tokenizer} --data npz:{bad}/objects.npz --out c', 'pickled obj'),
   ('tokenize {tokenizer} --data npz:{bad}/floats.npz --out c', 'has float64'),
   ('tokenize {tokenizer} --data npz:{bad}/ints.npz --out c', 'has int64'),
@@ -280,7 +282,10 @@ COMMANDS = [
   ('tokenize {tokenizer} --data folder:{bad}/nowhere --out c', 'is nothing at'),
   ('tokenize {tokenizer} --data folder:{bad}/file --out c', 'there is a file'),
   ('tokenize {tokenizer} --data tfds:no_such_set --out c', 'no data set'),
-  ('tokenize {tokenizer} --data codes:{bad}/nothing --out c', 'holds no codes'),
+  (
+    'tokenize {tokenizer} --data tokens:{bad}/nothing --out c',
+    'holds no tokens',
+  ),
   ('tokenize {tokenizer} --data {source} --out {bad}/file', 'is a file; give'),
   ('tokenize {tokenizer} --data {source} --out {bad}/no_images', 'not empty'),
   ('probe {tokenizer} --data npz:{bad}/unlabelled.npz', 'needs labelled imag'),
@@ -384,7 +389,7 @@ def decode(indices):
 
 
 def opened(folder):
-  return lambda m: data.open_source(f'codes:{m.folder}/{folder}')
+  return lambda m: data.open_source(f'tokens:{m.folder}/{folder}')
 
 
 def complete(indices, known):
@@ -548,9 +553,9 @@ CALLS = [
   (lambda m: data.ArraySource(GREY * 1.0), 'images must be a non-empty uint8'),
   (lambda m: data.ArraySource(GREY, [0, 2**40]), 'labels must be the numbers'),
   (lambda m: data.open_source('images/'), 'a source must be one of tfds:'),
-  (opened('list_codes'), 'holds no codes: tokenizer.json cannot be read'),
-  (opened('started_codes'), 'are not complete; run the command that makes'),
-  (opened('empty_codes'), 'the description of the codes in '),
+  (opened('list_tokens'), 'holds no tokens: tokenizer.json cannot be read'),
+  (opened('started_tokens'), 'are not complete; run the command that makes'),
+  (opened('empty_tokens'), 'the description of the tokens in '),
   (
     lambda m: data.train_batches(
       data.ArraySource(GREY), batch_size=True, seed=0
@@ -566,7 +571,7 @@ CALLS = [
   (lambda m: data.Resize(size=np.nan), 'size must be a whole number in'),
   (
     lambda m: tokenization.tokenize(
-      m.tokenizer, 'codes', source='x', shard_size=0.5
+      m.tokenizer, 'tokens', source='x', shard_size=0.5
     ),
     'shard_size must be a whole number of at least 1; got 0.5',
   ),

@@ -1,4 +1,4 @@
-"""Codes on disk are the codes, and whatever interrupts, the same result."""
+"""Tokens on disk are the tokens, and whatever interrupts, the same result."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from train import settings
 from vq_jax import data
 from vq_jax import tokenization
 from vq_jax.cli import main as cli
-from vq_jax.data import codes
+from vq_jax.data import tokens as tokens_lib
 
 ROOT = pathlib.Path(__file__).parent.parent
 OPTIONS = {'shard_size': 20, 'batch_size': 16}
@@ -40,7 +40,7 @@ def images(source):
 
 @pytest.fixture(scope='module')
 def written(model, source, tmp_path_factory):
-  folder = tmp_path_factory.mktemp('codes') / 'codes'
+  folder = tmp_path_factory.mktemp('tokens') / 'tokens'
   splits = {'train': 'train', 'held_out': 'train[:20]'}
   counts = tokenization.tokenize(
     model, folder, source=source, splits=splits, **OPTIONS
@@ -53,15 +53,15 @@ def contents(folder):
   return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
 
-def test_the_codes_are_those_of_the_model(model, written, images):
-  source = data.open_source(f'codes:{written}', 'train')
+def test_the_tokens_are_those_of_the_model(model, written, images):
+  source = data.open_source(f'tokens:{written}', 'train')
   batch = source.batch(np.arange(48))
-  np.testing.assert_array_equal(batch['codes'], model.encode(images))
+  np.testing.assert_array_equal(batch['tokens'], model.encode(images))
   np.testing.assert_array_equal(batch['label'], np.arange(48) % 3)
-  np.testing.assert_array_equal(source[7]['codes'], batch['codes'][7])
-  part = data.open_source(f'codes:{written}', 'train[40:]')
+  np.testing.assert_array_equal(source[7]['tokens'], batch['tokens'][7])
+  part = data.open_source(f'tokens:{written}', 'train[40:]')
   np.testing.assert_array_equal(
-    part.batch(np.arange(8))['codes'], batch['codes'][40:]
+    part.batch(np.arange(8))['tokens'], batch['tokens'][40:]
   )
 
 
@@ -70,32 +70,32 @@ def test_plain_tfds_reads_them(written, model, images):
   records = list(builder.as_data_source('held_out'))
   assert [r['index'] for r in records] == list(range(20))
   np.testing.assert_array_equal(
-    [r['codes'] for r in records], model.encode(images[:20])
+    [r['tokens'] for r in records], model.encode(images[:20])
   )
   assert builder.info.features['label'].names == ['0', '1', '2']
   assert 'tensorflow' not in sys.modules
 
 
 def test_too_many_for_memory_are_read_from_disk(written, monkeypatch):
-  kept = data.open_source(f'codes:{written}').batch(np.array([5, 3]))
-  monkeypatch.setattr(codes, 'LIMIT', 0)
-  read = data.open_source(f'codes:{written}').batch(np.array([5, 3]))
-  np.testing.assert_array_equal(kept['codes'], read['codes'])
+  kept = data.open_source(f'tokens:{written}').batch(np.array([5, 3]))
+  monkeypatch.setattr(tokens_lib, 'LIMIT', 0)
+  read = data.open_source(f'tokens:{written}').batch(np.array([5, 3]))
+  np.testing.assert_array_equal(kept['tokens'], read['tokens'])
 
 
 def test_what_is_there_stays_and_what_is_missing_is_made(
   model, source, written, tmp_path
 ):
   """A shard, the metadata and the end of the record are gone."""
-  folder = shutil.copytree(written, tmp_path / 'codes')
-  gone = folder / 'codes-train.array_record-00001-of-00003'
-  kept = folder / 'codes-train.array_record-00000-of-00003'
-  record = codes.read_record(folder)
+  folder = shutil.copytree(written, tmp_path / 'tokens')
+  gone = folder / 'tokens-train.array_record-00001-of-00003'
+  kept = folder / 'tokens-train.array_record-00000-of-00003'
+  record = tokens_lib.read_record(folder)
   for path in (gone, folder / 'dataset_info.json', folder / 'features.json'):
     path.unlink()
-  codes.write_record(folder, {**record, 'complete': False})
+  tokens_lib.write_record(folder, {**record, 'complete': False})
   with pytest.raises(data.DataError, match='are not complete'):
-    data.open_source(f'codes:{folder}')
+    data.open_source(f'tokens:{folder}')
   before = kept.stat().st_mtime_ns
   tokenization.tokenize(
     model, folder, source=source, splits=record['splits'], **OPTIONS
@@ -108,15 +108,15 @@ KILLED = """
 import sys, time
 import vq_jax
 from vq_jax import tokenization
-from vq_jax.data import codes
-write = codes.write_shard
+from vq_jax.data import tokens as tokens_lib
+write = tokens_lib.write_shard
 def slow(path, features, examples):
   def delayed():
     for example in examples:
       time.sleep(0.01)
       yield example
   write(path, features, delayed())
-codes.write_shard = slow
+tokens_lib.write_shard = slow
 run, source, out = sys.argv[1:]
 tokenization.tokenize(
   vq_jax.load(run), out, source=source, shard_size=20, batch_size=16,
@@ -128,21 +128,21 @@ tokenization.tokenize(
 def test_killed_in_the_middle_it_goes_on_to_the_same_examples(
   model, tokenizer, source, written, tmp_path
 ):
-  folder = tmp_path / 'codes'
+  folder = tmp_path / 'tokens'
   process = subprocess.Popen(
     [sys.executable, '-c', KILLED, tokenizer, source, str(folder)],
     cwd=ROOT,
     env={**os.environ, 'JAX_NUM_CPU_DEVICES': '8'},
   )
-  first = folder / 'codes-train.array_record-00000-of-00003'
+  first = folder / 'tokens-train.array_record-00000-of-00003'
   deadline = time.monotonic() + 120
   while not first.exists() and time.monotonic() < deadline:
     time.sleep(0.02)
     assert process.poll() is None
   process.send_signal(signal.SIGKILL)
   process.wait()
-  assert not codes.read_record(folder)['complete']
-  splits = codes.read_record(folder)['splits']
+  assert not tokens_lib.read_record(folder)['complete']
+  splits = tokens_lib.read_record(folder)['splits']
   tokenization.tokenize(model, folder, source=source, splits=splits, **OPTIONS)
   for split in splits:
     got, want = (
@@ -178,12 +178,14 @@ def test_a_fingerprint_outlives_saving_and_loading(model, maskgit):
 
 def test_foreign_folders_are_left_alone(model, source, tmp_path):
   (tmp_path / 'letter.txt').write_text('dear')
-  with pytest.raises(data.DataError, match='holds no codes; give a new folder'):
+  with pytest.raises(
+    data.DataError, match='holds no tokens; give a new folder'
+  ):
     tokenization.tokenize(model, tmp_path, source=source)
   with pytest.raises(data.DataError, match='is a file'):
     tokenization.tokenize(model, tmp_path / 'letter.txt', source=source)
   with pytest.raises(data.DataError, match='vqjax tokenize RUN'):
-    data.open_source(f'codes:{tmp_path}')
+    data.open_source(f'tokens:{tmp_path}')
 
 
 def test_names_of_splits_are_plain(model, source, tmp_path):
@@ -192,7 +194,7 @@ def test_names_of_splits_are_plain(model, source, tmp_path):
     tokenization.tokenize(model, tmp_path, source=source, splits=splits)
 
 
-def test_runs_without_codes_are_refused(vae_run, maskgit, source, tmp_path):
+def test_runs_without_tokens_are_refused(vae_run, maskgit, source, tmp_path):
   for run in (vae_run, maskgit):
     with pytest.raises(ValueError, match='Give the run of a tokenizer'):
       tokenization.tokenize(vq_jax.load(run), tmp_path, source=source)
@@ -207,8 +209,8 @@ def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
   tokenization.tokenize(
     flipping, tmp_path / 'b', source=source, passes=3, **OPTIONS
   )
-  batch = data.open_source(f'codes:{tmp_path / "b"}').batch(np.arange(144))
-  made = batch['codes'].reshape(3, 48, 4, 4)
+  batch = data.open_source(f'tokens:{tmp_path / "b"}').batch(np.arange(144))
+  made = batch['tokens'].reshape(3, 48, 4, 4)
   plain = np.asarray(model.encode(images))
   flipped = np.asarray(model.encode(images[:, :, ::-1]))
   np.testing.assert_array_equal(made[0], plain)
@@ -222,7 +224,7 @@ def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
   )
 
 
-def test_several_grids_and_several_codes_per_latent(source, images, tmp_path):
+def test_several_grids_and_several_tokens_per_latent(source, images, tmp_path):
   card = cards.autoencoder(source, duration={'steps': 1})
   inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
   card['model'] = {
@@ -236,24 +238,24 @@ def test_several_grids_and_several_codes_per_latent(source, images, tmp_path):
   }
   loop.train(card, tmp_path / 'run')
   model = vq_jax.load(tmp_path / 'run')
-  tokenization.tokenize(model, tmp_path / 'codes', source=source, **OPTIONS)
-  batch = data.open_source(f'codes:{tmp_path / "codes"}').batch(np.arange(48))
+  tokenization.tokenize(model, tmp_path / 'tokens', source=source, **OPTIONS)
+  batch = data.open_source(f'tokens:{tmp_path / "tokens"}').batch(np.arange(48))
   for i, grid in enumerate(model.encode(images)):
-    np.testing.assert_array_equal(batch[f'codes_{i}'], grid)
+    np.testing.assert_array_equal(batch[f'tokens_{i}'], grid)
   np.testing.assert_allclose(
-    model.decode((batch['codes_0'], batch['codes_1'])),
+    model.decode((batch['tokens_0'], batch['tokens_1'])),
     model.reconstruct(images),
     atol=1e-6,
   )
 
 
 def prior_card(written, tokenizer):
-  card = cards.prior(f'codes:{written}', tokenizer)
+  card = cards.prior(f'tokens:{written}', tokenizer)
   card['data']['eval_split'] = 'held_out'
   return card
 
 
-def test_a_prior_learns_from_codes_what_it_learns_from_images(
+def test_a_prior_learns_from_tokens_what_it_learns_from_images(
   written, tokenizer, maskgit, tmp_path
 ):
   from train.logging import writers
@@ -268,35 +270,36 @@ def test_a_prior_learns_from_codes_what_it_learns_from_images(
   )
 
 
-def test_a_prior_refuses_codes_of_another_tokenizer(written, source, tmp_path):
+def test_a_prior_refuses_tokens_of_another_tokenizer(written, source, tmp_path):
   loop.train(cards.autoencoder(source, duration={'steps': 1}), tmp_path / 'run')
   with pytest.raises(settings.ConfigError, match='another tokenizer'):
     loop.train(prior_card(written, str(tmp_path / 'run')), tmp_path / 'prior')
 
 
-def test_codes_are_no_images(written, tokenizer, tmp_path):
+def test_tokens_are_no_images(written, tokenizer, tmp_path):
   card = prior_card(written, tokenizer)
   card['data']['train_preprocess'] = ({'type': 'random_flip'},)
   with pytest.raises(data.DataError, match='no preprocessing can change'):
     loop.train(card, tmp_path / 'prior')
-  card = cards.autoencoder(f'codes:{written}')
+  card = cards.autoencoder(f'tokens:{written}')
   card['data']['eval_split'] = 'held_out'
   with pytest.raises(settings.ConfigError, match='learns from images'):
     loop.train(card, tmp_path / 'again')
 
 
 def test_the_command(tokenizer, source, written, tmp_path, capsys):
-  out = tmp_path / 'codes'
+  out = tmp_path / 'tokens'
   argv = ['tokenize', tokenizer, '--data', source, '--out', str(out)]
   argv += ['--split', 'train', '--split', 'held_out=train[:20]']
   assert cli.main(argv) == 0
-  assert 'codes of 48 in train, 20 in held_out' in capsys.readouterr().out
+  assert 'tokens of 48 in train, 20 in held_out' in capsys.readouterr().out
   here, there = (
-    data.open_source(f'codes:{folder}', 'held_out') for folder in (out, written)
+    data.open_source(f'tokens:{folder}', 'held_out')
+    for folder in (out, written)
   )
   rows = np.arange(20)
   np.testing.assert_array_equal(
-    here.batch(rows)['codes'], there.batch(rows)['codes']
+    here.batch(rows)['tokens'], there.batch(rows)['tokens']
   )
   assert cli.main([*argv, '--seed', '1']) == 1
   error = capsys.readouterr().err

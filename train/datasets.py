@@ -70,7 +70,7 @@ def open_both(card: settings_lib.Card, runner: sharding.JitRunner) -> Datasets:
     process_count=jax.process_count(),
     limit=settings.eval_limit,
   )
-  if isinstance(train, data.CodesSource):
+  if isinstance(train, data.TokenSource):
     shape = train.record['image_shape']
   else:
     shape = tasks.first_images(eval_batches, 1).shape[1:]

@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
   )
   parser.add_argument('folder', type=pathlib.Path, metavar='RUN')
   parser.add_argument(
-    '--source', help='tfds:<name>, folder:<path>, npz:<path> or codes:<path>'
+    '--source', help='tfds:<name>, folder:<path>, npz:<path> or tokens:<path>'
   )
   parser.add_argument(
     '--split', dest='eval_split', help="e.g. 'test' or 'train[95%%:]'"

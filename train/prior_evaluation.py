@@ -1,4 +1,4 @@
-"""Evaluation of priors on held-out codes; see `train.evaluation`."""
+"""Evaluation of priors on held-out tokens; see `train.evaluation`."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ import optax
 from train.evaluation import Sums
 from train.evaluation import decoder_bits
 from train.steps import causal
-from train.steps import codes
 from train.steps import masked
+from train.steps import tokens as tokens_lib
 from vq_jax import losses
 from vq_jax import priors
 from vq_jax.samplers import schedules
@@ -56,7 +56,7 @@ def masked_sums(
     return priors.random_mask(keys, prior.num_tokens, schedules.linear)
 
   def function(variables: Tree, batch: dict) -> Tree:
-    tokens, coarser = codes.tokens_of(
+    tokens, coarser = tokens_lib.tokens_of(
       autoencoder, variables['autoencoder'], batch, level
     )
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
@@ -97,7 +97,7 @@ def causal_sums(prior: nn.Module, autoencoder: nn.Module, level: int = 0):
   """Returns the function that `sum_over` needs for an autoregressive prior."""
 
   def function(variables: Tree, batch: dict) -> Tree:
-    tokens, coarser = codes.tokens_of(
+    tokens, coarser = tokens_lib.tokens_of(
       autoencoder, variables['autoencoder'], batch, level
     )
     logits = prior.apply(
@@ -153,7 +153,7 @@ def critic_metrics(sums: Sums) -> dict[str, float]:
 
 
 def _image_sums(autoencoder: nn.Module, variables: Tree, batch: dict) -> Tree:
-  """Adds up what images cost beyond their codes, where a decoder tells it."""
+  """Adds up what images cost beyond their tokens, where a decoder tells it."""
   likelihood = getattr(autoencoder, 'likelihood', None)
   if likelihood is None or 'image' not in batch:
     return {}
@@ -168,10 +168,10 @@ def prior_metrics(
 ) -> dict[str, float]:
   """Turns the sums of either kind of prior into means over the data set.
 
-  `bits_per_code` is what a code of an image costs: exactly, of an
+  `bits_per_token` is what a token of an image costs: exactly, of an
   autoregressive prior; at most, of one that fills in masks. `bits_per_dim`,
-  where the decoder has a likelihood, is what an image costs with its codes, per
-  pixel and channel.
+  where the decoder has a likelihood, is what an image costs with its tokens,
+  per pixel and channel.
 
   Args:
     sums: of `masked_sums` or `causal_sums`.
@@ -188,4 +188,4 @@ def prior_metrics(
   decoder = found.pop('decoder_bits_per_dim', None)
   if decoder is not None:
     found['bits_per_dim'] = decoder + bits * num_tokens / math.prod(image_shape)
-  return {'bits_per_code': bits, **found}
+  return {'bits_per_token': bits, **found}

@@ -270,13 +270,15 @@ def check_images(autoencoder: model_lib.Model, shape: tuple[int, ...]) -> None:
     )
 
 
-def check_codes(autoencoder: model_lib.Model, codes: data.CodesSource) -> None:
-  """Raises ConfigError unless codes were made by a prior's own autoencoder."""
-  made_by = codes.record['tokenizer']
+def check_tokens(
+  autoencoder: model_lib.Model, tokens: data.TokenSource
+) -> None:
+  """Raises ConfigError unless tokens were made by a prior's own autoencoder."""
+  made_by = tokens.record['tokenizer']
   own = tokenization.fingerprint(autoencoder)
   if made_by != own:
     raise settings_lib.ConfigError(
-      f'{codes.name} was made by another tokenizer ({made_by[:12]}) than '
-      f'config.autoencoder ({own[:12]}). Give the run that made the codes, or '
+      f'{tokens.name} was made by another tokenizer ({made_by[:12]}) than '
+      f'config.autoencoder ({own[:12]}). Give the run that made the tokens, or '
       'make them anew with: vqjax tokenize'
     )

@@ -35,12 +35,12 @@ def make_task(
   plan: intervals.Intervals,
 ) -> tasks.Task:
   """Builds the task that a card names."""
-  codes = isinstance(datasets.train, data.CodesSource)
+  tokens = isinstance(datasets.train, data.TokenSource)
   batches, pictures = datasets.eval_batches, plan.pictures
-  if card.task in ('autoencoder', 'vae') and codes:
+  if card.task in ('autoencoder', 'vae') and tokens:
     raise settings_lib.ConfigError(
       f'the task {card.task!r} learns from images; {datasets.train.name} holds '
-      'codes.'
+      'tokens.'
     )
   if card.task == 'autoencoder':
     return tasks.autoencoder_task(card, config, runner, batches, plan)
@@ -48,8 +48,8 @@ def make_task(
     return tasks.vae_task(card, config, runner, batches, plan)
   inner, coarser = _own_models(card, folder)
   prior_tasks.check_images(inner, datasets.facts['image_shape'])
-  if codes:
-    prior_tasks.check_codes(inner, datasets.train)
+  if tokens:
+    prior_tasks.check_tokens(inner, datasets.train)
   if card.task == 'token_critic':
     return prior_tasks.critic_task(
       card, config, runner, batches, pictures, inner

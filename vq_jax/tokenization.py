@@ -1,6 +1,6 @@
-"""Images -> codes on disk, so that a prior learns without its tokenizer.
+"""Images -> tokens on disk, so that a prior learns without its tokenizer.
 
-See `vq_jax.data.codes` for what is written.
+See `vq_jax.data.tokens` for what is written.
 """
 
 import functools
@@ -18,8 +18,8 @@ import numpy as np
 
 from vq_jax import data
 from vq_jax.config import registry
-from vq_jax.data import codes
 from vq_jax.data import fetch as fetch_lib
+from vq_jax.data import tokens as tokens_lib
 from vq_jax.model import Model
 from vq_jax.utils import fields
 from vq_jax.utils import images
@@ -58,7 +58,7 @@ def tokenize(
   batch_size: fields.PositiveInt = 128,
   shard_size: fields.PositiveInt = SHARD,
 ) -> dict[str, int]:
-  """Writes the codes of a data set; goes on where it was stopped.
+  """Writes the tokens of a data set; goes on where it was stopped.
 
   The first pass sees each image as the run's evaluation does, further ones as
   its training does, each time with other chance. Only the split `train` gets
@@ -66,7 +66,7 @@ def tokenize(
   read is left out.
 
   Args:
-    model: an autoencoder with codes.
+    model: an autoencoder with a quantizer.
     out: the folder to write.
     source: see `vq_jax.data.open_source`.
     splits: name of a split to write -> split of the source, such as
@@ -81,8 +81,8 @@ def tokenize(
     the number of examples of each split.
 
   Raises:
-    ValueError: if a number is out of range, the model has no codes, or passes
-      would not differ.
+    ValueError: if a number is out of range, the model has no quantizer, or
+      passes would not differ.
     DataError: if the folder holds something else, or cannot be written to.
   """
   out = pathlib.Path(out).expanduser()
@@ -91,21 +91,21 @@ def tokenize(
   opened = _opened(model, source, splits, data_dir)
   record = _record(model, opened, passes, seed, shard_size)
   record |= {'source': source, 'splits': splits}
-  codes.claim(out, record)
-  features = codes.features_of(record)
+  tokens_lib.claim(out, record)
+  features = tokens_lib.features_of(record)
   paths = {
     split: _write_split(
       _Encode(model, images_of, steps, seed, min(batch_size, shard_size)),
-      functools.partial(codes.shard_path, out, split),
+      functools.partial(tokens_lib.shard_path, out, split),
       features,
       total=len(images_of) * (passes if split == 'train' else 1),
       shard_size=shard_size,
     )
     for split, images_of in opened.items()
   }
-  codes.write_metadata(out, features, paths)
-  codes.write_record(out, {**record, 'complete': True})
-  return {split: len(codes.CodesSource(out, split)) for split in splits}
+  tokens_lib.write_metadata(out, features, paths)
+  tokens_lib.write_record(out, {**record, 'complete': True})
+  return {split: len(tokens_lib.TokenSource(out, split)) for split in splits}
 
 
 def _opened(model, source, splits, data_dir) -> dict[str, data.Source]:
@@ -139,14 +139,14 @@ def _write_split(
     for i, path in enumerate(paths):
       places = range(i * shard_size, min((i + 1) * shard_size, total))
       if not path.exists():
-        codes.write_shard(path, features, encode(places, bar))
+        tokens_lib.write_shard(path, features, encode(places, bar))
       bar.n = places.stop
       bar.refresh()
   return paths
 
 
 class _Encode:
-  """Places in the passes over a source -> examples with their codes."""
+  """Places in the passes over a source -> examples with their tokens."""
 
   def __init__(self, model, source, steps, seed, batch_size):
     self.name = source.name
@@ -159,7 +159,7 @@ class _Encode:
     self._apply = functools.partial(
       _indices, model.autoencoder, model.variables['autoencoder']
     )
-    self._names = codes.names_of(len(model.autoencoder.token_grids))
+    self._names = tokens_lib.names_of(len(model.autoencoder.token_grids))
     self._tally = fetch_lib.Tally(source)
 
   def __call__(self, places: range, bar) -> Iterator[dict[str, Any]]:
@@ -219,7 +219,7 @@ def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
   """Returns the preprocessing of the first pass and that of further ones."""
   if model.prior is not None or not model.autoencoder.token_grids:
     raise ValueError(
-      'codes are made by an autoencoder that has some; this run holds '
+      'tokens come from an autoencoder with a quantizer; this run holds '
       f'{"a prior" if model.prior is not None else "none"}. Give the run of a '
       'tokenizer.'
     )
@@ -258,9 +258,9 @@ def _record(model, opened, passes, seed, shard_size) -> dict[str, Any]:
     'shard_size': shard_size,
     'image_shape': shape,
     'class_names': list(first.class_names),
-    'codes': {
+    'tokens': {
       name: list(grid.shape(*shape[:2]))
-      for name, grid in zip(codes.names_of(len(grids)), grids, strict=True)
+      for name, grid in zip(tokens_lib.names_of(len(grids)), grids, strict=True)
     },
   }
 

@@ -154,7 +154,7 @@ def prior_table(folders: dict, workdir: pathlib.Path) -> str:
     model = vq_jax.load(folder)
     found = quickstart.evaluate(model, workdir)
     (workdir / 'samples.png').rename(workdir / f'{folder.name}.png')
-    bits = writers.last_evaluation(folder)['bits_per_code']
+    bits = writers.last_evaluation(folder)['bits_per_token']
     steps = model.config['card']['train']['duration']['steps']
     lines.append(
       f'| {name} | {steps:,} | {bits:.3f} | {found["class_agreement"]:.3f} | '

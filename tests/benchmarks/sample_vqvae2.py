@@ -95,8 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     loop.train(prior_card(BOTTOM, codes, top), bottom)
     figures = {'psnr': psnr}
     for folder in (top, bottom):
-      bits = writers.last_evaluation(folder)['bits_per_code']
-      figures[f'bits_per_code_{folder.name}'] = bits
+      bits = writers.last_evaluation(folder)['bits_per_token']
+      figures[f'bits_per_token_{folder.name}'] = bits
     for name, sampling in (
       ('as_they_come', {}),
       ('guided', {'guidance': 3.0, 'temperature': 0.9}),

@@ -105,18 +105,18 @@ def test_a_transformers_checkpoint_holds_its_first_stage(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found.variables, want.variables)
 
 
-def test_codes_are_made_of_images_of_any_size(tmp_path):
+def test_tokens_are_made_of_images_of_any_size(tmp_path):
   """Resized and cropped as such models are evaluated."""
   path, _ = released('vit-vqgan', tmp_path)
   model = vq_jax.convert.load('vit-vqgan', path)
   pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3))
   np.savez(tmp_path / 'x.npz', images=pixels.astype(np.uint8))
   source = f'npz:{tmp_path / "x.npz"}'
-  vq_jax.tokenization.tokenize(model, tmp_path / 'codes', source=source)
-  batch = vq_jax.data.open_source(f'codes:{tmp_path / "codes"}').batch(
+  vq_jax.tokenization.tokenize(model, tmp_path / 'tokens', source=source)
+  batch = vq_jax.data.open_source(f'tokens:{tmp_path / "tokens"}').batch(
     np.arange(3)
   )
-  assert batch['codes'].shape == (3, 2, 2)
+  assert batch['tokens'].shape == (3, 2, 2)
 
 
 def test_half_precision_becomes_float32(tmp_path):

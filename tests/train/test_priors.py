@@ -87,7 +87,7 @@ def test_a_causal_prior_learns_and_draws(kind, trained):
 
 
 @pytest.mark.parametrize('kind', ['autoregressive', 'pixelcnn'])
-def test_bits_per_code_are_those_of_the_chain_rule(kind, trained, source):
+def test_bits_per_token_are_those_of_the_chain_rule(kind, trained, source):
   """The run tells the mean of -log2 p over all codes that were held out."""
   folder = trained(kind)
   model = vq_jax.load(folder)
@@ -99,7 +99,7 @@ def test_bits_per_code_are_those_of_the_chain_rule(kind, trained, source):
   )
   log_p = np.asarray(jax.nn.log_softmax(logits))
   picked = np.take_along_axis(log_p, tokens[..., None], axis=-1)
-  told = writers.last_evaluation(folder)['bits_per_code']
+  told = writers.last_evaluation(folder)['bits_per_token']
   np.testing.assert_allclose(told, -picked.mean() / np.log(2), rtol=1e-4)
 
 
@@ -110,7 +110,7 @@ def test_the_bound_of_a_maskgit_is_that_of_the_code_it_knows(
   card = cards.prior(source, tokenizer, duration={'steps': 1})
   card['optim'] = {**card['optim'], 'learning_rate': 0.0}
   found = loop.train(card, tmp_path)
-  np.testing.assert_allclose(found['bits_per_code'], np.log2(16), rtol=0.02)
+  np.testing.assert_allclose(found['bits_per_token'], np.log2(16), rtol=0.02)
 
 
 def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
@@ -250,7 +250,7 @@ def hierarchy(source, tmp_path_factory):
   loop.train(top, folder / 'top')
   tokenization.tokenize(
     vq_jax.load(folder / 'vqvae2'),
-    folder / 'codes',
+    folder / 'tokens',
     source=source,
     splits={'train': 'train', 'test': 'train[:16]'},
     batch_size=16,
@@ -277,11 +277,11 @@ def test_levels_are_learned_one_by_one_and_drawn_as_one(
   (steps,) = model.generate_batches(0, num=3, trace=True)
   np.testing.assert_allclose(steps[:, -1], made, atol=1e-6)
 
-  card = finer(kind, f'codes:{hierarchy / "codes"}', hierarchy)
+  card = finer(kind, f'tokens:{hierarchy / "tokens"}', hierarchy)
   card['data'] = {**card['data'], 'eval_split': 'test'}
-  loop.train(card, tmp_path / 'codes')
-  from_codes = vq_jax.load(tmp_path / 'codes')
-  np.testing.assert_allclose(made, from_codes.generate(0, num=3), atol=1e-5)
+  loop.train(card, tmp_path / 'tokens')
+  from_tokens = vq_jax.load(tmp_path / 'tokens')
+  np.testing.assert_allclose(made, from_tokens.generate(0, num=3), atol=1e-5)
 
 
 def test_the_finer_level_listens_to_the_coarser(source, hierarchy, tmp_path):
@@ -416,7 +416,7 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
     prior = card_of(kind, source, str(tmp_path / 'tokenizer'))
     found = loop.train(prior, tmp_path / kind)
     np.testing.assert_allclose(
-      found['bits_per_dim'], want + found['bits_per_code'] * 4 / 64, rtol=1e-4
+      found['bits_per_dim'], want + found['bits_per_token'] * 4 / 64, rtol=1e-4
     )
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from train import settings as settings_lib
-from train.steps import codes
+from train.steps import tokens as tokens_lib
 from train.steps import update
 from vq_jax import losses
 from vq_jax import priors
@@ -45,7 +45,7 @@ def make_loss(
   vocab = prior.vocab
 
   def loss_fn(params, state, batch, rngs):
-    tokens, coarser = codes.tokens_of(
+    tokens, coarser = tokens_lib.tokens_of(
       autoencoder, state.frozen['autoencoder'], batch, level
     )
     keys = jax.vmap(jax.random.split)(batch['key'])

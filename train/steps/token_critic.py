@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from train import settings as settings_lib
-from train.steps import codes
+from train.steps import tokens as tokens_lib
 from train.steps import update
 from vq_jax import priors
 from vq_jax import samplers
@@ -50,7 +50,7 @@ def judged(
   vocab = critic.vocab
 
   def function(frozen, batch, keys):
-    tokens, coarser = codes.tokens_of(
+    tokens, coarser = tokens_lib.tokens_of(
       autoencoder, frozen['autoencoder'], batch, level
     )
     keys = jax.vmap(jax.random.split)(keys)

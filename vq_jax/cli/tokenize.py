@@ -1,4 +1,4 @@
-"""`vqjax tokenize`: the codes of a data set, on disk."""
+"""`vqjax tokenize`: the tokens of a data set, on disk."""
 
 import argparse
 from collections.abc import Callable
@@ -14,8 +14,8 @@ def add(commands, command: Callable) -> None:
   parser = command(
     commands,
     'tokenize',
-    'Encode a data set and write its codes, on which a prior can be trained '
-    'without running the tokenizer (config.data.source=codes:DIR). Stopped or '
+    'Encode a data set and write its tokens, on which a prior can be trained '
+    'without running the tokenizer (config.data.source=tokens:DIR). Stopped or '
     'killed, the same command goes on where it was.',
     run,
   )
@@ -76,4 +76,4 @@ def run(arguments) -> None:
     batch_size=arguments.batch_size,
   )
   counts = ', '.join(f'{n} in {split}' for split, n in written.items())
-  print(f'{arguments.out}: codes of {counts}')
+  print(f'{arguments.out}: tokens of {counts}')

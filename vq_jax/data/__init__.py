@@ -11,8 +11,6 @@ Importing this package imports neither TFDS nor grain nor Pillow.
 
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Source
-from vq_jax.data.codes import CodesSource
-from vq_jax.data.codes import require_images
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import FolderWarning
 from vq_jax.data.errors import UnreadableImage
@@ -33,12 +31,14 @@ from vq_jax.data.preprocessing import RandomResizedCrop
 from vq_jax.data.preprocessing import Resize
 from vq_jax.data.sources import open_source
 from vq_jax.data.tfds_source import TfdsSource
+from vq_jax.data.tokens import TokenSource
+from vq_jax.data.tokens import require_images
 
 __all__ = [
   'ArraySource',
   'CenterCrop',
   'Channels',
-  'CodesSource',
+  'TokenSource',
   'DataError',
   'EvalBatches',
   'FolderSource',

@@ -10,13 +10,13 @@ import numpy as np
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Example
 from vq_jax.data.base import Source
-from vq_jax.data.codes import CodesSource
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.data.preprocessing import apply
 from vq_jax.data.preprocessing import stack
+from vq_jax.data.tokens import TokenSource
 
 Batch = dict[str, np.ndarray]
 
@@ -46,12 +46,12 @@ class Fetch:
       the batch; bool [B], which examples were readable (another example
       stands in for one that was not); and the errors of those that were not.
     """
-    if isinstance(self.source, CodesSource) and self.preprocess:
+    if isinstance(self.source, TokenSource) and self.preprocess:
       raise DataError(
-        f'{self.source.name} holds codes, which no preprocessing can change; '
-        'leave it out, or augment when the codes are made (--passes).'
+        f'{self.source.name} holds tokens, which no preprocessing can change; '
+        'leave it out, or augment when the tokens are made (--passes).'
       )
-    whole = isinstance(self.source, ArraySource | CodesSource)
+    whole = isinstance(self.source, ArraySource | TokenSource)
     if whole and not self.preprocess:
       return self.source.batch(indices), np.ones(len(indices), bool), ()
     examples = self.source.read(indices)

@@ -1,4 +1,4 @@
-"""Opens images by a name: `tfds:`, `folder:`, `npz:`; or their `codes:`."""
+"""Opens images by a name: `tfds:`, `folder:`, `npz:`; or their `tokens:`."""
 
 import os
 import pathlib
@@ -8,14 +8,14 @@ import numpy as np
 
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Source
-from vq_jax.data.codes import CodesSource
 from vq_jax.data.errors import DataError
 from vq_jax.data.folder import FolderSource
 from vq_jax.data.memory import with_channels
 from vq_jax.data.tfds_source import TfdsSource
+from vq_jax.data.tokens import TokenSource
 from vq_jax.utils import file_kinds
 
-_KINDS = 'tfds:<name>, folder:<path>, npz:<path>, codes:<path>'
+_KINDS = 'tfds:<name>, folder:<path>, npz:<path>, tokens:<path>'
 
 
 def open_source(
@@ -34,7 +34,7 @@ def open_source(
       sub-folders or flat, or in folders that are all named like splits
       (`train`, `val`; see `FolderSource`); `npz:<path>`, arrays `images`
       uint8 [N, H, W, C] or [N, H, W] and optionally `labels` [N];
-      `codes:<path>`, codes in place of images, written by `vqjax tokenize`.
+      `tokens:<path>`, tokens in place of images, written by `vqjax tokenize`.
     split: `train`, `test`, .., or a part: `train[:90%]`, `train[100:200]`. A
       folder without split folders, and an npz file, is all `train`.
     data_dir: where TFDS keeps its data; `None`: its own default.
@@ -62,8 +62,8 @@ def open_source(
     )
   if kind == 'npz' and name:
     return _open_npz(name, split, channels)
-  if kind == 'codes' and name:
-    return CodesSource(name, split)
+  if kind == 'tokens' and name:
+    return TokenSource(name, split)
   raise DataError(f'a source must be one of {_KINDS}; got {spec!r}.')
 
 

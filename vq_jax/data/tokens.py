@@ -1,10 +1,10 @@
-"""Codes on disk: a TFDS data set of what a tokenizer made of images.
+"""Tokens on disk: a TFDS data set of what a tokenizer made of images.
 
     DIR/tokenizer.json         which tokenizer made it, of what; `complete`
-    DIR/codes-train.array_record-00000-of-00008, ...
+    DIR/tokens-train.array_record-00000-of-00008, ...
     DIR/dataset_info.json, features.json, label.labels.txt
 
-An example holds `codes` int32 [h, w, *index_shape] (or `codes_0`, `codes_1`,
+An example holds `tokens` int32 [h, w, *index_shape] (or `tokens_0`, `tokens_1`,
 .. for several grids, coarsest first), its `label`, and the `index` of the image
 in its source and the `pass` that made it. Plain TFDS reads it, too:
 `tfds.builder_from_directory(DIR)`.
@@ -31,13 +31,13 @@ from vq_jax.data.splits import require_split
 from vq_jax.utils import paths as paths_lib
 
 RECORD = 'tokenizer.json'
-NAME = 'codes'
-LIMIT = 2**30  # bytes of codes that are kept in memory
+NAME = 'tokens'
+LIMIT = 2**30  # bytes of tokens that are kept in memory
 _CHUNK = 4096  # examples parsed at a time: a parsed one takes far more room
 
 
 def names_of(grids: int) -> tuple[str, ...]:
-  """Returns the names of the codes of so many grids."""
+  """Returns the names of the tokens of so many grids."""
   return (NAME,) if grids == 1 else tuple(f'{NAME}_{i}' for i in range(grids))
 
 
@@ -45,14 +45,14 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
   """Reads `tokenizer.json`.
 
   Raises:
-    DataError: if the folder holds no codes.
+    DataError: if the folder holds no tokens.
   """
   path = pathlib.Path(folder).expanduser() / RECORD
   try:
     return {**json.loads(path.read_text())}
   except (OSError, TypeError, ValueError) as error:
     raise DataError(
-      f'{folder} holds no codes: {RECORD} cannot be read. Make them with: '
+      f'{folder} holds no tokens: {RECORD} cannot be read. Make them with: '
       'vqjax tokenize RUN --data SOURCE --out DIR'
     ) from error
 
@@ -67,7 +67,7 @@ def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
   """Makes the folder, or checks that it holds the beginning of the same.
 
   Args:
-    folder: where codes are to be written.
+    folder: where tokens are to be written.
     record: what `tokenizer.json` will hold, without `complete`.
 
   Raises:
@@ -86,14 +86,14 @@ def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
     ]
     if differ:
       raise DataError(
-        f'{folder} holds other codes; give another folder, or what made those. '
-        f'They differ in {"; ".join(differ)}'
+        f'{folder} holds other tokens; give another folder, or what made '
+        f'those. They differ in {"; ".join(differ)}'
       )
     remove_leftovers(folder)
     return
   if folder.exists() and any(folder.iterdir()):
     raise DataError(
-      f'{folder} is not empty and holds no codes; give a new folder.'
+      f'{folder} is not empty and holds no tokens; give a new folder.'
     )
   folder.mkdir(parents=True, exist_ok=True)
   write_record(folder, {**record, 'complete': False})
@@ -105,7 +105,7 @@ def features_of(record: Mapping[str, Any]):
 
   grids = {
     name: tfds.features.Tensor(shape=tuple(shape), dtype=np.int32)
-    for name, shape in record['codes'].items()
+    for name, shape in record['tokens'].items()
   }
   return tfds.features.FeaturesDict(
     {
@@ -149,7 +149,7 @@ def _written(write: Callable, *arguments) -> None:
     write(*arguments)
   except RuntimeError as error:
     raise DataError(
-      f'codes cannot be written: {error}. Complete shards are kept; the same '
+      f'tokens cannot be written: {error}. Complete shards are kept; the same '
       'command goes on after them.'
     ) from error
 
@@ -161,7 +161,7 @@ def _readable() -> Iterator[None]:
     yield
   except RuntimeError as error:
     raise DataError(
-      f'codes are damaged: {error}. Remove the file if it is there, and run '
+      f'tokens are damaged: {error}. Remove the file if it is there, and run '
       'the command that makes them again; it makes what is missing.'
     ) from error
 
@@ -200,12 +200,12 @@ def write_metadata(
     split_infos=infos,
     filename_template='{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}',
     check_data=False,  # it would need TensorFlow
-    description='Codes of images; tokenizer.json tells which tokenizer.',
+    description='Tokens of images; tokenizer.json tells which tokenizer.',
   )
 
 
-class CodesSource(Source):
-  """Codes of images, in place of images.
+class TokenSource(Source):
+  """Tokens of images, in place of images.
 
   Attributes:
     record: what `tokenizer.json` holds.
@@ -215,34 +215,34 @@ class CodesSource(Source):
     """Opens a split such as `train` or `train[:90%]`.
 
     Raises:
-      DataError: if the folder holds no codes, or not all of them yet.
+      DataError: if the folder holds no tokens, or not all of them yet.
     """
     import tensorflow_datasets as tfds
 
     self.record = read_record(folder)
     if not self.record.get('complete'):
       raise DataError(
-        f'the codes in {folder} are not complete; run the command that makes '
+        f'the tokens in {folder} are not complete; run the command that makes '
         'them again, it goes on where it was.'
       )
     path = pathlib.Path(folder).expanduser()
     try:
-      self._names = tuple(self.record['codes'])
+      self._names = tuple(self.record['tokens'])
       class_names = self.record['class_names']
       builder = tfds.builder_from_directory(os.fspath(path))
     except Exception as error:  # TFDS raises what its parsers raise
       raise DataError(
-        f'the description of the codes in {folder} is damaged: '
+        f'the description of the tokens in {folder} is damaged: '
         f'{type(error).__name__}: {" ".join(str(error).split()):.200}. Copy '
-        'its JSON files again, or make the codes in a new folder.'
+        'its JSON files again, or make the tokens in a new folder.'
       ) from error
     parsed = parse_split(split)
     require_split(parsed, tuple(builder.info.splits), str(folder))
     self._rows = parsed.rows(builder.info.splits[parsed.name].num_examples)
     self._records = builder.as_data_source(parsed.name)
-    super().__init__(name=f'codes:{folder} {split}', class_names=class_names)
+    super().__init__(name=f'tokens:{folder} {split}', class_names=class_names)
     bytes_of_one = 4 * sum(
-      int(np.prod(shape)) for shape in self.record['codes'].values()
+      int(np.prod(shape)) for shape in self.record['tokens'].values()
     )
     self._arrays = None
     if len(self) * bytes_of_one <= LIMIT:
@@ -253,11 +253,11 @@ class CodesSource(Source):
     return len(self._rows)
 
   def __getitem__(self, index: int) -> Example:
-    """One example: its codes and its label."""
+    """One example: its tokens and its label."""
     return {name: x[0] for name, x in self.batch(np.array([index])).items()}
 
   def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Many examples at once: codes int32 [B, h, w, ..] and `label` [B]."""
+    """Many examples at once: tokens int32 [B, h, w, ..] and `label` [B]."""
     if self._arrays is None:
       return self._read(indices)
     return {name: x[indices] for name, x in self._arrays.items()}
@@ -289,11 +289,11 @@ def require_images(source: Source) -> Source:
   """Returns a source of images.
 
   Raises:
-    DataError: if it holds codes.
+    DataError: if it holds tokens.
   """
-  if isinstance(source, CodesSource):
+  if isinstance(source, TokenSource):
     raise DataError(
-      f'{source.name} holds codes, and images are needed; give the data they '
+      f'{source.name} holds tokens, and images are needed; give the data they '
       f'were made of: {source.record["source"]}'
     )
   return source

@@ -1,4 +1,4 @@
-"""What a prior learns from: the codes of a batch."""
+"""What a prior learns from: the tokens of a batch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from vq_jax.data import codes
+from vq_jax.data import tokens as tokens_lib
 from vq_jax.utils import images
 
 
@@ -15,18 +15,18 @@ def tokens_of(
 ) -> tuple[jax.Array, jax.Array | None]:
   """Returns the tokens of a batch, and those of the next coarser level.
 
-  The frozen autoencoder encodes images, unless the batch holds their codes.
+  The frozen autoencoder encodes images, unless the batch holds their tokens.
 
   Args:
     autoencoder: with codes.
     variables: its.
-    batch: with `image`, or with codes as `data.CodesSource` gives them.
+    batch: with `image`, or with tokens as `data.TokenSource` gives them.
     level: which grid of codes; 0 is the coarsest.
 
   Returns:
     int32 [B, N], row by row, and the coarser ones [B, N'] or None at level 0.
   """
-  names = codes.names_of(len(autoencoder.token_grids))
+  names = tokens_lib.names_of(len(autoencoder.token_grids))
   if names[0] in batch:
     grids = [batch[name] for name in names]
   else:

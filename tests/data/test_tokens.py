@@ -1,4 +1,4 @@
-"""Codes on disk: full disks, damage, images that cannot be read, splits."""
+"""Tokens on disk: full disks, damage, images that cannot be read, splits."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ from vq_jax import data
 from vq_jax import probing
 from vq_jax import tokenization
 from vq_jax.cli import main as cli
-from vq_jax.data import codes
+from vq_jax.data import tokens as tokens_lib
 
 OPTIONS = {'shard_size': 20, 'batch_size': 16}
 SPLITS = {'train': 'train', 'held_out': 'train[:20]'}
@@ -31,43 +31,45 @@ def model(tokenizer):
 
 @pytest.fixture
 def written(model, source, tmp_path):
-  folder = tmp_path / 'codes'
+  folder = tmp_path / 'tokens'
   tokenization.tokenize(model, folder, source=source, splits=SPLITS, **OPTIONS)
   return folder
 
 
 def test_a_full_disk_leaves_no_half_of_a_shard(model, written, tmp_path):
-  features = codes.features_of(codes.read_record(written))
-  example = dict(codes=np.zeros((4, 4), np.int32), label=0, index=0)
+  features = tokens_lib.features_of(tokens_lib.read_record(written))
+  example = dict(tokens=np.zeros((4, 4), np.int32), label=0, index=0)
   path, before = tmp_path / 'shard', resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
   try:
     with pytest.raises(data.DataError, match='cannot be written: .* kept'):
-      codes.write_shard(path, features, [{**example, 'pass': 0}] * 500)
+      tokens_lib.write_shard(path, features, [{**example, 'pass': 0}] * 500)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-  assert [p.name for p in tmp_path.iterdir()] == ['codes']
+  assert [p.name for p in tmp_path.iterdir()] == ['tokens']
 
 
 @pytest.mark.parametrize('content', [None, b'', b'no shard' * 99])
 def test_damage_is_named_and_mended(content, model, source, written):
-  before = data.open_source(f'codes:{written}').batch(np.arange(48))
-  shard = next(written.glob('codes-train*-00001-of-*'))
+  before = data.open_source(f'tokens:{written}').batch(np.arange(48))
+  shard = next(written.glob('tokens-train*-00001-of-*'))
   shard.unlink()
   if content is not None:
     shard.write_bytes(content)
   with pytest.raises(data.DataError, match='are damaged: .*makes what is miss'):
-    data.open_source(f'codes:{written}')
+    data.open_source(f'tokens:{written}')
   if content is not None:
     with pytest.raises(data.DataError, match='are damaged: '):
       tokenization.tokenize(
         model, written, source=source, splits=SPLITS, **OPTIONS
       )
   shard.unlink(missing_ok=True)
-  (written / '.codes-train.array_record-00001-of-00003.99').write_bytes(b'half')
+  (written / '.tokens-train.array_record-00001-of-00003.99').write_bytes(
+    b'half'
+  )
   tokenization.tokenize(model, written, source=source, splits=SPLITS, **OPTIONS)
-  after = data.open_source(f'codes:{written}').batch(np.arange(48))
-  np.testing.assert_array_equal(before['codes'], after['codes'])
+  after = data.open_source(f'tokens:{written}').batch(np.arange(48))
+  np.testing.assert_array_equal(before['tokens'], after['tokens'])
   assert not list(written.glob('.*'))  # what a killed process left is gone
 
 
@@ -85,17 +87,17 @@ def test_images_that_cannot_be_read_are_left_out(model, source, tmp_path):
   with pytest.warns(data.UnreadableImageWarning, match=names[8]):
     counts = tokenization.tokenize(
       model,
-      tmp_path / 'codes',
+      tmp_path / 'tokens',
       source=f'folder:{tmp_path / "images"}',
       shard_size=4,
       batch_size=3,
     )
   assert counts == {'train': 7}
-  builder = tfds.builder_from_directory(str(tmp_path / 'codes'))
+  builder = tfds.builder_from_directory(str(tmp_path / 'tokens'))
   kept = [0, 2, 3, 4, 5, 6, 7]
   assert [r['index'] for r in builder.as_data_source('train')] == kept
-  found = data.open_source(f'codes:{tmp_path / "codes"}').batch(np.arange(7))
-  np.testing.assert_array_equal(found['codes'], model.encode(images[kept]))
+  found = data.open_source(f'tokens:{tmp_path / "tokens"}').batch(np.arange(7))
+  np.testing.assert_array_equal(found['tokens'], model.encode(images[kept]))
 
 
 def test_only_the_training_split_gets_further_passes(model, source, tmp_path):
@@ -137,32 +139,32 @@ def test_only_the_training_split_gets_further_passes(model, source, tmp_path):
 
 
 def test_parts_of_splits_are_those_of_every_source(written, monkeypatch):
-  whole = data.open_source(f'codes:{written}').batch(np.arange(48))['codes']
-  monkeypatch.setattr(codes, '_CHUNK', 7)
-  for limit in (codes.LIMIT, 0):
-    monkeypatch.setattr(codes, 'LIMIT', limit)
-    part = data.open_source(f'codes:{written}', 'train[25%:90%]')
+  whole = data.open_source(f'tokens:{written}').batch(np.arange(48))['tokens']
+  monkeypatch.setattr(tokens_lib, '_CHUNK', 7)
+  for limit in (tokens_lib.LIMIT, 0):
+    monkeypatch.setattr(tokens_lib, 'LIMIT', limit)
+    part = data.open_source(f'tokens:{written}', 'train[25%:90%]')
     assert len(part) == 43 - 12
-    got = part.batch(np.arange(len(part)))['codes']
+    got = part.batch(np.arange(len(part)))['tokens']
     np.testing.assert_array_equal(got, whole[12:43])
   with pytest.raises(data.DataError, match='must lie within the 48 examples'):
-    data.open_source(f'codes:{written}', 'train[100:]')
+    data.open_source(f'tokens:{written}', 'train[100:]')
   with pytest.raises(data.DataError, match="no split 'test'"):
-    data.open_source(f'codes:{written}', 'test')
+    data.open_source(f'tokens:{written}', 'test')
 
 
-def test_codes_cannot_be_encoded_or_probed(model, written, tmp_path):
-  own = f'codes:{written}'
+def test_tokens_cannot_be_encoded_or_probed(model, written, tmp_path):
+  own = f'tokens:{written}'
   with pytest.raises(data.DataError, match='images are needed; .*npz:'):
     tokenization.tokenize(model, tmp_path / 'more', source=own)
   with pytest.raises(data.DataError, match='images are needed; .*npz:'):
     probing.probe(model, own, test_split='held_out')
 
 
-def test_a_prior_on_codes_resumes_to_the_bit(
+def test_a_prior_on_tokens_resumes_to_the_bit(
   written, tokenizer, tmp_path, monkeypatch
 ):
-  card = cards.prior(f'codes:{written}', tokenizer)
+  card = cards.prior(f'tokens:{written}', tokenizer)
   card['data']['eval_split'] = 'held_out'
   whole = loop.train(card, tmp_path / 'whole')
   with monkeypatch.context() as patched:
@@ -187,7 +189,7 @@ def test_a_prior_on_codes_resumes_to_the_bit(
 def test_mistakes_get_one_clear_line(
   more, message, tokenizer, source, tmp_path, capsys
 ):
-  out = tmp_path / 'codes'
+  out = tmp_path / 'tokens'
   argv = ['tokenize', tokenizer, '--data', source, '--out', str(out)]
   assert cli.main([*argv, *more]) == 1
   error = capsys.readouterr().err
@@ -198,8 +200,8 @@ def test_mistakes_get_one_clear_line(
 @pytest.mark.parametrize(
   ('file', 'content', 'message'),
   [
-    ('tokenizer.json', '[]', 'holds no codes'),
-    ('tokenizer.json', '{"complete": true}', "KeyError: 'codes'"),
+    ('tokenizer.json', '[]', 'holds no tokens'),
+    ('tokenizer.json', '{"complete": true}', "KeyError: 'tokens'"),
     ('dataset_info.json', '', 'is damaged: .*Copy its JSON files again'),
     ('features.json', '{}', 'is damaged'),
     ('features.json', None, 'is damaged'),
@@ -210,5 +212,5 @@ def test_descriptions_that_are_damaged(file, content, message, written):
   if content is not None:
     (written / file).write_text(content)
   with pytest.raises(data.DataError, match=message) as error:
-    data.open_source(f'codes:{written}')
+    data.open_source(f'tokens:{written}')
   assert '\n' not in str(error.value)
