@@ -6,6 +6,7 @@ that are themselves specs (`encoder`, `quantizer`, ...) are built first;
 """
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -129,6 +130,9 @@ GUIDANCE_SCHEDULES: dict[str, Callable] = {
   'power_cosine': guidance.PowerCosine,
 }
 
+# Fields that a spec gives by the name of a dtype.
+DTYPE_FIELDS = ('dtype', 'param_dtype')
+
 # Fields that flax.linen.Module adds, those that only a mesh may set, and those
 # that follow from the coarser codes.
 _NOT_IN_A_SPEC = (
@@ -163,12 +167,40 @@ def lookup(table: Mapping[str, Any], name: Any, what: str) -> Any:
   return table[name]
 
 
+def get_factory(kind: str, name: str) -> Callable:
+  """Returns the class or function that a type of a spec names.
+
+  Args:
+    kind: a key of `REGISTRY`.
+    name: a short name of that table, or 'package.module:Class' for a class of
+      one's own.
+
+  Raises:
+    SpecError: if there is no such type, or it cannot be imported.
+  """
+  if not isinstance(name, str) or ':' not in name:
+    return lookup(REGISTRY[kind], name, f'{kind} type')
+  module, _, attribute = name.partition(':')
+  try:
+    return getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError, ValueError) as error:
+    raise SpecError(f'{kind} type {name!r} cannot be imported: {error}') from (
+      error
+    )
+
+
+def get_field_names(factory: Callable) -> list[str]:
+  """Returns the names of the fields that a spec may set."""
+  parameters = inspect.signature(factory).parameters
+  return [name for name in parameters if name not in _NOT_IN_A_SPEC]
+
+
 def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
   """Builds what a spec describes.
 
   Args:
     kind: a key of `REGISTRY`.
-    spec: `{'type': name, **fields}`.
+    spec: `{'type': name, **fields}`; see `get_factory` for the name.
     **extra: fields that no config can know, such as the vocabulary.
 
   Raises:
@@ -180,9 +212,9 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
       f"the {kind} spec has no 'type'. Valid: {', '.join(REGISTRY[kind])}."
     )
   name = fields.pop('type')
-  factory = lookup(REGISTRY[kind], name, f'{kind} type')
+  factory = get_factory(kind, name)
   parameters = inspect.signature(factory).parameters
-  valid = [p for p in parameters if p not in (*_NOT_IN_A_SPEC, *extra)]
+  valid = [p for p in get_field_names(factory) if p not in extra]
   for field, value in fields.items():
     if field not in valid:
       raise SpecError(unknown(f'field of {kind} {name!r}', field, valid))
@@ -201,11 +233,11 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
 
 
 def _value(field: str, value: Any) -> Any:
-  if field in REGISTRY and hasattr(value, 'keys'):  # also a ConfigDict
+  if field in REGISTRY and isinstance(value, Mapping):
     return build(field, value)
   if field.endswith('_init') and not callable(value):
     return lookup(INITIALIZERS, value, field)
-  if field in ('dtype', 'param_dtype') and isinstance(value, str):
+  if field in DTYPE_FIELDS and isinstance(value, str):
     try:
       return jnp.dtype(value)
     except TypeError as error:

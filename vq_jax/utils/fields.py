@@ -93,7 +93,7 @@ def check(instance: Any, *, error: type[ValueError] = ValueError) -> None:
     ValueError: with the first field whose value does not fit, what it must be
       and what it is.
   """
-  hints = _hints(type(instance))
+  hints = type_hints(type(instance))
   for field in dataclasses.fields(instance):
     if field.name in hints:
       value = getattr(instance, field.name)
@@ -123,7 +123,7 @@ def check_arguments(
   Raises:
     ValueError: see `check`.
   """
-  hints, found = _hints(factory), dict(arguments)
+  hints, found = type_hints(factory), dict(arguments)
   for name, value in arguments.items():
     if name in hints:
       found[name] = check_value(
@@ -168,7 +168,7 @@ def checked(
 
 
 @functools.cache
-def _hints(factory: Callable) -> dict[str, Any]:
+def type_hints(factory: Callable) -> dict[str, Any]:
   """Returns the annotations of a class or a function, by name."""
   if not inspect.isclass(factory):
     return typing.get_type_hints(factory, include_extras=True)
