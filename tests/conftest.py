@@ -4,10 +4,12 @@ import os
 import tempfile
 
 # Compiling is most of what the tests do: do it lightly, and, for the processes
-# that they start too, only once for programs of one shape.
-_CACHE = tempfile.TemporaryDirectory()
+# that they start too, only once for programs of one shape. The workers of
+# pytest-xdist inherit the environment, and with it the cache, of the first.
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+  _CACHE = tempfile.TemporaryDirectory()
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
 os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
-os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '0'
 
