@@ -407,3 +407,39 @@ def test_importing_the_room_is_light():
     [sys.executable, '-c', code], capture_output=True, text=True, check=True
   )
   assert out.stdout.strip() == '[]'
+
+
+class Stripes(data.ArraySource):
+  """A source that the library does not know."""
+
+  def __init__(self, split):
+    images = np.zeros((6, 4, 4, 1), np.uint8)
+    super().__init__(images, np.arange(6) % 2, name=f'stripes {split}')
+
+
+def numbers(split):
+  return [1, 2, 3]
+
+
+def test_a_source_of_ones_own_is_named_by_its_path():
+  found = data.open_source(f'{__name__}:Stripes', 'test', channels=1)
+  assert isinstance(found, Stripes) and found.name == 'stripes test'
+  assert len(found) == 6 and found.num_classes == 2
+
+
+@pytest.mark.parametrize(
+  ('spec', 'channels', 'message'),
+  [
+    (f'{__name__}:Stripes', 3, 'stripes train has images .* not of 3 channels'),
+    (
+      f'{__name__}:numbers',
+      None,
+      'return a vq_jax.data.Source; got a list',
+    ),
+    (f'{__name__}:Dots', None, 'source must be one of.*Dots'),
+    ('nowhere.at_all:Dots', None, 'source must be one of.*nowhere'),
+  ],
+)
+def test_a_wrong_source_of_ones_own_is_named(spec, channels, message):
+  with pytest.raises(data.DataError, match=message):
+    data.open_source(spec, channels=channels)

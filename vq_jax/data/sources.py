@@ -1,5 +1,6 @@
 """Opens images by a name: `tfds:`, `folder:`, `npz:`; or their `tokens:`."""
 
+import importlib
 import os
 import pathlib
 import zipfile
@@ -15,7 +16,10 @@ from vq_jax.data.tfds_source import TfdsSource
 from vq_jax.data.tokens import TokenSource
 from vq_jax.utils import file_kinds
 
-_KINDS = 'tfds:<name>, folder:<path>, npz:<path>, tokens:<path>'
+_KINDS = (
+  'tfds:<name>, folder:<path>, npz:<path>, tokens:<path>, '
+  '<package.module>:<Class>'
+)
 
 
 def open_source(
@@ -34,7 +38,9 @@ def open_source(
       sub-folders or flat, or in folders that are all named like splits
       (`train`, `val`; see `FolderSource`); `npz:<path>`, arrays `images`
       uint8 [N, H, W, C] or [N, H, W] and optionally `labels` [N];
-      `tokens:<path>`, tokens in place of images, written by `vqjax tokenize`.
+      `tokens:<path>`, tokens in place of images, written by `vqjax tokenize`;
+      `<package.module>:<Class>`, a class (or function) of one's own that is
+      called with the split and returns a `Source`.
     split: `train`, `test`, .., or a part: `train[:90%]`, `train[100:200]`. A
       folder without split folders, and an npz file, is all `train`.
     data_dir: where TFDS keeps its data; `None`: its own default.
@@ -64,7 +70,31 @@ def open_source(
     return _open_npz(name, split, channels)
   if kind == 'tokens' and name:
     return TokenSource(name, split)
+  if name and all(part.isidentifier() for part in kind.split('.')):
+    return _open_by_path(spec, split, channels)
   raise DataError(f'a source must be one of {_KINDS}; got {spec!r}.')
+
+
+def _open_by_path(spec: str, split: str, channels: int | None) -> Source:
+  module, _, attribute = spec.partition(':')
+  try:
+    factory = getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError) as error:
+    raise DataError(
+      f'a source must be one of {_KINDS}; got {spec!r} ({error}).'
+    ) from error
+  source = factory(split)
+  if not isinstance(source, Source):
+    raise DataError(
+      f'{spec} must return a vq_jax.data.Source; got a {type(source).__name__}.'
+    )
+  shape = source.image_shape
+  if channels is not None and shape is not None and shape[-1] != channels:
+    raise DataError(
+      f'{source.name} has images {shape}, not of {channels} channels; convert '
+      "them by the preprocessing operation 'channels'."
+    )
+  return source
 
 
 def _open_npz(path: str, split: str, channels: int | None) -> ArraySource:
