@@ -45,6 +45,7 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
     'plan': ['libtpu'],
+    'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26', 'ruff'],
     'test': [
       'hypothesis',
       'ipykernel',
