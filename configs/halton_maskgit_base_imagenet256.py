@@ -81,7 +81,7 @@ def get_config(variant: str = ''):
     'schedule': 'arccos',
     'rounding': 'decided',
     'order': 'halton',
-    'sharpen': 1.2,
+    'logit_scale': 1.2,
     'guidance': 0.7,
     'guidance_schedule': 'constant',
   }

@@ -3,8 +3,8 @@
 Paper: Taming Transformers for High-Resolution Image Synthesis,
 https://arxiv.org/abs/2012.09841, tables 4 and 8. FID 15.78, inception score
 74.3 with k = 973 and p = 0.88; FID 5.20, 280.3 with k = 600 of the best
-twentieth by a classifier (`vqjax generate --acceptance 0.05`). Sized for a TPU
-v3-32 or 32 GPUs.
+twentieth by a classifier (`vqjax generate --acceptance-rate 0.05`). Sized for a
+TPU v3-32 or 32 GPUs.
 
     vqjax convert taming-vqgan last.ckpt --yaml model.yaml --out runs/vqgan
     python -m train.main \

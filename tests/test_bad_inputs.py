@@ -14,7 +14,6 @@ from PIL import Image
 import vq_jax
 from train import main as train_main
 from vq_jax import data
-from vq_jax import generation
 from vq_jax import latent_space
 from vq_jax import probing
 from vq_jax import samplers
@@ -179,16 +178,22 @@ COMMANDS = [
   (GENERATE + ' --schedule spiral', "unknown mask schedule 'spiral'"),
   (GENERATE + ' --rounding up', "rounding must be 'masked' or 'decided' or"),
   (GENERATE + ' --order spiral', "unknown order 'spiral'"),
-  (GENERATE + ' --order critic', 'needs a network that scores tokens'),
-  (GENERATE + ' --order critic --remask 0.5', 'leave remask None'),
+  (GENERATE + ' --order critic', 'needs the scores of a token critic'),
+  (GENERATE + ' --order critic --remask 0.5', 'so remask must be 0'),
   (GENERATE + ' --choice-temperature -1', 'choice_temperature must be'),
-  (GENERATE + ' --sharpen 0', 'sharpen must be a finite number in (0,'),
+  (GENERATE + ' --logit-scale 0', 'logit_scale must be a finite number in (0,'),
   (GENERATE + ' --remask 1.5', 'remask must be a finite number in [0, 1]'),
   (GENERATE + ' --remask-limit x', "remask_limit must be 'cap' or 'rescale'"),
-  (GENERATE + ' --cache', 'cache is no option for a MaskGIT'),
-  (GENERATE + ' --acceptance 0', 'acceptance must be a finite number in'),
-  (GENERATE + ' --acceptance 1e-5 --num 9999', 'at most 16777216 candidates'),
-  (GENERATE + ' --acceptance 0.5 --gif a.gif', 'goes without --gif'),
+  ('generate {maskgit} --remask-order x', "remask_order must be 'random'"),
+  (
+    GENERATE + ' --acceptance-rate 0',
+    'acceptance_rate must be a finite number in',
+  ),
+  (
+    GENERATE + ' --acceptance-rate 1e-5 --num 9999',
+    'at most 16777216 candidates',
+  ),
+  (GENERATE + ' --acceptance-rate 0.5 --gif a.gif', 'goes without --gif'),
   # classes
   (GENERATE + ' --labels 3', 'labels must lie in [0, 3); got 3. Classes: 0'),
   (GENERATE + ' --labels -1', 'labels must lie in [0, 3); got -1'),
@@ -396,7 +401,7 @@ def complete(indices, known):
   return lambda m: m.prior.complete(0, indices, known)
 
 
-KEY = 'rng must be a JAX key, such as jax.random.key(0), or a seed'
+KEY = 'key must be a JAX key, such as jax.random.key(0), or a seed'
 LABELS = 'labels must be classes, by number (whole, from 0) or by name'
 CALLS = [
   # randomness
@@ -444,11 +449,11 @@ CALLS = [
   (generate(temperature=None), 'temperature must be a finite number in'),
   (generate(guidance=np.inf), 'guidance must be a finite number in'),
   (generate(guidance=[1.0]), '1000000]; got [1.0]'),
-  (generate(order=None), 'order must be a string; got None'),
-  (generate(order=['random']), "order must be a string; got ['random']"),
+  (generate(order=None), 'an instance of Order; got None'),
+  (generate(order=['random']), "an instance of Order; got ['random']"),
   (generate(remask=True), 'remask must be a finite number in [0, 1]; got True'),
   (generate(tempertaure=1), "unknown sampling option 'tempertaure'"),
-  (generate(cache=False), 'cache is no option for a MaskGIT'),
+  (generate(cache=False), "unknown sampling option 'cache'"),
   # pictures
   (encode(GREY.astype(np.int32)), 'images must be uint8 in [0, 255] or float'),
   (encode(GREY[0, ..., 0]), 'images must be [B, H, W, 1], with grey values'),
@@ -503,34 +508,34 @@ CALLS = [
   (outpaint(keep_pixels=False, left=2), "unknown sampling option 'keep_pixels"),
   (lambda m: m.tokenizer.edit(0, GREY, MASK), 'an autoencoder alone, which dr'),
   # samplers
-  (lambda m: samplers.MaskGITDecoding(order='halton'), 'order must be an inst'),
+  (lambda m: samplers.MaskGITSampler(order='spiral'), "unknown order 'spiral'"),
   (
-    lambda m: samplers.MaskGITDecoding(order=samplers.orders.Halton),
-    'order must be an instance of Order; got <class',
+    lambda m: samplers.MaskGITSampler(order=samplers.orders.Halton),
+    'order must be a string or an instance of Order; got <class',
   ),
-  (lambda m: samplers.MaskGITDecoding(choice=None), 'choice must be an instan'),
-  (lambda m: samplers.MaskGITDecoding(remask=0.5), 'remask must be an instan'),
-  (lambda m: samplers.MaskGITDecoding(schedule='x'), 'schedule must be a func'),
+  (lambda m: samplers.MaskGITSampler(remask=None), 'remask must be a finite'),
+  (lambda m: samplers.MaskGITSampler(schedule='x'), 'unknown mask schedule'),
+  (lambda m: samplers.MaskGITSampler(schedule=3), 'a string or a function'),
   (lambda m: samplers.Guidance(schedule='linear'), 'schedule must be a functi'),
   (
     lambda m: samplers.Guidance(schedule=samplers.guidance.PowerCosine),
     'schedule must be a function; got the class PowerCosine',
   ),
   (
-    lambda m: samplers.MaskGITDecoding(
+    lambda m: samplers.MaskGITSampler(
       schedule=lambda ratio, total: total * np.nan
     ).masked_counts(9),
     'a schedule must give the fraction that stays masked; got NaN at 1 of 8',
   ),
   (lambda m: samplers.orders.Halton(roll=1), 'roll must be True or False'),
-  (lambda m: generation.CausalSampling(cache=None), 'cache must be True or Fa'),
+  (lambda m: samplers.AutoregressiveSampler(top_k=0.5), 'top_k must be a whol'),
   (
     lambda m: samplers.rejection_sample(None, None, [0.5], 1, batch_size=1),
     'labels must be int [num], one for each image; got [0.5]',
   ),
   (
     lambda m: samplers.rejection_sample(None, None, [0], 1e-9, batch_size=1),
-    'acceptance must be a finite number in [1e-05, 1]; got 1e-09',
+    'acceptance_rate must be a finite number in [1e-05, 1]; got 1e-09',
   ),
   (
     lambda m: samplers.rejection_sample(None, None, [0], 1, batch_size=0.5),

@@ -22,10 +22,8 @@ import vq_jax
 from vq_jax import class_labels
 from vq_jax import drawing
 from vq_jax import editing
-from vq_jax import generation
 from vq_jax import samplers
 from vq_jax.cli import main as cli
-from vq_jax.config import registry
 
 law = functools.partial(
   hypothesis.settings,
@@ -49,14 +47,13 @@ INSTANCES = (
   samplers.guidance.PowerCosine,
   samplers.guidance.PowerCosine(power=2),
   samplers.guidance.constant,
-  samplers.Remasking(eta=0.5),
   samplers.schedules.arccos,
   samplers.schedules.exp,
 )
 NAMES = (
-  *registry.ORDERS,
-  *registry.SCHEDULES,
-  *registry.GUIDANCE_SCHEDULES,
+  *samplers.orders.ORDERS,
+  *samplers.schedules.SCHEDULES,
+  *samplers.guidance.SCHEDULES,
   *('masked', 'decided', 'float32', 'cap', 'rescale'),
 )
 NUMPY = (
@@ -96,18 +93,16 @@ def options_of(kind: type):
   fields = [field for field in dataclasses.fields(kind) if field.init]
   good = {
     'schedule': st.sampled_from(
-      [*registry.SCHEDULES, samplers.schedules.linear]
+      [*samplers.schedules.SCHEDULES, samplers.schedules.linear]
     ),
-    'guidance_schedule': st.sampled_from(list(registry.GUIDANCE_SCHEDULES)),
-    'order': st.sampled_from([*registry.ORDERS, *ORDERS]),
+    'guidance_schedule': st.sampled_from(list(samplers.guidance.SCHEDULES)),
+    'order': st.sampled_from([*samplers.orders.ORDERS, *ORDERS]),
     'rounding': st.sampled_from(['masked', 'decided', 'float32']),
     'remask_limit': st.sampled_from(['cap', 'rescale']),
-    'limit': st.sampled_from(['cap', 'rescale']),
+    'remask_order': st.sampled_from(['random', 'confidence']),
     'sampling': st.just({}),
     'trace': st.booleans(),
     'keep_pixels': st.booleans(),
-    'cache': st.booleans(),
-    'choice': st.sampled_from([x for x in INSTANCES if 'Choice' in repr(x)]),
   }
   required = {
     field.name: st.one_of(good.get(field.name, NUMBERS), ANYTHING)
@@ -145,11 +140,9 @@ KINDS = (
   samplers.TokenChoice,
   samplers.Guidance,
   samplers.guidance.PowerCosine,
-  samplers.Remasking,
-  samplers.MaskGITDecoding,
+  samplers.MaskGITSampler,
   *map(type, ORDERS),
-  generation.MaskedSampling,
-  generation.CausalSampling,
+  samplers.AutoregressiveSampler,
   editing.How,
 )
 
@@ -160,14 +153,14 @@ def logits(tokens):
   return 3 * jnp.sin(place + tokens.sum(axis=1)[:, None, None])
 
 
-def drawn(strategy, guidance=None):
-  """Returns the tokens that a strategy of MaskGIT draws: int32 [2, 6]."""
+def drawn(sampler, guidance=None):
+  """Returns the tokens that a sampler of MaskGIT draws: int32 [2, 6]."""
   guidance = guidance or samplers.Guidance()
   return samplers.maskgit.decode(
     jax.random.split(jax.random.key(0)),
     guidance.logits_fn(logits),
     jnp.array([[MASK] * 6, [MASK, 1, MASK, 2, MASK, MASK]]),
-    strategy,
+    sampler,
     mask_id=MASK,
     grid=GRID,
     critic_fn=lambda tokens, progress: jnp.cos(1.0 * tokens),
@@ -201,19 +194,15 @@ def draw_with(option):
       return drawn_in_raster_order(choice, option)
     case samplers.guidance.PowerCosine():
       guidance = samplers.Guidance(scale=2, schedule=option)
-      return drawn(samplers.MaskGITDecoding(steps=2), guidance)
-    case samplers.Remasking():
-      return drawn(samplers.MaskGITDecoding(steps=3, remask=option))
-    case samplers.MaskGITDecoding():
-      return drawn(option) if option.steps <= 8 else None
-    case generation.MaskedSampling():
+      return drawn(samplers.MaskGITSampler(steps=2), guidance)
+    case samplers.MaskGITSampler():
       if option.steps <= 8:
-        return drawn(option.strategy(), option.guide())
+        return drawn(option, option.make_guidance())
       return None
-    case generation.CausalSampling():
-      return drawn_in_raster_order(option.choice(), option.guide())
+    case samplers.AutoregressiveSampler():
+      return drawn_in_raster_order(option.make_choice(), option.make_guidance())
     case samplers.orders.Order():
-      return drawn(samplers.MaskGITDecoding(steps=2, order=option))
+      return drawn(samplers.MaskGITSampler(steps=2, order=option))
   return None
 
 
@@ -254,7 +243,7 @@ def test_make_key(rng):
     key = samplers.make_key(rng)
   except ValueError as error:
     said = str(error)
-    assert said.startswith(('rng must be ', 'the seed must be '))
+    assert said.startswith(('key must be ', 'the seed must be '))
     assert len(said.splitlines()) == 1
   else:
     assert type(rng) is not bool and 0 <= rng < 2**32
@@ -290,12 +279,14 @@ def test_classes(labels):
   st.one_of(st.floats(0.01, 1), NUMBERS),
   st.one_of(st.integers(1, 9), NUMBERS),
 )
-def test_rejection(labels, acceptance, batch_size):
+def test_rejection(labels, acceptance_rate, batch_size):
   options = {
-    'labels': labels, 'acceptance': acceptance, 'batch_size': batch_size,
-  }  # fmt: skip
-  if isinstance(acceptance, float):  # not thousands of candidates
-    hypothesis.assume(not 0 < acceptance < 0.01)
+    'labels': labels,
+    'acceptance_rate': acceptance_rate,
+    'batch_size': batch_size,
+  }
+  if isinstance(acceptance_rate, float):  # not thousands of candidates
+    hypothesis.assume(not 0 < acceptance_rate < 0.01)
   kept = made(
     lambda **options: samplers.rejection_sample(
       lambda start, part: part, lambda images, part: part * 1.0, **options
@@ -306,7 +297,7 @@ def test_rejection(labels, acceptance, batch_size):
     np.testing.assert_array_equal(kept, labels)
 
 
-def test_candidates_of_a_small_acceptance():
+def test_candidates_of_a_small_acceptance_rate():
   labels = np.zeros(150, int)
   assert len(samplers.rejection.candidate_labels(labels, 1e-5)) == 15_000_000
   with pytest.raises(ValueError, match='at most 16777216 candidates'):
@@ -386,15 +377,12 @@ def here(loaded, tmp_path, monkeypatch):
   monkeypatch.setattr(vq_jax, 'load', lambda f: loaded.get(f) or load(f))
   monkeypatch.chdir(tmp_path)
 
-  def sample_tokens(prior, variables, keys, tokens, known, *rest, **options):
-    sampling = options['sampling']
-    if not generation.is_causal(prior):
-      assert sampling.strategy().masked_counts(9).min() == 0
-    if sampling.guidance:
-      sampling.guide().rows(rest[0], prior.vocab.null_label)
-    if options['trace']:
-      return jnp.stack([tokens] * 2, axis=1)
-    return tokens
+  def sample_tokens(sampler, keys, prior, variables, tokens, known, *rest, **k):
+    if not samplers.is_causal(prior):
+      assert sampler.masked_counts(9).min() == 0
+    if sampler.guidance:
+      sampler.make_guidance().rows(rest[0], prior.vocab.null_label)
+    return jnp.stack([tokens] * 2, axis=1) if k['trace'] else tokens
 
   # What the options do to draws is tested above.
   monkeypatch.setattr(drawing.generation, 'sample_tokens', sample_tokens)

@@ -27,8 +27,8 @@ from train.tasks import Evaluation
 from train.tasks import Task
 from vq_jax import checkpoints
 from vq_jax import data
-from vq_jax import generation
 from vq_jax import model as model_lib
+from vq_jax import samplers
 from vq_jax import tokenization
 from vq_jax.config import modules
 from vq_jax.config import registry
@@ -60,7 +60,7 @@ def prior_task(
   module = inner.autoencoder
   prior = modules.make_prior(config, module)
   settings = prior_loss(card)
-  generation.sampling_of(prior, card.sampling, {})
+  samplers.sampler_for(prior, card.sampling)
   sums_fn = runner.compile_eval(
     prior_evaluation.sums_of(prior, module, settings, card.level)
   )
@@ -154,7 +154,7 @@ def critic_task(
   """A critic of the tokens of `generator`, of the run's own folder."""
   critic = modules.make_critic(config, generator.prior)
   settings = config_lib.section(token_critic.Loss, 'loss', card.loss)
-  generation.sampling_of(generator.prior, card.sampling, {})
+  samplers.sampler_for(generator.prior, card.sampling)
   parts = (generator.prior, generator.autoencoder, settings)
   level = generator.config['card'].get('level', 0)
   task = token_critic.judged(critic, *parts, level)

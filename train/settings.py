@@ -223,7 +223,8 @@ class PriorCard(Card):
   Attributes:
     autoencoder: the run folder of a trained autoencoder.
     conditional: whether the prior learns the classes of the data.
-    sampling: see `vq_jax.generation.MaskedSampling` and `CausalSampling`.
+    sampling: see `vq_jax.samplers.MaskGITSampler` and
+      `AutoregressiveSampler`.
     level: which grid of the autoencoder's codes; 0 is the coarsest.
     coarser: the run folder of the prior of the next coarser level, if there is
       one.
@@ -251,7 +252,7 @@ class CriticCard(Card):
 
   Attributes:
     generator: the run folder of a trained MaskGIT.
-    sampling: see `vq_jax.generation.MaskedSampling`.
+    sampling: see `vq_jax.samplers.MaskGITSampler`.
   """
 
   generator: str

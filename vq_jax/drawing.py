@@ -35,7 +35,7 @@ def decode(autoencoder, variables, indices):
   return jnp.clip(image, 0, 1)
 
 
-def plan_of(model: Any, options: dict) -> tuple[generation.Sampling, ...]:
+def plan_of(model: Any, options: dict) -> tuple[samplers.Sampler, ...]:
   """Returns how each level is sampled, coarsest first.
 
   Raises:
@@ -45,14 +45,15 @@ def plan_of(model: Any, options: dict) -> tuple[generation.Sampling, ...]:
   card = dict(model.config['card'].get('sampling', {}))
   if not model.vocab.num_classes:
     card.pop('guidance', None)
-  return (*coarser, generation.sampling_of(model.prior, card, options))
+  sampler = samplers.sampler_for(model.prior, card)
+  return (*coarser, samplers.with_options(sampler, options))
 
 
 def draw_levels(
   model: Any,
   keys: jax.Array,
   labels: Array | None,
-  plan: Sequence[generation.Sampling],
+  plan: Sequence[samplers.Sampler],
   given: Sequence[tuple[Array, Array]] | None = None,
   trace: bool = False,
 ) -> tuple[jax.Array, ...]:
@@ -77,17 +78,17 @@ def draw_levels(
   empty = jnp.zeros((len(keys), model.prior.num_tokens), jnp.int32)
   tokens, known = given[-1] if given else (empty, empty.astype(bool))
   drawn = generation.sample_tokens(
+    plan[-1],
+    samplers.fold_in(keys, len(coarser)),
     model.prior,
     model.variables['prior'],
-    samplers.fold_in(keys, len(coarser)),
     tokens,
     known,
     labels if model.vocab.num_classes else None,
     coarser[-1] if coarser else None,
-    sampling=plan[-1],
     critic=model.critic,
     critic_variables=model.variables.get('critic'),
-    trace=trace and not generation.is_causal(model.prior),
+    trace=trace,
   )
   samplers.require_valid(drawn)
   return (*coarser, drawn)
@@ -97,7 +98,7 @@ def draw_images(
   model: Any,
   keys: jax.Array,
   labels: Array | None,
-  plan: Sequence[generation.Sampling],
+  plan: Sequence[samplers.Sampler],
   trace: bool,
 ) -> jax.Array:
   """Draws an image for each key, as it takes shape if `trace`."""
@@ -106,8 +107,8 @@ def draw_images(
     return _decode_tokens(model, levels)
   *coarser, steps = levels
   decided = np.ones(steps.shape[1:], bool)
-  if generation.is_causal(model.prior):
-    steps, decided = generation.rows_so_far(steps, model.prior.grid)
+  if samplers.is_causal(model.prior):
+    decided = samplers.autoregressive.decided_rows(model.prior.grid)
   frames = [
     _decode_tokens(model, (*coarser, steps[:, t]), row)
     for t, row in enumerate(decided)
@@ -214,22 +215,11 @@ def draw_missing(
     )
     for part, place, tokens in zip(parts, places, coarser, strict=False):
       part[place] = np.asarray(tokens).reshape(part[place].shape)
-    for tokens in _steps(model, last, given[-1][0], trace):
+    for tokens in np.swapaxes(last, 0, 1) if trace else [np.asarray(last)]:
       parts[-1][places[-1]] = tokens.reshape(parts[-1][places[-1]].shape)
       yield tuple(part.copy() for part in parts)
     for mask, place in zip(known, places, strict=True):
       mask[place] = True
-
-
-def _steps(model, drawn, before, trace):
-  """Returns the tokens of a window after each step: int32 [T, B, N]."""
-  drawn = np.asarray(drawn)
-  if not trace:
-    return drawn[None]
-  if not generation.is_causal(model.prior):
-    return np.swapaxes(drawn, 0, 1)
-  _, decided = generation.rows_so_far(drawn, model.prior.grid)
-  return np.where(decided[:, None], drawn[None], before[None])
 
 
 def _corners(missing, window):

@@ -114,10 +114,10 @@ class Model:
       batch_size: images made at a time.
       sharding: how such a batch is spread over devices; None for one device.
       **sampling: options of the sampler, such as `guidance` or `temperature`:
-        the fields of `generation.MaskedSampling` for a MaskGIT, those of
-        `generation.CausalSampling` for other priors. What is left out is as the
-        run's card says (section `sampling`); but a prior without classes is not
-        guided, whatever its card says.
+        the fields of `samplers.MaskGITSampler` for a MaskGIT, those of
+        `samplers.AutoregressiveSampler` for other priors. What is left out
+        is as the config of the run says; a prior without classes is never
+        guided by default.
 
     Returns:
       float32 [B, H, W, C] in [0, 1].

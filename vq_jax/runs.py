@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from vq_jax import checkpoints
-from vq_jax import generation
+from vq_jax import samplers
 from vq_jax.config import modules
 from vq_jax.model import Model
 from vq_jax.utils import trees
@@ -169,7 +169,7 @@ def export_generator(model: Model, folder: str | os.PathLike) -> None:
   Raises:
     ValueError: if it is none.
   """
-  if model.prior is None or generation.is_causal(model.prior):
+  if model.prior is None or samplers.is_causal(model.prior):
     raise ValueError(
       'a critic judges the tokens of a MaskGIT; give the run of one.'
     )

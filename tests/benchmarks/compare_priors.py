@@ -93,7 +93,7 @@ ORDERS = {
   'confidence': {'choice_temperature': 20.0},
   'confidence, less noise': {'choice_temperature': 4.5},
   'halton': {'order': 'halton'},
-  'halton, sharpened': {'order': 'halton', 'sharpen': 1.2},
+  'halton, sharpened': {'order': 'halton', 'logit_scale': 1.2},
   'random': {'order': 'random'},
   'random, remasked': {'order': 'random', 'remask': 0.2},
 }

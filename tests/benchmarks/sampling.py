@@ -22,6 +22,7 @@ from vq_jax import autoencoders
 from vq_jax import generation
 from vq_jax import priors
 from vq_jax import quantizers
+from vq_jax import samplers
 from vq_jax.utils import trees
 
 VOCAB = priors.Vocab(codebook_size=1024, num_classes=1000)
@@ -67,20 +68,20 @@ def variables_of(prior):
   return random_variables(prior, tokens, label=jnp.zeros(1, jnp.int32))
 
 
-def sampler(prior, variables, batch: int, sampling) -> Callable[[int], None]:
-  """Returns what draws a batch of tokens with a seed, and waits for it."""
+def sampling(prior, variables, batch: int, sampler) -> Callable[[int], None]:
+  """Returns a function that samples a batch of tokens with a seed."""
   empty = jnp.zeros((batch, prior.num_tokens), jnp.int32)
 
   def draw(seed):
     drawn = generation.sample_tokens(
+      sampler,
+      jax.random.split(jax.random.key(seed), batch),
       prior,
       variables,
-      jax.random.split(jax.random.key(seed), batch),
       empty,
       empty.astype(bool),
       jnp.full(batch, seed % 1000),
       None,
-      sampling=sampling,
     )
     jax.block_until_ready(drawn)
 
@@ -120,7 +121,9 @@ def caches(batch: int, turns: int) -> list[str]:
     times = best(
       {
         'full': full_pass(prior, variables, batch),
-        'cached': sampler(prior, variables, batch, generation.CausalSampling()),
+        'cached': sampling(
+          prior, variables, batch, samplers.AutoregressiveSampler()
+        ),
       },
       turns,
     )
@@ -139,11 +142,11 @@ def parallel_decoding(batch: int, turns: int, size: dict) -> str:
   masked = priors.MaskGIT(vocab=VOCAB, grid=(16, 16), **size)
   times = best(
     {
-      'cached': sampler(
-        cached, variables_of(cached), batch, generation.CausalSampling()
+      'cached': sampling(
+        cached, variables_of(cached), batch, samplers.AutoregressiveSampler()
       ),
-      'masked': sampler(
-        masked, variables_of(masked), batch, generation.MaskedSampling(steps=8)
+      'masked': sampling(
+        masked, variables_of(masked), batch, samplers.MaskGITSampler(steps=8)
       ),
     },
     turns,
@@ -159,7 +162,7 @@ def parallel_decoding(batch: int, turns: int, size: dict) -> str:
 def compilations() -> str:
   """Returns the line of how often other labels and seeds compile anew."""
   prior = priors.MaskGIT(vocab=VOCAB, grid=(4, 4), **SMALL)
-  draw = sampler(prior, variables_of(prior), 2, generation.MaskedSampling())
+  draw = sampling(prior, variables_of(prior), 2, samplers.MaskGITSampler())
   generation.sample_tokens.clear_cache()
   for seed in range(5):
     draw(seed)
@@ -187,9 +190,7 @@ def published_size(turns: int) -> list[str]:
   times = best(
     {
       'matrix': lambda _: jax.block_until_ready(multiply(square, square)),
-      'tokens': sampler(
-        prior, variables, 1, generation.MaskedSampling(steps=8)
-      ),
+      'tokens': sampling(prior, variables, 1, samplers.MaskGITSampler(steps=8)),
       'decode': lambda _: jax.block_until_ready(decode(indices)),
     },
     turns,

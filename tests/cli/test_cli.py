@@ -69,8 +69,8 @@ def test_generate_keeps_what_a_classifier_is_surest_of(runs, tmp_path, capsys):
     assert code == 0
     return np.asarray(Image.open(path))
 
-  np.testing.assert_array_equal(picture(), picture('--acceptance', '1'))
-  assert (picture() != picture('--acceptance', '0.1')).any()
+  np.testing.assert_array_equal(picture(), picture('--acceptance-rate', '1'))
+  assert (picture() != picture('--acceptance-rate', '0.1')).any()
   folder = pathlib.Path(runs['maskgit']) / 'classifier'
   assert len(list(folder.glob('*.npz'))) == 1
 
@@ -127,14 +127,17 @@ def test_info_tells_what_a_run_holds(runs, capsys):
       'temperature must be a finite number in',
     ),
     (['generate', '{maskgit}', '--order', 'spiral'], "unknown order 'spiral'"),
-    (['generate', '{maskgit}', '--order', 'critic'], 'scores tokens'),
-    (['generate', '{maskgit}', '--cache'], 'cache is no option for a MaskGIT'),
     (
-      ['generate', '{maskgit}', '--acceptance', '0'],
-      'acceptance must be a finite number in',
+      ['generate', '{maskgit}', '--order', 'critic'],
+      'scores of a token critic',
+    ),
+    (['generate', '{maskgit}', '--order', 'up'], "unknown order 'up'"),
+    (
+      ['generate', '{maskgit}', '--acceptance-rate', '0'],
+      'acceptance_rate must be a finite number in',
     ),
     (
-      ['generate', '{maskgit}', '--acceptance', '0.5', '--gif', 'x.gif'],
+      ['generate', '{maskgit}', '--acceptance-rate', '0.5', '--gif', 'x.gif'],
       'goes without --gif',
     ),
     (['reconstruct', '{tokenizer}', 'no.png'], 'no.png'),

@@ -140,8 +140,8 @@ BOX = ['--box', '2,2,4,4']
       'dilate must be a whole number in',
     ),
     (
-      ['edit', '{run}', '{picture}', *BOX, '--cache'],
-      'no option for a MaskGIT',
+      ['edit', '{run}', '{picture}', *BOX, '--steps', '0'],
+      'steps must be a whole number in',
     ),
     (['outpaint', '{run}', '{picture}'], 'not all 0'),
     (

@@ -10,6 +10,9 @@ from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax.config import registry
 from vq_jax.layers import initializers
+from vq_jax.samplers import guidance
+from vq_jax.samplers import orders
+from vq_jax.samplers import schedules
 
 QUANTIZER = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
 TOWERS = {
@@ -216,9 +219,9 @@ def test_sequences_of_preprocessing():
   'table',
   [
     registry.ADVERSARIAL_LOSSES,
-    registry.SCHEDULES,
-    registry.GUIDANCE_SCHEDULES,
-    registry.ORDERS,
+    schedules.SCHEDULES,
+    guidance.SCHEDULES,
+    orders.ORDERS,
   ],
 )
 def test_strategies_are_found_by_their_own_names(table):

@@ -65,17 +65,17 @@ def test_greedy_pictures_are_those_of_the_published_tokens(maskgit, steps):
 
 
 def test_partly_masked_tokens_end_as_the_published_ones(maskgit):
-  strategy = samplers.MaskGITDecoding(
+  sampler = samplers.MaskGITSampler(
     steps=6,
     order=orders.Confidence(temperature=0),
-    choice=samplers.TokenChoice(temperature=0),
+    temperature=0,
     rounding='float32',
   )
   found = samplers.maskgit.decode(
     samplers.example_keys(jax.random.key(0), np.arange(3)),
     lambda tokens, _: logits_of(maskgit, tokens, VECTORS['labels']),
     jnp.where(VECTORS['mask'], maskgit.vocab.mask_id, VECTORS['indices']),
-    strategy,
+    sampler,
     mask_id=maskgit.vocab.mask_id,
   )
   np.testing.assert_array_equal(found, VECTORS['partial_6'][:, -1])

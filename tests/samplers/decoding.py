@@ -43,19 +43,19 @@ def some_tokens():
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def run(strategy, keys, tokens):
+def run(sampler, keys, tokens):
   return samplers.maskgit.decode(
     keys,
     logits_fn,
     tokens,
-    strategy,
+    sampler,
     mask_id=MASK,
     grid=GRID,
     critic_fn=critic_fn,
   )
 
 
-def states(strategy, tokens=None, logits_fn=logits_fn, **options):
+def states(sampler, tokens=None, logits_fn=logits_fn, **options):
   """The tokens before each step and after the last: T + 1 arrays [B, N]."""
   tokens = some_tokens() if tokens is None else tokens
   seen = []
@@ -67,7 +67,7 @@ def states(strategy, tokens=None, logits_fn=logits_fn, **options):
     return logits_fn(tokens, progress)
 
   final = samplers.maskgit.decode(
-    keys(len(tokens)), spy, tokens, strategy, mask_id=MASK, **options
+    keys(len(tokens)), spy, tokens, sampler, mask_id=MASK, **options
   )
   jax.effects_barrier()
   return [*seen, np.asarray(final)]

@@ -139,7 +139,7 @@ NULL = 60
 
 
 def guided(scale, label=LABEL, choice=GREEDY, schedule=None):
-  strategy = samplers.Guidance(
+  guidance = samplers.Guidance(
     scale=scale, schedule=schedule or samplers.guidance.linear
   )
   rows = []
@@ -151,8 +151,8 @@ def guided(scale, label=LABEL, choice=GREEDY, schedule=None):
   tokens = jnp.zeros((B, N), jnp.int32)
   got = samplers.autoregressive.decode(
     keys(B),
-    strategy.step_fn(counted, N),
-    strategy.rows(label, NULL),
+    guidance.step_fn(counted, N),
+    guidance.rows(label, NULL),
     tokens,
     tokens > 0,
     choice,

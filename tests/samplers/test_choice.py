@@ -192,7 +192,7 @@ def maskgit_of(logits_fn, *, trace=False, **options):
 
   Its argument is handed to `logits_fn`, after the progress.
   """
-  strategy = samplers.MaskGITDecoding(steps=3, **options)
+  sampler = samplers.MaskGITSampler(steps=3, **options)
   given = jnp.where(jnp.arange(49) < 5, PEAKED[0].argmax(-1), 1024)
 
   @jax.jit
@@ -201,7 +201,7 @@ def maskgit_of(logits_fn, *, trace=False, **options):
       keys(2),
       lambda tokens, progress: logits_fn(tokens, progress, argument),
       jnp.stack([given, jnp.full(49, 1024)]),
-      strategy,
+      sampler,
       mask_id=1024,
       grid=(7, 7),
       critic_fn=lambda tokens, progress: jnp.cos(tokens * 1.0),
@@ -253,13 +253,15 @@ SOME_ORDERS = [
     *[(temperature, {}) for temperature in SMALL],
     *[(1.2e-38, {'order': order}) for order in SOME_ORDERS[1:]],
     (1e-45, {'order': samplers.orders.Halton()}),
-    (1e-12, {'remask': samplers.Remasking(eta=0.5)}),
+    (1e-12, {'remask': 0.5}),
   ],
 )
 def test_small_temperatures_in_maskgit(temperature, options):
-  choice = samplers.TokenChoice(temperature=temperature)
   decode = maskgit_of(
-    lambda tokens, progress, _: PEAKED, choice=choice, sharpen=1.2, **options
+    lambda tokens, progress, _: PEAKED,
+    temperature=temperature,
+    logit_scale=1.2,
+    **options,
   )
   np.testing.assert_array_equal(decode(), LIKELIEST)
 
@@ -275,8 +277,9 @@ def test_small_temperatures_with_guidance(temperature, limits):
   guided = guidance.logits_fn(lambda tokens: both)
   decode = maskgit_of(
     lambda tokens, progress, _: guided(tokens, progress),
-    choice=samplers.TokenChoice(temperature=temperature, **limits),
-    sharpen=1.2,
+    temperature=temperature,
+    **limits,
+    logit_scale=1.2,
   )
   want = np.asarray(PEAKED + 3 * (PEAKED - other)).argmax(axis=-1)
   want[0, :5] = LIKELIEST[0, :5]  # these are given

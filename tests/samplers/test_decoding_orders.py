@@ -13,6 +13,7 @@ from tests.samplers.decoding import MASK
 from tests.samplers.decoding import N
 from tests.samplers.keys import keys
 from vq_jax import samplers
+from vq_jax.samplers import counting
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 
@@ -22,8 +23,9 @@ ONCE = {
   'halton': {
     'order': orders.Halton(),
     'schedule': schedules.arccos,
-    'sharpen': 1.2,
-    'choice': samplers.TokenChoice(top_k=5, top_p=0.9),
+    'logit_scale': 1.2,
+    'top_k': 5,
+    'top_p': 0.9,
   },
   'random': {'order': orders.Random(), 'schedule': schedules.linear},
 }
@@ -31,18 +33,18 @@ AGAIN = {
   'critic': {'order': orders.Critic()},
   'cap': {
     'order': orders.Random(),
-    'remask': samplers.Remasking(eta=0.3),
+    'remask': 0.3,
   },
   'rescale': {
     'order': orders.Confidence(),
     'schedule': schedules.linear,
-    'remask': samplers.Remasking(eta=0.7, limit='rescale'),
+    'remask': 0.7,
+    'remask_limit': 'rescale',
   },
   'least likely': {
     'order': orders.Halton(),
-    'remask': samplers.Remasking(
-      eta=1.0, order=orders.Confidence(temperature=0)
-    ),
+    'remask': 1.0,
+    'remask_order': 'confidence',
   },
 }
 
@@ -53,21 +55,21 @@ def every(cases):
   return pytest.mark.parametrize('name', cases)
 
 
-def strategy_of(name, steps=T, **fields):
-  return samplers.MaskGITDecoding(steps=steps, **CASES[name] | fields)
+def sampler_of(name, steps=T, **fields):
+  return samplers.MaskGITSampler(steps=steps, **CASES[name] | fields)
 
 
 @functools.cache
 def watched(name):
   return decoding.states(
-    strategy_of(name), grid=GRID, critic_fn=decoding.critic_fn
+    sampler_of(name), grid=GRID, critic_fn=decoding.critic_fn
   )
 
 
-def expected_counts(strategy, tokens):
+def expected_counts(sampler, tokens):
   """How many are masked before each step and after the last: [T + 1, B]."""
   start = (np.asarray(tokens) == MASK).sum(axis=1)
-  counts = strategy.masked_counts(N)
+  counts = sampler.masked_counts(N)
   return np.stack([start, *counts[:, start]])
 
 
@@ -78,7 +80,7 @@ def test_counts_are_the_schedule_s_and_given_tokens_are_never_masked(name):
   states = watched(name)
   counts = [(state == MASK).sum(axis=1) for state in states]
   np.testing.assert_array_equal(
-    counts, expected_counts(strategy_of(name), tokens)
+    counts, expected_counts(sampler_of(name), tokens)
   )
   for state in states:
     np.testing.assert_array_equal(state[given], tokens[given])
@@ -108,16 +110,16 @@ def test_what_is_decided_may_go_but_changes_only_through_the_mask(name):
 def test_as_many_go_as_the_rule_says(name):
   states = watched(name)
   given = states[0] != MASK
-  remask = AGAIN[name]['remask']
+  sampler = sampler_of(name)
   for before, after in zip(states, states[1:], strict=False):
     decided = ((before != MASK) & ~given).sum(axis=1)
     masked = (after == MASK).sum(axis=1)
-    share = remask.eta
+    share = sampler.remask
     most = np.minimum(decided, masked)
     want = {
       'cap': np.minimum(np.floor(share * decided + 1e-9), most),
       'rescale': np.floor(share * most + 1e-9),
-    }[remask.limit]
+    }[sampler.remask_limit]
     gone = ((before != MASK) & (after == MASK)).sum(axis=1)
     np.testing.assert_array_equal(gone, want)
 
@@ -128,8 +130,9 @@ def test_sigma_never_exceeds_its_maximum():
   decided, masked = decided.ravel(), masked.ravel()
   for limit in ['cap', 'rescale']:
     for eta in [0.0, 0.05, 0.5, 1.0]:
-      remask = samplers.Remasking(eta=eta, limit=limit)
-      counts = np.asarray(remask.counts(decided, masked, 64))
+      counts = np.asarray(
+        counting.remasked_counts(eta, limit, decided, masked, 64)
+      )
       alpha, after = decided / 64, (64 - masked) / 64
       most = np.minimum(1, (1 - after) / np.maximum(alpha, 1e-9))
       sigma = np.minimum(eta, most) if limit == 'cap' else eta * most
@@ -148,14 +151,15 @@ def test_the_least_likely_when_drawn_are_masked_again():
     logits = jnp.zeros((*tokens.shape, MASK))
     return logits.at[..., 0].set(jnp.asarray(sure)[step][None])
 
-  strategy = samplers.MaskGITDecoding(
+  sampler = samplers.MaskGITSampler(
     steps=T,
     order=orders.Halton(),
-    choice=samplers.TokenChoice(temperature=0),
-    remask=samplers.Remasking(eta=0.5, order=orders.Confidence(temperature=0)),
+    temperature=0,
+    remask=0.5,
+    remask_order='confidence',
   )
   states = decoding.states(
-    strategy, jnp.full((8, N), MASK), logits_fn, grid=GRID
+    sampler, jnp.full((8, N), MASK), logits_fn, grid=GRID
   )
   when_drawn, count = np.full((8, N), np.nan), 0
   for t, (before, after) in enumerate(zip(states, states[1:], strict=False)):
@@ -171,7 +175,7 @@ def test_the_least_likely_when_drawn_are_masked_again():
 
 
 def test_the_critic_masks_what_it_likes_least_of_all_that_was_not_given():
-  strategy = strategy_of('critic', order=orders.Critic(temperature=0))
+  sampler = sampler_of('critic', order=orders.Critic(temperature=0))
   tokens = decoding.some_tokens()
   drawn = []
 
@@ -181,7 +185,7 @@ def test_the_critic_masks_what_it_likes_least_of_all_that_was_not_given():
     )
     return decoding.critic_fn(tokens, progress)
 
-  states = decoding.states(strategy, critic_fn=critic_fn)
+  states = decoding.states(sampler, critic_fn=critic_fn)
   given = np.asarray(tokens) != MASK
   assert len(drawn) == T
   for full, after in zip(drawn, states[1:], strict=True):
@@ -196,7 +200,7 @@ def test_the_critic_masks_what_it_likes_least_of_all_that_was_not_given():
 
 def test_halton_decodes_the_list_from_where_each_example_begins():
   states = decoding.states(
-    strategy_of('halton'), jnp.full((8, N), MASK), grid=GRID
+    sampler_of('halton'), jnp.full((8, N), MASK), grid=GRID
   )
   ranks = orders.halton_ranks(*GRID)
   starts = set()
@@ -213,33 +217,32 @@ def test_halton_decodes_the_list_from_where_each_example_begins():
 @every(CASES)
 def test_one_step_draws_all_from_the_first_logits(name):
   tokens = decoding.some_tokens()
-  greedy = samplers.TokenChoice(temperature=0)
-  strategy = strategy_of(name, steps=1, choice=greedy)
-  got = decoding.run(strategy, keys(4), tokens)
+  sampler = sampler_of(name, steps=1, temperature=0)
+  got = decoding.run(sampler, keys(4), tokens)
   want = decoding.logits_fn(tokens, 0).argmax(-1)
   np.testing.assert_array_equal(got, np.where(tokens == MASK, want, tokens))
 
 
 @every(CASES)
 def test_an_example_is_the_same_wherever_it_stands(name):
-  strategy = strategy_of(name)
+  sampler = sampler_of(name)
   tokens = jnp.tile(decoding.some_tokens()[:2], (4, 1))
-  whole = np.asarray(decoding.run(strategy, keys(8), tokens))
+  whole = np.asarray(decoding.run(sampler, keys(8), tokens))
   assert len(np.unique(whole, axis=0)) == 8
-  got = decoding.run(strategy, keys(8)[::-1], tokens[::-1])
+  got = decoding.run(sampler, keys(8)[::-1], tokens[::-1])
   np.testing.assert_array_equal(got[::-1], whole)
 
 
 def test_a_batch_cut_up_or_spread_over_devices_is_the_same():
-  strategy = strategy_of('rescale')
+  sampler = sampler_of('rescale')
   tokens = jnp.tile(decoding.some_tokens()[:2], (4, 1))
-  whole = np.asarray(decoding.run(strategy, keys(8), tokens))
+  whole = np.asarray(decoding.run(sampler, keys(8), tokens))
   for part in [slice(0, 4), slice(4, 8)]:
-    got = decoding.run(strategy, keys(8)[part], tokens[part])
+    got = decoding.run(sampler, keys(8)[part], tokens[part])
     np.testing.assert_array_equal(got, whole[part])
   mesh = jax.make_mesh((8,), ('data',))
   spread = jax.sharding.NamedSharding(mesh, jax.P('data'))
-  got = decoding.run(strategy, *jax.device_put((keys(8), tokens), spread))
+  got = decoding.run(sampler, *jax.device_put((keys(8), tokens), spread))
   np.testing.assert_array_equal(got, whole)
 
 
@@ -252,7 +255,7 @@ def test_the_last_row_of_the_trace_is_the_result(name):
       keys(4),
       decoding.logits_fn,
       tokens,
-      strategy_of(name),
+      sampler_of(name),
       mask_id=MASK,
       grid=GRID,
       critic_fn=decoding.critic_fn,
@@ -268,23 +271,24 @@ def test_the_last_row_of_the_trace_is_the_result(name):
 @pytest.mark.parametrize(
   ('name', 'message'),
   [
-    ('critic', 'hand its critic_fn to decode'),
+    ('critic', 'the order critic needs the scores of a token critic'),
     ('halton', r'needs the grid \(h, w\) of the 20'),
   ],
 )
 def test_what_an_order_needs_must_be_there(name, message):
   with pytest.raises(ValueError, match=message):
-    decoding.states(strategy_of(name))
+    decoding.states(sampler_of(name))
 
 
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'eta': -0.1}, r'eta must be a finite number in \[0, 1\]'),
-    ({'eta': 1.1}, r'eta must be a finite number in \[0, 1\]'),
-    ({'eta': 0.1, 'limit': 'conf'}, "limit must be 'cap' or 'rescale'"),
+    ({'remask': -0.1}, r'remask must be a finite number in \[0, 1\]'),
+    ({'remask': 1.1}, r'remask must be a finite number in \[0, 1\]'),
+    ({'remask_limit': 'conf'}, "remask_limit must be 'cap' or 'rescale'"),
+    ({'remask_order': 'halton'}, "remask_order must be 'random' or 'confid"),
   ],
 )
 def test_bad_remasking_is_refused(fields, message):
   with pytest.raises(ValueError, match=message):
-    samplers.Remasking(**fields)
+    samplers.MaskGITSampler(**fields)

@@ -25,10 +25,10 @@ class Prior:
     return jnp.sin(tokens)[..., None] + table[label][:, None]
 
 
-def logits(strategy, progress):
+def logits(sampler, progress):
   prior = Prior()
-  rows = strategy.rows(LABEL, NULL)
-  fn = strategy.logits_fn(lambda tokens: prior(tokens, label=rows))
+  rows = sampler.rows(LABEL, NULL)
+  fn = sampler.logits_fn(lambda tokens: prior(tokens, label=rows))
   return fn(TOKENS, jnp.float32(progress)), prior.rows
 
 
@@ -61,8 +61,8 @@ def test_without_scale_neither_label_nor_null_label_is_needed():
   ],
 )
 def test_formula(schedule, strength, scale, progress):
-  strategy = samplers.Guidance(scale=scale, schedule=schedule)
-  got, rows = logits(strategy, progress)
+  sampler = samplers.Guidance(scale=scale, schedule=schedule)
+  got, rows = logits(sampler, progress)
   conditional, unconditional = plain(LABEL), plain(jnp.full(2, NULL))
   want = conditional + scale * strength(progress) * (
     conditional - unconditional
@@ -72,9 +72,9 @@ def test_formula(schedule, strength, scale, progress):
 
 
 def test_full_negative_guidance_is_the_unconditional_model():
-  strategy = samplers.Guidance(scale=-1.0, schedule=guidance.constant)
+  sampler = samplers.Guidance(scale=-1.0, schedule=guidance.constant)
   np.testing.assert_allclose(
-    logits(strategy, 0.2)[0], plain(jnp.full(2, NULL)), atol=1e-5
+    logits(sampler, 0.2)[0], plain(jnp.full(2, NULL)), atol=1e-5
   )
 
 
@@ -104,10 +104,10 @@ def test_a_power_that_is_not_positive_is_refused():
 
 
 def test_strategies_are_values():
-  def strategy(scale):
+  def sampler(scale):
     return samplers.Guidance(
       scale=scale, schedule=guidance.PowerCosine(power=2.0)
     )
 
-  assert strategy(2.0) == strategy(2.0)
-  assert len({strategy(s) for s in (1.0, 1.0, 2.0)}) == 2
+  assert sampler(2.0) == sampler(2.0)
+  assert len({sampler(s) for s in (1.0, 1.0, 2.0)}) == 2

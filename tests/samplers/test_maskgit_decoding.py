@@ -13,8 +13,6 @@ from vq_jax import samplers
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 
-GREEDY = samplers.TokenChoice(temperature=0)
-
 
 def one_by_one(ratio, num_tokens):
   """As many masked as may be: each step decides one position."""
@@ -30,17 +28,17 @@ def golden_logits(tokens, progress):
 
 
 def greedy(steps, tokens):
-  strategy = samplers.MaskGITDecoding(
+  sampler = samplers.MaskGITSampler(
     steps=steps,
     order=orders.Confidence(temperature=0),
-    choice=GREEDY,
+    temperature=0,
     rounding='float32',
   )
   return samplers.maskgit.decode(
     keys(3),
     golden_logits,
     tokens,
-    strategy,
+    sampler,
     mask_id=golden.VOCAB.mask_id,
     trace=True,
   )
@@ -73,17 +71,17 @@ def test_partly_masked_tokens_equal_the_published_ones():
 )
 def test_masked_counts_equal_the_published_ones(steps, counts):
   """The published last count is 1, of a position decided all the same."""
-  strategy = samplers.MaskGITDecoding(steps=steps, rounding='float32')
-  got = strategy.masked_counts(256)
+  sampler = samplers.MaskGITSampler(steps=steps, rounding='float32')
+  got = sampler.masked_counts(256)
   assert got[:, 256].tolist() == counts
 
 
 def test_rounding_the_decided_count_is_what_halton_maskgit_s_code_does():
   """There it is max(t + 1, int((1 - gamma) 256)) after step t of 32."""
-  strategy = samplers.MaskGITDecoding(
+  sampler = samplers.MaskGITSampler(
     steps=32, schedule=schedules.arccos, rounding='decided'
   )
-  decided = 256 - strategy.masked_counts(256)[:, 256]
+  decided = 256 - sampler.masked_counts(256)[:, 256]
   assert decided[:4].tolist() == [5, 10, 15, 20]
   want = [
     max(t + 1, int((1 - np.arccos((t + 1) / 32) / (np.pi / 2)) * 256))
@@ -105,17 +103,17 @@ def test_rounding_the_decided_count_is_what_halton_maskgit_s_code_does():
 def test_an_exact_fraction_of_the_tokens_is_not_rounded_down(
   schedule, steps, step, total, want
 ):
-  strategy = samplers.MaskGITDecoding(steps=steps, schedule=schedule)
-  counts = strategy.masked_counts(total)
+  sampler = samplers.MaskGITSampler(steps=steps, schedule=schedule)
+  counts = sampler.masked_counts(total)
   assert counts[step, total] == want
 
 
 @pytest.mark.parametrize('schedule', [schedules.log, schedules.exp])
 def test_an_edit_of_n_tokens_has_the_schedule_of_n_tokens(schedule):
   """Not that of the whole image, of which the others are given."""
-  strategy = samplers.MaskGITDecoding(steps=8, schedule=schedule)
-  image = strategy.masked_counts(256)
-  part = strategy.masked_counts(20)
+  sampler = samplers.MaskGITSampler(steps=8, schedule=schedule)
+  image = sampler.masked_counts(256)
+  part = sampler.masked_counts(20)
   np.testing.assert_array_equal(image[:, :21], part)
 
 
@@ -136,10 +134,10 @@ def test_each_step_decides_at_least_one_and_leaves_one_but_the_last(schedule):
   start = np.arange(21)
   for steps in [1, 3, 8, 40]:
     for rounding in ['masked', 'decided', 'float32']:
-      strategy = samplers.MaskGITDecoding(
+      sampler = samplers.MaskGITSampler(
         steps=steps, schedule=schedule, rounding=rounding
       )
-      counts = strategy.masked_counts(20)
+      counts = sampler.masked_counts(20)
       for before, after in zip([start, *counts], counts, strict=False):
         assert (after[before > 0] < before[before > 0]).all()
       for before, after in zip([start, *counts], counts[:-1], strict=False):
@@ -149,7 +147,7 @@ def test_each_step_decides_at_least_one_and_leaves_one_but_the_last(schedule):
 
 @pytest.mark.parametrize('steps', [1, 3, 8, 40])
 def test_each_position_is_decided_once_and_given_tokens_stay(steps):
-  states = decoding.states(samplers.MaskGITDecoding(steps=steps))
+  states = decoding.states(samplers.MaskGITSampler(steps=steps))
   final = states[-1]
   assert (final >= 0).all() and (final < MASK).all()
   for before, after in zip(states, states[1:], strict=False):
@@ -162,13 +160,13 @@ def test_each_position_is_decided_once_and_given_tokens_stay(steps):
 
 def test_a_position_that_stays_masked_is_drawn_anew():
   """Of ten equally likely tokens, one in ten comes twice."""
-  strategy = samplers.MaskGITDecoding(steps=3, schedule=one_by_one)
+  sampler = samplers.MaskGITSampler(steps=3, schedule=one_by_one)
   trace = np.asarray(
     samplers.maskgit.decode(
       keys(64),
       lambda tokens, progress: jnp.zeros((*tokens.shape, MASK)),
       jnp.full((64, 100), MASK),
-      strategy,
+      sampler,
       mask_id=MASK,
       trace=True,
     )
@@ -180,10 +178,10 @@ def test_a_position_that_stays_masked_is_drawn_anew():
 
 def test_greedy_choice_and_no_noise_leave_nothing_to_chance():
   def run(temperature, seed):
-    strategy = samplers.MaskGITDecoding(
-      steps=5, order=orders.Confidence(temperature=temperature), choice=GREEDY
+    sampler = samplers.MaskGITSampler(
+      steps=5, order=orders.Confidence(temperature=temperature), temperature=0
     )
-    return decoding.run(strategy, keys(4, seed), decoding.some_tokens())
+    return decoding.run(sampler, keys(4, seed), decoding.some_tokens())
 
   np.testing.assert_array_equal(run(0, 0), run(0, 1))
   assert (run(4.5, 0) != run(4.5, 1)).any()
@@ -199,13 +197,13 @@ def test_temperature_decides_which_positions_go_first():
     return logits.at[..., 0].set(sure[None])
 
   def first(temperature):
-    strategy = samplers.MaskGITDecoding(
+    sampler = samplers.MaskGITSampler(
       steps=4,
       schedule=schedules.linear,
       order=orders.Confidence(temperature=temperature),
-      choice=GREEDY,
+      temperature=0,
     )
-    states = decoding.states(strategy, jnp.full((64, 16), MASK), logits_fn)
+    states = decoding.states(sampler, jnp.full((64, 16), MASK), logits_fn)
     return (states[1] != MASK)[:, :4].mean()
 
   assert first(0.0) == 1.0
@@ -215,58 +213,59 @@ def test_temperature_decides_which_positions_go_first():
 def test_the_confidence_is_that_of_the_plain_logits():
   """Position 0 is surer of its best id; a limit to one id makes all sure."""
   logits = jnp.array([[[4.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]])
-  strategy = samplers.MaskGITDecoding(
+  sampler = samplers.MaskGITSampler(
     steps=3,
     schedule=one_by_one,
     order=orders.Confidence(temperature=0),
-    choice=samplers.TokenChoice(temperature=0.01, top_k=1),
-    sharpen=50.0,
+    temperature=0.01,
+    top_k=1,
+    logit_scale=50.0,
   )
   states = decoding.states(
-    strategy, jnp.full((1, 3), MASK), lambda tokens, progress: logits
+    sampler, jnp.full((1, 3), MASK), lambda tokens, progress: logits
   )
   decided = [np.flatnonzero(state[0] != MASK).tolist() for state in states]
   assert decided == [[], [0], [0, 2], [0, 1, 2]]
 
 
 @pytest.mark.parametrize('steps', [1, 2, 5])
-def test_sharpening_grows_linearly_from_one(steps):
-  """Frequencies of the draws of each step are those of the sharper logits."""
-  n, sharpen = 20_000, 3.0
+def test_the_logit_scale_grows_linearly_from_one(steps):
+  """Frequencies of the draws of each step are those of the scaled logits."""
+  n, scale = 20_000, 3.0
   logits = jnp.array([1.0, 0.5, -0.5])
   tokens = jnp.full((n, steps), MASK)
-  strategy = samplers.MaskGITDecoding(
+  sampler = samplers.MaskGITSampler(
     steps=steps,
     schedule=one_by_one,
     order=orders.Halton(roll=False),
-    sharpen=sharpen,
+    logit_scale=scale,
   )
   got = np.asarray(
     samplers.maskgit.decode(
       keys(n),
       lambda tokens, progress: jnp.broadcast_to(logits, (*tokens.shape, 3)),
       tokens,
-      strategy,
+      sampler,
       mask_id=MASK,
       grid=(1, steps),
     )
   )
   order = np.argsort(orders.halton_ranks(1, steps))
   for t, position in enumerate(order):  # one position a step
-    factor = 1 + (sharpen - 1) * t / max(steps - 1, 1)
+    factor = 1 + (scale - 1) * t / max(steps - 1, 1)
     want = np.asarray(jax.nn.softmax(factor * logits))
     share = np.bincount(got[:, position], minlength=3) / n
     np.testing.assert_allclose(share, want, atol=0.015)
 
 
 def test_nothing_recompiles_for_other_keys_and_tokens():
-  strategy = samplers.MaskGITDecoding(steps=4)
+  sampler = samplers.MaskGITSampler(steps=4)
   tokens = decoding.some_tokens()
   before = decoding.run._cache_size()
-  a = decoding.run(strategy, keys(4), tokens)
-  b = decoding.run(samplers.MaskGITDecoding(steps=4), keys(4), tokens)
+  a = decoding.run(sampler, keys(4), tokens)
+  b = decoding.run(samplers.MaskGITSampler(steps=4), keys(4), tokens)
   np.testing.assert_array_equal(a, b)
-  decoding.run(strategy, keys(4, 1), tokens[::-1])
+  decoding.run(sampler, keys(4, 1), tokens[::-1])
   assert decoding.run._cache_size() == before + 1
 
 
@@ -274,13 +273,16 @@ def test_nothing_recompiles_for_other_keys_and_tokens():
   ('fields', 'message'),
   [
     ({'steps': 0}, r'steps must be a whole number in \[1, 4096\]; got 0'),
-    ({'sharpen': 0.0}, r'sharpen must be a finite number in \(0, 10000\]'),
     (
-      {'order': orders.Critic(), 'remask': samplers.Remasking(eta=0.1)},
-      'all tokens compete in each step already',
+      {'logit_scale': 0.0},
+      r'logit_scale must be a finite number in \(0, 10000\]',
+    ),
+    (
+      {'order': 'critic', 'remask': 0.1},
+      'the order critic reconsiders all tokens',
     ),
   ],
 )
 def test_bad_strategies_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
-    samplers.MaskGITDecoding(**fields)
+    samplers.MaskGITSampler(**fields)

@@ -168,7 +168,7 @@ def test_an_example_is_ordered_alike_in_any_batch(order):
 
 
 def test_the_critic_needs_a_network():
-  with pytest.raises(ValueError, match='hand its critic_fn to decode'):
+  with pytest.raises(ValueError, match='needs the scores of a token critic'):
     orders.Critic().scores(keys(2), step(2, 5))
 
 

@@ -29,41 +29,47 @@ class World:
     np.testing.assert_array_equal(images[:, 1], labels)
     return self.scores[images[:, 0]]
 
-  def sample(self, labels=LABELS, acceptance=0.05, batch_size=7):
+  def sample(self, labels=LABELS, acceptance_rate=0.05, batch_size=7):
     return samplers.rejection_sample(
-      self.generate, self.score, labels, acceptance, batch_size=batch_size
+      self.generate, self.score, labels, acceptance_rate, batch_size=batch_size
     )
 
 
-def test_at_acceptance_one_it_is_plain_generation():
-  got = World().sample(acceptance=1)
+def test_at_acceptance_rate_one_it_is_plain_generation():
+  got = World().sample(acceptance_rate=1)
   np.testing.assert_array_equal(got, np.stack([np.arange(6), LABELS], axis=1))
 
 
-@pytest.mark.parametrize('acceptance', [1, 0.7, 0.5, 0.3, 0.05, 0.005])
-def test_the_best_of_each_label_are_kept_in_the_order_asked_for(acceptance):
+@pytest.mark.parametrize('acceptance_rate', [1, 0.7, 0.5, 0.3, 0.05, 0.005])
+def test_the_best_of_each_label_are_kept_in_the_order_asked_for(
+  acceptance_rate,
+):
   world = World()
-  got = world.sample(acceptance=acceptance)
+  got = world.sample(acceptance_rate=acceptance_rate)
   np.testing.assert_array_equal(got[:, 1], LABELS)
   for label, n in [(0, 2), (1, 1), (2, 3)]:
     made = [i for i, of in world.labels.items() if of == label]
-    assert len(made) == math.ceil(n / acceptance)
+    assert len(made) == math.ceil(n / acceptance_rate)
     best = sorted(made, key=lambda i: -world.scores[i])[:n]
     assert set(got[got[:, 1] == label, 0]) == set(best)
 
 
 def test_counts_do_not_suffer_from_rounding():
   """As floats, 21 / 0.7 is a little more than 30."""
-  for n, acceptance, want in [(21, 0.7, 30), (3, 0.3, 10), (50, 0.005, 10**4)]:
-    got = rejection.candidate_labels(np.zeros(n, int), acceptance)
+  for n, acceptance_rate, want in [
+    (21, 0.7, 30),
+    (3, 0.3, 10),
+    (50, 0.005, 10**4),
+  ]:
+    got = rejection.candidate_labels(np.zeros(n, int), acceptance_rate)
     assert len(got) == want
 
 
 @pytest.mark.parametrize('batch_size', [1, 5, 60, 1000])
 def test_batches_change_nothing_and_are_not_too_large(batch_size):
   world = World()
-  got = world.sample(acceptance=0.1, batch_size=batch_size)
-  np.testing.assert_array_equal(got, World().sample(acceptance=0.1))
+  got = world.sample(acceptance_rate=0.1, batch_size=batch_size)
+  np.testing.assert_array_equal(got, World().sample(acceptance_rate=0.1))
   assert max(world.batches) == min(batch_size, 60)
   assert sum(world.batches) == 60
 
@@ -91,10 +97,12 @@ def test_images_keep_their_type_and_what_is_kept_is_a_copy():
   np.testing.assert_array_equal(got, np.ones((2, 3, 3, 1)))
 
 
-@pytest.mark.parametrize('acceptance', [0, -0.1, 1.5])
-def test_a_wrong_acceptance_is_refused(acceptance):
-  with pytest.raises(ValueError, match='acceptance must be a finite number in'):
-    World().sample(acceptance=acceptance)
+@pytest.mark.parametrize('acceptance_rate', [0, -0.1, 1.5])
+def test_a_wrong_acceptance_rate_is_refused(acceptance_rate):
+  with pytest.raises(
+    ValueError, match='acceptance_rate must be a finite number in'
+  ):
+    World().sample(acceptance_rate=acceptance_rate)
 
 
 @pytest.mark.parametrize(

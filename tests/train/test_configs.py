@@ -22,7 +22,7 @@ from train.steps import causal
 from train.steps import masked
 from train.steps import token_critic
 from train.steps import vae
-from vq_jax import generation
+from vq_jax import samplers
 from vq_jax.config import registry
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
@@ -116,8 +116,8 @@ class Recorder:
     adversary.Settings,
     settings_lib.PriorCard,
     settings_lib.CriticCard,
-    generation.MaskedSampling,
-    generation.CausalSampling,
+    samplers.MaskGITSampler,
+    samplers.AutoregressiveSampler,
     autoencoder.Loss,
     causal.Loss,
     masked.Loss,
@@ -154,7 +154,9 @@ class Recorder:
       'vae': vae.Loss,
     }
     sampling = (
-      generation.CausalSampling if causal_prior else generation.MaskedSampling
+      samplers.AutoregressiveSampler
+      if causal_prior
+      else samplers.MaskGITSampler
     )
     classes = {
       '': config_lib.CARDS[task],

@@ -14,6 +14,7 @@ from train.steps import update
 from vq_jax import losses
 from vq_jax import priors
 from vq_jax.config import registry
+from vq_jax.samplers import schedules
 from vq_jax.utils import fields
 
 
@@ -22,7 +23,8 @@ class Loss(settings_lib.Section):
   """Section `loss` of the card of a MaskGIT.
 
   Attributes:
-    schedule: of the masked fraction, by name; see `registry.SCHEDULES`.
+    schedule: of the masked fraction, by name; see
+      `vq_jax.samplers.schedules`.
     min_ratio: no fewer than this fraction is masked.
     ratio_of: whether each 'example' draws its ratio, or the whole 'batch' one
       (MAGVIT).
@@ -64,9 +66,7 @@ class Loss(settings_lib.Section):
 
   def masks(self, num_tokens: int) -> Callable[..., jax.Array]:
     """Returns the function (keys [B], batch_key) -> bool [B, N]."""
-    schedule = registry.lookup(
-      registry.SCHEDULES, self.schedule, 'mask schedule'
-    )
+    schedule = schedules.by_name(self.schedule)
 
     def draw(keys, batch_key):
       return priors.random_mask(

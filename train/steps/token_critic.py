@@ -12,7 +12,6 @@ from train.steps import tokens as tokens_lib
 from train.steps import update
 from vq_jax import priors
 from vq_jax import samplers
-from vq_jax.config import registry
 from vq_jax.utils import fields
 
 
@@ -22,7 +21,7 @@ class Loss(settings_lib.Section):
 
   Attributes:
     schedule: of the fraction that is drawn anew, by name; see
-      `registry.SCHEDULES`.
+      `vq_jax.samplers.schedules`.
     temperature: of the draws.
   """
 
@@ -43,9 +42,7 @@ def judged(
   in, each by a draw of its own: (frozen variables, batch, keys [B]) -> tokens
   int32 [B, N], label, which are real bool [B, N].
   """
-  schedule = registry.lookup(
-    registry.SCHEDULES, settings.schedule, 'mask schedule'
-  )
+  schedule = samplers.schedules.by_name(settings.schedule)
   choice = samplers.TokenChoice(temperature=settings.temperature)
   vocab = critic.vocab
 

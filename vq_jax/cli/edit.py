@@ -189,7 +189,7 @@ def _write(arguments, model, image, original, draw) -> None:
     dilate=arguments.dilate,
     batch_size=arguments.batch_size,
     trace=gif,
-    **sampling.options_of(arguments),
+    **sampling.options_from(arguments),
   )
   steps = np.swapaxes(made, 0, 1) if gif else made[None]
   frames = [_laid_out(original, images.to_uint8(step)) for step in steps]

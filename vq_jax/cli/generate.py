@@ -32,7 +32,7 @@ def add(commands, command: Callable) -> None:
   )
   sampling.add(parser)
   parser.add_argument(
-    '--acceptance',
+    '--acceptance-rate',
     type=float,
     metavar='FRACTION',
     help='draw more images, of which this fraction is kept: those a classifier '
@@ -70,12 +70,12 @@ def run(arguments) -> None:
       raise ValueError('--labels needs at least one class, such as 3,7.')
     numbers = class_labels.indices(found, len(names), names)
     labels = np.resize(numbers, arguments.num)
-  options = sampling.options_of(arguments)
+  options = sampling.options_from(arguments)
   if model.prior is None:
     made = model.generate(
       arguments.seed, labels=labels, num=arguments.num, **options
     )
-  elif 'acceptance' in arguments:
+  elif 'acceptance_rate' in arguments:
     labels, _ = class_labels.from_request(labels, arguments.num, model)
     made = _accepted(model, arguments, labels, options)
   else:
@@ -113,10 +113,12 @@ def _accepted(model, arguments, labels, options):
 
   if labels is None or 'gif' in arguments:
     raise ValueError(
-      '--acceptance keeps the images in which a classifier sees the class '
+      '--acceptance-rate keeps the images in which a classifier sees the class '
       'asked for: it needs a prior with classes, and goes without --gif.'
     )
-  candidates = samplers.rejection.candidate_labels(labels, arguments.acceptance)
+  candidates = samplers.rejection.candidate_labels(
+    labels, arguments.acceptance_rate
+  )
   score = _class_scores(model, arguments.folder)
   batches = iter(
     _batches(model, arguments, candidates, len(candidates), **options)
@@ -125,7 +127,7 @@ def _accepted(model, arguments, labels, options):
     lambda start, part: np.asarray(next(batches)),
     score,
     labels,
-    arguments.acceptance,
+    arguments.acceptance_rate,
     batch_size=min(arguments.batch_size, len(candidates)),
   )
 

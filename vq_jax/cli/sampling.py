@@ -1,69 +1,60 @@
-"""What the commands that draw share: options of the sampler, and classes."""
+"""Flags of the samplers and classes, for all commands that sample."""
 
 import argparse
+import dataclasses
 import sys
+import types
+import typing
 import unicodedata
 from typing import Any
 
-_FOR_ALL = (
-  ('--guidance', float, 'strength of classifier-free guidance; 0 is none'),
-  (
-    '--guidance-schedule',
-    str,
-    'how that strength grows: constant, linear or power_cosine',
-  ),
-  ('--guidance-power', float, 'of power_cosine: how late guidance sets in'),
-  ('--temperature', float, 'of the drawn tokens; 0 takes the likeliest'),
-  ('--top-k', int, 'draw from the k most likely tokens only'),
-  ('--top-p', float, 'draw from tokens that make up this probability only'),
-)
-_FOR_MASKGIT = (
-  ('--steps', int, 'decoding steps'),
-  ('--schedule', str, 'of what is masked: cosine, arccos, linear, ...'),
-  (
-    '--rounding',
-    str,
-    'which number of tokens is rounded down: masked, decided or float32',
-  ),
-  (
-    '--order',
-    str,
-    'which positions come first: confidence, halton, random or critic',
-  ),
-  ('--choice-temperature', float, 'randomness in confidence and critic'),
-  ('--sharpen', float, 'logits are multiplied by up to this, at the last step'),
-  ('--remask', float, 'fraction of decided tokens that is masked again'),
-  ('--remask-limit', str, 'how that fraction is bounded: cap or rescale'),
+from vq_jax import samplers
+from vq_jax.utils import docstrings
+
+_GROUPS = (
+  ('options of all samplers', samplers.TokenSampler),
+  ('options of a MaskGIT', samplers.MaskGITSampler),
 )
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-  """Adds the sampler's options to a command."""
-  for title, options in (
-    ('sampling', _FOR_ALL),
-    ('sampling a MaskGIT', _FOR_MASKGIT),
-  ):
+  """Adds a flag for each option of the samplers to a command."""
+  added = set()
+  for title, cls in _GROUPS:
     group = parser.add_argument_group(
-      title, 'what is not given is as the run was configured'
+      title, 'The defaults are those of the config of the run.'
     )
-    for name, kind, text in options:
-      group.add_argument(name, type=kind, help=text, default=argparse.SUPPRESS)
-  group = parser.add_argument_group('sampling an autoregressive prior')
-  group.add_argument(
-    '--cache',
-    action=argparse.BooleanOptionalAction,
-    help='keep what earlier tokens computed (the default)',
-    default=argparse.SUPPRESS,
-  )
+    docs = docstrings.attribute_docs(cls)
+    for field in dataclasses.fields(cls):
+      if field.name not in added:
+        added.add(field.name)
+        group.add_argument(
+          f'--{field.name.replace("_", "-")}',
+          type=_type_of_flag(field.type),
+          help=docs[field.name].replace('`', '').replace('%', '%%'),
+          default=argparse.SUPPRESS,
+        )
 
 
-def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
-  """Returns the sampler's options that were given."""
-  return {
-    name: getattr(arguments, name)
-    for flag, *_ in (*_FOR_ALL, *_FOR_MASKGIT, ('--cache',))
-    if (name := flag.removeprefix('--').replace('-', '_')) in arguments
+def _type_of_flag(hint: Any) -> type:
+  """Returns the type that the text of a flag is converted to."""
+  if typing.get_origin(hint) is typing.Annotated:
+    return _type_of_flag(typing.get_args(hint)[0])
+  if hint in (int, float):
+    return hint
+  if (
+    isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+  ):
+    return _type_of_flag(typing.get_args(hint)[0])
+  return str
+
+
+def options_from(arguments: argparse.Namespace) -> dict[str, Any]:
+  """Returns the options of samplers that were given, by name."""
+  names = {
+    field.name for _, cls in _GROUPS for field in dataclasses.fields(cls)
   }
+  return {k: v for k, v in vars(arguments).items() if k in names}
 
 
 def check_files(arguments: argparse.Namespace, channels: int) -> None:

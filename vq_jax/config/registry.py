@@ -5,7 +5,6 @@ that are themselves specs (`encoder`, `quantizer`, ...) are built first;
 `dtype`, `param_dtype` and initializers (`codebook_init`, ...) may be names.
 """
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -22,10 +21,8 @@ from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax.data import preprocessing
 from vq_jax.layers import initializers
-from vq_jax.samplers import guidance
-from vq_jax.samplers import orders
-from vq_jax.samplers import schedules
 from vq_jax.utils import fields as fields_lib
+from vq_jax.utils.names import unknown
 
 REGISTRY: dict[str, dict[str, Callable]] = {
   'autoencoder': {
@@ -103,32 +100,8 @@ ADVERSARIAL_LOSSES: dict[str, Callable] = {
   'vanilla': losses.Vanilla,
 }
 
-SCHEDULES: dict[str, Callable] = {
-  'arccos': schedules.arccos,
-  'cosine': schedules.cosine,
-  'cubic': schedules.cubic,
-  'exp': schedules.exp,
-  'linear': schedules.linear,
-  'log': schedules.log,
-  'sqrt': schedules.sqrt,
-  'square': schedules.square,
-}
-
-ORDERS: dict[str, Callable] = {
-  'confidence': orders.Confidence,
-  'critic': orders.Critic,
-  'halton': orders.Halton,
-  'random': orders.Random,
-}
-
 # Of the fields `codebook_init`, `kernel_init`, ...
 INITIALIZERS = initializers.BY_NAME
-
-GUIDANCE_SCHEDULES: dict[str, Callable] = {
-  'constant': guidance.constant,
-  'linear': guidance.linear,
-  'power_cosine': guidance.PowerCosine,
-}
 
 # Fields that a spec gives by the name of a dtype.
 DTYPE_FIELDS = ('dtype', 'param_dtype')
@@ -146,14 +119,6 @@ _NOT_IN_A_SPEC = (
 
 class SpecError(ValueError):
   """A spec names something that does not exist."""
-
-
-def unknown(what: str, name: Any, valid: Iterable[str]) -> str:
-  """Says that a name is unknown, which ones are known, and which was meant."""
-  valid = sorted(valid)
-  close = difflib.get_close_matches(str(name), valid, n=1)
-  hint = f' Did you mean {close[0]!r}?' if close else ''
-  return f'unknown {what} {name!r}.{hint} Valid: {", ".join(valid)}.'
 
 
 def lookup(table: Mapping[str, Any], name: Any, what: str) -> Any:

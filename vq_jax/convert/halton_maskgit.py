@@ -46,7 +46,7 @@ _SAMPLING = {
   'schedule': 'arccos',
   'rounding': 'decided',
   'order': 'halton',
-  'sharpen': 1.2,
+  'logit_scale': 1.2,
   'guidance': 0.7,
   'guidance_schedule': 'constant',
 }

@@ -1,15 +1,106 @@
-"""Raster sampling: one token after the other, each given all before it."""
+"""Autoregressive sampling: one token after the other, in raster order."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from vq_jax.samplers import base
 from vq_jax.samplers import choice as choice_lib
 from vq_jax.samplers import keys as key_lib
 
 StepFn = Callable[[Any, jax.Array, jax.Array], tuple[jax.Array, Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoregressiveSampler(base.TokenSampler):
+  """Samples an autoregressive prior token by token, with a cache.
+
+  The options are those of `TokenSampler`. Progress, on which guidance may
+  depend, is position / number of tokens.
+
+  Example:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from vq_jax import priors, samplers
+    >>> prior = priors.PixelCNN(
+    ...   vocab=priors.Vocab(codebook_size=8), grid=(2, 2), layers=1,
+    ...   channels=4)
+    >>> tokens = jnp.zeros((3, 4), jnp.int32)
+    >>> variables = prior.init(jax.random.key(0), tokens)
+    >>> sampler = samplers.AutoregressiveSampler(temperature=0.9, top_k=4)
+    >>> keys = samplers.example_keys(jax.random.key(1), jnp.arange(3))
+    >>> sampler(keys, prior, variables, tokens, tokens > 0).shape
+    (3, 4)
+  """
+
+  def __call__(
+    self,
+    keys: jax.Array,
+    prior: nn.Module,
+    variables: Mapping[str, Any],
+    tokens: jax.Array,
+    known: jax.Array,
+    *,
+    label: jax.Array | None = None,
+    condition: jax.Array | None = None,
+    trace: bool = False,
+  ) -> jax.Array:
+    """Samples the tokens that are not known.
+
+    Args:
+      keys: [B], one key per example; see `example_keys`.
+      prior: an autoregressive prior.
+      variables: its variables.
+      tokens: int32 [B, N]; values are ignored where they are not known.
+      known: bool [B, N], True where a token is given and must stay.
+      label: int32 [B], the classes, for a prior with classes.
+      condition: int32 [B, M], the tokens of the parent level, for a prior that
+        is conditioned on one.
+      trace: whether to return the tokens after each row of the grid.
+
+    Returns:
+      int32 [B, N]. With `trace` int32 [B, h, N]: the tokens after each of the
+      h rows; those of later rows are `tokens` as they were passed.
+
+    Raises:
+      ValueError: if the prior is not autoregressive, or guidance is asked of a
+        prior without a null class.
+    """
+    if not base.is_causal(prior):
+      raise ValueError(
+        f'an AutoregressiveSampler cannot sample a {type(prior).__name__}, '
+        'which is not autoregressive; use a MaskGITSampler.'
+      )
+    guidance = self.make_guidance()
+    apply, rows = base.make_apply(
+      guidance, prior, variables, len(tokens), label=label, condition=condition
+    )
+    step = functools.partial(prior.apply, variables, method='step')
+    sampled = decode(
+      keys,
+      guidance.step_fn(step, prior.num_tokens),
+      apply(rows, method='start'),
+      tokens,
+      known,
+      self.make_choice(),
+    )
+    if not trace:
+      return sampled
+    done = decided_rows(prior.grid)
+    return jnp.where(done[None], sampled[:, None], tokens[:, None])
+
+
+def decided_rows(grid: tuple[int, int]) -> np.ndarray:
+  """Returns which tokens are decided after each row: bool [h, h * w]."""
+  h, w = grid
+  return np.repeat(np.tri(h, dtype=bool), w, axis=1)
 
 
 def decode(
@@ -20,20 +111,21 @@ def decode(
   known: jax.Array,
   choice: choice_lib.TokenChoice,
 ) -> jax.Array:
-  """Draws the tokens that are not known, row by row of the grid.
+  """Samples the tokens that are not known, in raster order.
 
-  Any positions may be known, other ones in each example; but a token is drawn
-  given those before it alone, so known tokens that come later do not shape it.
+  Any positions may be known, and they may differ between examples. A token is
+  sampled given the tokens before it alone, so known tokens at later positions
+  have no influence on it.
 
   Args:
-    keys: [B], one per example.
+    keys: [B], one key per example.
     step_fn: (cache, previous int32 [B], position int32 []) -> (logits float
-      [B, K], cache), called for the positions 0 to N - 1 in order. At position
-      0 there is no previous token: it is 0 and means nothing.
-    cache: what `step_fn` wants at first; a tree of arrays whose shapes stay.
-    tokens: int32 [B, N]; what stands where they are not known is ignored.
+      [B, K], cache). It is called for the positions 0 to N - 1 in order; at
+      position 0 the previous token is 0 and must be ignored.
+    cache: the first cache, a tree of arrays; `step_fn` must keep its shapes.
+    tokens: int32 [B, N]; values are ignored where they are not known.
     known: bool [B, N].
-    choice: how a token is drawn.
+    choice: samples a token from its logits.
 
   Returns:
     int32 [B, N].
@@ -43,7 +135,7 @@ def decode(
   """
   if tokens.ndim != 2 or tokens.shape != known.shape:
     raise ValueError(
-      'tokens and known must both be [B, N], row by row of the grid; got '
+      'tokens and known must both be [B, N], in raster order; got '
       f'{tokens.shape} and {known.shape}.'
     )
 
@@ -51,13 +143,13 @@ def decode(
     cache, previous = carry
     position, given, is_given = inputs
     logits, cache = step_fn(cache, previous, position)
-    drawn = choice(key_lib.fold_in(keys, position), logits)
-    token = jnp.where(is_given, given, drawn)
+    sampled = choice(key_lib.fold_in(keys, position), logits)
+    token = jnp.where(is_given, given, sampled)
     return (cache, token), token
 
-  _, drawn = jax.lax.scan(
+  _, sampled = jax.lax.scan(
     step,
     (cache, jnp.zeros_like(tokens[:, 0])),
     (jnp.arange(tokens.shape[1]), tokens.T, known.T),
   )
-  return drawn.T
+  return sampled.T

@@ -1,7 +1,7 @@
-"""How many tokens are masked after each step: whole numbers from a schedule.
+"""The number of tokens that are masked after each step of parallel decoding.
 
-The counts are computed on the host in float64, so that a fraction such as
-cos(pi / 3) of 64 tokens is the 32 that it is, and looked up on the device.
+The counts are computed on the host in float64, so that cos(pi / 3) of 64 tokens
+is exactly 32, and are looked up on the device.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ import numpy as np
 from vq_jax.samplers import schedules
 
 Rounding = Literal['masked', 'decided', 'float32']
+RemaskLimit = Literal['cap', 'rescale']
+RemaskOrder = Literal['random', 'confidence']
 
 
 def masked_counts(
@@ -22,34 +24,38 @@ def masked_counts(
   total: int,
   rounding: Rounding = 'masked',
 ) -> np.ndarray:
-  """Returns how many tokens are masked after each step: int32 [T, N + 1].
+  """Computes how many tokens are masked after each step.
 
-  Element [t, n] is for an image of which n tokens are masked at the start. At
-  least one position is decided in each step, and at least one is left for the
-  next; after the last step none is masked.
+  At least one position is decided in each step, and at least one is left for
+  the next step; after the last step no token is masked.
 
   Args:
-    schedule: from `vq_jax.samplers.schedules`.
+    schedule: (ratio, number of tokens) -> fraction that stays masked, such as
+      the functions of `vq_jax.samplers.schedules`.
     steps: T.
-    total: N, the tokens of an image.
-    rounding: see `MaskGITDecoding`.
+    total: N, the number of tokens of an image.
+    rounding: see `MaskGITSampler`.
+
+  Returns:
+    int32 [T, N + 1]; element [t, n] is the count after step t for an image of
+    which n tokens are masked at the start.
 
   Raises:
     ValueError: if the schedule gives NaN.
   """
   start = np.arange(total + 1)
-  kind = np.float32 if rounding == 'float32' else np.float64
+  dtype = np.float32 if rounding == 'float32' else np.float64
   counts, now = [], start
   for step in range(1, steps):
-    ratio = kind(step) / kind(steps)
-    fraction = np.clip(schedule(ratio, start), 0, 1).astype(kind)
+    ratio = dtype(step) / dtype(steps)
+    fraction = np.clip(schedule(ratio, start), 0, 1).astype(dtype)
     if np.isnan(fraction).any():
       raise ValueError(
         'a schedule must give the fraction that stays masked; got NaN at '
         f'{step} of {steps} steps.'
       )
     if rounding == 'float32':
-      count = np.floor(start.astype(kind) * fraction)
+      count = np.floor(start.astype(dtype) * fraction)
     elif rounding == 'decided':
       count = start - _floor(start * (1 - fraction))
     else:
@@ -59,16 +65,38 @@ def masked_counts(
   return np.stack([*counts, 0 * start]).astype(np.int32)
 
 
-def shares(fraction: float, total: int) -> np.ndarray:
-  """Returns floor(fraction * n) of n = 0, ..., total: int32 [total + 1]."""
-  return _floor(fraction * np.arange(total + 1))
+def remasked_counts(
+  remask: float,
+  limit: RemaskLimit,
+  decided: jax.Array,
+  masked: jax.Array,
+  total: int,
+) -> jax.Array:
+  """Computes how many decided tokens are masked again (ReMDM).
+
+  Args:
+    remask: the fraction eta; see `MaskGITSampler`.
+    limit: 'cap' or 'rescale'; see `MaskGITSampler`.
+    decided: int32 [B], the number of tokens decided before the step, without
+      the given ones.
+    masked: int32 [B], the number of tokens that are masked after the step.
+    total: N, the number of tokens of an image.
+
+  Returns:
+    int32 [B].
+  """
+  table = _floor(remask * np.arange(total + 1))
+  most = jnp.minimum(decided, masked)  # the largest sigma, times decided
+  if limit == 'rescale':
+    return take(table, most)
+  return jnp.minimum(take(table, decided), most)
 
 
 def take(table: jax.Array | np.ndarray, numbers: jax.Array) -> jax.Array:
-  """Returns table[..., numbers] of int32 [..., M] and [B].
+  """Returns table[..., numbers], of a table int32 [..., M] and numbers [B].
 
-  A gather would have to be told how its result is spread over devices where a
-  mesh has explicit axes; a sum need not.
+  It is written as a sum: on a mesh with explicit axes, a gather would need the
+  sharding of its result.
   """
   chosen = numbers[:, None] == jnp.arange(table.shape[-1])[None]
   rows = jnp.expand_dims(jnp.asarray(table), -2)
@@ -76,5 +104,5 @@ def take(table: jax.Array | np.ndarray, numbers: jax.Array) -> jax.Array:
 
 
 def _floor(numbers: np.ndarray) -> np.ndarray:
-  """Rounds down; a number that a rounding error put below is whole."""
+  """Rounds down, with a tolerance for rounding errors below whole numbers."""
   return np.floor(numbers + 1e-9).astype(np.int32)

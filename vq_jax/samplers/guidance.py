@@ -1,4 +1,7 @@
-"""Classifier-free guidance (Ho and Salimans 2022), strength by progress."""
+"""Classifier-free guidance (Ho and Salimans, https://arxiv.org/abs/2207.12598).
+
+The strength of the guidance may depend on the progress of sampling.
+"""
 
 import dataclasses
 import inspect
@@ -16,24 +19,33 @@ Power = Annotated[float, fields.Range(above=0, most=1e4)]
 
 
 def constant(progress: jax.Array) -> jax.Array:
-  """The same strength at every step."""
+  """Full strength at every step."""
   return jnp.ones_like(progress)
 
 
 def linear(progress: jax.Array) -> jax.Array:
-  """From nothing to full strength (Muse): early tokens stay diverse."""
+  """Strength that grows linearly from 0 to 1 (Muse, arXiv:2301.00704).
+
+  The first tokens are sampled almost without guidance and stay diverse.
+  """
   return progress
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PowerCosine:
-  """(1 - cos(pi r^power)) / 2: as `linear`, but flat at both ends.
+  """Strength (1 - cos(pi r^power)) / 2 at progress r.
 
-  With scale s - 1 it is what TiTok and RAR call power-cosine guidance of s;
-  with scale s it is MaskBit's.
+  With scale s - 1 this is the power-cosine guidance of scale s in TiTok
+  (https://arxiv.org/abs/2406.07550) and RAR (https://arxiv.org/abs/2411.00776);
+  with scale s it is that of MaskBit (https://arxiv.org/abs/2409.16211).
 
   Attributes:
-    power: the greater, the later guidance sets in.
+    power: a larger power makes guidance set in later.
+
+  Example:
+    >>> from vq_jax.samplers import guidance
+    >>> float(guidance.PowerCosine(power=2.0)(1.0))
+    1.0
   """
 
   power: Power = 1.0
@@ -46,15 +58,28 @@ class PowerCosine:
     return (1 - jnp.cos(jnp.pi * progress**self.power)) / 2
 
 
+SCHEDULES: dict[str, Callable[..., Any]] = {
+  'constant': constant,
+  'linear': linear,
+  'power_cosine': PowerCosine,
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Guidance:
-  """Pushes the logits away from those of no class.
+  """Extrapolates from the unconditional to the conditional logits.
 
   logits = conditional + scale * schedule(r) * (conditional - unconditional)
 
   Attributes:
-    scale: 0 is the conditional model alone, at half the cost.
-    schedule: strength at progress r in [0, 1], from this module.
+    scale: the strength; 0 uses the conditional logits alone, at half the cost.
+    schedule: maps the progress r in [0, 1] to a factor of the strength.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from vq_jax import samplers
+    >>> samplers.Guidance(scale=2.0).rows(jnp.array([3, 7]), null_label=10)
+    Array([ 3,  7, 10, 10], dtype=int32)
   """
 
   scale: Scale = 0.0
@@ -65,21 +90,22 @@ class Guidance:
     if inspect.isclass(self.schedule):
       name = self.schedule.__name__
       raise ValueError(
-        f'schedule must be a function; got the class {name}. Make one of it: '
+        f'schedule must be a function; got the class {name}. Pass an instance: '
         f'{name}(power=1).'
       )
 
   def rows(
     self, label: jax.Array | None, null_label: int | None
   ) -> jax.Array | None:
-    """Returns the labels of the rows that the prior sees.
+    """Returns the labels of the rows that the prior is applied to.
 
     Args:
-      label: int32 [B]; None, without scale, for a prior without classes.
-      null_label: the label that means "no class"; only used with scale.
+      label: int32 [B]; may be None if the scale is 0.
+      null_label: the label that means "no class"; not used if the scale is 0.
 
     Returns:
-      label; with scale int32 [2B], first the labels, then as many null labels.
+      `label` if the scale is 0; otherwise int32 [2B], the labels followed by B
+      null labels.
     """
     if not self.scale:
       return label
@@ -88,10 +114,13 @@ class Guidance:
   def logits_fn(
     self, apply: Callable[[jax.Array], jax.Array]
   ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Returns what MaskGIT's sampler calls: (tokens [B, N], r []) -> logits.
+    """Returns a guided logits function for parallel decoding.
 
     Args:
       apply: tokens [R, N] -> logits [R, N, K], with the R labels of `rows`.
+
+    Returns:
+      (tokens [B, N], progress []) -> logits [B, N, K].
     """
     if not self.scale:
       return lambda tokens, progress: apply(tokens)
@@ -105,12 +134,17 @@ class Guidance:
   def step_fn(
     self, step: Callable[..., tuple[jax.Array, Any]], num_tokens: int
   ) -> Callable[..., tuple[jax.Array, Any]]:
-    """Returns what the autoregressive sampler calls; progress is position / N.
+    """Returns a guided step function for autoregressive sampling.
+
+    The progress at a position is position / N.
 
     Args:
-      step: (cache, previous int32 [R], position []) -> (logits [R, K], cache),
-        its cache made for the R labels of `rows`.
+      step: (cache, previous int32 [R], position []) -> (logits [R, K], cache);
+        its cache was started with the R labels of `rows`.
       num_tokens: N.
+
+    Returns:
+      (cache, previous int32 [B], position []) -> (logits [B, K], cache).
     """
     if not self.scale:
       return step

@@ -1,4 +1,4 @@
-"""One key per example: a batch gives the same however it is cut or spread."""
+"""Random keys, one per example, so that batching never changes a sample."""
 
 from collections.abc import Callable
 
@@ -9,27 +9,27 @@ import numpy as np
 from vq_jax.utils import fields
 
 
-def make_key(rng: jax.Array | int) -> jax.Array:
-  """Returns the key that a seed stands for; a key is one already.
+def make_key(key: jax.Array | int) -> jax.Array:
+  """Returns the JAX key of a seed; a key is returned as it is.
 
   Args:
-    rng: a JAX key, of `jax.random.key` or `jax.random.PRNGKey`, or a seed.
+    key: a JAX key, of `jax.random.key` or `jax.random.PRNGKey`, or a seed.
 
   Raises:
     ValueError: if it is neither, or the seed lies outside [0, 2^32).
   """
-  if isinstance(rng, jax.Array):
-    if jnp.issubdtype(rng.dtype, jax.dtypes.prng_key) and rng.ndim == 0:
-      return rng
-    if rng.dtype == jnp.uint32 and rng.shape == _key_shape():
-      return jax.random.wrap_key_data(rng)
-  if not isinstance(rng, int | np.integer) or isinstance(rng, bool):
+  if isinstance(key, jax.Array):
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0:
+      return key
+    if key.dtype == jnp.uint32 and key.shape == _key_shape():
+      return jax.random.wrap_key_data(key)
+  if not isinstance(key, int | np.integer) or isinstance(key, bool):
     raise ValueError(
-      'rng must be a JAX key, such as jax.random.key(0), or a seed, a whole '
-      f'number; got {fields.shown(rng)}.'
+      'key must be a JAX key, such as jax.random.key(0), or a seed, a whole '
+      f'number; got {fields.shown(key)}.'
     )
-  fields.check_value('the seed', rng, fields.Seed)
-  return jax.random.key(int(rng))
+  fields.check_value('the seed', key, fields.Seed)
+  return jax.random.key(int(key))
 
 
 def _key_shape() -> tuple[int, ...]:
@@ -37,14 +37,17 @@ def _key_shape() -> tuple[int, ...]:
   return jax.eval_shape(jax.random.PRNGKey, 0).shape
 
 
-def example_keys(rng: jax.Array, places: jax.Array) -> jax.Array:
-  """Returns keys [B] for examples that have a place in a larger request.
+def example_keys(key: jax.Array, index: jax.Array | np.ndarray) -> jax.Array:
+  """Returns one key per example, from the key of a request.
 
   Args:
-    rng: key of the request.
-    places: int32 [B], where each example stands in it.
+    key: the key of the request.
+    index: int32 [B], the number of each example within the request.
+
+  Returns:
+    keys [B]; the key of an example depends on its own index alone.
   """
-  return jax.vmap(lambda place: jax.random.fold_in(rng, place))(places)
+  return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
 def fold_in(keys: jax.Array, number: jax.Array | int) -> jax.Array:
@@ -52,16 +55,16 @@ def fold_in(keys: jax.Array, number: jax.Array | int) -> jax.Array:
   return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
-def draw(
+def sample(
   distribution: Callable[..., jax.Array],
   keys: jax.Array,
   shape: tuple[int, ...],
 ) -> jax.Array:
-  """Draws [B, *shape], each example with its own key.
+  """Samples an array [B, *shape], each example with its own key.
 
   Args:
     distribution: (key, shape) -> array, such as `jax.random.uniform`.
     keys: [B].
-    shape: of one example.
+    shape: the shape for one example.
   """
   return jax.vmap(lambda key: distribution(key, shape))(keys)

@@ -1,227 +1,305 @@
-"""Parallel decoding: all tokens at once, the best are kept.
-
-MaskGIT (Chang et al. 2022), section 3.2, and what came after: other orders, and
-decided tokens that are masked again.
-"""
+"""Parallel decoding of masked tokens (MaskGIT and its successors)."""
 
 import dataclasses
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Annotated
-from typing import Literal
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax.samplers import base
 from vq_jax.samplers import choice as choice_lib
 from vq_jax.samplers import counting
 from vq_jax.samplers import keys as key_lib
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 from vq_jax.utils import fields
+from vq_jax.utils import names
 
 Steps = Annotated[int, fields.Range(least=1, most=4096)]
-Sharpness = Annotated[float, fields.Range(above=0, most=1e4)]
+LogitScale = Annotated[float, fields.Range(above=0, most=1e4)]
+LogitsFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Remasking:
-  """Masks decided tokens again, to be drawn anew (ReMDM, Wang et al. 2025).
+class MaskGITSampler(base.TokenSampler):
+  """Samples all masked tokens in parallel and keeps the best in each step.
 
-  Let alpha be the fraction decided before a step, and alpha' after it. Then a
-  decided token is masked again with probability sigma, at most
-  min(1, (1 - alpha') / alpha). Here it is the number that is fixed: sigma of
-  the decided tokens, rounded down, and as many more of the masked ones are
-  decided, so that the schedule holds.
+  MaskGIT, https://arxiv.org/abs/2202.04200, section 3.2. In each step a token
+  is sampled for every masked position; the positions that come last in the
+  order are masked again, as many as the schedule says. The options of
+  `TokenSampler` apply as well.
 
-  Attributes:
-    eta: how much, in [0, 1].
-    limit: 'cap', sigma is eta or, if that is less, its maximum; or 'rescale',
-      sigma is eta times its maximum.
-    order: the lowest by it go. `Random()` takes any, as the paper's cap and
-      rescale do; `Confidence(temperature=0)` those that were least likely when
-      drawn, to which its conf tends.
-  """
-
-  eta: fields.Fraction
-  limit: Literal['cap', 'rescale'] = 'cap'
-  order: orders.Order = orders.Random()
-
-  def __post_init__(self):
-    fields.check(self)
-
-  def counts(
-    self, decided: jax.Array, masked: jax.Array, total: int
-  ) -> jax.Array:
-    """Returns how many go: int32 [B].
-
-    Args:
-      decided: int32 [B], tokens decided before the step, without given ones.
-      masked: int32 [B], tokens masked after it.
-      total: N, the tokens of an image.
-    """
-    shares = counting.shares(self.eta, total)
-    most = jnp.minimum(decided, masked)  # sigma's maximum, times the decided
-    if self.limit == 'rescale':
-      return counting.take(shares, most)
-    return jnp.minimum(counting.take(shares, decided), most)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskGITDecoding:
-  """Parallel decoding.
-
-  In each step every masked position draws a token, and those that come last in
-  the order are masked again, as many as the schedule says.
+  With `remask`, decided tokens are masked again and sampled anew (ReMDM,
+  https://arxiv.org/abs/2503.00307). Let alpha be the fraction of tokens decided
+  before a step and alpha' that after it. ReMDM masks a decided token with
+  probability sigma, at most min(1, (1 - alpha') / alpha). Here the number of
+  tokens is fixed instead: sigma of the decided tokens, rounded down, are
+  masked, and as many more masked tokens are decided, so that the schedule
+  holds.
 
   Attributes:
-    steps: T, at most 4,096. Where fewer tokens are masked, the last steps have
-      nothing to do.
-    schedule: fraction still masked at r = t / T, from
-      `vq_jax.samplers.schedules`.
-    rounding: which number of tokens is rounded down: that of the masked ones
-      ('masked'), or that of the decided ones ('decided', as in the code of
-      Halton-MaskGIT). 'float32' rounds the masked ones down after computing in
-      float32, as the code of MaskGIT does: of 64 tokens cos(pi / 3) leaves 31.
-    order: which positions are kept, from `vq_jax.samplers.orders`.
-    choice: how a token is drawn.
-    sharpen: the logits are multiplied by a factor that grows linearly from 1 at
-      the first step to this at the last (Halton-MaskGIT: 1.2). The order sees
-      the plain logits, whatever this and the temperature of the choice are.
-    remask: how decided tokens are masked again; None if they never are.
+    steps: The number of decoding steps T, at most 4096. If fewer tokens are
+      masked, the last steps change nothing.
+    schedule: The fraction of tokens that is still masked after each step:
+      arccos, cosine, cubic, exp, linear, log, sqrt or square.
+    rounding: The count that is rounded down, that of the masked tokens (masked)
+      or that of the decided tokens (decided, as in the code of Halton-MaskGIT).
+      The value float32 rounds the masked count down after computing in
+      float32, as the code of MaskGIT does.
+    order: The positions that are decided first, by confidence, halton, random
+      or critic; critic needs the run of a token critic.
+    choice_temperature: The amount of noise in the orders confidence and critic;
+      0 is a deterministic order.
+    logit_scale: The logits are multiplied by a factor that grows linearly from
+      1 at the first step to this at the last (Halton-MaskGIT uses 1.2). The
+      order uses the logits without this factor and without the temperature.
+    remask: The fraction of decided tokens that are masked again in each step
+      (eta of ReMDM); 0 turns remasking off.
+    remask_limit: The bound of that fraction sigma. With cap, sigma is the
+      smaller of remask and its maximum; with rescale, sigma is remask times its
+      maximum.
+    remask_order: The decided tokens that are masked again, random ones (cap and
+      rescale of ReMDM) or those that were least likely when they were sampled
+      (confidence, the limit of conf of ReMDM).
+
+  Example:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from vq_jax import priors, samplers
+    >>> prior = priors.MaskGIT(
+    ...   vocab=priors.Vocab(codebook_size=8), grid=(2, 2), layers=1, width=8,
+    ...   heads=2, mlp_width=8)
+    >>> tokens = jnp.zeros((3, 4), jnp.int32)
+    >>> variables = prior.init(jax.random.key(0), tokens)
+    >>> sampler = samplers.MaskGITSampler(steps=2, order='halton')
+    >>> keys = samplers.example_keys(jax.random.key(1), jnp.arange(3))
+    >>> sampler(keys, prior, variables, tokens, tokens > 0).shape
+    (3, 4)
   """
 
   steps: Steps = 8
-  schedule: Callable[..., schedules.Array] = schedules.cosine
+  schedule: str | Callable[..., schedules.Array] = 'cosine'
   rounding: counting.Rounding = 'masked'
-  order: orders.Order = orders.Confidence()
-  choice: choice_lib.TokenChoice = choice_lib.TokenChoice()
-  sharpen: Sharpness = 1.0
-  remask: Remasking | None = None
+  order: str | orders.Order = 'confidence'
+  choice_temperature: choice_lib.Temperature = 4.5
+  logit_scale: LogitScale = 1.0
+  remask: fields.Fraction = 0.0
+  remask_limit: counting.RemaskLimit = 'cap'
+  remask_order: counting.RemaskOrder = 'random'
 
   def __post_init__(self):
-    fields.check(self)
-    if self.remask is not None and self.order.revises:
+    super().__post_init__()
+    self.make_schedule()  # raises for an unknown name
+    if self.remask and self.make_order().revises:
       raise ValueError(
-        f'with {self.order} all tokens compete in each step already; leave '
-        'remask None.'
+        f'the order {self.order} reconsiders all tokens in each step, so '
+        f'remask must be 0; got {self.remask}.'
       )
 
+  def make_schedule(self) -> Callable[..., schedules.Array]:
+    """Returns the mask schedule."""
+    if isinstance(self.schedule, str):
+      return schedules.by_name(self.schedule)
+    return self.schedule
+
+  def make_order(self) -> orders.Order:
+    """Returns the order in which positions are decided."""
+    if not isinstance(self.order, str):
+      return self.order
+    cls = names.lookup(orders.ORDERS, self.order, 'order')
+    if any(field.name == 'temperature' for field in dataclasses.fields(cls)):
+      return cls(temperature=self.choice_temperature)
+    return cls()
+
   def masked_counts(self, total: int) -> np.ndarray:
-    """Returns how many of N tokens are masked after each step.
+    """Returns `counting.masked_counts` for N tokens: int32 [T, N + 1]."""
+    return counting.masked_counts(
+      self.make_schedule(), self.steps, total, self.rounding
+    )
+
+  def __call__(
+    self,
+    keys: jax.Array,
+    prior: nn.Module,
+    variables: Mapping[str, Any],
+    tokens: jax.Array,
+    known: jax.Array,
+    *,
+    label: jax.Array | None = None,
+    condition: jax.Array | None = None,
+    critic: nn.Module | None = None,
+    critic_variables: Mapping[str, Any] | None = None,
+    trace: bool = False,
+  ) -> jax.Array:
+    """Samples the tokens that are not known.
 
     Args:
-      total: N.
+      keys: [B], one key per example; see `example_keys`.
+      prior: a prior that predicts masked tokens.
+      variables: its variables.
+      tokens: int32 [B, N]; values are ignored where they are not known.
+      known: bool [B, N], True where a token is given and must stay.
+      label: int32 [B], the classes, for a prior with classes.
+      condition: int32 [B, M], the tokens of the parent level, for a prior that
+        is conditioned on one.
+      critic: a token critic, for the order 'critic'.
+      critic_variables: its variables.
+      trace: whether to return the tokens of all steps.
 
     Returns:
-      int32 [T, N + 1]; see `counting.masked_counts`.
+      int32 [B, N]. With `trace` int32 [B, T, N]: the tokens of each step before
+      some of them are masked again.
+
+    Raises:
+      ValueError: if the prior is autoregressive, the order lacks its critic, or
+        guidance is asked of a prior without a null class.
     """
-    return counting.masked_counts(
-      self.schedule, self.steps, total, self.rounding
+    if base.is_causal(prior):
+      raise ValueError(
+        f'a MaskGITSampler cannot sample a {type(prior).__name__}, which is '
+        'autoregressive; use an AutoregressiveSampler.'
+      )
+    guidance = self.make_guidance()
+    apply, _ = base.make_apply(
+      guidance, prior, variables, len(tokens), label=label, condition=condition
+    )
+
+    def critic_fn(tokens, progress):
+      del progress
+      return critic.apply(critic_variables, tokens, label=label)
+
+    return decode(
+      keys,
+      guidance.logits_fn(apply),
+      jnp.where(known, tokens, prior.vocab.mask_id),
+      self,
+      mask_id=prior.vocab.mask_id,
+      grid=prior.grid,
+      critic_fn=None if critic is None else critic_fn,
+      trace=trace,
     )
 
 
 def decode(
   keys: jax.Array,
-  logits_fn: Callable[[jax.Array, jax.Array], jax.Array],
+  logits_fn: LogitsFn,
   tokens: jax.Array,
-  strategy: MaskGITDecoding,
+  sampler: MaskGITSampler,
   *,
   mask_id: int,
   grid: tuple[int, int] | None = None,
-  critic_fn: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+  critic_fn: LogitsFn | None = None,
   trace: bool = False,
 ) -> jax.Array:
-  """Fills the masked tokens; the given ones never change.
+  """Samples the masked tokens; the given tokens never change.
 
   Args:
-    keys: [B], one per example; see `example_keys`.
+    keys: [B], one key per example; see `example_keys`.
     logits_fn: (tokens [B, N], progress r = t / T) -> logits [B, N, K].
     tokens: int32 [B, N], `mask_id` where masked.
-    strategy: how they are decided.
-    mask_id: the token that means masked.
-    grid: (h, w) of the tokens, for the order `Halton`.
-    critic_fn: (tokens [B, N] of which none is masked, progress as above) ->
-      float [B, N], high where they look real, for the order `Critic`.
-    trace: return the tokens of all steps, as they are before masking again.
+    sampler: the options.
+    mask_id: the id of the mask token.
+    grid: (h, w) of the tokens, which the order 'halton' needs.
+    critic_fn: (tokens [B, N] without masks, progress) -> float [B, N], high
+      where tokens look real, which the order 'critic' needs.
+    trace: whether to return the tokens of all steps.
 
   Returns:
-    int32 [B, N], or [B, T, N] with `trace`; no `mask_id` is left. An example
-    is all `choice.INVALID` if its logits or a critic's scores were NaN.
+    int32 [B, N], or [B, T, N] with `trace`. All tokens of an example are
+    `choice.INVALID` if its logits or the scores of its critic were NaN.
 
   Raises:
-    ValueError: if an order lacks what it needs.
+    ValueError: if the order lacks its grid or its critic.
   """
   given = tokens != mask_id
-  draw_keys, *order_keys = [key_lib.fold_in(keys, i) for i in range(3)]
+  choice, order = sampler.make_choice(), sampler.make_order()
+  choice_keys, *order_keys = [key_lib.fold_in(keys, i) for i in range(3)]
   counts = counting.take(
-    strategy.masked_counts(tokens.shape[1]), jnp.sum(~given, axis=1)
+    sampler.masked_counts(tokens.shape[1]), jnp.sum(~given, axis=1)
   )
 
   def step(carry, inputs):
     tokens, log_p, lost = carry
     t, count = inputs
-    masked, progress = tokens == mask_id, t / strategy.steps
+    masked, progress = tokens == mask_id, t / sampler.steps
     logits = logits_fn(tokens, progress).astype(jnp.float32)
-    sharp = _sharpness(strategy, t) * logits
-    drawn = strategy.choice(key_lib.fold_in(draw_keys, t), sharp)
-    tokens = jnp.where(masked, drawn, tokens)
-    log_p = jnp.where(masked, _log_p(logits, drawn), log_p)
+    scaled = _logit_scale(sampler, t) * logits
+    sampled = choice(key_lib.fold_in(choice_keys, t), scaled)
+    tokens = jnp.where(masked, sampled, tokens)
+    log_p = jnp.where(masked, _log_p(logits, sampled), log_p)
     realism = None if critic_fn is None else critic_fn(tokens, progress)
-    after = (t + 1) / strategy.steps
+    after = (t + 1) / sampler.steps
     seen = orders.Step(
       index=t, progress=after, log_p=log_p, grid=grid, realism=realism
     )
     lost |= _is_lost(tokens, seen)
     tokens = jnp.where(lost[:, None], choice_lib.INVALID, tokens)
-    again = _again(strategy, order_keys, seen, given, masked, count)
+    again = _masked_again(
+      sampler, order, order_keys, seen, given, masked, count
+    )
     return (jnp.where(again, mask_id, tokens), log_p, lost), tokens
 
   start = (tokens, jnp.zeros(tokens.shape, jnp.float32), tokens[:, 0] < 0)
-  steps = (jnp.arange(strategy.steps), counts)
-  (final, *_), drawn = jax.lax.scan(step, start, steps)
-  return jnp.swapaxes(drawn, 0, 1) if trace else final
+  steps = (jnp.arange(sampler.steps), counts)
+  (final, *_), sampled = jax.lax.scan(step, start, steps)
+  return jnp.swapaxes(sampled, 0, 1) if trace else final
 
 
 def _is_lost(tokens: jax.Array, seen: orders.Step) -> jax.Array:
-  """Returns which examples cannot be gone on with: bool [B]."""
+  """Returns which examples have invalid tokens or scores: bool [B]."""
   invalid = tokens == choice_lib.INVALID
   if seen.realism is not None:
     invalid |= jnp.isnan(seen.realism)
   return jnp.any(invalid, axis=1)
 
 
-def _again(strategy, keys, seen, given, masked, count):
+def _masked_again(sampler, order, keys, seen, given, masked, count):
   """Returns which positions are masked after a step: bool [B, N].
 
   Args:
-    strategy: the strategy.
-    keys: [B] of the order, and [B] of the order of remasking.
-    seen: `orders.Step`.
+    sampler: the options.
+    order: the order of positions.
+    keys: keys [B] of the order, and keys [B] of the order of remasking.
+    seen: the state of decoding.
     given: bool [B, N], tokens that were never masked.
     masked: bool [B, N], tokens that were masked before the step.
-    count: int32 [B], how many are masked after it.
+    count: int32 [B], how many tokens are masked after the step.
   """
-  scores = strategy.order.scores(keys[0], seen)
-  if strategy.order.revises:
+  scores = order.scores(keys[0], seen)
+  if order.revises:
     return orders.lowest(scores, ~given, count)
-  if strategy.remask is None:
+  if not sampler.remask:
     return orders.lowest(scores, masked, count)
   decided = ~given & ~masked
-  number = jnp.sum(decided, axis=1)
-  back = strategy.remask.counts(number, count, given.shape[1])
-  revoked = strategy.remask.order.scores(keys[1], seen)
-  return orders.lowest(revoked, decided, back) | orders.lowest(
+  back = counting.remasked_counts(
+    sampler.remask,
+    sampler.remask_limit,
+    jnp.sum(decided, axis=1),
+    count,
+    given.shape[1],
+  )
+  # Without noise: the probability that each token had when it was sampled.
+  by_confidence = sampler.remask_order == 'confidence'
+  remask_order = (
+    orders.Confidence(temperature=0) if by_confidence else orders.Random()
+  )
+  remask_scores = remask_order.scores(keys[1], seen)
+  return orders.lowest(remask_scores, decided, back) | orders.lowest(
     scores, masked, count - back
   )
 
 
-def _sharpness(strategy: MaskGITDecoding, step: jax.Array) -> jax.Array:
-  """Returns what the logits are multiplied by: []."""
-  return 1 + (strategy.sharpen - 1) * step / max(strategy.steps - 1, 1)
+def _logit_scale(sampler: MaskGITSampler, step: jax.Array) -> jax.Array:
+  """Returns the factor of the logits at a step: []."""
+  return 1 + (sampler.logit_scale - 1) * step / max(sampler.steps - 1, 1)
 
 
-def _log_p(logits: jax.Array, drawn: jax.Array) -> jax.Array:
-  """Returns the log-probability of the drawn tokens: float32 [B, N]."""
+def _log_p(logits: jax.Array, sampled: jax.Array) -> jax.Array:
+  """Returns the log-probability of the sampled tokens: float32 [B, N]."""
   log_p = jax.nn.log_softmax(logits)
-  return jnp.take_along_axis(log_p, drawn[..., None], axis=-1)[..., 0]
+  return jnp.take_along_axis(log_p, sampled[..., None], axis=-1)[..., 0]

@@ -1,7 +1,7 @@
-"""Which positions parallel decoding keeps first.
+"""Orders in which parallel decoding decides the positions of an image.
 
-An order scores the positions after a step's draws. Those with the lowest scores
-are masked again, as many as the schedule says; how many is not its concern.
+An order scores all positions after each step. The positions with the lowest
+scores are masked again; the mask schedule determines their number.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ from vq_jax.utils import fields
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
-  """What an order may look at, once the masked tokens of a step are drawn.
+  """The state of decoding after the masked tokens of a step are sampled.
 
   Attributes:
-    index: int32 [], t from 0.
+    index: int32 [], the step t, from 0.
     progress: float32 [], r = (t + 1) / T.
     log_p: float32 [B, N], the log-probability that each token had when it was
-      drawn, by the plain logits; 0 for given ones.
-    grid: (h, w) of the tokens, N = h * w; None if the caller did not say.
-    realism: float [B, N], how real a critic finds each token; None without.
+      sampled, without temperature and logit scale; 0 for given tokens.
+    grid: (h, w) of the tokens, N = h * w; None if it is not known.
+    realism: float [B, N], the scores of a critic; None without a critic.
   """
 
   index: jax.Array
@@ -40,32 +40,42 @@ class Step:
 
 @runtime_checkable
 class Order(Protocol):
-  """An order of positions: hashable, hence static under jit.
+  """An order of positions. It must be hashable, so that it is static under jit.
 
   Attributes:
-    revises: whether tokens decided in earlier steps compete again; otherwise
-      only those just drawn do.
+    revises: whether all tokens but the given ones can be masked again in each
+      step; otherwise only those just sampled can.
   """
 
   revises: bool
 
   def scores(self, keys: jax.Array, step: Step) -> jax.Array:
-    """Returns float32 [B, N]; the highest are kept.
+    """Scores all positions; those with the highest scores are kept.
 
     Args:
-      keys: [B], one per example, the same in all steps.
-      step: the step.
+      keys: [B], one key per example, the same in all steps.
+      step: the state of decoding.
+
+    Returns:
+      float32 [B, N].
     """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Confidence:
-  """The likely tokens first (MaskGIT, section 3.2).
+  """Decides likely tokens first (MaskGIT, arXiv:2202.04200, section 3.2).
 
-  Log-probability + temperature * (1 - r) * Gumbel noise.
+  score = log-probability + temperature * (1 - r) * Gumbel noise
 
   Attributes:
-    temperature: little noise takes the safe tokens first and costs diversity.
+    temperature: the amount of noise; with little noise the samples are less
+      diverse.
+
+  Example:
+    >>> from vq_jax import samplers
+    >>> order = samplers.orders.Confidence(temperature=0.0)
+    >>> samplers.MaskGITSampler(order=order).make_order().revises
+    False
   """
 
   temperature: choice_lib.Temperature = 4.5
@@ -81,20 +91,28 @@ class Confidence:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Critic:
-  """What a second network finds real (Token-Critic, Lezama et al. 2022).
+  """Keeps the tokens that a token critic scores as real.
 
-  Its score + temperature * (1 - r) * Gumbel noise. All tokens but the given
-  ones compete in each step, so that a decided one may be drawn anew.
+  Token-Critic, https://arxiv.org/abs/2209.04439.
 
-  The code of the paper was not released, and neither how its noise falls nor
-  its distribution and scale could be confirmed. Gumbel noise that falls
-  linearly is MaskGIT's.
-  The re-implementation lucidrains/muse-maskgit-pytorch draws evenly from
-  +-1 / 2 times `critic_noise_scale`, 1.0: so its noise has a standard deviation
-  of 0.29 in the beginning, where temperature 1 here has 1.28.
+  score = critic + temperature * (1 - r) * Gumbel noise
+
+  All tokens but the given ones can be masked again in each step.
+
+  The code of the paper was not released, and the distribution, the scale and
+  the annealing of its noise could not be confirmed; Gumbel noise that falls
+  linearly is MaskGIT's. The implementation in lucidrains/muse-maskgit-pytorch
+  adds uniform noise of +-1 / 2 times `critic_noise_scale`, 1.0 by default: a
+  standard deviation of 0.29 at the first step, where temperature 1 here has
+  1.28.
 
   Attributes:
-    temperature: of the noise, in the units of the critic's scores.
+    temperature: the amount of noise, in the units of the critic's scores.
+
+  Example:
+    >>> from vq_jax import samplers
+    >>> samplers.orders.Critic().revises
+    True
   """
 
   temperature: choice_lib.Temperature = 1.0
@@ -107,8 +125,8 @@ class Critic:
     """See `Order`; raises ValueError without a critic."""
     if step.realism is None:
       raise ValueError(
-        'the order Critic needs a network that scores tokens; hand its '
-        'critic_fn to decode, or take another order.'
+        'the order critic needs the scores of a token critic; load the run of '
+        'one, or choose another order.'
       )
     realism = step.realism.astype(jnp.float32)
     return realism + _annealed_noise(keys, step, self.temperature)
@@ -116,7 +134,13 @@ class Critic:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Random:
-  """Any position as soon as any other."""
+  """Decides the positions in a random order.
+
+  Example:
+    >>> from vq_jax import samplers
+    >>> samplers.orders.Random().revises
+    False
+  """
 
   revises = False
 
@@ -127,14 +151,20 @@ class Random:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Halton:
-  """Spread over the image (Halton-MaskGIT, Besnier et al. 2025).
+  """Decides positions that are spread over the image.
 
-  Tokens drawn together are far apart, so they depend little on one another. See
-  `halton_ranks`; positions that are given are passed over.
+  Halton-MaskGIT, https://arxiv.org/abs/2503.17076. Tokens that are sampled in
+  one step are far apart, so they depend little on one another. Given positions
+  are skipped. See `halton_ranks`.
 
   Attributes:
-    roll: each example begins at a random cell of the list, and goes on at its
-      start after its end.
+    roll: whether each example begins at a random position of the Halton
+      sequence, cyclically; otherwise all begin at the first.
+
+  Example:
+    >>> from vq_jax.samplers import orders
+    >>> orders.halton_ranks(2, 2).tolist()
+    [2, 0, 3, 1]
   """
 
   roll: bool = True
@@ -148,7 +178,7 @@ class Halton:
     b, n = step.log_p.shape
     if step.grid is None or step.grid[0] * step.grid[1] != n:
       raise ValueError(
-        f'the order Halton needs the grid (h, w) of the {n} tokens, h * w = '
+        f'the order halton needs the grid (h, w) of the {n} tokens, h * w = '
         f'{n}; got {step.grid}.'
       )
     ranks = jnp.broadcast_to(jnp.array([halton_ranks(*step.grid)]), (b, n))
@@ -158,29 +188,36 @@ class Halton:
     return -ranks.astype(jnp.float32)
 
 
+ORDERS: dict[str, type[Order]] = {
+  'confidence': Confidence,
+  'critic': Critic,
+  'halton': Halton,
+  'random': Random,
+}
+
+
 @functools.lru_cache
 def halton_ranks(h: int, w: int) -> np.ndarray:
-  """Returns the place of each cell in the Halton order: int32 [h * w].
+  """Returns the rank of each cell in the Halton sequence: int32 [h * w].
 
-  The i-th point of the two-dimensional sequence, i from 1, lies in row
-  floor(h x) and column floor(w y), where x has the digits of i in base 2, and y
-  those in base 3, mirrored at the point. A cell's place is that of its first
-  point among those of all cells.
+  The i-th point of the two-dimensional Halton sequence, i from 1, lies in row
+  floor(h x) and column floor(w y), where x and y are the radical inverses of i
+  in base 2 and 3. The cells are ranked by their first points.
   """
   cells = np.zeros(0, np.int64)
   count = h * w
   while len(np.unique(cells)) < h * w:
     count *= 2
     points = np.arange(1, count)
-    cells = w * _mirrored(points, 2, h) + _mirrored(points, 3, w)
+    cells = w * _scaled_inverse(points, 2, h) + _scaled_inverse(points, 3, w)
   _, first = np.unique(cells, return_index=True)
   ranks = np.argsort(np.argsort(first)).astype(np.int32)
-  ranks.flags.writeable = False  # it is handed out again
+  ranks.flags.writeable = False  # the cache returns the same array again
   return ranks
 
 
-def _mirrored(points: np.ndarray, base: int, size: int) -> np.ndarray:
-  """Returns floor(size * x), x being the points' digits after the point."""
+def _scaled_inverse(points: np.ndarray, base: int, size: int) -> np.ndarray:
+  """Returns floor(size * x) of the radical inverses x of the points."""
   numerator, denominator = np.zeros_like(points), 1
   while points.any():
     points, digit = np.divmod(points, base)
@@ -190,12 +227,12 @@ def _mirrored(points: np.ndarray, base: int, size: int) -> np.ndarray:
 
 
 def lowest(scores: jax.Array, among: jax.Array, count: jax.Array) -> jax.Array:
-  """Marks the lowest scores of each example; of equal ones the first.
+  """Selects the lowest scores of each example; of equal scores the first.
 
   Args:
     scores: float [B, N].
-    among: bool [B, N], which ones compete.
-    count: int32 [B], how many are marked; all that compete, if these are fewer.
+    among: bool [B, N], the candidates.
+    count: int32 [B], how many candidates are selected; all if there are fewer.
 
   Returns:
     bool [B, N].
@@ -206,12 +243,12 @@ def lowest(scores: jax.Array, among: jax.Array, count: jax.Array) -> jax.Array:
 
 
 def _noise(distribution, keys: jax.Array, step: Step) -> jax.Array:
-  """Returns noise [B, N], another in each step."""
+  """Returns noise [B, N] that differs between steps."""
   keys = key_lib.fold_in(keys, step.index)
-  return key_lib.draw(distribution, keys, step.log_p.shape[1:])
+  return key_lib.sample(distribution, keys, step.log_p.shape[1:])
 
 
 def _annealed_noise(keys: jax.Array, step: Step, temperature: float):
-  """Returns Gumbel noise [B, N] that ends at nothing."""
+  """Returns Gumbel noise [B, N] that falls linearly to 0."""
   heat = temperature * (1 - step.progress)
   return heat * _noise(jax.random.gumbel, keys, step)

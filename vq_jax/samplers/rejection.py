@@ -1,4 +1,4 @@
-"""Classifier rejection: more images than asked for, of which the best stay."""
+"""Classifier rejection sampling: the best of many candidates are kept."""
 
 import math
 from collections.abc import Callable
@@ -8,35 +8,37 @@ import numpy as np
 
 from vq_jax.utils import fields
 
-# Of a smaller fraction the candidates would outnumber the keys of a request.
-_Acceptance = Annotated[float, fields.Range(least=1e-5, most=1)]
-_MOST = 2**24
+# Below this, one image would need more candidates than a request has keys.
+_AcceptanceRate = Annotated[float, fields.Range(least=1e-5, most=1)]
+_MAX_CANDIDATES = 2**24
 
 
 def rejection_sample(
   generate: Callable[[int, np.ndarray], np.ndarray],
   score: Callable[[np.ndarray, np.ndarray], np.ndarray],
   labels: np.ndarray,
-  acceptance: float,
+  acceptance_rate: float,
   *,
   batch_size: int,
 ) -> np.ndarray:
-  """Draws candidates and keeps the best of each label.
+  """Samples candidates and keeps the best ones of each label.
 
-  Of a label that is asked for n times, ceil(n / acceptance) candidates are
-  drawn, and the n with the highest scores are kept. The papers accept 0.5, 0.05
-  and 0.005 (VQGAN), 0.05 (MaskGIT) and 0.5 (ViT-VQGAN), and score by how sure a
-  classifier is of the label. Memory holds what is kept and one batch.
+  For a label that occurs n times, ceil(n / acceptance_rate) candidates are
+  generated, and the n with the highest scores are kept. The papers use
+  acceptance rates of 0.5, 0.05 and 0.005 (VQGAN, arXiv:2012.09841), 0.05
+  (MaskGIT, arXiv:2202.04200) and 0.5 (ViT-VQGAN, arXiv:2110.04627), with the
+  probability that a classifier gives to the label as the score. Only the kept
+  images and one batch are in memory.
 
   Args:
     generate: (start, labels int [M]) -> images [M, ...] of the candidates start
-      to start + M - 1. If it draws each by its own number, the result does not
-      depend on the batch size.
-    score: (images, labels) -> finite float [M], the higher the better.
-    labels: int [num], one for each image wanted; all the same if there are no
-      classes.
-    acceptance: in [1e-5, 1]; at 1 all candidates are kept, in order.
-    batch_size: the most candidates at a time.
+      to start + M - 1. If each candidate depends on its own number alone, the
+      result does not depend on the batch size.
+    score: (images, labels) -> finite float [M]; higher is better.
+    labels: int [num], one for each image to return; all the same for data
+      without classes.
+    acceptance_rate: in [1e-5, 1]; with 1 all candidates are kept, in order.
+    batch_size: the largest number of candidates in a batch.
 
   Returns:
     [num, ...], one image for each label, in their order.
@@ -46,9 +48,9 @@ def rejection_sample(
   """
   labels = _checked_labels(labels)
   batch_size = fields.check_value('batch_size', batch_size, fields.PositiveInt)
-  candidates = candidate_labels(labels, acceptance)
-  places = {label: np.flatnonzero(labels == label) for label in set(labels)}
-  best = np.full(len(labels), -np.inf)  # of no candidate yet
+  candidates = candidate_labels(labels, acceptance_rate)
+  rows = {label: np.flatnonzero(labels == label) for label in set(labels)}
+  best = np.full(len(labels), -np.inf)
   kept = None
   for start in range(0, len(candidates), batch_size):
     part = candidates[start : start + batch_size]
@@ -57,43 +59,49 @@ def rejection_sample(
     if kept is None:
       kept = np.zeros((len(labels), *images.shape[1:]), images.dtype)
     for image, label, value in zip(images, part, scores, strict=True):
-      worst = places[label][np.argmin(best[places[label]])]
+      worst = rows[label][np.argmin(best[rows[label]])]
       if value > best[worst]:
         kept[worst], best[worst] = image, value
   return kept
 
 
-def candidate_labels(labels: np.ndarray, acceptance: float) -> np.ndarray:
-  """Returns the labels of all candidates, int [M].
+def candidate_labels(labels: np.ndarray, acceptance_rate: float) -> np.ndarray:
+  """Returns the labels of all candidates.
 
-  The labels asked for, again and again, each until ceil(n / acceptance) of it
-  are there, so that each batch is mixed as they are.
+  The labels are repeated, in order, until each that occurs n times has
+  ceil(n / acceptance_rate) candidates; so the labels of a batch are mixed.
 
   Args:
-    labels: int [num], one for each image wanted.
-    acceptance: in [1e-5, 1].
+    labels: int [num], one for each image to return.
+    acceptance_rate: in [1e-5, 1].
+
+  Returns:
+    int [M].
 
   Raises:
-    ValueError: if the acceptance is out of range, or so small that there would
-      be more candidates than keys of a request.
+    ValueError: if the acceptance rate is out of range, or so small that there
+      would be more than 2^24 candidates.
   """
   labels = _checked_labels(labels)
-  acceptance = fields.check_value('acceptance', acceptance, _Acceptance)
-  if len(labels) / acceptance > _MOST:
+  acceptance_rate = fields.check_value(
+    'acceptance_rate', acceptance_rate, _AcceptanceRate
+  )
+  if len(labels) / acceptance_rate > _MAX_CANDIDATES:
     raise ValueError(
-      f'acceptance must leave at most {_MOST} candidates to be drawn; got '
-      f'{acceptance:g} for {len(labels)} images. Accept more, or ask for fewer '
-      'images at a time.'
+      f'acceptance_rate must allow at most {_MAX_CANDIDATES} candidates; got '
+      f'{acceptance_rate:g} for {len(labels)} images. Use a larger rate, or '
+      'fewer images at a time.'
     )
-  # Of decimal fractions the quotient may lie a rounding error above.
-  wanted = {
-    label: math.ceil(round(n / acceptance, 6))
+  # Rounded, since the quotient of decimal fractions may lie slightly above a
+  # whole number.
+  needed = {
+    label: math.ceil(round(n / acceptance_rate, 6))
     for label, n in zip(*np.unique(labels, return_counts=True), strict=True)
   }
-  rounds = math.ceil(round(1 / acceptance, 6))
+  rounds = math.ceil(round(1 / acceptance_rate, 6))
   repeated = np.tile(labels, rounds)
   chosen = np.zeros(len(repeated), bool)
-  for label, count in wanted.items():
+  for label, count in needed.items():
     chosen[np.flatnonzero(repeated == label)[:count]] = True
   return repeated[chosen]
 

@@ -1,28 +1,32 @@
-"""How much stays masked: gamma(ratio) falls from 1 to 0 (MaskGIT, section 3.3).
+"""Mask schedules: the fraction of masked tokens, which falls from 1 to 0.
 
-Each function maps a ratio in [0, 1] (steps done / steps, or a uniform draw in
-training) and the number of tokens, or of those that are to be decided, to the
-fraction that is masked. They are plain functions, hence hashable and static
-under jit. NumPy arrays are computed by NumPy in their own precision, so that a
-sampler can count tokens in float64; JAX arrays by JAX.
+The function gamma of MaskGIT (https://arxiv.org/abs/2202.04200, section 3.3).
+Each schedule maps a ratio in [0, 1] (steps done / steps; in training a uniform
+sample) and the number of tokens to be decided to the fraction that is masked.
+Schedules are plain functions, so they are hashable and static under jit. They
+compute with NumPy for NumPy arrays, so that a sampler can count tokens in
+float64, and with JAX for JAX arrays.
 """
 
 import types
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax.utils import names
+
 Array = jax.Array | np.ndarray
 
 
 def _numpy(ratio: Array | float) -> types.ModuleType:
-  """Returns the module that computes functions of the ratio."""
+  """Returns jax.numpy for JAX arrays, and numpy otherwise."""
   return jnp if isinstance(ratio, jax.Array) else np
 
 
 def cosine(ratio: Array, num_tokens: Array | int) -> Array:
-  """cos(pi r / 2), the best of MaskGIT's ablation."""
+  """cos(pi r / 2), the best schedule in MaskGIT's ablation."""
   del num_tokens
   return _numpy(ratio).cos(ratio * (np.pi / 2))
 
@@ -52,7 +56,7 @@ def sqrt(ratio: Array, num_tokens: Array | int) -> Array:
 
 
 def arccos(ratio: Array, num_tokens: Array | int) -> Array:
-  """The arc cosine of r over pi / 2: the schedule of Muse and TiTok."""
+  """The arc cosine of r over pi / 2, the schedule of Muse and TiTok."""
   del num_tokens
   xp = _numpy(ratio)
   return xp.arccos(xp.clip(ratio, 0, 1)) * (2 / np.pi)
@@ -69,3 +73,24 @@ def exp(ratio: Array, num_tokens: Array | int) -> Array:
   """1 - 2^(-log2(N) (1 - r)) = 1 - N^(r - 1); it starts at 1 - 1/N."""
   n = np.maximum(num_tokens, 1).astype(np.float64)
   return 1 - n ** (ratio - 1)
+
+
+SCHEDULES = {
+  'arccos': arccos,
+  'cosine': cosine,
+  'cubic': cubic,
+  'exp': exp,
+  'linear': linear,
+  'log': log,
+  'sqrt': sqrt,
+  'square': square,
+}
+
+
+def by_name(name: str) -> Callable[..., Array]:
+  """Returns the mask schedule of a name.
+
+  Raises:
+    ValueError: if there is no such schedule; the message lists all names.
+  """
+  return names.lookup(SCHEDULES, name, 'mask schedule')

@@ -1,0 +1,105 @@
+"""The options that all samplers share."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vq_jax.samplers import choice as choice_lib
+from vq_jax.samplers import guidance as guidance_lib
+from vq_jax.utils import fields
+from vq_jax.utils import names
+
+
+def is_causal(prior: nn.Module) -> bool:
+  """Returns whether a prior predicts each token from the previous ones."""
+  return hasattr(prior, 'step')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenSampler:
+  """Options of all samplers: how one token is chosen from its logits.
+
+  Attributes:
+    temperature: The logits are divided by this temperature; 0 always chooses
+      the most likely token.
+    top_k: Only the k most likely tokens are sampled; None is no limit.
+    top_p: Only the most likely tokens that together have this probability are
+      sampled (nucleus sampling); None is no limit.
+    guidance: The strength of classifier-free guidance; 0 turns it off.
+    guidance_schedule: How the strength of guidance grows while an image is
+      sampled: constant, linear or power_cosine.
+    guidance_power: The exponent of the guidance schedule power_cosine; a larger
+      one makes guidance set in later.
+  """
+
+  temperature: choice_lib.Temperature = 1.0
+  top_k: fields.PositiveInt | None = None
+  top_p: choice_lib.Nucleus | None = None
+  guidance: guidance_lib.Scale = 0.0
+  guidance_schedule: str | Callable[[jax.Array], jax.Array] = 'linear'
+  guidance_power: guidance_lib.Power = 1.0
+
+  def __post_init__(self):
+    fields.check(self)
+    self.make_guidance()  # raises for an unknown name
+
+  def make_choice(self) -> choice_lib.TokenChoice:
+    """Returns the function that samples tokens from logits."""
+    return choice_lib.TokenChoice(
+      temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
+    )
+
+  def make_guidance(self) -> guidance_lib.Guidance:
+    """Returns the classifier-free guidance."""
+    schedule = self.guidance_schedule
+    if isinstance(schedule, str):
+      schedule = names.lookup(
+        guidance_lib.SCHEDULES, schedule, 'guidance schedule'
+      )
+    if schedule is guidance_lib.PowerCosine:
+      schedule = guidance_lib.PowerCosine(power=self.guidance_power)
+    return guidance_lib.Guidance(scale=self.guidance, schedule=schedule)
+
+
+def make_apply(
+  guidance: guidance_lib.Guidance,
+  prior: nn.Module,
+  variables: Mapping[str, Any],
+  batch_size: int,
+  *,
+  label: jax.Array | None,
+  condition: jax.Array | None,
+) -> tuple[Callable[..., Any], int]:
+  """Returns `prior.apply` with its conditioning, doubled for guidance.
+
+  Args:
+    guidance: the guidance; if its scale is not 0, the rows of the batch are
+      repeated, with the label "no class" the second time.
+    prior: the prior.
+    variables: its variables.
+    batch_size: B.
+    label: int32 [B], for a prior with classes.
+    condition: int32 [B, M], the tokens of the parent level, for a prior that
+      is conditioned on one.
+
+  Returns:
+    (function, R): the function takes tokens [R, N], or other arguments of the
+    prior's methods; R is B, or 2 B with guidance.
+  """
+  null_label = prior.vocab.null_label if guidance.scale else None
+  rows = batch_size * (2 if guidance.scale else 1)
+  if condition is not None:
+    condition = jnp.tile(condition, (rows // batch_size, 1))
+  apply = functools.partial(
+    prior.apply,
+    variables,
+    label=guidance.rows(label, null_label),
+    condition=condition,
+  )
+  return apply, rows
