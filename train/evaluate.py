@@ -20,6 +20,7 @@ from train import settings as settings_lib
 from train import sharding
 from vq_jax import checkpoints
 from vq_jax.utils import images
+from vq_jax.utils import paths
 
 # What no evaluation reads, or a converted run does not know.
 _SECTIONS = {'loss': {}, 'optim': {'learning_rate': 0.0}}
@@ -126,9 +127,7 @@ def main(argv: list[str] | None = None) -> int:
       return
     for name, picture in pictures.items():
       images.save_image(out / f'{name}.png', picture)
-    checkpoints.write_text(
-      out / 'metrics.json', json.dumps(metrics, indent=2) + '\n'
-    )
+    paths.write_text(out / 'metrics.json', json.dumps(metrics, indent=2) + '\n')
     print(f'metrics and {len(pictures)} picture(s) in {out}')
 
   return main_lib.run_with_error_messages(go)

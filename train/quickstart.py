@@ -24,13 +24,13 @@ import vq_jax
 from train import config as config_lib
 from train import loop
 from train import main as main_lib
-from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import metrics
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.metrics import frechet
 from vq_jax.utils import devices
 from vq_jax.utils import images
+from vq_jax.utils import paths
 
 CONFIGS = pathlib.Path(__file__).resolve().parent.parent / 'configs'
 GENERATED = 1000
@@ -66,7 +66,7 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
     'seconds': time.monotonic() - began,
   }
   text = json.dumps(summary, indent=2) + '\n'
-  checkpoints.write_text(workdir / 'summary.json', text)
+  paths.write_text(workdir / 'summary.json', text)
   return summary
 
 

@@ -27,9 +27,6 @@ class RunError(ValueError):
   """A run folder is missing, incomplete or not what was expected."""
 
 
-write_text = paths.write_text  # of what stands beside the checkpoints
-
-
 def write_config(folder: str | os.PathLike, config: Mapping[str, Any]) -> None:
   """Writes `config.json`."""
   text = json.dumps(config, indent=2)

@@ -26,13 +26,13 @@ from train import config as config_lib
 from train import loop
 from train import main as main_lib
 from train.logging import writers
-from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import features
 from vq_jax import losses
 from vq_jax import metrics
 from vq_jax.metrics import frechet
 from vq_jax.utils import images
+from vq_jax.utils import paths
 
 MODELS = {
   'VQGAN': {
@@ -249,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
       ('table.md', '\n'.join(lines) + '\n'),
       ('start.md', '\n'.join(starts)),
     ):
-      checkpoints.write_text(workdir / name, text)
+      paths.write_text(workdir / name, text)
       print(text)
 
   return main_lib.run_with_error_messages(go)

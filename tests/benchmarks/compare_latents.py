@@ -20,13 +20,13 @@ import vq_jax
 from train import config as config_lib
 from train import loop
 from train import main as main_lib
-from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax import latent_space
 from vq_jax import probing
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.metrics import frechet
 from vq_jax.utils import images
+from vq_jax.utils import paths
 
 CARDS = {
   'AE': 'ae_fashion',
@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
         '',
       ]
     )
-    checkpoints.write_text(workdir / 'table.md', text)
+    paths.write_text(workdir / 'table.md', text)
     print(text)
 
   return main_lib.run_with_error_messages(go)

@@ -23,7 +23,7 @@ from train import loop
 from train import main as main_lib
 from train import quickstart
 from train.logging import writers
-from vq_jax import checkpoints
+from vq_jax.utils import paths
 
 TRANSFORMER = {'layers': 4, 'width': 128, 'heads': 4, 'mlp_width': 256}
 MODERN = {
@@ -126,7 +126,7 @@ def trained(workdir: pathlib.Path, minutes: float) -> dict[str, pathlib.Path]:
       loop.train(card_of(changes, tokenizer, 150), trial)
       last = writers.read_metrics(trial)[-2]
       rate = last['images_per_second'] / 16
-      checkpoints.write_text(plan, str(round(60 * minutes * rate)))
+      paths.write_text(plan, str(round(60 * minutes * rate)))
     steps = int(plan.read_text())
     loop.train(card_of(changes, tokenizer, steps), folder)
     folders[name] = folder
@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
         sampler_table(folders['MaskGIT, modern'], arguments.workdir),
       ),
     ):
-      checkpoints.write_text(arguments.workdir / name, text)
+      paths.write_text(arguments.workdir / name, text)
       print(text)
 
   return main_lib.run_with_error_messages(go)

@@ -28,7 +28,7 @@ from train import settings as settings_lib
 from train import sharding
 from train.logging import writers
 from train.steps import update
-from vq_jax import checkpoints
+from vq_jax.utils import paths
 
 CARD = 'configs/quickstart_tokenizer.py'
 TABLE = {'codebook_size': 512, 'code_dim': 16}
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
       loop.train(card, folder)
       results[name] = writers.last_evaluation(folder)
     text = table(results, best_times(cards))
-    checkpoints.write_text(arguments.workdir / 'table.md', text)
+    paths.write_text(arguments.workdir / 'table.md', text)
     print(text)
 
   return main_lib.run_with_error_messages(go)

@@ -19,7 +19,7 @@ from train import loop
 from train import main as main_lib
 from train import quickstart
 from train.logging import writers
-from vq_jax import checkpoints
+from vq_jax.utils import paths
 
 STEPS = {'codes': 3000, 'top': 6000, 'bottom': 4000}
 CODES = {
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
       )
       (workdir / 'samples.png').rename(workdir / f'{name}.png')
     text = json.dumps(figures, indent=2) + '\n'
-    checkpoints.write_text(workdir / 'figures.json', text)
+    paths.write_text(workdir / 'figures.json', text)
     print(text)
 
   return main_lib.run_with_error_messages(go)

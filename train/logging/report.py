@@ -11,6 +11,7 @@ import numpy as np
 
 from train.logging import writers
 from vq_jax import checkpoints
+from vq_jax.utils import paths
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px;
@@ -50,7 +51,7 @@ def write(folder: pathlib.Path) -> None:
     f'<title>{html.escape(folder.resolve().name)}</title>'
     f'<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>'
   )
-  checkpoints.write_text(folder / 'report.html', page)
+  paths.write_text(folder / 'report.html', page)
 
 
 def _last_evaluation(records: Sequence[dict]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from vq_jax import checkpoints
 from vq_jax.utils import images
+from vq_jax.utils import paths
 
 METRICS = 'metrics.jsonl'
 SAMPLES = 'samples'
@@ -55,7 +55,7 @@ class Writer:
 
     kept = [r for r in read_metrics(self.folder) if r['step'] <= start]
     text = ''.join(json.dumps(record) + '\n' for record in kept)
-    checkpoints.write_text(self.folder / METRICS, text)
+    paths.write_text(self.folder / METRICS, text)
     self._file = open(self.folder / METRICS, 'a', buffering=1)
     self._board = SummaryWriter(
       str(self.folder / 'tensorboard'), purge_step=start + 1
@@ -88,7 +88,7 @@ class Writer:
       return
     plain = {name: np.asarray(c).tolist() for name, c in counts.items()}
     text = json.dumps({'step': step, **plain})
-    checkpoints.write_text(self.folder / HISTOGRAMS, text)
+    paths.write_text(self.folder / HISTOGRAMS, text)
 
   def close(self) -> None:
     """Closes the files."""

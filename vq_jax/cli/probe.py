@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import pathlib
 from collections.abc import Callable
 
 
@@ -91,6 +90,4 @@ def run(arguments) -> None:
   print(f'all               {found["linear"]:.3f}')
   if 'out' in arguments:
     text = json.dumps({'run': arguments.folder, **found}, indent=2)
-    out = pathlib.Path(arguments.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text + '\n')
+    paths.write_text(arguments.out, text + '\n')

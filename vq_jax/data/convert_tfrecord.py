@@ -12,6 +12,7 @@ import os
 import pathlib
 
 from vq_jax.data.errors import DataError
+from vq_jax.utils import paths
 
 _INFO = 'dataset_info.json'
 
@@ -50,12 +51,13 @@ def _convert_file(source: pathlib.Path, target: pathlib.Path) -> None:
   import grain
   from array_record.python import array_record_module
 
-  temporary = target.with_name(f'incomplete.{os.getpid()}.{target.name}')
-  writer = array_record_module.ArrayRecordWriter(str(temporary), 'group_size:1')
-  for record in grain.experimental.TFRecordIterDataset(str(source)):
-    writer.write(record)
-  writer.close()
-  temporary.replace(target)
+  with paths.replacing(target) as temporary:
+    writer = array_record_module.ArrayRecordWriter(
+      str(temporary), 'group_size:1'
+    )
+    for record in grain.experimental.TFRecordIterDataset(str(source)):
+      writer.write(record)
+    writer.close()
 
 
 def _declare(path: pathlib.Path) -> None:
@@ -63,9 +65,7 @@ def _declare(path: pathlib.Path) -> None:
   formats = info.setdefault('alternativeFileFormats', [])
   if 'array_record' not in formats:
     formats.append('array_record')
-  temporary = path.with_name(f'incomplete.{os.getpid()}.{path.name}')
-  temporary.write_text(json.dumps(info, indent=2, sort_keys=True))
-  temporary.replace(path)
+  paths.write_text(path, json.dumps(info, indent=2, sort_keys=True))
 
 
 if __name__ == '__main__':

@@ -132,15 +132,13 @@ def write_shard(path: pathlib.Path, features, examples: Iterable) -> None:
   """
   from array_record.python import array_record_module
 
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  writer = array_record_module.ArrayRecordWriter(str(temporary), 'group_size:1')
-  try:
+  with paths_lib.replacing(path) as temporary:
+    writer = array_record_module.ArrayRecordWriter(
+      str(temporary), 'group_size:1'
+    )
     for example in examples:
       _written(writer.write, features.serialize_example(example))
     _written(writer.close)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def _written(write: Callable, *arguments) -> None:

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 
 from vq_jax.utils import file_kinds
+from vq_jax.utils import paths
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,10 +153,7 @@ def download(name: str) -> pathlib.Path:
     content = _take(_fetch(release, pathlib.Path(folder)), release.path)
   _check_sum(release, hashlib.sha256(content).hexdigest(), release.path)
   target = _cache() / release.file
-  target.parent.mkdir(parents=True, exist_ok=True)
-  temporary = target.with_name(f'.{target.name}.{os.getpid()}')
-  temporary.write_bytes(content)
-  temporary.replace(target)  # a reader never sees half a file
+  paths.write_bytes(target, content)
   return target
 
 

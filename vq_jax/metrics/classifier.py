@@ -25,6 +25,7 @@ import optax
 from vq_jax.losses import tokens as losses
 from vq_jax.utils import fields
 from vq_jax.utils import images as image_lib
+from vq_jax.utils import paths
 from vq_jax.utils import trees
 
 # Part of a cached file's name: raise it when the same settings come to mean
@@ -285,9 +286,6 @@ def _read(path: pathlib.Path, images, num_classes: int) -> Classifier:
 
 
 def _write(path: pathlib.Path, params: dict) -> None:
-  """Saves the weights; a reader never sees half a file."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  with temporary.open('wb') as file:
+  """Writes the parameters to a file."""
+  with paths.replacing(path) as temporary, temporary.open('wb') as file:
     np.savez(file, **trees.flatten(params))
-  temporary.replace(path)

@@ -1,11 +1,19 @@
-"""Files that are written: checked before long work, and never half there."""
+"""Output files: checked before long work, and written atomically."""
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 
 def check_file(path: str | os.PathLike) -> pathlib.Path:
-  """Returns the path of a file that can be written, perhaps in a new folder.
+  """Checks that a file can be written; its folder need not exist yet.
+
+  Args:
+    path: the file.
+
+  Returns:
+    `path` as a `pathlib.Path`.
 
   Raises:
     ValueError: if the path holds a zero character.
@@ -26,18 +34,43 @@ def check_file(path: str | os.PathLike) -> pathlib.Path:
   return path
 
 
-def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file such that a reader sees the old or the new, never half."""
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """Writes a file atomically: readers see the old or the new file.
+
+  The folder of the file is created if it does not exist.
+
+  Example:
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> with replacing(folder / 'new' / 'a.txt') as temporary:
+    ...   _ = temporary.write_text('text')
+    >>> [path.name for path in (folder / 'new').iterdir()]
+    ['a.txt']
+
+  Args:
+    path: the file.
+
+  Yields:
+    A temporary path in the same folder. When the block ends, it is renamed to
+    `path`; when the block raises an error, it is removed.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}')
   try:
-    temporary.write_bytes(content)
+    yield temporary
     temporary.replace(path)
   finally:
     temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a binary file atomically; see `replacing`."""
+  with replacing(path) as temporary:
+    temporary.write_bytes(content)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a text in UTF-8; see `write_bytes`."""
+  """Writes a text file in UTF-8 atomically; see `replacing`."""
   write_bytes(path, text.encode())
