@@ -121,22 +121,18 @@ def probe(
 
 def _batches(model, source, split, data_dir, limit) -> data.EvalBatches:
   """Opens labelled images as the model's evaluation sees its own."""
-  opened = data.require_images(
-    data.open_source(
-      source,
-      split,
-      data_dir=data_dir,
-      channels=model.autoencoder_config['data']['image_shape'][-1],
-    )
-  )
-  if opened.num_classes < 2:
-    raise ValueError(f'a probe needs labelled images; {opened.name} has none.')
-  # A prior's card need not say what its autoencoder does with images: the
-  # prior may have learned from codes.
+  # The config of a prior that was trained on tokens has no preprocessing.
   card = model.autoencoder_config['card'].get('data', {})
-  return data.eval_batches(
-    opened,
-    batch_size=min(200, len(opened)),
+  batches = data.open_eval_batches(
+    source,
+    split,
+    data_dir=data_dir,
+    channels=model.autoencoder_config['data']['image_shape'][-1],
     preprocess=registry.preprocess(card.get('eval_preprocess', ())),
     limit=limit,
   )
+  if batches.source.num_classes < 2:
+    raise ValueError(
+      f'a probe needs labelled images; {batches.source.name} has none.'
+    )
+  return batches

@@ -144,30 +144,16 @@ def _class_scores(model, folder):
   from vq_jax.metrics import classifier as classifier_lib
 
   card = model.config['card']['data']
-  opened = data.require_images(
-    data.open_source(
-      card['source'],
-      card['train_split'],
-      data_dir=card.get('data_dir'),
-      channels=model.config['data']['image_shape'][-1],
-    )
-  )
-  batches = data.eval_batches(
-    opened,
-    batch_size=min(200, len(opened)),
+  batches = data.open_eval_batches(
+    card['source'],
+    card['train_split'],
+    data_dir=card.get('data_dir'),
+    channels=model.config['data']['image_shape'][-1],
     preprocess=registry.preprocess(card.get('eval_preprocess', ())),
   )
-  images, labels = (
-    np.concatenate(parts)
-    for parts in zip(
-      *[(b['image'][b['mask']], b['label'][b['mask']]) for b in batches],
-      strict=True,
-    )
-  )
   classifier = classifier_lib.load_or_fit(
-    images,
-    labels,
-    opened.num_classes,
+    *batches.to_arrays(),
+    batches.source.num_classes,
     cache_dir=pathlib.Path(folder) / 'classifier',
   )
 

@@ -65,15 +65,11 @@ def draw(arguments) -> None:
   images.check_image_path(arguments.out, channels=channels)
   latent_space.latent_shape(model)  # says so at once if there is none
   card = model.config['card']['data']
-  source = vq_jax.data.open_source(
+  batches = vq_jax.data.open_eval_batches(
     getattr(arguments, 'data', card['source']),
     arguments.split,
     data_dir=card.get('data_dir'),
     channels=channels,
-  )
-  batches = vq_jax.data.eval_batches(
-    source,
-    batch_size=min(200, len(source)),
     preprocess=registry.preprocess(card.get('eval_preprocess', ())),
     limit=arguments.limit,
   )

@@ -17,6 +17,7 @@ from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
 from vq_jax.data.evaluation import EvalBatches
 from vq_jax.data.evaluation import eval_batches
+from vq_jax.data.evaluation import open_eval_batches
 from vq_jax.data.folder import FolderSource
 from vq_jax.data.memory import fits_in_memory
 from vq_jax.data.memory import in_memory
@@ -56,6 +57,7 @@ __all__ = [
   'eval_batches',
   'fits_in_memory',
   'in_memory',
+  'open_eval_batches',
   'open_source',
   'require_images',
   'train_batches',
