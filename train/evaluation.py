@@ -195,7 +195,7 @@ def reconstruction_grid(
   model: model_lib.Model, image: np.ndarray
 ) -> np.ndarray:
   """Returns a picture: originals in one row, reconstructions under them."""
-  rows = images.side_by_side(image, model.reconstruct(image))
+  rows = images.stack_rows(image, model.reconstruct(image))
   return images.grid(rows, columns=len(image), scale=_scale(image))
 
 

@@ -69,7 +69,7 @@ def indices(labels: Any, classes: int, names: Sequence[str]) -> np.ndarray:
   if found.dtype.kind not in 'iu':
     raise ValueError(
       'labels must be classes, by number (whole, from 0) or by name; got '
-      f'{fields.shown(labels)}.'
+      f'{fields.format_value(labels)}.'
     )
   if found.size and not 0 <= found.min() <= found.max() < classes:
     raise ValueError(

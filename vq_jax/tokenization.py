@@ -92,7 +92,7 @@ def tokenize(
   record = _record(model, opened, passes, seed, shard_size)
   record |= {'source': source, 'splits': splits}
   tokens_lib.claim(out, record)
-  features = tokens_lib.features_of(record)
+  features = tokens_lib.make_features(record)
   paths = {
     split: _write_split(
       _Encode(model, images_of, steps, seed, min(batch_size, shard_size)),
@@ -159,7 +159,7 @@ class _Encode:
     self._apply = functools.partial(
       _indices, model.autoencoder, model.variables['autoencoder']
     )
-    self._names = tokens_lib.names_of(len(model.autoencoder.token_grids))
+    self._names = tokens_lib.feature_names(len(model.autoencoder.token_grids))
     self._tally = fetch_lib.Tally(source)
 
   def __call__(self, places: range, bar) -> Iterator[dict[str, Any]]:
@@ -260,7 +260,9 @@ def _record(model, opened, passes, seed, shard_size) -> dict[str, Any]:
     'class_names': list(first.class_names),
     'tokens': {
       name: list(grid.shape(*shape[:2]))
-      for name, grid in zip(tokens_lib.names_of(len(grids)), grids, strict=True)
+      for name, grid in zip(
+        tokens_lib.feature_names(len(grids)), grids, strict=True
+      )
     },
   }
 

@@ -170,7 +170,7 @@ def reconstruct(folder: pathlib.Path, pictures: np.ndarray) -> np.ndarray:
 def draw(path: pathlib.Path, *batches: np.ndarray) -> None:
   """Writes a picture with a row for each batch: 16 of its N images."""
   shown = np.linspace(0, len(batches[0]) - 1, 16).astype(int)
-  rows = images.side_by_side(*(batch[shown] for batch in batches))
+  rows = images.stack_rows(*(batch[shown] for batch in batches))
   images.save_image(path, images.grid(rows, columns=len(shown)))
 
 

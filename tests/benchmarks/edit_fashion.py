@@ -70,7 +70,7 @@ def row(model, classifier, test, name, mask, workdir, options) -> str:
   kept = (made == image)[:, ~mask].all(axis=(1, 2)).sum()
   shown = [image, np.where(inside, GREY, image), made]
   picture = images.grid(
-    images.side_by_side(*(x[:16] for x in shown)), columns=16, scale=3
+    images.stack_rows(*(x[:16] for x in shown)), columns=16, scale=3
   )
   images.save_image(workdir / f'{name.replace(" ", "_")}.png', picture)
   cells = (

@@ -208,16 +208,16 @@ def test_the_message_says_what_a_value_must_be(hint, description):
 
 
 def test_a_value_is_shown_in_a_short_line():
-  assert fields.shown('a\nb') == r"'a\nb'"
+  assert fields.format_value('a\nb') == r"'a\nb'"
   for value in (np.zeros((50, 50)), 'x' * 999, 10**5000, [10**5000]):
-    text = fields.shown(value)
+    text = fields.format_value(value)
     assert len(text) <= 80 and len(text.splitlines()) == 1
 
   class Shy:
     def __repr__(self):
       raise RuntimeError
 
-  assert fields.shown(Shy()) == 'a Shy too long to print'
+  assert fields.format_value(Shy()) == 'a Shy too long to print'
 
 
 class OtherError(ValueError):

@@ -58,7 +58,10 @@ WEIGHTS = {
 
 @pytest.mark.parametrize('what', EVERYWHERE)
 def test_what_nobody_means_to_have(what):
-  for function in (file_kinds.never_meant, file_kinds.other_than_weights):
+  for function in (
+    file_kinds.describe_placeholder,
+    file_kinds.describe_non_weights,
+  ):
     found = function(EVERYWHERE[what][:512])
     assert re.search(what, found) and '\n' not in found
 
@@ -66,10 +69,10 @@ def test_what_nobody_means_to_have(what):
 @pytest.mark.parametrize('what', AMONG_WEIGHTS)
 def test_what_holds_no_weights(what):
   head = AMONG_WEIGHTS[what][:512]
-  assert file_kinds.never_meant(head) is None
-  assert what in file_kinds.other_than_weights(head)
+  assert file_kinds.describe_placeholder(head) is None
+  assert what in file_kinds.describe_non_weights(head)
 
 
 @pytest.mark.parametrize('what', WEIGHTS)
 def test_weights_are_not_refused(what):
-  assert file_kinds.other_than_weights(WEIGHTS[what]) is None
+  assert file_kinds.describe_non_weights(WEIGHTS[what]) is None

@@ -107,7 +107,7 @@ def test_grid_row_by_row_and_white_elsewhere(n, columns, layout, pad, scale):
 
 def test_side_by_side_puts_an_example_in_a_column():
   originals, copies = batch(3), batch(3, seed=1)
-  both = images.side_by_side(originals, images.to_float(copies))
+  both = images.stack_rows(originals, images.to_float(copies))
   canvas = images.grid(both, columns=3, pad=0)
   for i in range(3):
     column = canvas[:, 3 * i : 3 * i + 3]

@@ -26,7 +26,7 @@ def tokens_of(
   Returns:
     int32 [B, N], row by row, and the coarser ones [B, N'] or None at level 0.
   """
-  names = tokens_lib.names_of(len(autoencoder.token_grids))
+  names = tokens_lib.feature_names(len(autoencoder.token_grids))
   if names[0] in batch:
     grids = [batch[name] for name in names]
   else:

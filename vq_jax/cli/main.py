@@ -112,10 +112,10 @@ def _reconstruct(arguments) -> None:
     if not height or not width:
       raise ValueError(f'{path} is smaller than {stride} x {stride} pixels.')
     image = image[None, :height, :width]
-    both = images.side_by_side(image, model.reconstruct(image))
+    both = images.stack_rows(image, model.reconstruct(image))
     pairs.append(images.grid(both, columns=1))
   images.save_image(
-    arguments.out, images.beside(pairs), comment=arguments.command_line
+    arguments.out, images.hstack(pairs), comment=arguments.command_line
   )
   print(f'{len(pairs)} images in {arguments.out}')
 

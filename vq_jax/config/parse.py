@@ -40,7 +40,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
   if not isinstance(values, Mapping):
     raise ConfigError(
       f'{where} must be a mapping of {", ".join(_names(cls))}; got '
-      f'{fields_lib.shown(values)}.'
+      f'{fields_lib.format_value(values)}.'
     )
   hints = fields_lib.type_hints(cls)
   found = {}
@@ -171,7 +171,7 @@ def _value_from_dict(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
       raise ConfigError(
         f"{where} must be a mapping with the key 'type'; got "
-        f'{fields_lib.shown(value)}.'
+        f'{fields_lib.format_value(value)}.'
       )
     return dict(value)
   if holder is not None and issubclass(holder, SubConfig):

@@ -36,7 +36,7 @@ def refuse(head: bytes, other: str) -> None:
   Raises:
     ConvertError: if it is such a file.
   """
-  found = file_kinds.other_than_weights(head)
+  found = file_kinds.describe_non_weights(head)
   if found is None and other == 'pytorch' and _is_pytorch(head):
     found = 'a checkpoint of PyTorch, and this kind is released for Flax'
   if found is None and other == 'msgpack' and _is_map(head):
@@ -47,7 +47,11 @@ def refuse(head: bytes, other: str) -> None:
 
 def _is_pytorch(head: bytes) -> bool:
   is_pickle = head[:1] == b'\x80' and head[1:2] in (b'\2', b'\3', b'\4', b'\5')
-  return is_pickle or head.startswith(b'PK\x03\x04') or safetensors.is_one(head)
+  return (
+    is_pickle
+    or head.startswith(b'PK\x03\x04')
+    or safetensors.is_safetensors(head)
+  )
 
 
 def _is_map(head: bytes) -> bool:

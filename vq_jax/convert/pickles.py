@@ -65,7 +65,7 @@ def _read(file: BinaryIO, stack: contextlib.ExitStack) -> Any:
   """Reads what was saved, by the format that the first bytes tell."""
   head = file_kinds.read_head(file)
   file.seek(0)
-  if safetensors.is_one(head):
+  if safetensors.is_safetensors(head):
     return _read_safetensors(file)
   if head.startswith(_ZIP):
     try:
@@ -98,7 +98,7 @@ def _read_safetensors(file: BinaryIO) -> dict[str, unpickling.Tensor]:
     )
     return unpickling.Tensor(storage, 0, entry.shape, tuple(strides))
 
-  found = safetensors.entries(file)
+  found = safetensors.read_entries(file)
   return {name: tensor(entry) for name, entry in found.items()}
 
 

@@ -29,7 +29,7 @@ def reading(
     OSError: if it cannot be read.
   """
   kinds.require_file(path)
-  other = file_kinds.never_meant(file_kinds.read_head(path))
+  other = file_kinds.describe_placeholder(file_kinds.read_head(path))
   if other is not None:
     raise errors.ConvertError(f'{path} is no config of a {kind}: it is {other}')
   try:

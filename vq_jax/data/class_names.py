@@ -32,7 +32,7 @@ def composed(name: str) -> str:
   return unicodedata.normalize('NFC', name)
 
 
-def by_composed(names: Iterable[str]) -> dict[str, str]:
+def index_by_composed_name(names: Iterable[str]) -> dict[str, str]:
   """Returns composed name -> name on disk.
 
   Raises:
@@ -57,7 +57,7 @@ def by_composed(names: Iterable[str]) -> dict[str, str]:
   return found
 
 
-def class_of(file: str) -> str:
+def get_class_name(file: str) -> str:
   """Returns the class of a relative name: its first folder, '' without one.
 
   Some systems write names decomposed; see `composed`.

@@ -95,7 +95,7 @@ def _reason(data: bytes | str | os.PathLike, error: Exception) -> str:
     head = data if isinstance(data, bytes) else file_kinds.read_head(data)
   except OSError:
     return f'{type(error).__name__}: {error}'
-  other = file_kinds.never_meant(head)
+  other = file_kinds.describe_placeholder(head)
   return f'it is {other}' if other else f'{type(error).__name__}: {error}'
 
 

@@ -98,7 +98,7 @@ class FolderSource(Source):
     file = self._files[index]
     path = self._root / file
     image = decode_image(path, channels=self._channels, name=str(path))
-    label = self._class_ids[class_names.class_of(file)]
+    label = self._class_ids[class_names.get_class_name(file)]
     return {'image': image, 'label': np.int32(label)}
 
 

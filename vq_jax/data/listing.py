@@ -88,7 +88,7 @@ def _class_folders(files: Iterable[str]) -> set[str]:
       'images must lie either all in class sub-folders or all flat; '
       f'{folders[""]} lies beside the sub-folder {other!r}. Move one of them.'
     )
-  class_names.by_composed(folders)
+  class_names.index_by_composed_name(folders)
   return set(folders)
 
 

@@ -126,7 +126,7 @@ def _reason(path: pathlib.Path, error: Exception) -> str:
   """Returns what is the matter with a file that is no npz."""
   if not path.is_file():
     return str(error)
-  other = file_kinds.other_than_weights(file_kinds.read_head(path))
+  other = file_kinds.describe_non_weights(file_kinds.read_head(path))
   if other is not None:
     return f'it is {other}'
   if isinstance(error, zipfile.BadZipFile | EOFError):

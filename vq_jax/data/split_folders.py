@@ -48,7 +48,9 @@ def find_split(path: pathlib.Path, split: Split) -> Layout:
       f'folder: must be followed by an existing folder; there is {what} '
       f'at {path}.'
     )
-  on_disk = class_names.by_composed(f.name for f in listing.sub_folders(path))
+  on_disk = class_names.index_by_composed_name(
+    f.name for f in listing.sub_folders(path)
+  )
   folders = {}
   if any(name.casefold() in _SPLIT_NAMES for name in on_disk):
     folders = {

@@ -36,7 +36,7 @@ LIMIT = 2**30  # bytes of tokens that are kept in memory
 _CHUNK = 4096  # examples parsed at a time: a parsed one takes far more room
 
 
-def names_of(grids: int) -> tuple[str, ...]:
+def feature_names(grids: int) -> tuple[str, ...]:
   """Returns the names of the tokens of so many grids."""
   return (NAME,) if grids == 1 else tuple(f'{NAME}_{i}' for i in range(grids))
 
@@ -99,7 +99,7 @@ def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
   write_record(folder, {**record, 'complete': False})
 
 
-def features_of(record: Mapping[str, Any]):
+def make_features(record: Mapping[str, Any]):
   """Returns the TFDS features of the data set that a record describes."""
   import tensorflow_datasets as tfds
 

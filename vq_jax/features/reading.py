@@ -58,7 +58,7 @@ def _opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
     OSError: if it cannot be read.
   """
   with pathlib.Path(path).open('rb') as file:
-    other = file_kinds.other_than_weights(file_kinds.read_head(file))
+    other = file_kinds.describe_non_weights(file_kinds.read_head(file))
     if other is not None:
       raise ValueError(f'{path} holds no weights: it is {other}.')
     file.seek(0)
@@ -104,10 +104,10 @@ def torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     **{f'torch.{name}': dtype for name, dtype in _DTYPES.items()},
   }
   with _opened(path) as file:
-    if safetensors.is_one(file_kinds.read_head(file)):
+    if safetensors.is_safetensors(file_kinds.read_head(file)):
       return {
         name: np.frombuffer(entry.read(file), entry.dtype).reshape(entry.shape)
-        for name, entry in safetensors.entries(file).items()
+        for name, entry in safetensors.read_entries(file).items()
       }
     file.seek(0)
     header = [_Unpickler(file, {}).load() for _ in range(3)]

@@ -126,7 +126,7 @@ def find(name: str, path: str | os.PathLike | None = None) -> pathlib.Path:
     if path is None and not place.is_file():
       continue
     with place.open('rb') as file:
-      other = file_kinds.other_than_weights(file_kinds.read_head(file))
+      other = file_kinds.describe_non_weights(file_kinds.read_head(file))
       file.seek(0)
       found = hashlib.file_digest(file, 'sha256').hexdigest()
     is_one = f'{place}, which is {other.split(":")[0]},' if other else place

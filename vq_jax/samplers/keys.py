@@ -26,7 +26,7 @@ def make_key(key: jax.Array | int) -> jax.Array:
   if not isinstance(key, int | np.integer) or isinstance(key, bool):
     raise ValueError(
       'key must be a JAX key, such as jax.random.key(0), or a seed, a whole '
-      f'number; got {fields.shown(key)}.'
+      f'number; got {fields.format_value(key)}.'
     )
   fields.check_value('the seed', key, fields.Seed)
   return jax.random.key(int(key))

@@ -115,7 +115,7 @@ def _checked_labels(labels: np.ndarray) -> np.ndarray:
   if found.ndim != 1 or not found.size or found.dtype.kind not in 'iu':
     raise ValueError(
       'labels must be int [num], one for each image; got '
-      f'{fields.shown(labels)}.'
+      f'{fields.format_value(labels)}.'
     )
   return found
 

@@ -141,7 +141,7 @@ def check_value(
     the value, a number as Python's own.
   """
   if not _fits(value, hint):
-    raise error(f'{name} must be {_describe(hint)}; got {shown(value)}.')
+    raise error(f'{name} must be {_describe(hint)}; got {format_value(value)}.')
   return _plain(value)
 
 
@@ -287,7 +287,7 @@ def _describe(hint: Any) -> str:
   return f'an instance of {name}' if known else name
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
   """Shows a value in at most a line."""
   try:
     text = ' '.join(repr(value).split())

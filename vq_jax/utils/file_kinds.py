@@ -44,7 +44,7 @@ def read_head(file: str | os.PathLike | BinaryIO) -> bytes:
   return file.read(HEAD)
 
 
-def never_meant(head: bytes) -> str | None:
+def describe_placeholder(head: bytes) -> str | None:
   """Names what nobody means to have, whatever the file should be.
 
   Args:
@@ -68,7 +68,7 @@ def never_meant(head: bytes) -> str | None:
   return None
 
 
-def other_than_weights(head: bytes) -> str | None:
+def describe_non_weights(head: bytes) -> str | None:
   """Names what holds no weights, or none that are read here.
 
   Args:
@@ -78,7 +78,7 @@ def other_than_weights(head: bytes) -> str | None:
     What it is and, where something helps, what to do, for after 'it is'; None
     if it may be a checkpoint of PyTorch, Flax or safetensors.
   """
-  found = never_meant(head)
+  found = describe_placeholder(head)
   if found is not None:
     return found
   for magic, name in _PACKED.items():

@@ -133,7 +133,7 @@ def grid(
   return canvas
 
 
-def side_by_side(*batches: Array) -> np.ndarray:
+def stack_rows(*batches: Array) -> np.ndarray:
   """Interleaves batches, so that a grid shows the same example in a column.
 
   Args:
@@ -146,7 +146,7 @@ def side_by_side(*batches: Array) -> np.ndarray:
   return np.concatenate([to_uint8(batch) for batch in batches])
 
 
-def beside(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
+def hstack(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
   """Puts pictures [H, W, C] of any heights side by side, on white."""
   pictures = [to_uint8(picture) for picture in pictures]
   height = max(picture.shape[0] for picture in pictures)

@@ -65,13 +65,13 @@ class Entry:
     return file.read(self.nbytes)
 
 
-def is_one(head: bytes) -> bool:
+def is_safetensors(head: bytes) -> bool:
   """Whether a file that begins with these 9 bytes or more may be one."""
   length = int.from_bytes(head[:8], 'little')
   return head[8:9] == b'{' and 2 <= length <= _LONGEST_HEADER
 
 
-def entries(file: BinaryIO) -> dict[str, Entry]:
+def read_entries(file: BinaryIO) -> dict[str, Entry]:
   """Reads the header of a file.
 
   Args:
