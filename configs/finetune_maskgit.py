@@ -48,11 +48,13 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'maskgit',
-    'layers': 24,
-    'width': 768,
-    'heads': 16,
-    'mlp_width': 3072,
-    'dropout': 0.1,
+    'transformer': {
+      'layers': 24,
+      'width': 768,
+      'heads': 16,
+      'mlp_width': 3072,
+      'dropout': 0.1,
+    },
   }
   config.loss = {
     'schedule': 'cosine',
@@ -89,7 +91,7 @@ def get_config(variant: str = ''):
   config.init_from = 'runs/maskgit'
   config.init_keep = ()
   if variant == 'smoke':
-    config.model.update(layers=2, width=32, heads=2, mlp_width=64)
+    config.model.transformer.update(layers=2, width=32, heads=2, mlp_width=64)
     config.data.update(
       batch_size=8,
       eval_batch_size=8,

@@ -42,17 +42,19 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'maskgit',
-    'layers': 12,
-    'width': 512,
-    'heads': 8,
-    'mlp_width': 2048,
-    'norm': 'pre',
-    'mlp_kernel': 1,
-    'dropout': 0.1,
-    'epsilon': 1e-6,
-    'scan': True,
-    'remat': False,
-    'dtype': 'float32',
+    'transformer': {
+      'layers': 12,
+      'width': 512,
+      'heads': 8,
+      'mlp_width': 2048,
+      'norm': 'pre',
+      'mlp_kernel': 1,
+      'dropout': 0.1,
+      'epsilon': 1e-6,
+      'scan': True,
+      'remat': False,
+      'dtype': 'float32',
+    },
   }
   config.loss = {
     'schedule': 'cosine',
@@ -90,9 +92,7 @@ def get_config(variant: str = ''):
   config.init_from = None
   config.init_keep = ()
   if variant == 'smoke':
-    config.model.layers = 2
-    config.model.width = config.model.mlp_width = 32
-    config.model.heads = 2
+    config.model.transformer.update(layers=2, width=32, heads=2, mlp_width=32)
     config.sampling.steps = 2
     config.train.duration = {'steps': 4}
     config.train.log_every.steps = 2

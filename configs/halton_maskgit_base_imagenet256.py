@@ -47,27 +47,29 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'maskgit',
-    'layers': 12,
-    'width': 768,
-    'heads': 12,
-    'mlp_width': 2048,
-    'norm': 'pre',
-    'norm_type': 'rms',
-    'bias': False,
-    'qk_norm': 'width',
-    'mlp': 'swiglu',
+    'transformer': {
+      'layers': 12,
+      'width': 768,
+      'heads': 12,
+      'mlp_width': 2048,
+      'norm': 'pre',
+      'norm_type': 'rms',
+      'bias': False,
+      'qk_norm': 'width',
+      'activation': 'swiglu',
+      'epsilon': 1e-05,
+      'dropout': 0.1,
+      'embedding_dropout': 0.0,
+      'broadcast_dropout': False,
+      'mlp_dropout': 'hidden',
+      'kernel_init': 'xavier',
+      'embedding_init': 'gpt',
+    },
     'conditioning': 'adaln_zero',
     'registers': 1,
     'embedding_norm': False,
     'head': 'norm',
-    'epsilon': 1e-05,
-    'dropout': 0.1,
-    'embedding_dropout': 0.0,
-    'broadcast_dropout': False,
-    'mlp_dropout': 'hidden',
-    'kernel_init': 'xavier',
-    'embedding_init': 'gpt',
-    'modulation_out_init': 'xavier',
+    'adaln_out_init': 'xavier',
   }
   config.loss = {
     'schedule': 'arccos',
@@ -123,7 +125,7 @@ def get_config(variant: str = ''):
     config.train.log_every.steps = 2
     config.train.eval_every = {'steps': 4}
     config.train.save_every = {'steps': 4}
-    config.model.update(layers=2, width=32, heads=2, mlp_width=64)
+    config.model.transformer.update(layers=2, width=32, heads=2, mlp_width=64)
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config

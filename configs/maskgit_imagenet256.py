@@ -51,12 +51,14 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'maskgit',
-    'layers': 24,
-    'width': 768,
-    'heads': 16,
-    'mlp_width': 3072,
-    'norm': 'post',
-    'dropout': 0.1,
+    'transformer': {
+      'layers': 24,
+      'width': 768,
+      'heads': 16,
+      'mlp_width': 3072,
+      'norm': 'post',
+      'dropout': 0.1,
+    },
   }
   config.loss = {
     'schedule': 'cosine',
@@ -112,7 +114,7 @@ def get_config(variant: str = ''):
     config.train.log_every.steps = 2
     config.train.eval_every = {'steps': 4}
     config.train.save_every = {'steps': 4}
-    config.model.update(layers=2, width=32, heads=2, mlp_width=64)
+    config.model.transformer.update(layers=2, width=32, heads=2, mlp_width=64)
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config

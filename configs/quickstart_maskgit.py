@@ -33,15 +33,17 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'maskgit',
-    'layers': 3,
-    'width': 128,
-    'heads': 2,
-    'mlp_width': 64,
-    'norm': 'pre',
-    'mlp_kernel': 3,
-    'dropout': 0.0,
-    'epsilon': 1e-6,
-    'scan': False,
+    'transformer': {
+      'layers': 3,
+      'width': 128,
+      'heads': 2,
+      'mlp_width': 64,
+      'norm': 'pre',
+      'mlp_kernel': 3,
+      'dropout': 0.0,
+      'epsilon': 1e-6,
+      'scan': False,
+    },
   }
   config.loss = {
     'schedule': 'cosine',

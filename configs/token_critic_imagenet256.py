@@ -46,12 +46,14 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'token_critic',
-    'layers': 20,
-    'width': 768,
-    'heads': 12,
-    'mlp_width': 3072,
-    'norm': 'pre',
-    'dropout': 0.1,
+    'transformer': {
+      'layers': 20,
+      'width': 768,
+      'heads': 12,
+      'mlp_width': 3072,
+      'norm': 'pre',
+      'dropout': 0.1,
+    },
   }
   config.loss = {
     'schedule': 'cosine',
@@ -102,7 +104,7 @@ def get_config(variant: str = ''):
     config.train.log_every.steps = 2
     config.train.eval_every = {'steps': 4}
     config.train.save_every = {'steps': 4}
-    config.model.update(layers=2, width=32, heads=2, mlp_width=64)
+    config.model.transformer.update(layers=2, width=32, heads=2, mlp_width=64)
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config

@@ -51,11 +51,9 @@ def get_config(variant: str = ''):
     'encoder_size': 'base',
     'patch': 8,
     'likelihood': {'type': 'logit_laplace'},
-    'layers': None,
-    'width': None,
-    'heads': None,
-    'mlp_width': None,
-    'remat': True,
+    'transformer': {
+      'remat': True,
+    },
     'quantizer': {
       'type': 'factorized_vq',
       'codebook_size': 8192,
@@ -118,7 +116,7 @@ def get_config(variant: str = ''):
     config.train.log_every.steps = 2
     config.train.eval_every = {'steps': 4}
     config.train.save_every = {'steps': 4}
-    config.model.update(layers=1, width=32, heads=2, mlp_width=64)
+    config.model.transformer.update(layers=1, width=32, heads=2, mlp_width=64)
     config.model.quantizer.update(codebook_size=64, code_dim=16)
     config.loss.lpips = 0.0  # its weights may not be here
     config.adversary.discriminator.update(channels=8, multipliers=(1, 1))

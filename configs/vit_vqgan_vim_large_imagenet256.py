@@ -45,13 +45,15 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'autoregressive',
-    'layers': 36,
-    'width': 2048,
-    'heads': 32,
-    'mlp_width': 8192,
+    'transformer': {
+      'layers': 36,
+      'width': 2048,
+      'heads': 32,
+      'mlp_width': 8192,
+      'dropout': 0.1,
+      'remat': True,
+    },
     'positions': 'learned_2d',
-    'dropout': 0.1,
-    'remat': True,
   }
   config.loss = {
     'token_noise': 0.0,
@@ -99,7 +101,7 @@ def get_config(variant: str = ''):
     config.train.log_every.steps = 2
     config.train.eval_every = {'steps': 4}
     config.train.save_every = {'steps': 4}
-    config.model.update(layers=2, width=32, heads=2, mlp_width=64)
+    config.model.transformer.update(layers=2, width=32, heads=2, mlp_width=64)
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config

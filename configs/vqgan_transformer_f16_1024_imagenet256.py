@@ -44,11 +44,13 @@ def get_config(variant: str = ''):
   }
   config.model = {
     'type': 'autoregressive',
-    'layers': 24,
-    'width': 1024,
-    'heads': 16,
-    'mlp_width': 4096,
-    'dropout': 0.0,
+    'transformer': {
+      'layers': 24,
+      'width': 1024,
+      'heads': 16,
+      'mlp_width': 4096,
+      'dropout': 0.0,
+    },
   }
   config.loss = {
     'token_noise': 0.0,
@@ -97,7 +99,7 @@ def get_config(variant: str = ''):
     config.train.log_every.steps = 2
     config.train.eval_every = {'steps': 4}
     config.train.save_every = {'steps': 4}
-    config.model.update(layers=2, width=32, heads=2, mlp_width=64)
+    config.model.transformer.update(layers=2, width=32, heads=2, mlp_width=64)
   elif variant:
     raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
   return config

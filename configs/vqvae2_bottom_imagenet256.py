@@ -56,7 +56,7 @@ def get_config(variant: str = ''):
     'kernel': 5,
     'heads': 0,
     'output_layers': 0,
-    'condition_layers': 20,
+    'parent_layers': 20,
     'dropout': 0.1,
     'remat': True,
   }
@@ -105,7 +105,7 @@ def get_config(variant: str = ''):
     config.model.update(
       blocks=1,
       residual_layers=1,
-      condition_layers=1,
+      parent_layers=1,
       channels=8,
       residual_channels=8,
       heads=0,

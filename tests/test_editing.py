@@ -15,16 +15,19 @@ from vq_jax import generation
 from vq_jax import quantizers
 from vq_jax import samplers
 from vq_jax.config import modules
+from vq_jax.layers import transformer
 from vq_jax.utils import images
 
 SIDE, STRIDE = 8, 2
 CAUSAL = {
   'type': 'autoregressive',
-  'layers': 1,
-  'width': 16,
-  'heads': 2,
-  'mlp_width': 32,
-  'dropout': 0.0,
+  'transformer': {
+    'layers': 1,
+    'width': 16,
+    'heads': 2,
+    'mlp_width': 32,
+    'dropout': 0.0,
+  },
 }
 
 
@@ -507,7 +510,10 @@ def test_a_hierarchy_edits_its_own_size_alone(hierarchy, size):
 
 
 def test_a_transformer_edits_no_larger_pictures(model):
-  tower = {'patch': 2, 'width': 8, 'layers': 1, 'heads': 1, 'mlp_width': 8}
+  config = transformer.TransformerConfig(
+    layers=1, width=8, heads=1, mlp_width=8
+  )
+  tower = {'patch': 2, 'transformer': config}
   vit = autoencoders.VQVAE(
     encoder=autoencoders.ViTEncoder(**tower),
     quantizer=quantizers.VectorQuantizer(codebook_size=16, code_dim=4),

@@ -89,7 +89,7 @@ def test_vit_blocks_by_hand(size, published, released, reimplemented):
   attention = 4 * width * inner + width
   attention += 0 if reimplemented else 3 * inner
   block = attention + 2 * width * mlp + mlp + width + 4 * width
-  got = trees.count(tree['decoder']['transformer'])
+  got = trees.count(tree['decoder']['stack'])
   assert got == layers * block
   assert round(got / 1e6, 1) == (released if reimplemented else published)
   if not reimplemented:

@@ -55,11 +55,13 @@ MODELS = {
     'type': 'vit_vqgan',
     'patch': 4,
     'overlap': 2,
-    'layers': 4,
-    'width': 128,
-    'heads': 4,
-    'mlp_width': 512,
-    'scan': False,
+    'transformer': {
+      'layers': 4,
+      'width': 128,
+      'heads': 4,
+      'mlp_width': 512,
+      'scan': False,
+    },
     'quantizer': {
       'type': 'factorized_vq',
       'codebook_size': 512,

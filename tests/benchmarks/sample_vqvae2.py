@@ -48,7 +48,7 @@ TOP = {
   'output_layers': 2,
   'dropout': 0.1,
 }
-BOTTOM = {**TOP, 'heads': 0, 'output_layers': 0, 'condition_layers': 3}
+BOTTOM = {**TOP, 'heads': 0, 'output_layers': 0, 'parent_layers': 3}
 
 
 def autoencoder_card():

@@ -1,5 +1,6 @@
 """Copies the published transformer's toy weights into our tree by hand."""
 
+import dataclasses
 import pathlib
 
 import flax.serialization
@@ -8,13 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import priors
+from vq_jax.priors import maskgit
 
 _FOLDER = pathlib.Path(__file__).parent
 
 VECTORS = dict(np.load(_FOLDER / 'maskgit_transformer_toy.npz'))
 VOCAB = priors.Vocab(codebook_size=64, num_classes=10)
 PRIOR = priors.MaskGIT(
-  vocab=VOCAB, grid=(6, 6), layers=3, width=64, heads=4, mlp_width=128
+  vocab=VOCAB,
+  grid=(6, 6),
+  transformer=dataclasses.replace(
+    maskgit.PUBLISHED, layers=3, width=64, heads=4, mlp_width=128
+  ),
 )
 
 
@@ -37,10 +43,12 @@ def params():
   blocks = jax.tree.map(lambda *x: jnp.stack(x), *[block(i) for i in range(3)])
   return {
     'embedding': theirs['Embed_0']['word_embeddings'],
-    'places': {'table': theirs['Embed_0']['position_embeddings']['embedding']},
+    'position_embedding': {
+      'table': theirs['Embed_0']['position_embeddings']['embedding']
+    },
     'norm_in': theirs['Embed_0']['embeddings_ln'],
-    'transformer': {'blocks': blocks},
+    'stack': {'blocks': blocks},
     'dense_out': theirs['MlmLayer_0']['mlm_dense'],
-    'norm_out': theirs['MlmLayer_0']['mlm_ln'],
+    'norm_out': {'norm': theirs['MlmLayer_0']['mlm_ln']},
     'bias_out': theirs['MlmLayer_0']['mlm_bias']['bias'],
   }

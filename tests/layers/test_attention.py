@@ -30,7 +30,7 @@ def test_the_variables_and_numbers_of_flax(train, shared):
     variables
   )
   expected = jax.jit(lambda v: theirs.apply(v, x, rngs=rngs))(variables)
-  np.testing.assert_array_equal(got, expected)
+  np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize('shared', [False, True])
@@ -67,7 +67,7 @@ def test_heads_of_any_width_without_biases_by_hand(heads):
 
 
 def test_the_width_must_divide_into_heads():
-  with pytest.raises(ValueError, match='got 8 and 3 heads'):
+  with pytest.raises(ValueError, match='width=8 and heads=3'):
     attention.SelfAttention(heads=3).init(jax.random.key(0), tokens(1, 2, 8))
 
 

@@ -9,16 +9,18 @@ from tests.utils.variables import random_variables
 from vq_jax.layers import transformer
 
 
+def config(**fields):
+  sizes = {'layers': 2, 'width': 8, 'heads': 2, 'mlp_width': 12}
+  return transformer.TransformerConfig(**{**sizes, **fields})
+
+
 def features(*shape, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.parametrize('norm', ['pre', 'post'])
 def test_a_stack_does_not_know_the_order_of_its_tokens(norm):
-  block = transformer.TransformerBlock(
-    heads=2, mlp_width=12, norm=norm, parent=None
-  )
-  stack = transformer.TransformerStack(block, layers=2)
+  stack = transformer.TransformerStack(config(norm=norm))
   x = features(2, 6, 8)
   variables = random_variables(stack, x)
   order = np.array([3, 1, 5, 0, 4, 2])
@@ -31,7 +33,7 @@ def test_a_stack_does_not_know_the_order_of_its_tokens(norm):
 @pytest.mark.parametrize('norm', ['pre', 'post'])
 def test_where_the_residual_is_normalised(norm):
   """Layers that return nothing leave x, or after each layer its LayerNorm."""
-  block = transformer.TransformerBlock(heads=2, mlp_width=12, norm=norm)
+  block = transformer.TransformerBlock(config(norm=norm))
   x = 3 + 5 * features(2, 6, 8)
   variables = random_variables(block, x)
   params = jax.tree_util.tree_map_with_path(
@@ -52,33 +54,32 @@ def test_gelu_is_the_tanh_approximation():
   np.testing.assert_allclose(transformer.gelu(x), want, atol=1e-6)
 
 
-def test_a_modulated_block_begins_as_the_identity():
-  block = transformer.TransformerBlock(heads=2, mlp_width=12, modulated=True)
+def test_an_adaln_block_begins_as_the_identity():
+  block = transformer.TransformerBlock(config(), adaln=True)
   x, condition = features(2, 6, 8), features(2, 8, seed=1)
   variables = jax.jit(block.init)(jax.random.key(0), x, condition=condition)
   got, _ = jax.jit(block.apply)(variables, x, condition=condition)
   np.testing.assert_array_equal(got, x)
-  # Its norms have no scales: modulation takes their place.
   assert not any('norm' in name for name in variables['params'])
 
 
-def test_modulation_by_hand():
-  """Of a block whose attention is cut off and whose MLP is linear."""
+def test_adaln_by_hand():
+  """Of a block whose attention is cut off and whose MLP is tanh."""
   block = transformer.TransformerBlock(
-    heads=1, mlp_width=4, modulated=True, bias=False, activation=lambda x: x
+    config(width=4, heads=1, mlp_width=4, bias=False, activation='tanh'),
+    adaln=True,
   )
   x, condition = features(2, 3, 4), features(2, 4, seed=1)
   variables = random_variables(block, x, condition=condition)
   p = jax.tree.map(np.asarray, variables['params'])
   variables['params']['attention']['out']['kernel'] *= 0
-  moves = (
-    condition / (1 + np.exp(-condition)) @ p['modulation']['dense']['kernel']
-  )
-  moves = (moves + p['modulation']['dense']['bias'])[:, None]
-  shift, scale, gate = np.split(moves, 6, axis=-1)[3:]
+  dense = p['adaln']['dense']
+  vectors = condition / (1 + np.exp(-condition)) @ dense['kernel']
+  vectors = (vectors + dense['bias'])[:, None]
+  shift, scale, gate = np.split(vectors, 6, axis=-1)[3:]
   centred = x - x.mean(-1, keepdims=True)
   y = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-6)
-  y = (y * (1 + scale) + shift) @ p['mlp_in']['kernel']
+  y = np.tanh((y * (1 + scale) + shift) @ p['mlp_in']['kernel'])
   want = x + gate * (y @ p['mlp_out']['kernel'])
   got, _ = jax.jit(block.apply)(variables, x, condition=condition)
   np.testing.assert_allclose(got, want, atol=1e-5)
@@ -87,12 +88,14 @@ def test_modulation_by_hand():
 def test_a_gated_mlp_by_hand():
   """SwiGLU behind RMSNorm, without biases, of a block without attention."""
   block = transformer.TransformerBlock(
-    heads=1,
-    mlp_width=6,
-    norm_type='rms',
-    bias=False,
-    activation=jax.nn.silu,
-    gated=True,
+    config(
+      width=4,
+      heads=1,
+      mlp_width=6,
+      norm_type='rms',
+      bias=False,
+      activation='swiglu',
+    )
   )
   x = features(2, 3, 4)
   variables = random_variables(block, x)
@@ -111,24 +114,20 @@ def test_a_gated_mlp_by_hand():
 
 
 def test_what_does_not_fit_together_is_refused():
-  x = features(1, 4, 8)
-  fields = {'heads': 2, 'mlp_width': 12}
-  post = transformer.TransformerBlock(modulated=True, norm='post', **fields)
   with pytest.raises(ValueError, match="needs norm='pre'"):
-    post.init(jax.random.key(0), x, condition=x[:, 0])
-  causal = transformer.TransformerBlock(
-    causal=True, mlp_kernel=3, grid=(2, 2), **fields
-  )
-  with pytest.raises(ValueError, match='set mlp_kernel=1'):
-    causal.init(jax.random.key(0), x)
+    transformer.TransformerBlock(config(norm='post'), adaln=True)
+  with pytest.raises(ValueError, match='needs mlp_kernel=1'):
+    transformer.TransformerBlock(config(mlp_kernel=3), causal=True)
+  with pytest.raises(ValueError, match="'output' or 'hidden'; got 'x'"):
+    config(mlp_dropout='x')
+  with pytest.raises(ValueError, match='heads must be a whole number of at'):
+    config(heads=0)
 
 
 @pytest.mark.parametrize('where', ['output', 'hidden'])
 def test_where_the_mlp_drops(where):
   """All of its output, or what is hidden: then its last bias is left."""
-  block = transformer.TransformerBlock(
-    heads=2, mlp_width=12, norm='pre', dropout=1.0, mlp_dropout=where
-  )
+  block = transformer.TransformerBlock(config(dropout=1.0, mlp_dropout=where))
   x = features(2, 6, 8)
   variables = random_variables(block, x)
   rngs = {'dropout': jax.random.key(0)}
@@ -140,15 +139,9 @@ def test_where_the_mlp_drops(where):
   np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-def test_an_unknown_place_to_drop_is_named():
-  block = transformer.TransformerBlock(heads=2, mlp_width=12, mlp_dropout='x')
-  with pytest.raises(ValueError, match="'output' or 'hidden'; got 'x'"):
-    block.init(jax.random.key(0), features(1, 2, 8))
-
-
 def test_a_block_draws_its_kernels_as_told():
   block = transformer.TransformerBlock(
-    heads=2, mlp_width=12, gated=True, kernel_init=jax.nn.initializers.ones
+    config(activation='swiglu', kernel_init=jax.nn.initializers.ones)
   )
   params = block.init(jax.random.key(0), features(1, 2, 8))['params']
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from tests.priors import tiny
 from tests.utils.variables import random_variables
 from vq_jax import losses
 
@@ -60,7 +61,7 @@ def influence(prior, variables, given, table='embedding'):
     prior: the prior.
     variables: its variables.
     given: label and condition.
-    table: 'embedding' of the tokens, or 'condition_embedding'.
+    table: 'embedding' of the tokens, or 'parent_embedding'.
   """
   given = one(given)
   n, k = prior.num_tokens, prior.vocab.codebook_size
@@ -120,7 +121,7 @@ def check_bfloat16_stays_near_float32(prior, given, atol):
   """The full pass and the cached steps, whose caches keep their dtype."""
   variables, tokens = draw_variables(prior, given), draw_tokens(prior)
   want = jax.jit(prior.apply)(variables, tokens, **given)
-  half = prior.clone(dtype=jnp.bfloat16)
+  half = tiny.change(prior, dtype=jnp.bfloat16)
   got = jax.jit(half.apply)(variables, tokens, **given)
   steps = jax.jit(run_steps, static_argnums=0)(half, variables, tokens, given)
   for logits in (got, steps):
@@ -139,7 +140,7 @@ def check_dropout_acts_only_in_training(prior, given):
 
   assert np.abs(run(0) - run(1)).max() > 1e-3
   np.testing.assert_array_equal(run(0), run(0))
-  calm = functools.partial(prior.clone(dropout=0.0).apply, train=True)
+  calm = functools.partial(tiny.change(prior, dropout=0.0).apply, train=True)
   np.testing.assert_allclose(
     jax.jit(prior.apply)(variables, tokens, **given),
     jax.jit(calm)(variables, tokens, **given),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.priors import causal_laws
+from tests.priors import tiny
 from vq_jax import priors
 from vq_jax.utils import trees
 
@@ -13,7 +14,7 @@ MODERN = {
   'norm_type': 'rms',
   'bias': False,
   'qk_norm': 'head',
-  'mlp': 'swiglu',
+  'activation': 'swiglu',
   'conditioning': 'adaln_zero',
   'positions': 'rope_2d',
 }
@@ -26,21 +27,15 @@ FORMS = {
     'conditioning': 'token',
     'vocab': priors.Vocab(codebook_size=14),
   },
-  'coarser codes': {'condition_size': 5, 'condition_grid': (2, 2)},
+  'parent level': {'parent_codebook_size': 5, 'parent_grid': (1, 2)},
 }
 
 
-def tiny(form, **fields):
-  defaults = {
-    'vocab': priors.Vocab(codebook_size=14, num_classes=3, null_class=True),
-    'grid': (3, 4),
-    'layers': 2,
-    'width': 16,
-    'heads': 2,
-    'mlp_width': 32,
-  }
-  return priors.AutoregressiveTransformer(
-    **{**defaults, **FORMS[form], **fields}
+def make(form, **fields):
+  vocab = priors.Vocab(codebook_size=14, num_classes=3, null_class=True)
+  return tiny.make(
+    priors.AutoregressiveTransformer,
+    **{'vocab': vocab, **FORMS[form], **fields},
   )
 
 
@@ -48,47 +43,47 @@ def given(prior):
   extra = {}
   if prior.vocab.num_classes:
     extra['label'] = jnp.array([0, 3])
-  if prior.condition_grid is not None:
-    extra['condition'] = jnp.array([[0, 1, 2, 3], [4, 3, 2, 1]])
+  if prior.parent_grid is not None:
+    extra['condition'] = jnp.array([[0, 1], [4, 3]])
   return extra
 
 
 @pytest.mark.parametrize('form', FORMS)
 def test_causality_by_gradients(form):
-  prior = tiny(form)
+  prior = make(form)
   causal_laws.check_every_earlier_token_counts_and_no_other(prior, given(prior))
 
 
 @pytest.mark.parametrize('form', FORMS)
 def test_cached_steps_equal_the_full_pass(form):
-  prior = tiny(form)
+  prior = make(form)
   causal_laws.check_cached_steps_equal_the_full_pass(prior, given(prior))
 
 
 def test_unrolled_blocks_keep_their_caches_too():
-  prior = tiny('published', scan=False)
+  prior = make('published', scan=False)
   causal_laws.check_cached_steps_equal_the_full_pass(prior, given(prior))
 
 
 def test_half_precision():
-  prior = tiny('modern')
+  prior = make('modern')
   causal_laws.check_bfloat16_stays_near_float32(prior, given(prior), atol=0.1)
 
 
 def test_dropout():
-  prior = tiny('published', dropout=0.5)
+  prior = make('published', dropout=0.5)
   causal_laws.check_dropout_acts_only_in_training(prior, given(prior))
 
 
-@pytest.mark.parametrize('form', ['published', 'modern', 'coarser codes'])
+@pytest.mark.parametrize('form', ['published', 'modern', 'parent level'])
 def test_it_learns(form):
-  prior = tiny(form, dropout=0.0)
+  prior = make(form, dropout=0.0)
   causal_laws.check_it_learns_a_grid_by_heart(prior, given(prior))
 
 
-@pytest.mark.parametrize('form', ['published', 'modern', 'coarser codes'])
-def test_label_and_coarser_codes_reach_every_logit(form):
-  prior = tiny(form)
+@pytest.mark.parametrize('form', ['published', 'modern', 'parent level'])
+def test_label_and_parent_level_reach_every_logit(form):
+  prior = make(form)
   extra = given(prior)
   variables = causal_laws.draw_variables(prior, extra)
   tokens = causal_laws.draw_tokens(prior)
@@ -100,11 +95,13 @@ def test_label_and_coarser_codes_reach_every_logit(form):
 
 
 def count(width, layers, codebook_size, grid):
-  prior = priors.AutoregressiveTransformer(
+  prior = tiny.make(
+    priors.AutoregressiveTransformer,
     vocab=priors.Vocab(codebook_size=codebook_size, num_classes=1000),
     grid=grid,
     layers=layers,
     width=width,
+    heads=16,
     mlp_width=4 * width,
   )
   shapes = jax.eval_shape(
@@ -127,12 +124,12 @@ def test_the_published_sizes_of_vqgan():
   ('change', 'message'),
   [
     ({'label': None}, r'label must be int32 \[B\]'),
-    ({'condition': None}, r'needs the coarser codes as condition, \[B, 4\]'),
+    ({'condition': None}, r'parent level as condition, \[B, 2\]'),
     ({'condition': jnp.zeros((2, 3), jnp.int32)}, r'got \(2, 3\)'),
   ],
 )
 def test_what_is_missing_is_named(change, message):
-  prior = tiny('coarser codes')
+  prior = make('parent level')
   extra = given(prior)
   variables = causal_laws.draw_variables(prior, extra)
   tokens = causal_laws.draw_tokens(prior)
@@ -143,7 +140,7 @@ def test_what_is_missing_is_named(change, message):
 
 
 def test_what_is_too_much_is_named():
-  prior = tiny('published')
+  prior = make('published')
   extra = given(prior)
   variables = causal_laws.draw_variables(prior, extra)
   tokens = causal_laws.draw_tokens(prior)
@@ -151,7 +148,7 @@ def test_what_is_too_much_is_named():
     prior.apply(variables, tokens, **extra, condition=tokens)
   with pytest.raises(ValueError, match=r'tokens must be \[B, 12\]'):
     prior.apply(variables, tokens[:, 1:], **extra)
-  unconditional = tiny('modern, without classes')
+  unconditional = make('modern, without classes')
   with pytest.raises(ValueError, match='label must be None'):
     unconditional.init(jax.random.key(0), tokens, **extra)
 
@@ -160,8 +157,8 @@ def test_what_is_too_much_is_named():
   ('fields', 'message'),
   [
     (
-      {'mlp': 'relu'},
-      "mlp must be 'gelu' or 'gelu_exact' or 'swiglu'; got 'relu'",
+      {'activation': 'relu'},
+      "activation must be 'gelu' or .*; got 'relu'",
     ),
     ({'positions': 'sine'}, "positions must be 'learned' or"),
     ({'conditioning': 'film'}, "conditioning must be 'token' or"),
@@ -169,10 +166,10 @@ def test_what_is_too_much_is_named():
 )
 def test_unknown_choices_are_named(fields, message):
   with pytest.raises(ValueError, match=message):
-    tiny('published', **fields)
+    make('published', **fields)
 
 
-def test_modulation_needs_classes():
-  prior = tiny('modern', vocab=priors.Vocab(codebook_size=14))
-  with pytest.raises(ValueError, match='needs classes to condition on'):
+def test_adaln_needs_classes():
+  prior = make('modern', vocab=priors.Vocab(codebook_size=14))
+  with pytest.raises(ValueError, match='needs a vocabulary with classes'):
     prior.init(jax.random.key(0), causal_laws.draw_tokens(prior))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.golden import maskgit_transformer as golden
+from tests.priors import tiny
 from tests.utils.variables import random_variables
 from vq_jax import priors
 from vq_jax.utils import trees
@@ -34,12 +35,9 @@ def test_parameter_count_of_the_published_model():
   assert trees.count(shapes) == 172_457_193
 
 
-def tiny(**fields):
+def make(**fields):
   vocab = priors.Vocab(codebook_size=12, num_classes=3, null_class=True)
-  defaults = {'layers': 2, 'width': 16, 'heads': 2, 'mlp_width': 32}
-  return priors.MaskGIT(
-    **{'vocab': vocab, 'grid': (3, 4), **defaults, **fields}
-  )
+  return tiny.make(priors.MaskGIT, **{'vocab': vocab, **fields})
 
 
 def inputs(prior, batch=2):
@@ -52,22 +50,24 @@ def inputs(prior, batch=2):
 @pytest.mark.parametrize('norm', ['pre', 'post'])
 @pytest.mark.parametrize('mlp_kernel', [1, 3])
 def test_scan_and_unrolled_blocks_compute_the_same(norm, mlp_kernel):
-  prior = tiny(norm=norm, mlp_kernel=mlp_kernel)
+  prior = make(norm=norm, mlp_kernel=mlp_kernel)
   tokens, label = inputs(prior)
   params = prior.init(jax.random.key(0), tokens, label=label)['params']
   unrolled = dict(params)
-  blocks = params['transformer']['blocks']
-  unrolled['transformer'] = {
+  blocks = params['stack']['blocks']
+  unrolled['stack'] = {
     'block_0': jax.tree.map(lambda x: x[0], blocks),
     'block_1': jax.tree.map(lambda x: x[1], blocks),
   }
   want = prior.apply({'params': params}, tokens, label=label)
-  got = prior.clone(scan=False).apply({'params': unrolled}, tokens, label=label)
+  got = tiny.change(prior, scan=False).apply(
+    {'params': unrolled}, tokens, label=label
+  )
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_remat_changes_no_gradient():
-  prior = tiny()
+  prior = make()
   tokens, label = inputs(prior)
   variables = prior.init(jax.random.key(0), tokens, label=label)
 
@@ -77,7 +77,7 @@ def test_remat_changes_no_gradient():
 
     return jax.grad(loss)(variables)
 
-  want, got = gradient(prior), gradient(prior.clone(remat=True))
+  want, got = gradient(prior), gradient(tiny.change(prior, remat=True))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), want, got
   )
@@ -85,10 +85,10 @@ def test_remat_changes_no_gradient():
 
 def test_grid_convolution_sees_exactly_the_neighbours():
   """With attention cut off, a token moves its eight neighbours' logits."""
-  prior = tiny(mlp_kernel=3, layers=1, norm='pre')
+  prior = make(mlp_kernel=3, layers=1, norm='pre')
   tokens, label = inputs(prior, batch=1)
   variables = prior.init(jax.random.key(0), tokens, label=label)
-  values = variables['params']['transformer']['blocks']['attention']['value']
+  values = variables['params']['stack']['blocks']['attention']['value']
   values['kernel'] = jnp.zeros_like(values['kernel'])
   moved = jnp.abs(
     prior.apply(variables, tokens.at[0, 0].set(3), label=label)
@@ -101,7 +101,7 @@ def test_grid_convolution_sees_exactly_the_neighbours():
 
 
 def test_dropout_acts_only_in_training():
-  prior = tiny(dropout=0.5)
+  prior = make(dropout=0.5)
   tokens, label = inputs(prior)
   variables = prior.init(jax.random.key(0), tokens, label=label)
 
@@ -114,9 +114,9 @@ def test_dropout_acts_only_in_training():
 
 
 def test_embeddings_may_be_dropped_at_a_rate_of_their_own():
-  tokens, label = inputs(tiny())
+  tokens, label = inputs(make())
   for rate in (0.0, 0.5):
-    prior = tiny(dropout=0.0, embedding_dropout=rate)
+    prior = make(dropout=0.0, embedding_dropout=rate)
     variables = prior.init(jax.random.key(0), tokens, label=label)
     plain = prior.apply(variables, tokens, label=label)
     rngs = {'dropout': jax.random.key(0)}
@@ -124,41 +124,34 @@ def test_embeddings_may_be_dropped_at_a_rate_of_their_own():
     assert np.allclose(got, plain) == (rate == 0)
 
 
-def test_attention_may_drop_for_each_example_by_itself():
-  for shared in (False, True):
-    prior = tiny(dropout=0.0, embedding_dropout=0.0, broadcast_dropout=shared)
-    tokens, label = inputs(prior)
-    variables = prior.init(jax.random.key(0), tokens, label=label)
-    block = prior.bind(variables).transformer.block
-    assert block.broadcast_dropout == shared
-
-
-def test_tables_kernels_and_the_last_modulation_begin_as_told():
+def test_initializers_of_tables_kernels_and_the_last_adaln():
   ones = jax.nn.initializers.ones
-  prior = tiny(
-    **MODERN, kernel_init=ones, embedding_init=ones, modulation_out_init=ones
+  prior = make(
+    **MODERN, kernel_init=ones, embedding_init=ones, adaln_out_init=ones
   )
   tokens, label = inputs(prior)
   params = prior.init(jax.random.key(0), tokens, label=label)['params']
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     names = [p.key for p in path]
     if names[-1] in ('kernel', 'embedding', 'register', 'table'):
-      of_block = 'modulation' in names
+      of_block = 'adaln' in names and 'blocks' in names
       np.testing.assert_array_equal(leaf, 0 if of_block else 1, str(names))
 
 
 def test_bfloat16_stays_near_float32():
-  prior = tiny()
+  prior = make()
   tokens, label = inputs(prior)
   variables = prior.init(jax.random.key(0), tokens, label=label)
   want = prior.apply(variables, tokens, label=label)
-  got = prior.clone(dtype=jnp.bfloat16).apply(variables, tokens, label=label)
+  got = tiny.change(prior, dtype=jnp.bfloat16).apply(
+    variables, tokens, label=label
+  )
   assert got.dtype == jnp.float32
   np.testing.assert_allclose(got, want, atol=0.05)
 
 
 def test_wrong_inputs_are_named():
-  prior = tiny()
+  prior = make()
   tokens, label = inputs(prior)
   variables = prior.init(jax.random.key(0), tokens, label=label)
   with pytest.raises(ValueError, match=r'tokens must be \[B, 12\]'):
@@ -168,7 +161,7 @@ def test_wrong_inputs_are_named():
 
 
 def test_unconditional_prior_takes_no_label():
-  prior = tiny(vocab=priors.Vocab(codebook_size=12))
+  prior = make(vocab=priors.Vocab(codebook_size=12))
   tokens, label = inputs(prior)
   variables = prior.init(jax.random.key(0), tokens)
   assert prior.apply(variables, tokens).shape == (2, 12, 12)
@@ -181,7 +174,7 @@ MODERN = {
   'norm_type': 'rms',
   'bias': False,
   'qk_norm': 'head',
-  'mlp': 'swiglu',
+  'activation': 'swiglu',
   'conditioning': 'adaln_zero',
   'registers': 1,
   'embedding_norm': False,
@@ -217,22 +210,31 @@ def test_the_published_sizes_of_the_modern_form(
 ):
   """Halton-MaskGIT's tiny to large; the hidden width is 8/3, rounded up."""
   vocab = priors.Vocab(codebook_size=16384, num_classes=1000, null_class=True)
-  prior = priors.MaskGIT(
-    vocab=vocab, grid=(16, 16), layers=layers, width=width, heads=heads,
-    mlp_width=mlp_width, **MODERN,
-  )  # fmt: skip
+  prior = tiny.make(
+    priors.MaskGIT,
+    vocab=vocab,
+    grid=(16, 16),
+    layers=layers,
+    width=width,
+    heads=heads,
+    mlp_width=mlp_width,
+    **MODERN,
+  )
   found = trees.count(shapes_of(prior)) / 1e6
   np.testing.assert_allclose(found, millions, rtol=0.01)
 
 
 def test_the_modern_form_begins_by_asking_what_stands_there():
   """Its blocks are the identity, so a token is compared with all codes."""
-  prior = tiny(**MODERN, dropout=0.0)
+  prior = make(**MODERN, dropout=0.0)
   tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 12)
   label = jnp.arange(2)
   variables = jax.jit(prior.init)(jax.random.key(0), tokens, label=label)
   p = variables['params']
-  x = p['embedding']['embedding'][tokens] + p['places']['table'][1:][None]
+  x = (
+    p['embedding']['embedding'][tokens]
+    + p['position_embedding']['table'][1:][None]
+  )
   x = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-6)
   want = x @ p['embedding']['embedding'][:12].T
   got = jax.jit(prior.apply)(variables, tokens, label=label)
@@ -246,20 +248,20 @@ def test_the_modern_form_begins_by_asking_what_stands_there():
     MODERN,
     {'positions': 'rope_2d'},
     {'positions': 'learned_2d', 'registers': 2},
-    {'condition_size': 5, 'condition_grid': (3, 2)},
+    {'parent_codebook_size': 5, 'parent_grid': (3, 2)},
   ],
 )
-def test_every_token_label_and_coarser_code_reaches_every_logit(fields):
-  prior = tiny(**fields)
+def test_every_token_label_and_parent_token_reaches_every_logit(fields):
+  prior = make(**fields)
   tokens, _ = inputs(prior, batch=1)
   given = {'label': jnp.array([0])}
-  if 'condition_size' in fields:
+  if 'parent_grid' in fields:
     given['condition'] = jnp.array([[0, 1, 2, 3, 4, 0]])
   variables = random_variables(prior, tokens, **given)
   apply = jax.jit(prior.apply)
   want = apply(variables, tokens, **given)
   changes = [{'label': jnp.array([1])}]
-  if 'condition_size' in fields:
+  if 'parent_grid' in fields:
     changes.append({'condition': given['condition'].at[0, 3].set(0)})
   for change in changes:
     got = apply(variables, tokens, **{**given, **change})
@@ -270,7 +272,7 @@ def test_every_token_label_and_coarser_code_reaches_every_logit(fields):
     assert np.abs(got - want).max(axis=-1).min() > 1e-5, i
 
 
-@pytest.mark.parametrize('name', ['norm', 'norm_type', 'mlp', 'head'])
+@pytest.mark.parametrize('name', ['norm', 'norm_type', 'activation', 'head'])
 def test_unknown_choices_are_named(name):
   with pytest.raises(ValueError, match=f"{name} must be '.*got 'nonsense'"):
-    tiny(**{name: 'nonsense'})
+    make(**{name: 'nonsense'})

@@ -11,7 +11,7 @@ from vq_jax.priors import vocab as vocab_lib
 
 LABELLED = vocab_lib.Vocab(codebook_size=25, num_classes=3)
 PLAIN = vocab_lib.Vocab(codebook_size=25)
-COARSE = {'condition_size': 9, 'condition_grid': (2, 3)}
+COARSE = {'parent_codebook_size': 9, 'parent_grid': (2, 3)}
 NO_ATTENTION = {'heads': 0, 'output_layers': 0, 'kernel': 5}
 
 
@@ -26,7 +26,7 @@ def tiny(**fields):
     'kernel': 3,
     'heads': 2,
     'output_layers': 1,
-    'condition_layers': 1,
+    'parent_layers': 1,
   }
   return pixelsnail.PixelSNAIL(**{**defaults, **fields})
 
@@ -36,8 +36,8 @@ def given(prior):
   inputs = {}
   if prior.vocab.num_classes:
     inputs['label'] = jnp.array([2, 1])
-  if prior.condition_grid:
-    n, k = np.prod(prior.condition_grid), prior.condition_size
+  if prior.parent_grid:
+    n, k = np.prod(prior.parent_grid), prior.parent_codebook_size
     inputs['condition'] = (jnp.arange(2 * n).reshape(2, n) * 4) % k
   return inputs
 
@@ -75,7 +75,7 @@ def test_a_token_moves_only_what_follows():
   [
     COARSE,
     {'vocab': PLAIN},
-    {**COARSE, **NO_ATTENTION, 'vocab': PLAIN, 'condition_layers': 0},
+    {**COARSE, **NO_ATTENTION, 'vocab': PLAIN, 'parent_layers': 0},
     {**NO_ATTENTION, 'grid': (1, 7)},
   ],
 )
@@ -101,11 +101,11 @@ def test_it_learns_a_grid_by_heart():
 
 def test_a_coarser_code_counts_from_its_first_pixel_on():
   """Each pixel knows the code above it, and those of earlier pixels."""
-  prior = tiny(**COARSE, condition_layers=0)
+  prior = tiny(**COARSE, parent_layers=0)
   inputs = given(prior)
   variables = causal_laws.draw_variables(prior, inputs, scale=2)
   seen = causal_laws.influence(
-    prior, variables, inputs, table='condition_embedding'
+    prior, variables, inputs, table='parent_embedding'
   )
   first = np.array([0, 2, 4, 12, 14, 16])  # pixels at the cells' upper left
   np.testing.assert_array_equal(seen > 0, np.arange(24)[:, None] >= first)
@@ -113,11 +113,11 @@ def test_a_coarser_code_counts_from_its_first_pixel_on():
 
 def test_a_stack_reads_all_around_a_coarser_code():
   """With blocks of 3 x 3 the first pixel knows its cell's neighbours too."""
-  prior = tiny(**COARSE, condition_layers=1)
+  prior = tiny(**COARSE, parent_layers=1)
   inputs = given(prior)
   variables = causal_laws.draw_variables(prior, inputs, scale=2)
   seen = causal_laws.influence(
-    prior, variables, inputs, table='condition_embedding'
+    prior, variables, inputs, table='parent_embedding'
   )
   near = [True, True, False, True, True, False]
   np.testing.assert_array_equal(seen[0] > 0, near)
@@ -165,9 +165,9 @@ def test_wrong_inputs_are_named():
     ({'heads': 3}, 'multiple of the attention heads'),
     ({'kernel': 4}, 'side must be odd'),
     ({'kernel': 1}, 'at least 3'),
-    ({'condition_size': 9}, 'both or neither'),
-    ({'condition_grid': (2, 3)}, 'both or neither'),
-    ({**COARSE, 'condition_grid': (3, 3)}, 'must divide the grid'),
+    ({'parent_codebook_size': 9}, 'both or neither'),
+    ({'parent_grid': (2, 3)}, 'both or neither'),
+    ({**COARSE, 'parent_grid': (3, 3)}, 'must divide the grid'),
   ],
 )
 def test_impossible_fields_are_refused(fields, message):

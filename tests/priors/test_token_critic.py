@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from tests.priors import tiny
 from tests.utils.variables import random_variables
 from vq_jax import priors
 from vq_jax.utils import trees
@@ -13,16 +14,13 @@ from vq_jax.utils import trees
 VOCAB = priors.Vocab(codebook_size=12, num_classes=3, null_class=True)
 
 
-def tiny(**fields):
-  defaults = {'layers': 2, 'width': 16, 'heads': 2, 'mlp_width': 32}
-  return priors.TokenCritic(
-    **{'vocab': VOCAB, 'grid': (3, 4), **defaults, **fields}
-  )
+def make(**fields):
+  return tiny.make(priors.TokenCritic, **{'vocab': VOCAB, **fields})
 
 
 @pytest.mark.parametrize('conditioning', ['token', 'adaln_zero'])
 def test_a_verdict_for_each_token_by_all_of_them_and_the_label(conditioning):
-  critic = tiny(conditioning=conditioning)
+  critic = make(conditioning=conditioning)
   tokens = jax.random.randint(jax.random.key(0), (1, 12), 0, 12)
   label = jnp.array([0])
   variables = random_variables(critic, tokens, label=label)
@@ -38,7 +36,7 @@ def test_a_verdict_for_each_token_by_all_of_them_and_the_label(conditioning):
 
 def test_it_learns_to_find_what_does_not_belong():
   """Rows of one code, in which some tokens were replaced."""
-  critic = tiny(vocab=priors.Vocab(codebook_size=12), dropout=0.0)
+  critic = make(vocab=priors.Vocab(codebook_size=12), dropout=0.0)
   optimizer = optax.adam(3e-3)
 
   def batch(key):
@@ -83,5 +81,5 @@ def test_the_published_size():
       label=jnp.zeros(1, jnp.int32),
     )
   )
-  blocks = trees.count(shapes['params']['transformer'])
+  blocks = trees.count(shapes['params']['stack'])
   assert round(blocks / 1e6, 1) == 141.8

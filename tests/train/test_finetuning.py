@@ -16,11 +16,13 @@ from vq_jax.utils import trees
 MODELS = {
   kind: {
     'type': kind,
-    'layers': 1,
-    'width': 16,
-    'heads': 2,
-    'mlp_width': 32,
-    'dropout': 0.0,
+    'transformer': {
+      'layers': 1,
+      'width': 16,
+      'heads': 2,
+      'mlp_width': 32,
+      'dropout': 0.0,
+    },
   }
   for kind in ('maskgit', 'autoregressive')
 }
@@ -95,9 +97,9 @@ def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
   moved = np.abs(codes - given)
   assert 0 < moved.max() < 0.1
 
-  deeper = {**card, 'model': {**card['model'], 'layers': 2}}
-  with pytest.raises(ValueError, match='params/transformer/blocks'):
-    loop.train(deeper, tmp_path / 'other')
+  card['model']['transformer'] = {**card['model']['transformer'], 'layers': 2}
+  with pytest.raises(ValueError, match='params/stack/blocks'):
+    loop.train(card, tmp_path / 'other')
 
   shutil.rmtree(tmp_path / 'released')  # what has begun needs it no longer
   loop.train(card, tmp_path / 'tuned')

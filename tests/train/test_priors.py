@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import vq_jax
+from tests.priors import tiny
 from tests.train import cards
 from train import loop
 from train import settings
@@ -22,11 +23,13 @@ from vq_jax import tokenization
 MODELS = {
   'autoregressive': {
     'type': 'autoregressive',
-    'layers': 1,
-    'width': 16,
-    'heads': 2,
-    'mlp_width': 32,
-    'dropout': 0.0,
+    'transformer': {
+      'layers': 1,
+      'width': 16,
+      'heads': 2,
+      'mlp_width': 32,
+      'dropout': 0.0,
+    },
   },
   'pixelcnn': {
     'type': 'pixelcnn',
@@ -42,7 +45,7 @@ MODELS = {
     'residual_channels': 8,
     'heads': 2,
     'output_layers': 1,
-    'condition_layers': 1,
+    'parent_layers': 1,
     'dropout': 0.0,
   },
 }
@@ -135,8 +138,8 @@ def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
 def test_over_what_the_masked_loss_is_averaged(mean_of):
   """A prior that always says the same: its loss on a token depends on it."""
   vocab = priors.Vocab(codebook_size=5)
-  prior = priors.MaskGIT(
-    vocab=vocab, grid=(3, 4), layers=1, width=4, heads=1, dropout=0.0
+  prior = tiny.make(
+    priors.MaskGIT, vocab=vocab, layers=1, width=4, heads=1, dropout=0.0
   )
   tokens = jax.random.randint(jax.random.key(0), (16, 3, 4), 0, 5)
   batch = {
@@ -344,10 +347,12 @@ def critic_card(source, generator, **train):
     generator=str(generator),
     model={
       'type': 'token_critic',
-      'layers': 1,
-      'width': 16,
-      'heads': 2,
-      'mlp_width': 32,
+      'transformer': {
+        'layers': 1,
+        'width': 16,
+        'heads': 2,
+        'mlp_width': 32,
+      },
     },
     loss={'schedule': 'cosine', 'temperature': 1.0},
     sampling={'steps': 3, 'order': 'critic', 'choice_temperature': 2.0},

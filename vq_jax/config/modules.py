@@ -52,14 +52,15 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
   if level:
     spec = config['card']['model']
     factory = lookup(REGISTRY['prior'], spec.get('type'), 'prior type')
-    if 'condition_size' not in inspect.signature(factory).parameters:
+    if 'parent_codebook_size' not in inspect.signature(factory).parameters:
       raise SpecError(
-        f'{spec["type"]!r} learns the coarsest codes only; config.level is '
-        f'{level}. Use pixelsnail, autoregressive or maskgit.'
+        f'{spec["type"]!r} cannot be conditioned on a parent level, so '
+        f'config.level must be 0; got {level}. Use pixelsnail, autoregressive '
+        'or maskgit.'
       )
     extra |= {
-      'condition_size': grids[level - 1].codebook_size,
-      'condition_grid': tokens_of(grids[level - 1]),
+      'parent_codebook_size': grids[level - 1].codebook_size,
+      'parent_grid': tokens_of(grids[level - 1]),
     }
   return build('prior', config['card']['model'], **extra)
 
@@ -82,9 +83,10 @@ def init_autoencoder(
 def init_prior(prior: nn.Module, rng: jax.Array) -> dict[str, Any]:
   """Initialises a prior's variables."""
   tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
-  label = jnp.zeros(1, jnp.int32) if prior.vocab.num_classes else None
-  coarser = getattr(prior, 'condition_grid', None)
-  condition = None
-  if coarser is not None:
-    condition = jnp.zeros((1, math.prod(coarser)), jnp.int32)
-  return prior.init(rng, tokens, label=label, condition=condition)
+  inputs = {}
+  if prior.vocab.num_classes:
+    inputs['label'] = jnp.zeros(1, jnp.int32)
+  parent_grid = getattr(prior, 'parent_grid', None)
+  if parent_grid is not None:
+    inputs['condition'] = jnp.zeros((1, math.prod(parent_grid)), jnp.int32)
+  return prior.init(rng, tokens, **inputs)

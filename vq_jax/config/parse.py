@@ -10,6 +10,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Annotated
 from typing import Any
@@ -142,7 +143,7 @@ def _get_hint(
       raise ConfigError(
         registry.unknown(f'key of {where}', name, _names(holder))
       )
-    return fields_lib.type_hints(holder)[name]
+    return _get_plain_hint(holder, name)
   if name == 'type':
     return str
   if 'type' not in node:
@@ -157,6 +158,11 @@ def _get_hint(
     raise ConfigError(registry.unknown(f'key of {where}', name, names))
   if name in registry.REGISTRY:
     return Annotated[Mapping, Spec(name)] | None
+  return registry.CONFIGS.get(name) or _get_plain_hint(factory, name)
+
+
+def _get_plain_hint(factory: Callable, name: str) -> Any:
+  """Returns the type of a field, as a config file gives it."""
   if name.endswith('_init') or name in registry.DTYPE_FIELDS:
     return str
   return fields_lib.type_hints(factory).get(name, Any)

@@ -5,6 +5,7 @@ that are themselves specs (`encoder`, `quantizer`, ...) are built first;
 `dtype`, `param_dtype` and initializers (`codebook_init`, ...) may be names.
 """
 
+import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax.data import preprocessing
 from vq_jax.layers import initializers
+from vq_jax.layers import transformer
 from vq_jax.utils import fields as fields_lib
 from vq_jax.utils.names import unknown
 
@@ -106,14 +108,18 @@ INITIALIZERS = initializers.BY_NAME
 # Fields that a spec gives by the name of a dtype.
 DTYPE_FIELDS = ('dtype', 'param_dtype')
 
-# Fields that flax.linen.Module adds, those that only a mesh may set, and those
-# that follow from the coarser codes.
+# Fields that hold a config: a spec gives the values that differ from those of
+# the default.
+CONFIGS: dict[str, type] = {'transformer': transformer.TransformerConfig}
+
+# Fields that flax.linen.Module adds, that only a mesh may set, and that follow
+# from the parent level.
 _NOT_IN_A_SPEC = (
   'parent',
   'name',
   'axis_name',
-  'condition_size',
-  'condition_grid',
+  'parent_codebook_size',
+  'parent_grid',
 )
 
 
@@ -160,12 +166,15 @@ def get_field_names(factory: Callable) -> list[str]:
   return [name for name in parameters if name not in _NOT_IN_A_SPEC]
 
 
-def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
+def build(
+  kind: str, spec: Mapping[str, Any], *, path: str = 'model', **extra: Any
+) -> Any:
   """Builds what a spec describes.
 
   Args:
     kind: a key of `REGISTRY`.
     spec: `{'type': name, **fields}`; see `get_factory` for the name.
+    path: of the spec in the config, for messages.
     **extra: fields that no config can know, such as the vocabulary.
 
   Raises:
@@ -183,7 +192,11 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
   for field, value in fields.items():
     if field not in valid:
       raise SpecError(unknown(f'field of {kind} {name!r}', field, valid))
-    fields[field] = _value(field, value)
+    at = f'{path}.{field}'
+    if field in CONFIGS:
+      fields[field] = _config(field, value, parameters[field].default, at)
+    else:
+      fields[field] = _value(field, value, at)
   fields_lib.check_arguments(
     factory, fields, where=f'{kind} {name!r}: ', error=SpecError
   )
@@ -197,9 +210,37 @@ def build(kind: str, spec: Mapping[str, Any], **extra: Any) -> Any:
   return factory(**fields, **extra)
 
 
-def _value(field: str, value: Any) -> Any:
+def _config(field: str, value: Any, default: Any, path: str) -> Any:
+  """Returns the default config with the given values.
+
+  Without a default config, the checked values themselves are returned.
+  """
+  cls = CONFIGS[field]
+  if isinstance(value, cls):
+    return value
+  if not isinstance(value, Mapping):
+    raise SpecError(
+      f'{path} must be a mapping of fields of {cls.__name__}; got '
+      f'{fields_lib.shown(value)}.'
+    )
+  valid = [f.name for f in dataclasses.fields(cls)]
+  for name in value:
+    if name not in valid:
+      raise SpecError(unknown(f'field of {path}', name, valid))
+  given = fields_lib.check_arguments(
+    cls,
+    {name: _value(name, x, f'{path}.{name}') for name, x in value.items()},
+    where=f'{path}.',
+    error=SpecError,
+  )
+  if isinstance(default, cls):
+    return dataclasses.replace(default, **given)
+  return given
+
+
+def _value(field: str, value: Any, path: str) -> Any:
   if field in REGISTRY and isinstance(value, Mapping):
-    return build(field, value)
+    return build(field, value, path=path)
   if field.endswith('_init') and not callable(value):
     return lookup(INITIALIZERS, value, field)
   if field in DTYPE_FIELDS and isinstance(value, str):

@@ -27,15 +27,12 @@ reading = pickles.reading
 # (layers, width) of what was released -> heads, which no shape tells.
 _HEADS = {(6, 384): 6, (12, 512): 6, (12, 768): 12, (24, 1024): 16}
 # What all sizes have in common, and how they are sampled.
-_FORM = {
+_TRANSFORMER = {
   'norm': 'pre',
   'norm_type': 'rms',
   'bias': False,
   'qk_norm': 'width',
-  'mlp': 'swiglu',
-  'conditioning': 'adaln_zero',
-  'embedding_norm': False,
-  'head': 'norm',
+  'activation': 'swiglu',
   'epsilon': 1e-5,
   'embedding_dropout': 0.0,
   'broadcast_dropout': False,
@@ -181,13 +178,18 @@ def prior(
   return priors.Prior(
     spec={
       'type': 'maskgit',
-      'layers': layers,
-      'width': width,
-      'heads': heads,
-      'head_dim': head_dim,
-      'mlp_width': mlp,
+      'transformer': {
+        'layers': layers,
+        'width': width,
+        'heads': heads,
+        'head_dim': head_dim,
+        'mlp_width': mlp,
+        **_TRANSFORMER,
+      },
+      'conditioning': 'adaln_zero',
       'registers': registers,
-      **_FORM,
+      'embedding_norm': False,
+      'head': 'norm',
     },
     num_classes=classes - 1,
     null_class=True,
@@ -212,7 +214,7 @@ def _rules(registers: int, head_dim: int) -> tuple[Rule, ...]:
   def place_table(x):  # registers have no place
     return np.pad(x, ((registers, 0), (0, 0)))
 
-  block, ours = r'transformer\.layers\.(\d+)', r'transformer/blocks[\1]'
+  block, ours = r'transformer\.layers\.(\d+)', r'stack/blocks[\1]'
   dense = rules_lib.DENSE
   return (
     Rule(
@@ -223,7 +225,7 @@ def _rules(registers: int, head_dim: int) -> tuple[Rule, ...]:
         'bias': (('bias_out', rules_lib.same),),
       },
     ),
-    Rule(r'pos_emb', 'places', weight('table', place_table)),
+    Rule(r'pos_emb', 'position_embedding', weight('table', place_table)),
     Rule(r'reg_tokens', '', weight('register')),
     *(
       Rule(
@@ -238,9 +240,9 @@ def _rules(registers: int, head_dim: int) -> tuple[Rule, ...]:
       f'{ours}/attention/out',
       weight('kernel', from_heads),
     ),
-    Rule(rf'{block}\.mlp\.1', f'{ours}/modulation/dense', dense),
+    Rule(rf'{block}\.mlp\.1', f'{ours}/adaln/dense', dense),
     Rule(rf'{block}\.ff\.w1', f'{ours}/mlp_in', dense),
     Rule(rf'{block}\.ff\.w2', f'{ours}/mlp_out', dense),
     Rule(rf'{block}\.ff\.w3', f'{ours}/mlp_gate', dense),
-    Rule(r'last_norm\.mlp\.1', 'modulation_out/dense', dense),
+    Rule(r'last_norm\.mlp\.1', 'norm_out/adaln/dense', dense),
   )

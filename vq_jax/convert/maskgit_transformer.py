@@ -22,37 +22,37 @@ _RULES = (
   Rule('Embed_0/word_embeddings', 'embedding', _SAME),
   Rule(
     'Embed_0/position_embeddings',
-    'places',
+    'position_embedding',
     {'embedding': (('table', rules_lib.same),)},
   ),
   Rule('Embed_0/embeddings_ln', 'norm_in', _SAME),
   Rule(
     r'TransformerLayer_(\d+)/Attention_0/self_attention/(query|key|value|out)',
-    r'transformer/blocks[\1]/attention/\2',
+    r'stack/blocks[\1]/attention/\2',
     _SAME,
   ),
   Rule(
     r'TransformerLayer_(\d+)/Attention_0/attention_output_ln',
-    r'transformer/blocks[\1]/attention_norm',
+    r'stack/blocks[\1]/attention_norm',
     _SAME,
   ),
   Rule(
     r'TransformerLayer_(\d+)/Mlp_0/intermediate_output',
-    r'transformer/blocks[\1]/mlp_in',
+    r'stack/blocks[\1]/mlp_in',
     _SAME,
   ),
   Rule(
     r'TransformerLayer_(\d+)/Mlp_0/layer_output',
-    r'transformer/blocks[\1]/mlp_out',
+    r'stack/blocks[\1]/mlp_out',
     _SAME,
   ),
   Rule(
     r'TransformerLayer_(\d+)/Mlp_0/layer_output_ln',
-    r'transformer/blocks[\1]/mlp_norm',
+    r'stack/blocks[\1]/mlp_norm',
     _SAME,
   ),
   Rule('MlmLayer_0/mlm_dense', 'dense_out', _SAME),
-  Rule('MlmLayer_0/mlm_ln', 'norm_out', _SAME),
+  Rule('MlmLayer_0/mlm_ln', 'norm_out/norm', _SAME),
   Rule('MlmLayer_0/mlm_bias', '', {'bias': (('bias_out', rules_lib.same),)}),
 )
 
@@ -95,10 +95,12 @@ def prior(
   return priors.Prior(
     spec={
       'type': 'maskgit',
-      'layers': states.count(found, r'TransformerLayer_(\d+)/'),
-      'width': width,
-      'heads': heads,
-      'mlp_width': states.shape(found, mlp, 2)[-1],
+      'transformer': {
+        'layers': states.count(found, r'TransformerLayer_(\d+)/'),
+        'width': width,
+        'heads': heads,
+        'mlp_width': states.shape(found, mlp, 2)[-1],
+      },
     },
     num_classes=classes,
     grid=priors.square(places - bool(classes)),

@@ -77,13 +77,15 @@ def prior(
   return priors.Prior(
     spec={
       'type': 'autoregressive',
-      'layers': states.count(found, r'transformer\.blocks\.(\d+)\.'),
-      'width': width,
-      'heads': heads,
-      'mlp_width': states.shape(found, mlp, 2)[0],
-      'mlp': 'gelu_exact',
-      'epsilon': 1e-5,
-      'dropout': 0.0,
+      'transformer': {
+        'layers': states.count(found, r'transformer\.blocks\.(\d+)\.'),
+        'width': width,
+        'heads': heads,
+        'mlp_width': states.shape(found, mlp, 2)[0],
+        'activation': 'gelu_exact',
+        'epsilon': 1e-5,
+        'dropout': 0.0,
+      },
     },
     num_classes=classes,
     grid=(h, w),
@@ -127,16 +129,20 @@ def _rules(
 
   embedding = [('embedding/embedding', table)]
   if not classes:
-    embedding.append(('start_token', lambda rows: rows[start]))
+    embedding.append(('start_vector', lambda rows: rows[start]))
   projection = {
     'weight': (('kernel', to_heads),),
     'bias': (('bias', lambda x: x.reshape(-1, head)),),
   }
   out = {**_DENSE, 'weight': (('kernel', from_heads),)}
-  block, ours = r'transformer\.blocks\.(\d+)', r'transformer/blocks[\1]'
+  block, ours = r'transformer\.blocks\.(\d+)', r'stack/blocks[\1]'
   return (
     Rule(r'transformer\.tok_emb', '', {'weight': tuple(embedding)}),
-    Rule('transformer', 'places', {'pos_emb': (('table', place_table),)}),
+    Rule(
+      'transformer',
+      'position_embedding',
+      {'pos_emb': (('table', place_table),)},
+    ),
     Rule(rf'{block}\.ln1', f'{ours}/attention_norm', _NORM),
     Rule(rf'{block}\.ln2', f'{ours}/mlp_norm', _NORM),
     *(
@@ -146,7 +152,7 @@ def _rules(
     Rule(rf'{block}\.attn\.proj', f'{ours}/attention/out', out),
     Rule(rf'{block}\.mlp\.0', f'{ours}/mlp_in', _DENSE),
     Rule(rf'{block}\.mlp\.2', f'{ours}/mlp_out', _DENSE),
-    Rule(r'transformer\.ln_f', 'norm_out', _NORM),
+    Rule(r'transformer\.ln_f', 'norm_out/norm', _NORM),
     Rule(
       r'transformer\.head',
       'head',

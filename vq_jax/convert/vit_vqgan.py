@@ -58,7 +58,7 @@ _PIXELS = {  # of a transposed convolution: [I, O, H, W]
   'bias': rules_lib.DENSE['bias'],
 }
 _LAYER = r'(..coder)\.transformer\.layers\.(\d+)'
-_BLOCK = r'\1/transformer/blocks[\2]'
+_BLOCK = r'\1/stack/blocks[\2]'
 _NORM, _DENSE = rules_lib.NORM, rules_lib.DENSE
 
 RULES = (
@@ -70,7 +70,7 @@ RULES = (
   Rule(rf'{_LAYER}\.1\.fn\.net\.0', rf'{_BLOCK}/mlp_in', _DENSE),
   Rule(rf'{_LAYER}\.1\.fn\.net\.2', rf'{_BLOCK}/mlp_out', _DENSE),
   # Earlier and later versions of the code name these two differently.
-  Rule(r'(..coder)\.(?:transformer\.)?norm', r'\1/norm_out', _NORM),
+  Rule(r'(..coder)\.(?:transformer\.)?norm', r'\1/norm_out/norm', _NORM),
   Rule(r'decoder\.to_pixel\.(?:1|conv_out)', 'decoder/pixels', _PIXELS),
   Rule(r'pre_quant', 'to_code', _DENSE),
   Rule(r'post_quant', 'decoder/from_code', _DENSE),
@@ -124,11 +124,14 @@ def model(found: states.State) -> dict[str, Any]:
     return {
       'type': f'vit_{name}',
       'patch': patch,
-      'width': width,
-      'layers': states.count(found, rf'{name}\.transformer\.layers\.(\d+)\.'),
-      'heads': states.multiple(qkv, 3 * _HEAD_DIM, f'{name}: to_qkv'),
-      'mlp_width': mlp,
-      **vit_presets.VIT_REIMPLEMENTED,
+      'head_width': None,
+      'transformer': {
+        'layers': states.count(found, rf'{name}\.transformer\.layers\.(\d+)\.'),
+        'width': width,
+        'heads': states.multiple(qkv, 3 * _HEAD_DIM, f'{name}: to_qkv'),
+        'mlp_width': mlp,
+        **vit_presets.REIMPLEMENTED,
+      },
     }
 
   return {

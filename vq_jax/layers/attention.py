@@ -1,4 +1,4 @@
-"""Self-attention, with what transformers and convolutional towers differ in."""
+"""Multi-head self-attention, and its key-value cache."""
 
 import math
 from typing import Literal
@@ -13,13 +13,14 @@ from vq_jax.layers import positions
 
 @flax.struct.dataclass
 class KVCache:
-  """Keys and values of a sequence, as far as they are known.
+  """Keys and values of the tokens of a sequence that are already processed.
 
-  Each head's lie together, as the products with queries want them.
+  The axis of the heads precedes that of the tokens, which is the layout of the
+  products with queries.
 
   Attributes:
     key: [..., B, heads, N, head_dim].
-    value: likewise.
+    value: [..., B, heads, N, head_dim].
   """
 
   key: jax.Array
@@ -27,72 +28,72 @@ class KVCache:
 
   @classmethod
   def zeros(cls, shape: tuple[int, ...], dtype: jnp.dtype) -> 'KVCache':
-    """Returns a cache of that shape, of which nothing is known."""
+    """Returns an empty cache, whose keys and values have that shape."""
     return cls(key=jnp.zeros(shape, dtype), value=jnp.zeros(shape, dtype))
 
   @classmethod
-  def of(cls, key: jax.Array, value: jax.Array) -> 'KVCache':
-    """Returns the cache of projections [B, N, heads, head_dim]."""
+  def from_projections(cls, key: jax.Array, value: jax.Array) -> 'KVCache':
+    """Returns a cache of keys and values [B, N, heads, head_dim]."""
     return cls(key=jnp.swapaxes(key, 1, 2), value=jnp.swapaxes(value, 1, 2))
 
-  def write(self, rows: 'KVCache', position: jax.Array) -> 'KVCache':
-    """Writes the keys and values of the tokens from `position` on."""
+  def write(self, new: 'KVCache', position: jax.Array) -> 'KVCache':
+    """Writes the keys and values of new tokens, the first at `position`."""
     return jax.tree.map(
       lambda old, new: jax.lax.dynamic_update_slice_in_dim(
         old, new.astype(old.dtype), position, axis=old.ndim - 2
       ),
       self,
-      rows,
+      new,
     )
 
   def attend(
-    self, query: jax.Array, own: 'KVCache', position: jax.Array
+    self, query: jax.Array, new: 'KVCache', position: jax.Array
   ) -> jax.Array:
-    """Attends from one token to those before it, and to itself.
+    """Attends from one token to the tokens before it and to itself.
 
-    The token's own key and value stay apart: to write them first would copy
-    the cache for each layer.
+    The token's own key and value are an argument: writing them into the cache
+    first would copy the cache in every layer.
 
     Args:
       query: [B, 1, heads, head_dim].
-      own: of the token, [B, heads, 1, head_dim].
-      position: int32 [], its place; what stands there and later is of no
-        account.
+      new: key and value of the token, [B, heads, 1, head_dim].
+      position: int32 [], the position of the token. The content of the cache
+        at this position and after it is ignored.
 
     Returns:
       [B, 1, heads, head_dim].
     """
     query = jnp.swapaxes(query, 1, 2) / math.sqrt(query.shape[-1])
     logits = jnp.einsum('bhqd,bhnd->bhqn', query, self.key)
-    before = jnp.expand_dims(
-      jnp.arange(self.key.shape[2]) < position, (0, 1, 2)
+    earlier = jnp.arange(self.key.shape[2]) < position
+    logits = jnp.where(
+      jnp.expand_dims(earlier, (0, 1, 2)), logits, jnp.finfo(logits.dtype).min
     )
-    logits = jnp.where(before, logits, jnp.finfo(logits.dtype).min)
-    of_own = jnp.einsum('bhqd,bhqd->bhq', query, own.key)[..., None]
-    weights = nn.softmax(jnp.concatenate([logits, of_own], axis=-1))
-    seen = jnp.einsum('bhqn,bhnd->bhqd', weights[..., :-1], self.value)
-    return jnp.swapaxes(seen + weights[..., -1:] * own.value, 1, 2)
+    own_logit = jnp.einsum('bhqd,bhqd->bhq', query, new.key)[..., None]
+    weights = nn.softmax(jnp.concatenate([logits, own_logit], axis=-1))
+    y = jnp.einsum('bhqn,bhnd->bhqd', weights[..., :-1], self.value)
+    return jnp.swapaxes(y + weights[..., -1:] * new.value, 1, 2)
 
 
 class SelfAttention(nn.Module):
-  """Multi-head attention of a sequence to itself.
+  """Multi-head self-attention.
 
-  The same variables and numbers as `nn.MultiHeadDotProductAttention`, which
-  cannot leave out the biases of the projections alone, as ViT-VQGAN does.
+  It has the parameters and the outputs of `nn.MultiHeadDotProductAttention`,
+  with these variants: only some projections have biases (ViT-VQGAN), rotary
+  positions, normalisation of queries and keys, and a key-value cache.
 
   Attributes:
     heads: attention heads.
-    head_dim: width of a head; the input's width over the heads by default.
-    qkv_bias: whether the three projections have biases.
-    out_bias: whether the last layer has one.
-    qk_norm: how queries and keys are normalised by RMSNorm, which keeps the
-      logits from growing: each 'head' by itself with a learned scale, or the
-      whole 'width' without one, as Halton-MaskGIT; None leaves them.
-    causal: whether a token sees only itself and those before it.
+    head_dim: width of a head; the width of the input over `heads` by default.
+    qkv_bias: whether the projections to queries, keys and values have biases.
+    out_bias: whether the output projection has a bias.
+    qk_norm: RMSNorm of queries and keys, which bounds the logits
+      (https://arxiv.org/abs/2302.05442): over each 'head' with a learned
+      scale, or over the whole 'width' without one (Halton-MaskGIT).
+    causal: whether a token attends only to itself and to earlier tokens.
     dropout: rate on the attention weights.
-    broadcast_dropout: whether all examples and heads of a batch drop the same
-      weights, as flax and the models that Google trained with it do; else each
-      its own, as PyTorch.
+    broadcast_dropout: whether all examples and heads of a batch share one
+      dropout mask, the default of Flax; PyTorch draws one for each.
     kernel_init: initializer of the four kernels.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -120,29 +121,30 @@ class SelfAttention(nn.Module):
     position: jax.Array | None = None,
     train: bool = False,
   ) -> tuple[jax.Array, KVCache | None]:
-    """Attends to the whole sequence or, with a cache, from one token of it.
+    """Attends within a sequence, or with a cache from one token of it.
 
     Args:
-      x: [B, N, D], a sequence; with a cache [B, 1, D], a token.
-      angles: float32 [N, head_dim / 2], by which queries and keys are turned;
-        see `positions.rotate`. None leaves them.
-      cache: see `KVCache`; the token attends to those before it, and to itself.
-      position: int32 [], the token's place in the cached sequence.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      x: [B, N, D]; with a cache [B, 1, D].
+      angles: float32 [N, head_dim / 2], rotary position embeddings; see
+        `positions.rotate`.
+      cache: keys and values of the tokens before `position`.
+      position: int32 [], the position of the token in the cached sequence.
+      train: whether dropout is active; it uses the stream 'dropout'.
 
     Returns:
-      What x becomes, and with a cache the token's own key and value.
+      the output, of the shape of `x`, and with a cache the key and the value of
+      the token, which the caller writes into the cache.
 
     Raises:
-      ValueError: if D does not divide into the heads.
+      ValueError: if D is not a multiple of the heads and `head_dim` is None.
     """
     query, key, value = self._project(x, angles)
-    own = None
-    if cache is not None:
-      own = KVCache.of(key, value)
-      y = cache.attend(query, own, position)
-    else:
+    new_cache = None
+    if cache is None:
       y = self._attend(query, key, value, train)
+    else:
+      new_cache = KVCache.from_projections(key, value)
+      y = cache.attend(query, new_cache, position)
     y = nn.DenseGeneral(
       x.shape[-1],
       axis=(-2, -1),
@@ -152,23 +154,24 @@ class SelfAttention(nn.Module):
       param_dtype=self.param_dtype,
       name='out',
     )(y)
-    return y, own
+    return y, new_cache
 
   def _attend(self, query, key, value, train):
-    """Returns what each token of a sequence finds."""
-    mask = None
-    if self.causal:
-      mask = jnp.expand_dims(jnp.tri(query.shape[1], dtype=bool), (0, 1))
-    drops = train and self.dropout > 0
+    """Returns the weighted values [B, N, heads, head_dim]."""
+    if not (train and self.dropout):
+      return jax.nn.dot_product_attention(
+        query, key, value, is_causal=self.causal
+      )
+    n = query.shape[1]
     return nn.dot_product_attention(
       query,
       key,
       value,
-      mask=mask,
-      dropout_rng=self.make_rng('dropout') if drops else None,
+      mask=jnp.tri(n, dtype=bool)[None, None] if self.causal else None,
+      dropout_rng=self.make_rng('dropout'),
       dropout_rate=self.dropout,
       broadcast_dropout=self.broadcast_dropout,
-      deterministic=not drops,
+      deterministic=False,
       dtype=self.dtype,
     )
 
@@ -177,8 +180,8 @@ class SelfAttention(nn.Module):
     width = x.shape[-1]
     if self.head_dim is None and width % self.heads:
       raise ValueError(
-        f'the width must be a multiple of the heads; got {width} and '
-        f'{self.heads} heads. Change one, or set head_dim.'
+        f'width must be a multiple of heads; got width={width} and '
+        f'heads={self.heads}. Change one of them, or set head_dim.'
       )
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     features = (self.heads, self.head_dim or width // self.heads)
@@ -196,10 +199,10 @@ class SelfAttention(nn.Module):
       query = nn.RMSNorm(name='query_norm', **types)(query)
       key = nn.RMSNorm(name='key_norm', **types)(key)
     elif self.qk_norm == 'width':
-      unit = nn.RMSNorm(
+      normalize = nn.RMSNorm(
         epsilon=1e-5, use_scale=False, reduction_axes=(-2, -1), **types
       )
-      query, key = unit(query), unit(key)
+      query, key = normalize(query), normalize(key)
     if angles is not None:
       query = positions.rotate(query, angles)
       key = positions.rotate(key, angles)

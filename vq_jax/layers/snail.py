@@ -161,7 +161,7 @@ class CausalAttention(nn.Module):
     if seen is None:
       y = jax.nn.dot_product_attention(query, key, value, is_causal=True)
     else:
-      own = KVCache.of(key, value)
+      own = KVCache.from_projections(key, value)
       y = seen.attend(query, own, position)
       seen = seen.write(own, position)
     return nn.DenseGeneral(width, axis=(-2, -1), name='out', **types)(y), seen

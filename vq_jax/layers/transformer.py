@@ -1,79 +1,186 @@
-"""Transformer blocks, and a stack of them that compiles as one."""
+"""Transformer blocks, and a stack of them that compiles as one block."""
 
-from collections.abc import Callable
+import dataclasses
+import functools
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import attention as attention_lib
+from vq_jax.layers import attention
 from vq_jax.layers import convolution
 from vq_jax.layers import initializers
 from vq_jax.layers import normalization
+from vq_jax.utils import fields
+
+gelu = functools.partial(nn.gelu, approximate=True)
+
+_ACTIVATIONS = {
+  'gelu': gelu,
+  'gelu_exact': functools.partial(nn.gelu, approximate=False),
+  'swiglu': nn.silu,
+  'tanh': nn.tanh,
+}
 
 
-def gelu(x: jax.Array) -> jax.Array:
-  """The tanh approximation of gelu."""
-  return nn.gelu(x, approximate=True)
-
-
-class TransformerBlock(nn.Module):
-  """Self-attention and an MLP, each with a residual around it.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+  """The shape and the variants of a stack of transformer blocks.
 
   Attributes:
+    layers: number of blocks.
+    width: D, the width of the residual stream.
     heads: attention heads.
-    mlp_width: width of the MLP.
-    head_dim: width of a head; the input's width over the heads by default.
-    qkv_bias: whether the projections of the attention have biases; None for
-      what `bias` says.
-    bias: whether the dense layers and LayerNorm have biases.
-    norm: 'post' normalises after the residual (BERT), 'pre' before the layer.
+    head_dim: width of a head; `width / heads` by default.
+    mlp_width: width of the hidden layer of the MLP.
+    norm: 'pre' normalises the input of attention and MLP (GPT-2), 'post'
+      normalises after the residual connection (BERT).
     norm_type: 'layer' for LayerNorm, 'rms' for RMSNorm.
-    qk_norm: see `SelfAttention`.
-    causal: see `SelfAttention`.
-    modulated: whether a condition scales and shifts what is normalised and
-      gates what is added (adaLN-zero, Peebles and Xie 2022, 3.2): each block
-      begins as the identity. It takes the place of the norms' own scales, and
-      needs norm 'pre'.
-    grid: (h, w) of the tokens; only needed with mlp_kernel > 1.
-    mlp_kernel: 1 for the published MLP; 3 lets its first layer see a token's
-      eight neighbours, which learns locality much sooner.
-    activation: of the MLP.
-    gated: whether a second projection multiplies the activation: with
-      `nn.silu` that is SwiGLU (Shazeer 2020).
-    dropout: rate after attention and MLP, and on the attention weights.
-    broadcast_dropout: see `SelfAttention`.
-    mlp_dropout: whether the MLP drops its 'output' or, before its last layer,
-      what is 'hidden' (Halton-MaskGIT).
-    kernel_init: initializer of all kernels but those of a modulation.
-    epsilon: of the norms.
+    bias: whether dense layers and LayerNorm have biases.
+    qkv_bias: whether the projections to queries, keys and values have biases;
+      `bias` by default.
+    qk_norm: normalisation of queries and keys; see `SelfAttention`.
+    activation: activation of the MLP: 'gelu' by its tanh approximation,
+      'gelu_exact', 'tanh', or 'swiglu', which is silu multiplied by a second
+      projection (https://arxiv.org/abs/2002.05202).
+    mlp_kernel: 1 for the published MLP. With an odd number above 1 the first
+      layer of the MLP is a convolution with such a kernel over the grid of
+      tokens.
+    dropout: rate on the attention weights, and after attention and MLP.
+    embedding_dropout: rate on the input of the stack; `dropout` by default.
+    broadcast_dropout: whether all examples and heads of a batch share the mask
+      of the attention dropout; see `SelfAttention`.
+    mlp_dropout: whether dropout acts on the 'output' of the MLP or on its
+      'hidden' layer (Halton-MaskGIT).
+    kernel_init: initializer of the kernels, except those of `AdaLN`.
+    embedding_init: initializer of the tables of tokens and positions, in
+      models that have such tables.
+    epsilon: epsilon of the normalisation layers.
+    scan: whether one compiled block is scanned over parameters with a leading
+      axis `layers`, so that compile time does not grow with depth; otherwise
+      the blocks are unrolled.
+    remat: whether activations are recomputed in the backward pass, which
+      saves memory.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
+
+  Raises:
+    ValueError: if a value is out of range.
+
+  Example:
+    >>> from vq_jax.layers import transformer
+    >>> config = transformer.TransformerConfig(
+    ...   layers=2, width=8, heads=2, mlp_width=16
+    ... )
+    >>> config.head_width
+    4
   """
 
-  heads: int
-  mlp_width: int
-  head_dim: int | None = None
-  qkv_bias: bool | None = None
-  bias: bool = True
+  layers: fields.NonNegativeInt
+  width: fields.PositiveInt
+  heads: fields.PositiveInt
+  mlp_width: fields.PositiveInt
+  head_dim: fields.PositiveInt | None = None
   norm: Literal['post', 'pre'] = 'pre'
   norm_type: Literal['layer', 'rms'] = 'layer'
+  bias: bool = True
+  qkv_bias: bool | None = None
   qk_norm: Literal['head', 'width'] | None = None
-  causal: bool = False
-  modulated: bool = False
-  grid: tuple[int, int] | None = None
-  mlp_kernel: int = 1
-  activation: Callable[[jax.Array], jax.Array] = gelu
-  gated: bool = False
-  dropout: float = 0.0
+  activation: Literal['gelu', 'gelu_exact', 'swiglu', 'tanh'] = 'gelu'
+  mlp_kernel: fields.PositiveInt = 1
+  dropout: fields.Fraction = 0.0
+  embedding_dropout: fields.Fraction | None = None
   broadcast_dropout: bool = True
   mlp_dropout: Literal['output', 'hidden'] = 'output'
   kernel_init: nn.initializers.Initializer = initializers.bert
-  epsilon: float = 1e-6
+  embedding_init: nn.initializers.Initializer = initializers.bert
+  epsilon: fields.PositiveFloat = 1e-6
+  scan: bool = True
+  remat: bool = False
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
+  def __post_init__(self):
+    fields.check(self)
+
+  @property
+  def head_width(self) -> int:
+    """The width of a head."""
+    return self.head_dim or self.width // self.heads
+
+  @property
+  def dtypes(self) -> dict[str, jnp.dtype]:
+    """`dtype` and `param_dtype`, as keyword arguments of a module."""
+    return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+
+
+class OutputNorm(nn.Module):
+  """The normalisation after the last block.
+
+  Attributes:
+    config: the config of the stack.
+    adaln: whether the normalised input is scaled and shifted by a condition.
+    adaln_init: initializer of the kernel of that `AdaLN`.
+  """
+
+  config: TransformerConfig
+  adaln: bool = False
+  adaln_init: nn.initializers.Initializer = initializers.zeros
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, condition: jax.Array | None = None
+  ) -> jax.Array:
+    """Normalises [B, N, D]; `condition` [B, C] is needed with `adaln`."""
+    config = self.config
+    x = normalization.make_norm(
+      config.norm_type,
+      config.epsilon,
+      bias=config.bias,
+      affine=not self.adaln,
+      name='norm',
+      **config.dtypes,
+    )(x)
+    if not self.adaln:
+      return x
+    shift, scale = normalization.AdaLN(
+      config.width, 2, self.adaln_init, name='adaln', **config.dtypes
+    )(condition)
+    return x * (1 + scale) + shift
+
+
+class TransformerBlock(nn.Module):
+  """Self-attention and an MLP, each with a residual connection.
+
+  Attributes:
+    config: sizes and variants.
+    causal: whether a token attends only to itself and to earlier tokens.
+    adaln: whether a condition shifts, scales and gates both layers by
+      adaLN-zero (https://arxiv.org/abs/2212.09748), so that a block begins as
+      the identity. The normalisation layers then have no parameters.
+    grid: (h, w) of the tokens; needed with `mlp_kernel > 1`.
+
+  Raises:
+    ValueError: if `adaln` is combined with `norm='post'`, or `causal` with
+      `mlp_kernel > 1`.
+  """
+
+  config: TransformerConfig
+  causal: bool = False
+  adaln: bool = False
+  grid: tuple[int, int] | None = None
+
+  def __post_init__(self):
+    if self.adaln and self.config.norm != 'pre':
+      raise ValueError("adaLN needs norm='pre'; got 'post'.")
+    if self.causal and self.config.mlp_kernel > 1:
+      raise ValueError(
+        'a causal transformer needs mlp_kernel=1, because a larger kernel '
+        f'reads later tokens; got {self.config.mlp_kernel}.'
+      )
+    super().__post_init__()
+
   @nn.compact
   def __call__(
     self,
@@ -81,126 +188,123 @@ class TransformerBlock(nn.Module):
     *,
     condition: jax.Array | None = None,
     angles: jax.Array | None = None,
-    cache: attention_lib.KVCache | None = None,
+    cache: attention.KVCache | None = None,
     position: jax.Array | None = None,
     train: bool = False,
-  ) -> tuple[jax.Array, attention_lib.KVCache | None]:
-    """Maps [B, N, D] to [B, N, D]; see `SelfAttention` for the rest.
+  ) -> tuple[jax.Array, attention.KVCache | None]:
+    """Applies the block; see `TransformerStack.__call__`.
 
-    Args:
-      x: [B, N, D].
-      condition: [B, C], if the block is modulated.
-      angles: see `SelfAttention`.
-      cache: see `SelfAttention`.
-      position: see `SelfAttention`.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+    Returns:
+      the output [B, N, D], and with a cache the key and the value of the token.
     """
-    self._check()
-    attention = self._attention()
-    drop = nn.Dropout(self.dropout, deterministic=not train)
-    # Of attention and of MLP: how its input moves, how its output is weighed.
-    moves, gates = [(0.0, 0.0)] * 2, [1.0] * 2
-    if self.modulated:
-      modulation = normalization.Modulation(
-        x.shape[-1], 6, name='modulation', **self._types()
-      )
-      shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation(condition)
-      moves, gates = [(shift_a, scale_a), (shift_m, scale_m)], [gate_a, gate_m]
-
-    def residual(i, layer, x, name):
-      normalise = self._norm(name)
-      if self.norm == 'post':
-        y, rows = layer(x)
-        return normalise(x + y), rows
-      shift, scale = moves[i]
-      y, rows = layer(normalise(x) * (1 + scale) + shift)
-      return x + gates[i] * y, rows
+    config = self.config
+    drop = nn.Dropout(config.dropout, deterministic=not train)
+    no_change = (0.0, 0.0, 1.0)  # shift, scale, gate
+    of_attention = of_mlp = no_change
+    if self.adaln:
+      vectors = normalization.AdaLN(
+        x.shape[-1], 6, name='adaln', **config.dtypes
+      )(condition)
+      of_attention, of_mlp = vectors[:3], vectors[3:]
 
     def attend(x):
-      y, rows = attention(
+      y, new_cache = self._attention()(
         x, angles=angles, cache=cache, position=position, train=train
       )
-      return drop(y), rows
+      return drop(y), new_cache
 
-    x, rows = residual(0, attend, x, 'attention_norm')
-    x, _ = residual(1, lambda x: (self._mlp(x, drop), None), x, 'mlp_norm')
-    return x, rows
+    x, new_cache = self._residual('attention_norm', attend, x, of_attention)
+    x, _ = self._residual(
+      'mlp_norm', lambda x: (self._mlp(x, drop), None), x, of_mlp
+    )
+    return x, new_cache
 
-  def _attention(self) -> attention_lib.SelfAttention:
-    return attention_lib.SelfAttention(
-      self.heads,
-      head_dim=self.head_dim,
-      qkv_bias=self.bias if self.qkv_bias is None else self.qkv_bias,
-      out_bias=self.bias,
-      qk_norm=self.qk_norm,
+  def _residual(self, name, layer, x, adaln):
+    """Applies a layer that returns (output, cache), its norm and residual."""
+    shift, scale, gate = adaln
+    config = self.config
+    norm = normalization.make_norm(
+      config.norm_type,
+      config.epsilon,
+      bias=config.bias,
+      affine=not self.adaln,
+      name=name,
+      **config.dtypes,
+    )
+    if config.norm == 'post':
+      y, cache = layer(x)
+      return norm(x + y), cache
+    y, cache = layer(norm(x) * (1 + scale) + shift)
+    return x + gate * y, cache
+
+  def _attention(self) -> attention.SelfAttention:
+    config = self.config
+    return attention.SelfAttention(
+      config.heads,
+      head_dim=config.head_dim,
+      qkv_bias=config.bias if config.qkv_bias is None else config.qkv_bias,
+      out_bias=config.bias,
+      qk_norm=config.qk_norm,
       causal=self.causal,
-      dropout=self.dropout,
-      broadcast_dropout=self.broadcast_dropout,
-      kernel_init=self.kernel_init,
+      dropout=config.dropout,
+      broadcast_dropout=config.broadcast_dropout,
+      kernel_init=config.kernel_init,
       name='attention',
-      **self._types(),
+      **config.dtypes,
     )
 
-  def _mlp(self, x: jax.Array, drop: nn.Module) -> jax.Array:
-    dense = {'kernel_init': self.kernel_init, **self._types()}
-    if self.mlp_kernel == 1:
-      hidden = nn.Dense(
-        self.mlp_width, use_bias=self.bias, name='mlp_in', **dense
-      )
+  def _mlp(self, x: jax.Array, drop: nn.Dropout) -> jax.Array:
+    config = self.config
+    dense = functools.partial(
+      nn.Dense,
+      use_bias=config.bias,
+      kernel_init=config.kernel_init,
+      **config.dtypes,
+    )
+    if config.mlp_kernel == 1:
+      hidden = dense(config.mlp_width, name='mlp_in')
     else:
       hidden = convolution.GridConv(
-        self.mlp_width, self.mlp_kernel, self.grid, name='mlp_in', **dense
+        config.mlp_width,
+        config.mlp_kernel,
+        self.grid,
+        kernel_init=config.kernel_init,
+        name='mlp_in',
+        **config.dtypes,
       )
-    y = self.activation(hidden(x))
-    if self.gated:
-      y *= nn.Dense(
-        self.mlp_width, use_bias=self.bias, name='mlp_gate', **dense
-      )(x)
-    out = nn.Dense(x.shape[-1], use_bias=self.bias, name='mlp_out', **dense)
-    return out(drop(y)) if self.mlp_dropout == 'hidden' else drop(out(y))
-
-  def _norm(self, name):
-    return normalization.norm(
-      self.norm_type,
-      self.epsilon,
-      bias=self.bias,
-      affine=not self.modulated,
-      name=name,
-      **self._types(),
-    )
-
-  def _types(self):
-    return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-
-  def _check(self):
-    if self.mlp_dropout not in ('output', 'hidden'):
-      raise ValueError(
-        f"mlp_dropout must be 'output' or 'hidden'; got {self.mlp_dropout!r}."
-      )
-    if self.modulated and self.norm != 'pre':
-      raise ValueError("a modulated block needs norm='pre'; got 'post'.")
-    if self.causal and self.mlp_kernel > 1:
-      raise ValueError(
-        'a causal block cannot look at the neighbours of a token, some of '
-        'which come later; set mlp_kernel=1.'
-      )
+    y = _ACTIVATIONS[config.activation](hidden(x))
+    if config.activation == 'swiglu':
+      y *= dense(config.mlp_width, name='mlp_gate')(x)
+    out = dense(x.shape[-1], name='mlp_out')
+    return out(drop(y)) if config.mlp_dropout == 'hidden' else drop(out(y))
 
 
 class TransformerStack(nn.Module):
-  """`layers` blocks of one shape, one after the other.
+  """Transformer blocks of one config, one after the other.
 
   Attributes:
-    block: the block, as a template.
-    layers: how many.
-    scan: one compiled block runs `layers` times, its parameters stacked on a
-      leading axis, so that depth costs no compile time; else unrolled.
-    remat: recompute activations in the backward pass, to save memory.
+    config: sizes and variants.
+    causal: see `TransformerBlock`.
+    adaln: see `TransformerBlock`.
+    grid: see `TransformerBlock`.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax.layers import transformer
+    >>> config = transformer.TransformerConfig(
+    ...   layers=2, width=8, heads=2, mlp_width=16
+    ... )
+    >>> stack = transformer.TransformerStack(config)
+    >>> x = jax.numpy.ones((1, 5, 8))
+    >>> y, _ = stack.apply(stack.init(jax.random.key(0), x), x)
+    >>> y.shape
+    (1, 5, 8)
   """
 
-  block: TransformerBlock
-  layers: int
-  scan: bool = True
-  remat: bool = False
+  config: TransformerConfig
+  causal: bool = False
+  adaln: bool = False
+  grid: tuple[int, int] | None = None
 
   @nn.compact
   def __call__(
@@ -209,23 +313,29 @@ class TransformerStack(nn.Module):
     *,
     condition: jax.Array | None = None,
     angles: jax.Array | None = None,
-    cache: attention_lib.KVCache | None = None,
+    cache: attention.KVCache | None = None,
     position: jax.Array | None = None,
     train: bool = False,
-  ) -> tuple[jax.Array, attention_lib.KVCache | None]:
-    """Maps [B, N, D] to [B, N, D], or one token of a cached sequence.
+  ) -> tuple[jax.Array, attention.KVCache | None]:
+    """Applies the stack to a sequence, or with a cache to one token of it.
 
     Args:
       x: [B, N, D]; with a cache [B, 1, D].
-      condition: [B, C], if the blocks are modulated.
-      angles: see `SelfAttention`.
-      cache: [layers, B, heads, N, head_dim]; see `SelfAttention`.
-      position: see `SelfAttention`.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      condition: [B, C]; needed with `adaln`.
+      angles: float32 [N, head_dim / 2], rotary position embeddings; see
+        `vq_jax.layers.positions.rotate`.
+      cache: keys and values [layers, B, heads, N, head_dim] of the tokens
+        before `position`.
+      position: int32 [], the position of the token in the cached sequence.
+      train: whether dropout is active; it uses the stream 'dropout'.
 
     Returns:
-      What x becomes, and the cache with this token in it.
+      the output, of the shape of `x`, and with a cache the updated cache.
     """
+    config = self.config
+    rate = config.embedding_dropout
+    rate = config.dropout if rate is None else rate
+    x = nn.Dropout(rate, deterministic=not train)(x)
 
     def body(block, x, cache):
       return block(
@@ -237,22 +347,26 @@ class TransformerStack(nn.Module):
         train=train,
       )
 
-    if self.remat:
-      body = nn.remat(body, prevent_cse=not self.scan)
-    if self.scan:
+    def make_block(name):
+      return TransformerBlock(
+        config, self.causal, self.adaln, self.grid, name=name
+      )
+
+    if config.remat:
+      body = nn.remat(body, prevent_cse=not config.scan)
+    if config.scan:
       body = nn.scan(
         body,
         variable_axes={'params': 0},
         split_rngs={'params': True, 'dropout': True},
-        length=self.layers,
+        length=config.layers,
       )
-      x, rows = body(self.block.clone(parent=self, name='blocks'), x, cache)
+      x, new = body(make_block('blocks'), x, cache)
     else:
       each = []
-      for i in range(self.layers):
-        of_layer = jax.tree.map(lambda c, i=i: c[i], cache)
-        block = self.block.clone(parent=self, name=f'block_{i}')
-        x, rows = body(block, x, of_layer)
-        each.append(rows)
-      rows = jax.tree.map(lambda *r: jnp.stack(r), *each) if each else None
-    return x, None if cache is None else cache.write(rows, position)
+      for i in range(config.layers):
+        layer_cache = jax.tree.map(lambda c, i=i: c[i], cache)
+        x, new = body(make_block(f'block_{i}'), x, layer_cache)
+        each.append(new)
+      new = jax.tree.map(lambda *x: jnp.stack(x), *each) if each else None
+    return x, None if cache is None else cache.write(new, position)

@@ -1,9 +1,4 @@
-"""The autoregressive transformer of VQGAN and ViT-VQGAN.
-
-Esser et al. 2021, section 3.2; Yu et al. 2022, section 4.
-"""
-
-from typing import Any
+"""The autoregressive transformer of VQGAN and ViT-VQGAN."""
 
 import flax.linen as nn
 import flax.struct
@@ -11,68 +6,139 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import attention
+from vq_jax.layers import checked
 from vq_jax.layers import initializers
+from vq_jax.layers import transformer as transformer_lib
 from vq_jax.priors import base
-from vq_jax.priors import transformer as transformer_prior
+from vq_jax.priors import embeddings
+from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
+
+PUBLISHED = transformer_lib.TransformerConfig(
+  layers=24,
+  width=1024,
+  heads=16,
+  mlp_width=4096,
+  dropout=0.1,
+  broadcast_dropout=False,
+  kernel_init=initializers.gpt,
+  embedding_init=initializers.gpt,
+)
+
+
+@flax.struct.dataclass
+class Context:
+  """What the logits depend on besides the tokens.
+
+  Attributes:
+    first: [B, D], the input at position 0: the embedded label or the learned
+      start vector.
+    adaln: [B, D], the condition of the adaptive LayerNorm; None with
+      `conditioning='token'`.
+    parent: [B, N, D], the embedded tokens of the parent level; None without.
+  """
+
+  first: jax.Array
+  adaln: jax.Array | None
+  parent: jax.Array | None
 
 
 @flax.struct.dataclass
 class Cache:
-  """What sampling keeps from step to step.
+  """The state of sampling between two steps.
 
   Attributes:
     blocks: keys and values, [layers, B, heads, N, head_dim].
-    first: [B, D], what stands in front of the first token.
-    modulator: [B, D], if the label comes in by modulation.
-    condition: [B, N, D], if there are coarser codes.
+    context: see `Context`.
   """
 
   blocks: attention.KVCache
-  first: jax.Array
-  modulator: jax.Array | None
-  condition: jax.Array | None
+  context: Context
 
 
-class AutoregressiveTransformer(transformer_prior.TransformerPrior):
-  """Predicts each token from those before it, row by row.
+class AutoregressiveTransformer(checked.CheckedModule):
+  """A decoder-only transformer over tokens in raster order.
 
-  The sequence is the label (or, without one, a learned vector) and then all
-  tokens but the last. The defaults are VQGAN's transformer for ImageNet with
-  307 M parameters.
+  Models p(tokens) = prod_i p(token_i | token_<i): VQGAN, Esser et al. 2021,
+  section 3.2 (https://arxiv.org/abs/2012.09841), and ViT-VQGAN, Yu et al. 2022,
+  section 4 (https://arxiv.org/abs/2110.04627). The input is the label, or a
+  learned start vector, followed by all tokens but the last. The defaults are
+  VQGAN's transformer for ImageNet with 307 M parameters.
 
   Attributes:
-    width: of the embedding.
-    mlp_width: width of the MLP.
-    broadcast_dropout: see `vq_jax.layers.attention.SelfAttention`.
-    kernel_init: see `TransformerPrior`.
-    embedding_init: see `TransformerPrior`; VQGAN's places begin at 0.
+    vocab: the meaning of the token ids.
+    grid: (h, w), N = h * w tokens.
+    transformer: config of the transformer.
+    conditioning: how the model is conditioned on the label: by a 'token' before
+      the grid, or by 'adaln_zero', adaptive LayerNorm in every block.
+    positions: position embedding; see `PositionEmbedding`.
+    parent_codebook_size: codebook size of the parent level, for a prior that is
+      conditioned on the tokens of a parent level.
+    parent_grid: (h', w') of the parent level; it divides the grid.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import priors
+    >>> from vq_jax.layers import transformer
+    >>> prior = priors.AutoregressiveTransformer(
+    ...   vocab=priors.Vocab(codebook_size=16),
+    ...   grid=(2, 3),
+    ...   transformer=transformer.TransformerConfig(
+    ...     layers=1, width=8, heads=2, mlp_width=16
+    ...   ),
+    ... )
+    >>> tokens = jax.numpy.zeros((1, 6), int)
+    >>> logits, _ = prior.init_with_output(jax.random.key(0), tokens)
+    >>> logits.shape
+    (1, 6, 16)
   """
 
-  width: fields.PositiveInt = 1024
-  mlp_width: fields.PositiveInt = 4096
-  broadcast_dropout: bool = False
-  kernel_init: nn.initializers.Initializer = initializers.gpt
-  embedding_init: nn.initializers.Initializer = initializers.gpt
+  vocab: vocab_lib.Vocab
+  grid: tuple[int, int]
+  transformer: transformer_lib.TransformerConfig = PUBLISHED
+  conditioning: embeddings.Conditioning = 'token'
+  positions: embeddings.Positions = 'learned'
+  parent_codebook_size: fields.PositiveInt | None = None
+  parent_grid: tuple[int, int] | None = None
+
+  # Parameters with a row for each id of the vocabulary.
+  id_tables = ('embedding/embedding',)
+
+  @property
+  def num_tokens(self) -> int:
+    """N, the number of tokens of an image."""
+    return self.grid[0] * self.grid[1]
 
   def setup(self):
-    """Declares tables, blocks and head."""
-    self.embedding = self.make_embedding(self.vocab.num_known)
-    self.places = self.make_places(prefix=1)
-    self.transformer = self.make_stack(causal=True)
-    self.drop = self.make_dropout()
-    if self.modulated or not self.vocab.num_classes:
-      self.start_token = self.param(
-        'start_token', self.embedding_init, (self.width,), self.param_dtype
+    """Declares embeddings, blocks and head."""
+    embeddings.check_conditioning(self.conditioning, self.vocab.num_classes)
+    base.check_parent(self.grid, self.parent_codebook_size, self.parent_grid)
+    config = self.transformer
+    adaln = self.conditioning == 'adaln_zero'
+    self.embedding = embeddings.token_embedding(self.vocab.num_known, config)
+    self.position_embedding = embeddings.position_embedding(
+      self.positions, self.grid, 1, config
+    )
+    self.stack = transformer_lib.TransformerStack(
+      config, causal=True, adaln=adaln
+    )
+    if adaln or not self.vocab.num_classes:
+      self.start_vector = self.param(
+        'start_vector',
+        config.embedding_init,
+        (config.width,),
+        config.param_dtype,
       )
-    if self.condition_size is not None:
-      self.condition_embedding = self.make_embedding(self.condition_size)
-    self.declare_norm_out()
+    if self.parent_grid:
+      self.parent_embedding = embeddings.token_embedding(
+        self.parent_codebook_size, config
+      )
+    self.norm_out = transformer_lib.OutputNorm(config, adaln)
     self.head = nn.Dense(
       self.vocab.codebook_size,
       use_bias=False,
-      kernel_init=self.kernel_init,
-      **self.types(),
+      kernel_init=config.kernel_init,
+      **config.dtypes,
     )
 
   def __call__(
@@ -83,38 +149,35 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
     condition: jax.Array | None = None,
     train: bool = False,
   ) -> jax.Array:
-    """Returns the logits of each token, given those before it.
+    """Returns the logits of each token, given the tokens before it.
 
     Args:
-      tokens: int32 [B, N], codes.
+      tokens: int32 [B, N], codebook indices.
       label: int32 [B], a class or `vocab.null_label`; needed if the
         vocabulary has classes, None otherwise.
-      condition: int32 [B, h' * w'], coarser codes, if the prior has such.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      condition: int32 [B, h' * w'], the tokens of the parent level, if there is
+        one.
+      train: whether dropout is active; it uses the stream 'dropout'.
 
     Returns:
       float32 [B, N, K].
 
     Raises:
-      ValueError: if the tokens are not N, or label or condition is missing or
-        too much.
+      ValueError: if the tokens are not [B, N], or if label or condition is
+        missing or not expected.
     """
     base.check_tokens(tokens, self.grid)
-    first, modulator, spread = self._context(len(tokens), label, condition)
+    context = self._context(len(tokens), label, condition)
     x = jnp.concatenate(
-      [first[:, None], self.embedding(tokens[:, :-1])], axis=1
+      [context.first[:, None], self.embedding(tokens[:, :-1])], axis=1
     )
-    x += jnp.expand_dims(self.places()[: self.num_tokens].astype(x.dtype), 0)
-    if spread is not None:
-      x += spread
-    angles = self.angles(prefix=1)
-    x, _ = self.transformer(
-      self.drop(x, deterministic=not train),
-      condition=modulator,
-      angles=None if angles is None else angles[: self.num_tokens],
-      train=train,
+    x += jnp.expand_dims(self._positions().astype(x.dtype), 0)
+    if context.parent is not None:
+      x += context.parent
+    x, _ = self.stack(
+      x, condition=context.adaln, angles=self._angles(), train=train
     )
-    return self._logits(x, modulator)
+    return self._logits(x, context)
 
   def start(
     self,
@@ -123,65 +186,90 @@ class AutoregressiveTransformer(transformer_prior.TransformerPrior):
     label: jax.Array | None = None,
     condition: jax.Array | None = None,
   ) -> Cache:
-    """Returns the cache before the first step; see `__call__` for the rest."""
-    first, modulator, spread = self._context(batch_size, label, condition)
+    """Returns the cache before the first step.
+
+    Args:
+      batch_size: B.
+      label: see `__call__`.
+      condition: see `__call__`.
+    """
+    config = self.transformer
     shape = (
-      self.layers,
+      config.layers,
       batch_size,
-      self.heads,
+      config.heads,
       self.num_tokens,
-      self.head_width,
+      config.head_width,
     )
     return Cache(
-      blocks=attention.KVCache.zeros(shape, self.dtype),
-      first=first,
-      modulator=modulator,
-      condition=spread,
+      blocks=attention.KVCache.zeros(shape, config.dtype),
+      context=self._context(batch_size, label, condition),
     )
 
   def step(
     self, cache: Cache, previous: jax.Array, position: jax.Array
   ) -> tuple[jax.Array, Cache]:
-    """Returns the logits of one token, and the cache for the next.
+    """Returns the logits of one token, and the cache for the next step.
 
     Args:
-      cache: of the steps before.
-      previous: int32 [B], the token before; of no account at position 0.
-      position: int32 [], which token; they come in turn, from 0.
+      cache: the result of `start` or of the step before.
+      previous: int32 [B], the token at `position - 1`; ignored at position 0.
+      position: int32 [], 0 in the first step and one more in each step.
 
     Returns:
-      float32 [B, K], cache.
+      float32 [B, K], and the updated cache.
     """
 
-    def here(x, axis=0):
+    def at_position(x, axis=0):
       return jax.lax.dynamic_slice_in_dim(x, position, 1, axis)
 
-    x = jnp.where(position == 0, cache.first, self.embedding(previous))[:, None]
-    x += jnp.expand_dims(here(self.places()).astype(x.dtype), 0)
-    if cache.condition is not None:
-      x += here(cache.condition, axis=1)
-    angles = self.angles(prefix=1)
-    x, blocks = self.transformer(
+    context, angles = cache.context, self._angles()
+    x = jnp.where(position == 0, context.first, self.embedding(previous))
+    x = x[:, None]
+    x += jnp.expand_dims(at_position(self._positions()).astype(x.dtype), 0)
+    if context.parent is not None:
+      x += at_position(context.parent, axis=1)
+    x, blocks = self.stack(
       x,
-      condition=cache.modulator,
-      angles=None if angles is None else here(angles),
+      condition=context.adaln,
+      angles=None if angles is None else at_position(angles),
       cache=cache.blocks,
       position=position,
     )
-    logits = self._logits(x, cache.modulator)
-    return logits[:, 0], cache.replace(blocks=blocks)
+    return self._logits(x, context)[:, 0], cache.replace(blocks=blocks)
 
-  def _context(self, batch_size, label, condition) -> tuple[Any, Any, Any]:
-    """Returns the first vector, the modulator and the coarser codes."""
+  def _context(
+    self,
+    batch_size: int,
+    label: jax.Array | None,
+    condition: jax.Array | None,
+  ) -> Context:
+    """Embeds the label and the tokens of the parent level."""
     base.check_label(label, self.vocab)
-    base.check_condition(condition, self.condition_grid)
-    first, modulator = self.embed_label(label)
+    base.check_condition(condition, self.parent_grid)
+    if label is not None:
+      label = self.embedding(self.vocab.label_id(label))
+    first, adaln = embeddings.route_label(label, self.conditioning)
     if first is None:
-      first = jnp.tile(self.start_token.astype(self.dtype), (batch_size, 1))
-    spread = None
+      start = self.start_vector.astype(self.transformer.dtype)
+      first = jnp.tile(start, (batch_size, 1))
+    parent = None
     if condition is not None:
-      spread = self.spread(self.condition_embedding(condition))
-    return first, modulator, spread
+      parent = embeddings.upsample_parent(
+        self.parent_embedding(condition), self.parent_grid, self.grid
+      )
+    return Context(first=first, adaln=adaln, parent=parent)
 
-  def _logits(self, x, modulator):
-    return self.head(self.apply_norm_out(x, modulator)).astype(jnp.float32)
+  # The last token is never an input, so the last position is not used.
+
+  def _positions(self) -> jax.Array:
+    return self.position_embedding()[: self.num_tokens]
+
+  def _angles(self) -> jax.Array | None:
+    angles = embeddings.rotary_angles(
+      self.positions, self.grid, 1, self.transformer.head_width
+    )
+    return None if angles is None else angles[: self.num_tokens]
+
+  def _logits(self, x: jax.Array, context: Context) -> jax.Array:
+    return self.head(self.norm_out(x, context.adaln)).astype(jnp.float32)

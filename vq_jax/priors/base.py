@@ -1,4 +1,4 @@
-"""What every prior checks of its inputs."""
+"""Checks of the inputs of priors."""
 
 import jax
 
@@ -6,17 +6,17 @@ from vq_jax.priors import vocab as vocab_lib
 
 
 def check_tokens(tokens: jax.Array, grid: tuple[int, int]) -> None:
-  """Raises ValueError unless tokens are [B, N] for that grid."""
+  """Raises ValueError unless the tokens are [B, h * w]."""
   num_tokens = grid[0] * grid[1]
   if tokens.ndim != 2 or tokens.shape[1] != num_tokens:
     raise ValueError(
-      f'tokens must be [B, {num_tokens}], the {grid[0]} x {grid[1]} grid row '
-      f'by row; got {tokens.shape}.'
+      f'tokens must be [B, {num_tokens}], the {grid[0]} x {grid[1]} grid in '
+      f'raster order; got {tokens.shape}.'
     )
 
 
 def check_label(label: jax.Array | None, vocab: vocab_lib.Vocab) -> None:
-  """Raises ValueError unless a label is there just where there are classes."""
+  """Raises ValueError unless a label is given exactly if there are classes."""
   if (label is None) == bool(vocab.num_classes):
     raise ValueError(
       f'this prior has {vocab.num_classes} classes, so label must be '
@@ -25,25 +25,41 @@ def check_label(label: jax.Array | None, vocab: vocab_lib.Vocab) -> None:
 
 
 def check_condition(
-  condition: jax.Array | None, grid: tuple[int, int] | None
+  condition: jax.Array | None, parent_grid: tuple[int, int] | None
 ) -> None:
-  """Raises ValueError unless coarser codes are there just where wanted.
+  """Raises ValueError unless tokens of the parent level are given if needed.
 
   Args:
     condition: int32 [B, h' * w'] or None.
-    grid: (h', w'), or None for a prior without coarser codes.
+    parent_grid: (h', w'), or None for a prior without a parent level.
   """
-  if grid is None:
+  if parent_grid is None:
     if condition is not None:
       raise ValueError(
-        'this prior learns the coarsest codes, so condition must be None; got '
+        'this prior has no parent level, so condition must be None; got '
         f'{condition.shape}.'
       )
     return
-  wanted = grid[0] * grid[1]
-  if condition is None or condition.ndim != 2 or condition.shape[1] != wanted:
+  h, w = parent_grid
+  if condition is None or condition.ndim != 2 or condition.shape[1] != h * w:
     raise ValueError(
-      f'this prior needs the coarser codes as condition, [B, {wanted}], the '
-      f'{grid[0]} x {grid[1]} grid row by row; got '
+      'this prior needs the tokens of the parent level as condition, [B, '
+      f'{h * w}], the {h} x {w} grid in raster order; got '
       f'{None if condition is None else condition.shape}.'
     )
+
+
+def check_parent(
+  grid: tuple[int, int],
+  parent_codebook_size: int | None,
+  parent_grid: tuple[int, int] | None,
+) -> None:
+  """Raises ValueError unless the fields of the parent level fit the grid."""
+  if (parent_grid is None) != (parent_codebook_size is None):
+    raise ValueError(
+      'parent_codebook_size and parent_grid describe the parent level, so both '
+      f'or neither must be given; got {parent_codebook_size} and {parent_grid}.'
+    )
+  parent = parent_grid or (1, 1)
+  if any(n % p for n, p in zip(grid, parent, strict=True)):
+    raise ValueError(f'parent_grid must divide the grid {grid}; got {parent}.')

@@ -1,4 +1,4 @@
-"""MaskGIT's bidirectional transformer (Chang et al. 2022, section 3.1)."""
+"""MaskGIT's bidirectional transformer."""
 
 from typing import Literal
 
@@ -6,77 +6,136 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import transformer
+from vq_jax.layers import checked
+from vq_jax.layers import initializers
+from vq_jax.layers import normalization
+from vq_jax.layers import transformer as transformer_lib
 from vq_jax.priors import base
-from vq_jax.priors import transformer as transformer_prior
+from vq_jax.priors import embeddings
+from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
 
+PUBLISHED = transformer_lib.TransformerConfig(
+  layers=24,
+  width=768,
+  heads=16,
+  mlp_width=3072,
+  norm='post',
+  dropout=0.1,
+  epsilon=1e-12,
+)
 
-class MaskGIT(transformer_prior.TransformerPrior):
-  """Predicts every token from those that are not masked.
 
-  The defaults are the published model: the label is a token in front of the
-  others, whose own output is dropped. Its modern form (Halton-MaskGIT, Besnier
-  et al. 2025) is `norm='pre', norm_type='rms', bias=False, qk_norm='width',
-  mlp='swiglu', conditioning='adaln_zero', registers=1, embedding_norm=False,
-  head='norm', embedding_dropout=0.0, broadcast_dropout=False,
-  mlp_dropout='hidden', kernel_init=xavier, embedding_init=gpt,
-  modulation_out_init=xavier` (see `vq_jax.layers.initializers`).
+class MaskGIT(checked.CheckedModule):
+  """MaskGIT's bidirectional transformer over masked tokens.
+
+  Predicts all tokens from those that are not masked: Chang et al. 2022, section
+  3.1 (https://arxiv.org/abs/2202.04200). The defaults are the published model
+  for ImageNet, in which the label is a token before the grid.
+
+  Halton-MaskGIT (https://arxiv.org/abs/2503.17076) is this module with other
+  values; see `configs/halton_maskgit_base_imagenet256.py`.
 
   Attributes:
-    norm: 'post' as published (BERT), or 'pre', which learns at higher rates.
-    mlp_kernel: see `TransformerBlock`; 1 as published.
-    registers: learned tokens in front, for the network's own use.
-    embedding_norm: whether embeddings are normalised.
-    head: what stands before the logits: 'mlm' is a dense layer, gelu and a norm
-      (BERT), 'norm' a norm alone.
-    epsilon: of the norms.
+    vocab: the meaning of the token ids.
+    grid: (h, w), N = h * w tokens.
+    transformer: config of the transformer.
+    conditioning: how the model is conditioned on the label: by a 'token' before
+      the grid, or by 'adaln_zero', adaptive LayerNorm in every block.
+    positions: position embedding; see `PositionEmbedding`.
+    parent_codebook_size: codebook size of the parent level, for a prior that is
+      conditioned on the tokens of a parent level.
+    parent_grid: (h', w') of the parent level; it divides the grid.
+    registers: number of learned tokens before the grid
+      (https://arxiv.org/abs/2309.16588).
+    embedding_norm: whether the embeddings are normalised.
+    head: layers before the logits: 'mlm' is BERT's dense layer, gelu and
+      normalisation, 'norm' is the normalisation alone.
+    adaln_out_init: initializer of the kernel of the last adaptive LayerNorm.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import priors
+    >>> from vq_jax.layers import transformer
+    >>> prior = priors.MaskGIT(
+    ...   vocab=priors.Vocab(codebook_size=16),
+    ...   grid=(2, 3),
+    ...   transformer=transformer.TransformerConfig(
+    ...     layers=1, width=8, heads=2, mlp_width=16
+    ...   ),
+    ... )
+    >>> tokens = jax.numpy.full((1, 6), prior.vocab.mask_id)
+    >>> logits, _ = prior.init_with_output(jax.random.key(0), tokens)
+    >>> logits.shape
+    (1, 6, 16)
   """
 
-  norm: Literal['post', 'pre'] = 'post'
-  mlp_kernel: fields.PositiveInt = 1
+  vocab: vocab_lib.Vocab
+  grid: tuple[int, int]
+  transformer: transformer_lib.TransformerConfig = PUBLISHED
+  conditioning: embeddings.Conditioning = 'token'
+  positions: embeddings.Positions = 'learned'
+  parent_codebook_size: fields.PositiveInt | None = None
+  parent_grid: tuple[int, int] | None = None
   registers: fields.NonNegativeInt = 0
   embedding_norm: bool = True
   head: Literal['mlm', 'norm'] = 'mlm'
-  epsilon: fields.PositiveFloat = 1e-12
+  adaln_out_init: nn.initializers.Initializer = initializers.zeros
 
-  id_tables = (*transformer_prior.TransformerPrior.id_tables, 'bias_out')
+  # Parameters with a row for each id of the vocabulary.
+  id_tables = ('embedding/embedding', 'bias_out')
+
+  @property
+  def num_tokens(self) -> int:
+    """N, the number of tokens of an image."""
+    return self.grid[0] * self.grid[1]
 
   @property
   def prefix(self) -> int:
-    """Tokens in front of the grid."""
-    label = bool(self.vocab.num_classes) and not self.modulated
+    """The number of tokens before the grid: the label and the registers."""
+    label = bool(self.vocab.num_classes) and self.conditioning == 'token'
     return label + self.registers
 
   def setup(self):
-    """Declares tables, blocks and head."""
-    self.embedding = self.make_embedding(self.vocab.size)
-    self.places = self.make_places(self.prefix)
-    self.transformer = self.make_stack(
-      grid=self.grid, mlp_kernel=self.mlp_kernel
+    """Declares embeddings, blocks and head."""
+    embeddings.check_conditioning(self.conditioning, self.vocab.num_classes)
+    base.check_parent(self.grid, self.parent_codebook_size, self.parent_grid)
+    config = self.transformer
+    adaln = self.conditioning == 'adaln_zero'
+    self.embedding = embeddings.token_embedding(self.vocab.size, config)
+    self.position_embedding = embeddings.position_embedding(
+      self.positions, self.grid, self.prefix, config
     )
-    self.drop = self.make_dropout()
+    self.stack = transformer_lib.TransformerStack(
+      config, adaln=adaln, grid=self.grid
+    )
     if self.registers:
       self.register = self.param(
         'register',
-        self.embedding_init,
-        (self.registers, self.width),
-        self.param_dtype,
+        config.embedding_init,
+        (self.registers, config.width),
+        config.param_dtype,
       )
-    if self.condition_size is not None:
-      self.condition_embedding = self.make_embedding(self.condition_size)
+    if self.parent_grid:
+      self.parent_embedding = embeddings.token_embedding(
+        self.parent_codebook_size, config
+      )
     if self.embedding_norm:
-      self.norm_in = self.make_norm()
+      self.norm_in = normalization.make_norm(
+        config.norm_type, config.epsilon, bias=config.bias, **config.dtypes
+      )
     if self.head == 'mlm':
       self.dense_out = nn.Dense(
-        self.width, kernel_init=self.kernel_init, **self.types()
+        config.width, kernel_init=config.kernel_init, **config.dtypes
       )
-    self.declare_norm_out()
+    self.norm_out = transformer_lib.OutputNorm(
+      config, adaln, self.adaln_out_init
+    )
     self.bias_out = self.param(
       'bias_out',
       nn.initializers.zeros_init(),
       (self.vocab.size,),
-      self.param_dtype,
+      config.param_dtype,
     )
 
   def __call__(
@@ -87,56 +146,63 @@ class MaskGIT(transformer_prior.TransformerPrior):
     condition: jax.Array | None = None,
     train: bool = False,
   ) -> jax.Array:
-    """Returns the logits of all codes at all positions.
+    """Returns the logits of all tokens.
 
     Args:
-      tokens: int32 [B, N], codes, and `vocab.mask_id` where masked.
+      tokens: int32 [B, N], codebook indices, and `vocab.mask_id` where masked.
       label: int32 [B], a class or `vocab.null_label`; needed if the
         vocabulary has classes, None otherwise.
-      condition: int32 [B, h' * w'], coarser codes, if the prior has such.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      condition: int32 [B, h' * w'], the tokens of the parent level, if there is
+        one.
+      train: whether dropout is active; it uses the stream 'dropout'.
 
     Returns:
       float32 [B, N, K].
 
     Raises:
-      ValueError: if the tokens are not N, or label or condition is missing or
-        too much.
+      ValueError: if the tokens are not [B, N], or if label or condition is
+        missing or not expected.
     """
     base.check_tokens(tokens, self.grid)
     base.check_label(label, self.vocab)
-    base.check_condition(condition, self.condition_grid)
+    base.check_condition(condition, self.parent_grid)
+    dtype = self.transformer.dtype
     x = self.embedding(tokens)
     if condition is not None:
-      x += self.spread(self.condition_embedding(condition))
-    label_token, modulator = self.embed_label(label)
-    front = [] if label_token is None else [label_token[:, None]]
+      x += embeddings.upsample_parent(
+        self.parent_embedding(condition), self.parent_grid, self.grid
+      )
+    if label is not None:
+      label = self.embedding(self.vocab.label_id(label))
+    label_token, adaln = embeddings.route_label(label, self.conditioning)
+    prefix = [] if label_token is None else [label_token[:, None]]
     if self.registers:
-      front.append(jnp.tile(self.register.astype(self.dtype), (len(x), 1, 1)))
-    x = jnp.concatenate([*front, x], axis=1)
-    x += jnp.expand_dims(self.places().astype(self.dtype), 0)
+      prefix.append(jnp.tile(self.register.astype(dtype), (len(x), 1, 1)))
+    x = jnp.concatenate([*prefix, x], axis=1)
+    x += jnp.expand_dims(self.position_embedding().astype(dtype), 0)
     if self.embedding_norm:
       x = self.norm_in(x)
-    x, _ = self.transformer(
-      self.drop(x, deterministic=not train),
-      condition=modulator,
-      angles=self.angles(self.prefix),
-      train=train,
+    angles = embeddings.rotary_angles(
+      self.positions, self.grid, self.prefix, self.transformer.head_width
     )
-    return self._logits(x[:, self.prefix :], modulator)
+    x, _ = self.stack(x, condition=adaln, angles=angles, train=train)
+    return self._logits(x[:, self.prefix :], adaln)
 
-  def _logits(self, x, modulator):
-    """Returns float32 logits of the codes, tied to the embedding.
+  def _logits(self, x: jax.Array, adaln: jax.Array | None) -> jax.Array:
+    """Returns float32 logits [B, N, K], with the embedding as their kernel.
 
-    Only codes can be predicted: the rows of labels and mask, and their entries
-    of the published bias, take no part.
+    The rows of labels and mask, in the embedding and in the published bias, are
+    not used, since only codebook indices are predicted.
     """
     if self.head == 'mlm':
-      x = transformer.gelu(self.dense_out(x))
-    x = self.apply_norm_out(x, modulator)
-    x, codes, bias = nn.dtypes.promote_dtype(
-      x, self.embedding.embedding, self.bias_out, dtype=self.dtype
+      x = transformer_lib.gelu(self.dense_out(x))
+    x = self.norm_out(x, adaln)
+    x, kernel, bias = nn.dtypes.promote_dtype(
+      x,
+      self.embedding.embedding,
+      self.bias_out,
+      dtype=self.transformer.dtype,
     )
     k = self.vocab.codebook_size
-    logits = jnp.einsum('bnd,kd->bnk', x, codes[:k])
+    logits = jnp.einsum('bnd,kd->bnk', x, kernel[:k])
     return (logits + jnp.expand_dims(bias[:k], (0, 1))).astype(jnp.float32)

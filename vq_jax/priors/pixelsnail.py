@@ -52,8 +52,8 @@ class PixelSNAIL(checked.CheckedModule):
   Attributes:
     vocab: what the ids mean.
     grid: (h, w), N = h * w tokens.
-    condition_size: K of the coarser codes; None for the coarsest level.
-    condition_grid: (h', w') of the coarser codes; it divides the grid.
+    parent_codebook_size: K of the coarser codes; None for the coarsest level.
+    parent_grid: (h', w') of the coarser codes; it divides the grid.
     blocks: how often gated layers and attention alternate.
     residual_layers: gated layers in a block.
     channels: width of the features.
@@ -61,7 +61,7 @@ class PixelSNAIL(checked.CheckedModule):
     kernel: side of the causal windows, odd, at least 3.
     heads: attention heads; 0 for no attention.
     output_layers: gated layers of 1 x 1 before the logits.
-    condition_layers: residual blocks over the coarser codes.
+    parent_layers: residual blocks over the coarser codes.
     dropout: rate inside the gated layers.
     remat: recompute the activations of a block in the backward pass, to save
       memory.
@@ -71,8 +71,8 @@ class PixelSNAIL(checked.CheckedModule):
 
   vocab: vocab_lib.Vocab
   grid: tuple[int, int]
-  condition_size: fields.PositiveInt | None = None
-  condition_grid: tuple[int, int] | None = None
+  parent_codebook_size: fields.PositiveInt | None = None
+  parent_grid: tuple[int, int] | None = None
   blocks: fields.NonNegativeInt = 4
   residual_layers: fields.NonNegativeInt = 5
   channels: fields.PositiveInt = 512
@@ -80,7 +80,7 @@ class PixelSNAIL(checked.CheckedModule):
   kernel: fields.PositiveInt = 5
   heads: fields.NonNegativeInt = 8
   output_layers: fields.NonNegativeInt = 20
-  condition_layers: fields.NonNegativeInt = 20
+  parent_layers: fields.NonNegativeInt = 20
   dropout: fields.Fraction = 0.1
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
@@ -111,11 +111,11 @@ class PixelSNAIL(checked.CheckedModule):
     ]
     self.output = [layer.clone(kernel=1) for _ in range(self.output_layers)]
     self.logits = nn.Dense(self.vocab.codebook_size, **types)
-    if self.condition_grid:
-      self.condition_embedding = embed(self.condition_size)
-      self.condition_stack = [
+    if self.parent_grid:
+      self.parent_embedding = embed(self.parent_codebook_size)
+      self.parent_stack = [
         convolution.ResidualBlock(*shape, **types)
-        for _ in range(self.condition_layers)
+        for _ in range(self.parent_layers)
       ]
 
   def __call__(
@@ -133,7 +133,7 @@ class PixelSNAIL(checked.CheckedModule):
       label: int32 [B], a class or `vocab.null_label`; needed if the
         vocabulary has classes, None otherwise.
       condition: int32 [B, h' * w'], the coarser codes row by row; needed with
-        `condition_grid`, None otherwise.
+        `parent_grid`, None otherwise.
       train: whether dropout acts, drawing from the stream 'dropout'.
 
     Returns:
@@ -215,14 +215,14 @@ class PixelSNAIL(checked.CheckedModule):
   def _context(self, label, condition):
     """Returns what is known besides the tokens: [B, h or 1, w or 1, C]."""
     base.check_label(label, self.vocab)
-    base.check_condition(condition, self.condition_grid)
+    base.check_condition(condition, self.parent_grid)
     context = None
     if label is not None:
       context = jnp.expand_dims(self.label_embedding(label), (1, 2))
     if condition is not None:
-      x = self.condition_embedding(condition)
-      x = x.reshape(-1, *self.condition_grid, self.channels)
-      for block in self.condition_stack:
+      x = self.parent_embedding(condition)
+      x = x.reshape(-1, *self.parent_grid, self.channels)
+      for block in self.parent_stack:
         x = block(x)
       x = jax.image.resize(
         x, (x.shape[0], *self.grid, self.channels), 'nearest'
@@ -242,14 +242,4 @@ class PixelSNAIL(checked.CheckedModule):
         'channels must be a multiple of the attention heads; got '
         f'{self.channels} and {self.heads}. Change one, or set heads=0.'
       )
-    if (self.condition_grid is None) != (self.condition_size is None):
-      raise ValueError(
-        'condition_size and condition_grid describe the coarser codes, so both '
-        f'or neither must be given; got {self.condition_size} and '
-        f'{self.condition_grid}.'
-      )
-    coarse = self.condition_grid or (1, 1)
-    if any(fine % c for fine, c in zip(self.grid, coarse, strict=True)):
-      raise ValueError(
-        f'condition_grid must divide the grid {self.grid}; got {coarse}.'
-      )
+    base.check_parent(self.grid, self.parent_codebook_size, self.parent_grid)
