@@ -25,22 +25,29 @@ from train import quickstart
 from train.logging import writers
 from vq_jax.utils import paths
 
-TRANSFORMER = {'layers': 4, 'width': 128, 'heads': 4, 'mlp_width': 256}
+TRANSFORMER = {
+  'layers': 4,
+  'width': 128,
+  'heads': 4,
+  'mlp_width': 256,
+  'dropout': 0.0,
+  'scan': False,
+}
 MODERN = {
   'type': 'maskgit',
-  **TRANSFORMER,
-  'norm': 'pre',
-  'norm_type': 'rms',
-  'bias': False,
-  'qk_norm': 'head',
-  'mlp': 'swiglu',
+  'transformer': {
+    **TRANSFORMER,
+    'norm': 'pre',
+    'norm_type': 'rms',
+    'bias': False,
+    'qk_norm': 'head',
+    'activation': 'swiglu',
+    'epsilon': 1e-6,
+  },
   'conditioning': 'adaln_zero',
   'registers': 1,
   'embedding_norm': False,
   'head': 'norm',
-  'epsilon': 1e-6,
-  'dropout': 0.0,
-  'scan': False,
 }
 CAUSAL = {
   'loss': {'label_drop': 0.1},
@@ -69,22 +76,18 @@ PRIORS = {
   'autoregressive': {
     'model': {
       'type': 'autoregressive',
-      **TRANSFORMER,
-      'dropout': 0.1,
-      'broadcast_dropout': True,
-      'kernel_init': 'bert',
-      'embedding_init': 'bert',
-      'scan': False,
+      'transformer': {
+        **TRANSFORMER,
+        'dropout': 0.1,
+        'broadcast_dropout': True,
+        'kernel_init': 'bert',
+        'embedding_init': 'bert',
+      },
     },
     **CAUSAL,
   },
   'MaskGIT, published': {
-    'model': {
-      'type': 'maskgit',
-      **TRANSFORMER,
-      'dropout': 0.0,
-      'scan': False,
-    },
+    'model': {'type': 'maskgit', 'transformer': TRANSFORMER},
     **MASKED,
   },
   'MaskGIT, modern': {'model': MODERN, **MASKED},

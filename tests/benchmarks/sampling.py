@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.priors import tiny
 from vq_jax import autoencoders
 from vq_jax import generation
 from vq_jax import priors
@@ -29,8 +30,8 @@ VOCAB = priors.Vocab(codebook_size=1024, num_classes=1000)
 SMALL = {'layers': 6, 'width': 256, 'heads': 4, 'mlp_width': 1024}
 PUBLISHED = {'layers': 24, 'width': 768, 'heads': 16, 'mlp_width': 3072}
 CACHED = {
-  'autoregressive transformer, 16 x 16': priors.AutoregressiveTransformer(
-    vocab=VOCAB, grid=(16, 16), **SMALL
+  'autoregressive transformer, 16 x 16': tiny.make(
+    priors.AutoregressiveTransformer, vocab=VOCAB, grid=(16, 16), **SMALL
   ),
   'PixelCNN, 32 x 32': priors.PixelCNN(
     vocab=VOCAB, grid=(32, 32), layers=12, channels=96
@@ -138,8 +139,10 @@ def caches(batch: int, turns: int) -> list[str]:
 
 def parallel_decoding(batch: int, turns: int, size: dict) -> str:
   """Returns the line of MaskGIT in 8 steps against the cached sampler."""
-  cached = priors.AutoregressiveTransformer(vocab=VOCAB, grid=(16, 16), **size)
-  masked = priors.MaskGIT(vocab=VOCAB, grid=(16, 16), **size)
+  kinds = (priors.AutoregressiveTransformer, priors.MaskGIT)
+  cached, masked = (
+    tiny.make(kind, vocab=VOCAB, grid=(16, 16), **size) for kind in kinds
+  )
   times = best(
     {
       'cached': sampling(
@@ -161,7 +164,7 @@ def parallel_decoding(batch: int, turns: int, size: dict) -> str:
 
 def compilations() -> str:
   """Returns the line of how often other labels and seeds compile anew."""
-  prior = priors.MaskGIT(vocab=VOCAB, grid=(4, 4), **SMALL)
+  prior = tiny.make(priors.MaskGIT, vocab=VOCAB, grid=(4, 4), **SMALL)
   draw = sampling(prior, variables_of(prior), 2, samplers.MaskGITSampler())
   generation.sample_tokens.clear_cache()
   for seed in range(5):
@@ -197,8 +200,9 @@ def published_size(turns: int) -> list[str]:
   )
   # Of each token in each step: a product with every kernel, the head, and
   # scores and sums of attention.
-  n, d, layers = 257, prior.width, prior.layers
-  kernels = layers * (4 * d * d + 2 * d * prior.mlp_width)
+  config = prior.transformer
+  n, d, layers = 257, config.width, config.layers
+  kernels = layers * (4 * d * d + 2 * d * config.mlp_width)
   head = d * d + d * VOCAB.codebook_size
   flops = 8 * 2 * n * (kernels + head + layers * 2 * n * d)
   rate = 2 * 2048**3 / times['matrix']

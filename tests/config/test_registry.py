@@ -1,5 +1,7 @@
 """Laws of specs: each builds what it says, or names what is wrong."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax.numpy as jnp
 import pytest
@@ -10,6 +12,7 @@ from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax.config import registry
 from vq_jax.layers import initializers
+from vq_jax.priors import maskgit
 from vq_jax.samplers import guidance
 from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
@@ -244,3 +247,46 @@ def test_each_public_module_of_a_room_can_be_built():
       value = getattr(room, name)
       if isinstance(value, type) and issubclass(value, nn.Module):
         assert value in known, name
+
+
+def test_a_config_changes_only_what_it_names():
+  spec = {
+    'type': 'maskgit',
+    'transformer': {'layers': 2, 'dtype': 'bfloat16', 'kernel_init': 'gpt'},
+  }
+  prior = registry.build('prior', spec, vocab=VOCAB, grid=(2, 2))
+  assert prior.transformer == dataclasses.replace(
+    maskgit.PUBLISHED,
+    layers=2,
+    dtype=jnp.dtype('bfloat16'),
+    kernel_init=initializers.gpt,
+  )
+  model = registry.build(
+    'autoencoder',
+    {
+      'type': 'vit_vqgan',
+      'decoder_size': 'base',
+      'transformer': {'layers': 1},
+      'quantizer': QUANTIZER,
+    },
+  )
+  configs = [side.transformer for side in (model.encoder, model.decoder)]
+  assert [(c.layers, c.width) for c in configs] == [(1, 512), (1, 768)]
+
+
+@pytest.mark.parametrize(
+  ('transformer', 'message'),
+  [
+    ({'layers': -1}, 'model.transformer.layers must be a whole number of at'),
+    ({'layrs': 1}, "unknown field of model.transformer 'layrs'.*'layers'"),
+    ({'kernel_init': 'x'}, "unknown kernel_init 'x'"),
+    (3, 'model.transformer must be a mapping of fields of Transformer'),
+  ],
+)
+def test_wrong_values_of_a_config_are_named(transformer, message):
+  for kind, spec, extra in (
+    ('prior', {'type': 'maskgit'}, {'vocab': VOCAB, 'grid': (2, 2)}),
+    ('autoencoder', {'type': 'vit_vqgan', 'quantizer': QUANTIZER}, {}),
+  ):
+    with pytest.raises(registry.SpecError, match=message):
+      registry.build(kind, {**spec, 'transformer': transformer}, **extra)

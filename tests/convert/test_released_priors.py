@@ -338,10 +338,10 @@ def test_what_a_halton_maskgit_must_be(tmp_path):
   args = np.zeros((1, 16), int), np.zeros(1, int)
   write_halton(tmp_path, reference, *args)
   kind = 'halton-maskgit'
-  assert 'knows 41 codes and the tokenizer has 40' in refusal(kind, **files)
+  assert 'size is 41 and that of the tokenizer 40' in refusal(kind, **files)
   reference = dataclasses.replace(reference, codes=40)
   write_halton(tmp_path, reference, *args)
-  assert 'its 1 layers of width 8 have; give heads' in refusal(kind, **files)
+  assert '1 layers of width 8; give heads' in refusal(kind, **files)
   assert 'width of the attention: 8 is no multiple of 3' in refusal(
     kind, **files, heads=3
   )

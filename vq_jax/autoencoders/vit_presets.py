@@ -78,22 +78,11 @@ def vit_vqgan(
   Raises:
     ValueError: if there is no such size.
   """
-  configs = []
-  for size in (encoder_size, decoder_size or encoder_size):
-    if size not in _SIZES:
-      raise ValueError(
-        f'size must be one of {", ".join(_SIZES)}; got {size!r}. For other '
-        'sizes set transformer.'
-      )
-    config = _SIZES[size]
-    if reimplemented:
-      init = initializers.BY_NAME[REIMPLEMENTED['kernel_init']]
-      config = dataclasses.replace(
-        config, **{**REIMPLEMENTED, 'kernel_init': init}
-      )
-    configs.append(dataclasses.replace(config, **(transformer or {})))
+  encoder = _get_config(encoder_size, reimplemented, transformer)
+  decoder = _get_config(
+    decoder_size or encoder_size, reimplemented, transformer
+  )
   common = {'patch': patch, 'overlap': overlap}
-  encoder, decoder = configs
   return vqvae.VQVAE(
     encoder=vit_backbone.ViTEncoder(
       transformer=encoder,
@@ -110,3 +99,21 @@ def vit_vqgan(
     value_range=(0.0, 1.0),
     likelihood=likelihood,
   )
+
+
+def _get_config(
+  size: str, reimplemented: bool, changes: Mapping[str, Any] | None
+) -> transformer_lib.TransformerConfig:
+  """Returns the config of a size, with the changes of `vit_vqgan`."""
+  if size not in _SIZES:
+    raise ValueError(
+      f'size must be one of {", ".join(_SIZES)}; got {size!r}. For other '
+      'sizes set transformer.'
+    )
+  config = _SIZES[size]
+  if reimplemented:
+    init = initializers.BY_NAME[REIMPLEMENTED['kernel_init']]
+    config = dataclasses.replace(
+      config, **{**REIMPLEMENTED, 'kernel_init': init}
+    )
+  return dataclasses.replace(config, **(changes or {}))

@@ -38,6 +38,11 @@ _TRANSFORMER = {
   'broadcast_dropout': False,
   'mlp_dropout': 'hidden',
 }
+_PRIOR = {
+  'conditioning': 'adaln_zero',
+  'embedding_norm': False,
+  'head': 'norm',
+}
 _SAMPLING = {
   'steps': 32,
   'schedule': 'arccos',
@@ -145,34 +150,32 @@ def prior(
 
   Args:
     found: name -> array, from `state`.
-    tokenizer: of its codes.
-    yaml: there is none.
-    heads: None for those of the released sizes.
+    tokenizer: the tokenizer of its tokens.
+    yaml: None.
+    heads: None for the released sizes.
 
   Raises:
-    ConvertError: if the names are not those of the transformer, its heads are
-      not known, or it was made for more or fewer codes than the tokenizer has.
+    ConvertError: if names or codebook size do not fit, or the number of heads
+      is not known.
   """
-  del yaml
-  (codes,) = tokenizer.autoencoder.token_grids
+  del yaml  # There is none.
+  (tokens,) = tokenizer.autoencoder.token_grids
   classes, width = found['tables.classes'].shape
-  known = len(found['tables.embedding']) - classes - 1
-  if known != codes.codebook_size:
+  size = len(found['tables.embedding']) - classes - 1
+  if size != tokens.codebook_size:
     raise errors.ConvertError(
-      f'it knows {known} codes and the tokenizer has {codes.codebook_size}; '
-      'they do not belong together'
+      f'its codebook size is {size} and that of the tokenizer '
+      f'{tokens.codebook_size}; they do not belong together'
     )
   layers = states.count(found, r'transformer\.layers\.(\d+)\.')
-  heads = heads or _HEADS.get((layers, width))
-  if heads is None:
+  if not (heads := heads or _HEADS.get((layers, width))):
     raise errors.ConvertError(
-      f'its weights do not tell how many heads its {layers} layers of width '
-      f'{width} have; give heads'
+      f'its weights do not tell the number of heads of {layers} layers of '
+      f'width {width}; give heads'
     )
-  at = 'transformer.layers.0'
-  inner, _ = states.shape(found, f'{at}.attn.wq.weight', 2)
-  mlp, _ = states.shape(found, f'{at}.ff.w1.weight', 2)
-  places, _ = states.shape(found, 'pos_emb.weight', 2)
+  inner, _ = states.shape(found, 'transformer.layers.0.attn.wq.weight', 2)
+  mlp, _ = states.shape(found, 'transformer.layers.0.ff.w1.weight', 2)
+  length, _ = states.shape(found, 'pos_emb.weight', 2)
   registers = len(found.get('reg_tokens.weight', ()))
   head_dim = states.multiple(inner, heads, 'width of the attention')
   return priors.Prior(
@@ -186,14 +189,12 @@ def prior(
         'mlp_width': mlp,
         **_TRANSFORMER,
       },
-      'conditioning': 'adaln_zero',
       'registers': registers,
-      'embedding_norm': False,
-      'head': 'norm',
+      **_PRIOR,
     },
     num_classes=classes - 1,
     null_class=True,
-    grid=priors.square(places),
+    grid=priors.square(length),
     sampling=_SAMPLING,
     rules=_rules(registers, head_dim),
   )

@@ -49,9 +49,8 @@ def prior(
   Args:
     found: name -> what has a shape.
     tokenizer: the VQGAN.
-    yaml: the config. The weights tell neither the heads nor what stands in
-      front of the tokens.
-    heads: it tells them.
+    yaml: the released config, which has the heads and the condition.
+    heads: not needed, since the config has them.
 
   Raises:
     ConvertError: if the names are not those of the GPT, the file is no such
