@@ -1,5 +1,6 @@
 """Models of the codes: `prior(tokens, label=...) -> logits [B, N, K]`."""
 
+from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.priors.autoregressive import AutoregressiveTransformer
 from vq_jax.priors.maskgit import MaskGIT
 from vq_jax.priors.masking import drop_labels
@@ -17,6 +18,7 @@ __all__ = [
   'PixelCNN',
   'PixelSNAIL',
   'TokenCritic',
+  'TransformerConfig',
   'Vocab',
   'drop_labels',
   'random_codes',

@@ -79,11 +79,10 @@ class AutoregressiveTransformer(checked.CheckedModule):
   Example:
     >>> import jax
     >>> from vq_jax import priors
-    >>> from vq_jax.layers import transformer
     >>> prior = priors.AutoregressiveTransformer(
     ...   vocab=priors.Vocab(codebook_size=16),
     ...   grid=(2, 3),
-    ...   transformer=transformer.TransformerConfig(
+    ...   transformer=priors.TransformerConfig(
     ...     layers=1, width=8, heads=2, mlp_width=16
     ...   ),
     ... )

@@ -33,11 +33,10 @@ class TokenCritic(checked.CheckedModule):
   Example:
     >>> import jax
     >>> from vq_jax import priors
-    >>> from vq_jax.layers import transformer
     >>> critic = priors.TokenCritic(
     ...   vocab=priors.Vocab(codebook_size=16),
     ...   grid=(2, 3),
-    ...   transformer=transformer.TransformerConfig(
+    ...   transformer=priors.TransformerConfig(
     ...     layers=1, width=8, heads=2, mlp_width=16
     ...   ),
     ... )

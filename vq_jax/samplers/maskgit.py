@@ -72,8 +72,9 @@ class MaskGITSampler(base.TokenSampler):
     >>> import jax.numpy as jnp
     >>> from vq_jax import priors, samplers
     >>> prior = priors.MaskGIT(
-    ...   vocab=priors.Vocab(codebook_size=8), grid=(2, 2), layers=1, width=8,
-    ...   heads=2, mlp_width=8)
+    ...   vocab=priors.Vocab(codebook_size=8), grid=(2, 2),
+    ...   transformer=priors.TransformerConfig(
+    ...     layers=1, width=8, heads=2, mlp_width=8))
     >>> tokens = jnp.zeros((3, 4), jnp.int32)
     >>> variables = prior.init(jax.random.key(0), tokens)
     >>> sampler = samplers.MaskGITSampler(steps=2, order='halton')
