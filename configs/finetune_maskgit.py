@@ -22,7 +22,7 @@ import ml_collections
 def get_config(variant: str = ''):
   """Returns the card; 'smoke' shrinks it to a test of seconds."""
   config = ml_collections.ConfigDict()
-  config.task = 'prior'
+  config.task = 'maskgit'
   config.seed = 0
   config.autoencoder = 'runs/maskgit/autoencoder'
   config.conditional = True
@@ -60,7 +60,7 @@ def get_config(variant: str = ''):
     'schedule': 'cosine',
     'label_smoothing': 0.1,
     'unmasked_weight': 0.0,
-    'mean_of': 'examples',
+    'loss_reduction': 'examples',
     'label_drop': 0.1,
   }
   config.sampling = {

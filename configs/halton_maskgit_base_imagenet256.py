@@ -21,7 +21,7 @@ import ml_collections
 def get_config(variant: str = ''):
   """Returns the card; 'smoke' shrinks it to a test of seconds."""
   config = ml_collections.ConfigDict()
-  config.task = 'prior'
+  config.task = 'maskgit'
   config.seed = 0
   config.autoencoder = 'runs/llamagen_vq16'
   config.conditional = True

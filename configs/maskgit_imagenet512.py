@@ -19,7 +19,7 @@ import ml_collections
 def get_config(variant: str = ''):
   """Returns the card; 'smoke' shrinks it to a test of seconds."""
   config = ml_collections.ConfigDict()
-  config.task = 'prior'
+  config.task = 'maskgit'
   config.seed = 0
   config.autoencoder = 'runs/maskgit_tokenizer512'
   config.conditional = True
@@ -59,7 +59,7 @@ def get_config(variant: str = ''):
     'min_ratio': 0.0,
     'label_smoothing': 0.1,
     'unmasked_weight': 0.0,
-    'mean_of': 'examples',
+    'loss_reduction': 'examples',
     'label_drop': 0.0,
   }
   config.sampling = {

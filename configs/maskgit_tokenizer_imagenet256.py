@@ -22,7 +22,7 @@ import ml_collections
 def get_config(variant: str = ''):
   """Returns the card; 'smoke' shrinks it to a test of seconds."""
   config = ml_collections.ConfigDict()
-  config.task = 'autoencoder'
+  config.task = 'adversarial'
   config.seed = 0
   config.data = {
     'source': 'tfds:imagenet2012',
@@ -64,7 +64,7 @@ def get_config(variant: str = ''):
   config.loss = {
     'l2': 1.0,
     'classifier': 0.1,
-    'classifier_on': 'pooled',
+    'classifier_features': 'pooled',
     'quantizer': 1.0,
   }
   config.optim = {

@@ -16,7 +16,7 @@ import ml_collections
 def get_config(variant: str = ''):
   """Returns the card; 'smoke' shrinks it to a test of seconds."""
   config = ml_collections.ConfigDict()
-  config.task = 'prior'
+  config.task = 'autoregressive'
   config.seed = 0
   config.autoencoder = 'runs/vqvae_cifar10'
   config.conditional = True

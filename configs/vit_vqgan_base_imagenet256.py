@@ -23,7 +23,7 @@ import ml_collections
 def get_config(variant: str = ''):
   """Returns the card; 'smoke' shrinks it to a test of seconds."""
   config = ml_collections.ConfigDict()
-  config.task = 'autoencoder'
+  config.task = 'adversarial'
   config.seed = 0
   config.data = {
     'source': 'tfds:imagenet2012',

@@ -18,7 +18,7 @@ import ml_collections
 def get_config(variant: str = ''):
   """Returns the card; 'smoke' shrinks it to a test of seconds."""
   config = ml_collections.ConfigDict()
-  config.task = 'prior'
+  config.task = 'autoregressive'
   config.seed = 0
   config.autoencoder = 'runs/vit_vqgan'
   config.conditional = True

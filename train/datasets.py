@@ -1,4 +1,4 @@
-"""The images of a run: both splits, checked against each other, in batches."""
+"""The examples of a run: both splits, checked and in batches."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,10 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from train import config as config_lib
 from train import settings as settings_lib
 from train import sharding
-from train import tasks
 from vq_jax import data
 from vq_jax.config import registry
 from vq_jax.data import preprocessing
@@ -18,86 +16,134 @@ from vq_jax.data import preprocessing
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Datasets:
-  """The images of a run.
+  """The examples of a run.
 
   Attributes:
-    train: source of training images.
-    eval_batches: of held-out images.
-    settings: section `data`.
-    facts: what `config.json` tells of them.
+    train: source of the training examples.
+    eval_batches: batches of held-out examples.
+    config: the config section `data`.
+    facts: what `config.json` says about them: `image_shape`, `num_classes` and
+      `class_names`.
   """
 
   train: data.Source
   eval_batches: data.EvalBatches
-  settings: settings_lib.Data
+  config: settings_lib.Data
   facts: dict[str, Any]
 
+  @property
+  def steps_per_epoch(self) -> float:
+    """Number of steps in which every training example is seen once."""
+    return len(self.train) / self.config.batch_size
 
-def open_both(card: settings_lib.Card, runner: sharding.JitRunner) -> Datasets:
+
+def open_datasets(
+  config: settings_lib.Data, runner: sharding.JitRunner
+) -> Datasets:
   """Opens both splits, in memory where they fit.
+
+  Args:
+    config: the config section `data`.
+    runner: the devices.
 
   Raises:
     DataError: if they cannot be read.
-    ConfigError: if batches do not divide over the devices, or classes or the
-      shapes of images differ between both.
+    ConfigError: if batches do not divide over the devices, or the classes or
+      the shapes of images differ between both.
   """
-  settings = config_lib.section(settings_lib.Data, 'data', card.data)
-  sharding.check_batch('batch_size', settings.batch_size, runner)
-  sharding.check_batch('eval_batch_size', settings.eval_batch_size, runner)
-
-  def source(split):
-    found = data.open_source(
-      settings.source,
-      split,
-      data_dir=settings.data_dir,
-      channels=settings.channels,
-      max_unreadable=settings.max_unreadable,
-    )
-    fits = settings.in_memory and data.fits_in_memory(found)
-    return data.in_memory(found) if fits else found
-
-  train, held_out = source(settings.train_split), source(settings.eval_split)
+  sharding.check_batch('batch_size', config.batch_size, runner)
+  train = _open_split(config, config.train_split)
+  held_out, eval_batches = open_eval_batches(config, runner)
   if held_out.class_names != train.class_names:
     raise settings_lib.ConfigError(
       f'{train.name} and {held_out.name} must have the same classes; got '
-      f'{_listed(train.class_names)} and {_listed(held_out.class_names)}.'
+      f'{_list_names(train.class_names)} and '
+      f'{_list_names(held_out.class_names)}.'
     )
-  eval_batches = data.eval_batches(
-    held_out,
-    batch_size=settings.eval_batch_size,
-    preprocess=registry.preprocess(settings.eval_preprocess),
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    limit=settings.eval_limit,
-  )
   if isinstance(train, data.TokenSource):
     shape = train.record['image_shape']
   else:
-    shape = tasks.first_images(eval_batches, 1).shape[1:]
-    _check_train_shape(train, settings, shape)
+    shape = first_images(eval_batches, 1).shape[1:]
+    _check_train_shape(train, config, shape)
   facts = {
     'image_shape': [int(s) for s in shape],
     'num_classes': train.num_classes,
     'class_names': list(train.class_names),
   }
   return Datasets(
-    train=train, eval_batches=eval_batches, settings=settings, facts=facts
+    train=train, eval_batches=eval_batches, config=config, facts=facts
   )
 
 
-def _listed(names: Sequence[str]) -> str:
+def open_eval_batches(
+  config: settings_lib.Data, runner: sharding.JitRunner
+) -> tuple[data.Source, data.EvalBatches]:
+  """Opens the held-out split alone.
+
+  Args:
+    config: the config section `data`.
+    runner: the devices.
+
+  Returns:
+    the source, and its batches.
+
+  Raises:
+    DataError: if it cannot be read.
+    ConfigError: if batches do not divide over the devices.
+  """
+  sharding.check_batch('eval_batch_size', config.eval_batch_size, runner)
+  source = _open_split(config, config.eval_split)
+  batches = data.eval_batches(
+    source,
+    batch_size=config.eval_batch_size,
+    preprocess=registry.preprocess(config.eval_preprocess),
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    limit=config.eval_limit,
+  )
+  return source, batches
+
+
+def _open_split(config: settings_lib.Data, split: str) -> data.Source:
+  source = data.open_source(
+    config.source,
+    split,
+    data_dir=config.data_dir,
+    channels=config.channels,
+    max_unreadable=config.max_unreadable,
+  )
+  fits = config.in_memory and data.fits_in_memory(source)
+  return data.in_memory(source) if fits else source
+
+
+def first_images(batches: data.EvalBatches, num: int) -> np.ndarray:
+  """Returns the first images that can be read, uint8 [num, H, W, C]."""
+  found = []
+  for batch in batches:
+    found.extend(batch['image'][batch['mask']])
+    if len(found) >= num:
+      break
+  return np.stack(found[:num])
+
+
+def _list_names(names: Sequence[str]) -> str:
   more = ', ...' if len(names) > 5 else ''
   return f'{len(names)} ({", ".join(names[:5])}{more})'
 
 
 def _check_train_shape(
-  train: data.Source, settings: settings_lib.Data, shape: tuple[int, ...]
+  train: data.Source, config: settings_lib.Data, shape: tuple[int, ...]
 ) -> None:
-  """Raises ConfigError unless images to learn from have the shape of others."""
-  # The first that can be read: there may be some that cannot.
-  (image,) = tasks.first_images(data.eval_batches(train, batch_size=1), 1)
+  """Raises ConfigError unless training images have the shape of held-out ones.
+
+  Args:
+    train: source of the training images.
+    config: the config section `data`.
+    shape: (H, W, C) of the held-out images.
+  """
+  (image,) = first_images(data.eval_batches(train, batch_size=1), 1)
   image = preprocessing.apply(
-    registry.preprocess(settings.train_preprocess),
+    registry.preprocess(config.train_preprocess),
     image,
     np.random.default_rng(0),
   )
@@ -108,17 +154,19 @@ def _check_train_shape(
     )
 
 
-def train_batches(datasets: Datasets, seed: int, runner: sharding.JitRunner):
+def make_train_batches(
+  datasets: Datasets, seed: int, runner: sharding.JitRunner
+) -> data.TrainIterator:
   """Starts the endless, shuffled batches, put on the devices ahead of time."""
-  settings = datasets.settings
+  config = datasets.config
   return data.train_batches(
     datasets.train,
-    batch_size=settings.batch_size,
+    batch_size=config.batch_size,
     seed=seed,
-    preprocess=registry.preprocess(settings.train_preprocess),
+    preprocess=registry.preprocess(config.train_preprocess),
     process_index=jax.process_index(),
     process_count=jax.process_count(),
-    workers=settings.workers,
-    prefetch=settings.prefetch,
+    workers=config.workers,
+    prefetch=config.prefetch,
     transfer=runner.transfer,
   )

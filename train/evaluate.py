@@ -1,7 +1,8 @@
 """Evaluates a run on images: `python -m train.evaluate RUN --source SOURCE`.
 
-Trained or converted, by what training evaluates: reconstructions and codebook
-for an autoencoder, likelihoods for a prior, and the same pictures.
+A trained or converted run is evaluated as in its training: an autoencoder by
+its reconstructions and its codebook, a prior by likelihoods, with the same
+images.
 """
 
 import argparse
@@ -10,88 +11,85 @@ import pathlib
 import sys
 from typing import Any
 
+import vq_jax
 from train import config as config_lib
-from train import datasets as datasets_lib
-from train import intervals
+from train import datasets
+from train import evaluation
 from train import main as main_lib
-from train import prior_tasks
-from train import run
 from train import settings as settings_lib
 from train import sharding
-from vq_jax import checkpoints
+from train import tasks
+from train.tasks import checks
+from vq_jax import data
+from vq_jax.model import Model
 from vq_jax.utils import images
 from vq_jax.utils import paths
 
-# What no evaluation reads, or a converted run does not know.
-_SECTIONS = {'loss': {}, 'optim': {'learning_rate': 0.0}}
-_OWN_COPIES = {
-  'prior': {'autoencoder': ''},
-  'token_critic': {'generator': ''},
-}
-
 
 def evaluate(
-  folder: pathlib.Path, changes: dict[str, Any], *, pictures: int = 16
-) -> tuple[dict[str, float], dict[str, Any]]:
+  folder: pathlib.Path, changes: dict[str, Any], *, num_images: int = 16
+) -> evaluation.Evaluation:
   """Evaluates the latest checkpoint of a run.
 
   Args:
     folder: the run folder; nothing in it is changed.
-    changes: keys of section `data` of its card that are other than there.
-    pictures: images in a grid.
+    changes: fields of the config section `data` that differ from the run's.
+    num_images: number of images in an image grid.
 
   Returns:
-    The metrics, and pictures by name.
+    The metrics and image grids.
 
   Raises:
-    RunError: if it is no run.
-    ConfigError: if the images are not such as the run knows.
+    RunError: if it is not a run folder.
+    ConfigError: if the images do not fit the run.
     DataError: if they cannot be read.
   """
-  config = checkpoints.read_config(folder)
-  card = config['card']
-  data = {
-    'eval_split': 'test',
-    'eval_batch_size': 64,
-    'channels': config['data']['image_shape'][-1],
-    **card['data'],
-    **changes,
-  }
-  # The images to learn from are not needed, but opened.
-  data['train_split'] = data['eval_split']
-  data['train_preprocess'] = data.get('eval_preprocess', ())
-  data['batch_size'] = data['eval_batch_size']
-  parsed = config_lib.parse_card(
+  model = vq_jax.load(folder)
+  config = model.config['card']
+  data_config = config_lib.section(
+    settings_lib.Data,
+    'data',
     {
-      **_SECTIONS,
-      **_OWN_COPIES.get(card['task'], {}),
-      **card,
-      **({'adversary': None} if card['task'] == 'autoencoder' else {}),
-      'data': data,
-      'parallel': {},
-      'train': {'duration': {'steps': 1}, 'pictures': pictures},
-    }
+      'eval_batch_size': 64,
+      'channels': model.config['data']['image_shape'][-1],
+      **config['data'],
+      **changes,
+    },
   )
-  sharding.use_cpu_cores(data['eval_batch_size'])
-  runner = sharding.make_runner(settings_lib.Parallel())
-  datasets = datasets_lib.open_both(parsed, runner)
-  known, found = (
-    facts['class_names'] for facts in (config['data'], datasets.facts)
+  sharding.use_cpu_cores(data_config.eval_batch_size)
+  runner = sharding.make_runner(
+    settings_lib.Parallel(), batch_sizes=(data_config.eval_batch_size,)
   )
-  if config.get('labels', {}).get(
-    'num_classes'
-  ) and not prior_tasks.same_classes(known, found):
+  source, batches = datasets.open_eval_batches(data_config, runner)
+  task = tasks.get_task_module(config['task']).load_task(model)
+  if task.trained != 'autoencoder':
+    _check_source(model, source, batches)
+  _check_classes(folder, model, source)
+  evaluator = evaluation.Evaluator(task, batches, runner, num_images)
+  return evaluator(model.variables[task.trained])
+
+
+def _check_source(
+  model: Model, source: data.Source, batches: data.EvalBatches
+) -> None:
+  """Raises ConfigError if the examples do not fit the tokenizer of a prior."""
+  checks.check_tokens(model, source)
+  if not isinstance(source, data.TokenSource):
+    image_shape = datasets.first_images(batches, 1).shape[1:]
+    checks.check_image_shape(model, image_shape)
+
+
+def _check_classes(
+  folder: pathlib.Path, model: Model, source: data.Source
+) -> None:
+  """Raises ConfigError if a conditional prior knows other classes."""
+  known, found = model.config['data']['class_names'], source.class_names
+  conditional = model.vocab is not None and model.vocab.num_classes
+  if conditional and not checks.have_same_classes(known, found):
     raise settings_lib.ConfigError(
-      f'{folder} is a prior of {len(known)} classes, and {data["source"]} has '
+      f'{folder} is a prior of {len(known)} classes, and {source.name} has '
       f'{len(found)}; they are not the same, or not in the same order.'
     )
-  plan = intervals.Intervals.create(
-    settings_lib.Train(**parsed.train), steps_per_epoch=1
-  )
-  task = run.make_task(parsed, folder, config, datasets, runner, plan)
-  variables, _ = checkpoints.load_variables(folder)
-  result = task.evaluate(variables)
-  return dict(result.metrics), dict(result.pictures)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,38 +97,40 @@ def main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='python -m train.evaluate',
     description='Evaluate a run, trained or converted, on held-out images.',
-    epilog='What is not given is as the run was configured.',
+    epilog='Options that are not given have the values of the run.',
   )
   parser.add_argument('folder', type=pathlib.Path, metavar='RUN')
   parser.add_argument(
     '--source', help='tfds:<name>, folder:<path>, npz:<path> or tokens:<path>'
   )
   parser.add_argument(
-    '--split', dest='eval_split', help="e.g. 'test' or 'train[95%%:]'"
+    '--split', dest='eval_split', help="for example 'test' or 'train[95%%:]'"
   )
-  parser.add_argument('--limit', dest='eval_limit', type=int, help='of images')
-  parser.add_argument('--batch-size', dest='eval_batch_size', type=int)
-  parser.add_argument('--data-dir', help='where TFDS keeps its data sets')
   parser.add_argument(
-    '--out', type=pathlib.Path, help='a folder for metrics.json and pictures'
+    '--limit', dest='eval_limit', type=int, help='number of images'
+  )
+  parser.add_argument('--batch-size', dest='eval_batch_size', type=int)
+  parser.add_argument('--data-dir', help='folder of the data sets of TFDS')
+  parser.add_argument(
+    '--out', type=pathlib.Path, help='folder for metrics.json and image grids'
   )
   arguments = vars(parser.parse_args(argv))
   folder, out = arguments.pop('folder'), arguments.pop('out')
 
-  def go():
-    metrics, pictures = evaluate(
-      folder, {k: v for k, v in arguments.items() if v is not None}
-    )
-    for name, value in metrics.items():
+  def run():
+    changes = {k: v for k, v in arguments.items() if v is not None}
+    found = evaluate(folder, changes)
+    for name, value in found.metrics.items():
       print(f'{name:24} {value:.5g}')
     if out is None:
       return
-    for name, picture in pictures.items():
-      images.save_image(out / f'{name}.png', picture)
-    paths.write_text(out / 'metrics.json', json.dumps(metrics, indent=2) + '\n')
-    print(f'metrics and {len(pictures)} picture(s) in {out}')
+    for name, grid in found.images.items():
+      images.save_image(out / f'{name}.png', grid)
+    text = json.dumps(found.metrics, indent=2) + '\n'
+    paths.write_text(out / 'metrics.json', text)
+    print(f'Wrote metrics and {len(found.images)} image grid(s) to {out}.')
 
-  return main_lib.run_with_error_messages(go)
+  return main_lib.run_with_error_messages(run)
 
 
 if __name__ == '__main__':

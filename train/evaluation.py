@@ -1,212 +1,110 @@
-"""Evaluation of both stages on held-out images, each exactly once.
+"""Evaluates a task on held-out examples, each of them exactly once."""
 
-A batch is reduced on the devices to sums over its examples; the padding of the
-last batch has mask 0. The sums are added up on the host.
-"""
-
-import math
-from collections.abc import Callable
-from collections.abc import Iterable
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train import sharding
-from vq_jax import losses
-from vq_jax import metrics
-from vq_jax import model as model_lib
-from vq_jax.autoencoders import base
-from vq_jax.utils import images
+from train.sharding import JitRunner
+from train.tasks.base import Task
+from vq_jax import data
+from vq_jax import metrics as metrics_lib
 
 Tree = Any
-Sums = dict[str, np.ndarray]
+
+_COUNTS = 'code_counts'
 
 
-def sum_over(
-  function: Callable[[Tree, dict], Tree],
-  variables: Tree,
-  batches: Iterable[dict],
-  runner: sharding.JitRunner,
-) -> Sums:
-  """Adds up what `function(variables, batch)` returns for all batches.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+  """The result of an evaluation.
 
-  Each batch also carries `index`, the place of each example in the data set.
+  Attributes:
+    metrics: name -> number.
+    images: name -> image grid, uint8 [H, W, C].
+    histograms: name -> counts.
   """
-  total, place = None, 0
-  for batch in batches:
-    size = len(batch['label']) * jax.process_count()
-    first = place + len(batch['label']) * jax.process_index()
-    index = np.arange(first, first + len(batch['label']), dtype=np.int32)
-    place += size
-    sums = function(variables, runner.transfer_eval({**batch, 'index': index}))
-    sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
-    total = sums if total is None else jax.tree.map(np.add, total, sums)
-  return total
+
+  metrics: dict[str, float]
+  images: dict[str, np.ndarray]
+  histograms: dict[str, np.ndarray]
 
 
-def autoencoder_sums(
-  autoencoder: nn.Module, perceptual: Mapping[str, nn.Module]
-):
-  """Returns the function that `sum_over` needs for an autoencoder.
+class Evaluator:
+  """Evaluates a task. It is compiled once.
 
-  Its variables are those of the autoencoder and, under their names, those of
-  the networks in `perceptual`, whose distances are added up, too.
+  A batch is reduced on the devices to sums over its examples, and the sums of
+  all batches are added up on the host in float64. The rows that fill the last
+  batch have weight 0.
   """
-  grids = autoencoder.token_grids
-  has_likelihood = getattr(autoencoder, 'likelihood', None) is not None
 
-  def function(variables: Tree, batch: dict) -> Tree:
-    image = images.to_float(batch['image'])
-    mask = batch['mask'].astype(jnp.float32)
-    *log_p, reconstruction, latent = autoencoder.apply(
-      variables['autoencoder'],
-      image,
-      method='terms' if has_likelihood else '__call__',
-    )
-    sums = _image_sums(image, reconstruction, mask)
-    for name, network in perceptual.items():
-      shown = jnp.clip(reconstruction, 0, 1)
-      distance = network.apply(variables[name], image, shown)
-      sums[name] = jnp.sum(distance * mask)
-    if has_likelihood:
-      bits = decoder_bits(autoencoder, image, log_p[0])
-      sums['decoder_bits_per_dim'] = jnp.sum(bits * mask)
-    if grids:
-      sums['code_counts'] = base.code_counts(
-        grids, latent.indices, weights=mask
+  def __init__(
+    self,
+    task: Task,
+    batches: data.EvalBatches,
+    runner: JitRunner,
+    num_images: int,
+  ):
+    """Prepares the evaluation.
+
+    Args:
+      task: defines the metrics and images.
+      batches: the held-out examples.
+      runner: compiles the function of a batch.
+      num_images: number of images in a grid.
+    """
+    self._task, self._batches, self._runner = task, batches, runner
+    self._num_images = num_images
+    self._sum_batch = runner.compile_eval(self._get_sums)
+
+  def _get_sums(self, variables: Mapping[str, Tree], batch: dict) -> dict:
+    """Returns name -> (sum of w v, sum of w), and the counts."""
+    found = self._task.evaluate(variables, batch)
+    counts = {_COUNTS: found.pop(_COUNTS)} if _COUNTS in found else {}
+    sums = {}
+    for name, (value, weight) in found.items():
+      weight = weight * batch['mask'].astype(jnp.float32)
+      sums[name] = (jnp.sum(value * weight), weight.sum())
+    return {**sums, **counts}
+
+  def __call__(self, variables: Tree) -> Evaluation:
+    """Evaluates the trained network.
+
+    Args:
+      variables: its variables, as one copy; see `JitRunner.gather`.
+    """
+    task = self._task
+    everything = {**task.frozen, task.trained: variables}
+    total, position = None, 0
+    for batch in self._batches:
+      size = len(batch['label'])
+      first = position + size * jax.process_index()
+      index = np.arange(first, first + size, dtype=np.int32)
+      position += size * jax.process_count()
+      sums = self._sum_batch(
+        everything, self._runner.transfer_eval({**batch, 'index': index})
       )
-    return sums
-
-  return function
-
-
-def decoder_bits(
-  autoencoder: nn.Module, image: jax.Array, log_p: jax.Array
-) -> jax.Array:
-  """Returns -log2 p(image | codes) per pixel and channel: [B]."""
-  return losses.bits_per_dim(
-    log_p, math.prod(image.shape[1:]), autoencoder.likelihood.bins
-  )
-
-
-def vae_sums(vae: nn.Module, samples: int):
-  """Returns the function that `sum_over` needs for a VAE.
-
-  The noise is a function of the example's place, so that evaluations can be
-  compared.
-
-  Args:
-    vae: the module.
-    samples: k of the importance-weighted bound.
-  """
-  root = jax.random.key(0)
-
-  def function(variables: Tree, batch: dict) -> Tree:
-    image = images.to_float(batch['image'])
-    mask = batch['mask'].astype(jnp.float32)
-    reconstruction, q = vae.apply(variables, image)
-    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
-
-    def log_weight(k):
-      drawn = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
-      return vae.apply(variables, image, drawn, method='log_weight')
-
-    log_weights = jax.lax.map(log_weight, jnp.arange(samples))
-    bounds = {
-      'kl': q.kl(),
-      'elbo': log_weights.mean(axis=0),
-      'iwae': losses.iwae_bound(log_weights),
-    }
-    sums = {name: jnp.sum(value * mask) for name, value in bounds.items()}
-    return {**_image_sums(image, reconstruction, mask), **sums}
-
-  return function
+      sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+      total = sums if total is None else jax.tree.map(np.add, total, sums)
+    counts = total.pop(_COUNTS, {})
+    means = {name: float(value / n) for name, (value, n) in total.items()}
+    stats = metrics_lib.codebook.dataset_stats(counts)
+    networks = {k: v for k, v in everything.items() if k in _NETWORKS}
+    model = dataclasses.replace(task.model, variables=jax.device_get(networks))
+    return Evaluation(
+      metrics={
+        **task.summarize(means),
+        **{name: float(value) for name, value in stats.items()},
+      },
+      images=task.make_images(model, self._batches, self._num_images),
+      histograms={
+        f'{_COUNTS}{suffix}': array.reshape(-1)
+        for suffix, array in counts.items()
+      },
+    )
 
 
-def _image_sums(
-  image: jax.Array, reconstruction: jax.Array, mask: jax.Array
-) -> Tree:
-  """Adds up what tells how like two batches of images are."""
-  reconstruction = jnp.clip(reconstruction, 0, 1)
-  mse = losses.l2(image, reconstruction)
-  per_image = {
-    'mse': mse,
-    'psnr': metrics.psnr_from_mse(mse),
-    'ssim': metrics.ssim(
-      image, reconstruction, window=min(11, *image.shape[1:3])
-    ),
-  }
-  sums = {name: jnp.sum(value * mask) for name, value in per_image.items()}
-  return {**sums, 'examples': mask.sum()}
-
-
-def autoencoder_metrics(sums: Sums) -> dict[str, float]:
-  """Turns the sums into metrics of the data set.
-
-  `psnr` is pooled, that of the mean squared error over all pixels of the data
-  set; `psnr_per_image` is the mean of the images' own. Where the decoder has a
-  likelihood, `decoder_bits_per_dim` is what an image costs beyond its codes.
-  """
-  n = sums['examples']
-  codes = metrics.codebook.dataset_stats(sums.get('code_counts', {}))
-  return {
-    'mse': float(sums['mse'] / n),
-    'psnr': float(metrics.psnr_from_mse(sums['mse'] / n)),
-    'psnr_per_image': float(sums['psnr'] / n),
-    'ssim': float(sums['ssim'] / n),
-    **{name: float(value) for name, value in codes.items()},
-    **{
-      name: float(sums[name] / n)
-      for name in ('lpips', 'classifier', 'decoder_bits_per_dim')
-      if name in sums
-    },
-  }
-
-
-def vae_metrics(sums: Sums, dims: int, bins: int | None) -> dict[str, float]:
-  """Turns the sums into metrics of the data set.
-
-  `kl`, `elbo` and `iwae` are nats per image; `elbo_bits_per_dim` and
-  `iwae_bits_per_dim` are bounds from above on the bits per pixel and channel.
-
-  Args:
-    sums: of `vae_sums`.
-    dims: pixels times channels of an image.
-    bins: see `vq_jax.autoencoders.likelihoods`.
-  """
-  nats = {
-    name: sums[name] / sums['examples'] for name in ('kl', 'elbo', 'iwae')
-  }
-  return {
-    **autoencoder_metrics(sums),
-    **{name: float(value) for name, value in nats.items()},
-    **{
-      f'{name}_bits_per_dim': float(losses.bits_per_dim(nats[name], dims, bins))
-      for name in ('elbo', 'iwae')
-    },
-  }
-
-
-def reconstruction_grid(
-  model: model_lib.Model, image: np.ndarray
-) -> np.ndarray:
-  """Returns a picture: originals in one row, reconstructions under them."""
-  rows = images.stack_rows(image, model.reconstruct(image))
-  return images.grid(rows, columns=len(image), scale=_scale(image))
-
-
-def sample_grid(model: model_lib.Model, num: int) -> np.ndarray:
-  """Returns a picture of samples; with classes, a column holds one class."""
-  classes = model.vocab.num_classes if model.vocab else 0
-  columns = min(classes, num) if classes > 1 else None
-  made = np.asarray(model.generate(0, num=num))
-  return images.grid(made, columns=columns, scale=_scale(made))
-
-
-def _scale(image: np.ndarray) -> int:
-  """Small images are shown larger."""
-  return max(1, 96 // image.shape[1])
+_NETWORKS = ('autoencoder', 'prior', 'critic')  # keys of `Model.variables`

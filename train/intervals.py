@@ -1,6 +1,8 @@
 """How long a run trains, and how often it logs, evaluates and saves."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from train import config as config_lib
 from train import settings as settings_lib
@@ -15,8 +17,6 @@ class Intervals:
     log_every: steps between two lines of metrics.
     eval_every: steps between two evaluations.
     save_every: steps between two checkpoints.
-    keep: how many checkpoints are kept.
-    pictures: number of images in an image grid.
     steps_per_epoch: steps in which every training example is seen once.
   """
 
@@ -24,8 +24,6 @@ class Intervals:
   log_every: int
   eval_every: int
   save_every: int
-  keep: int
-  pictures: int
   steps_per_epoch: float
 
   @classmethod
@@ -35,32 +33,42 @@ class Intervals:
     """Converts the durations of a config to steps.
 
     Raises:
-      ConfigError: if a duration is missing or 0.
+      ConfigError: if a duration is 0.
     """
-
-    def steps(name: str, total: int | None) -> int:
-      duration = config_lib.section(
-        settings_lib.Duration, f'train.{name}', getattr(config, name)
-      )
-      if not any(dataclasses.astuple(duration)):
+    names = ('duration', 'log_every', 'eval_every', 'save_every')
+    found, total = {}, None
+    for name in names:
+      duration = getattr(config, name)
+      steps = _to_steps(f'train.{name}', duration, steps_per_epoch, total)
+      if not any(duration.values()):
         raise settings_lib.ConfigError(
           f"train.{name} must be longer than 0. Use {{'percent': 100}} for "
           'once, at the end of the training.'
         )
-      found = duration.resolve(steps_per_epoch=steps_per_epoch, total=total)
-      return max(found, 1)
+      found[name] = max(steps, 1)
+      total = found['duration']
+    del found['duration']
+    return cls(total=total, steps_per_epoch=steps_per_epoch, **found)
 
-    total = steps('duration', None)
-    return cls(
-      total=total,
-      log_every=steps('log_every', total),
-      eval_every=steps('eval_every', total),
-      save_every=steps('save_every', total),
-      keep=config.keep,
-      pictures=config.pictures,
-      steps_per_epoch=steps_per_epoch,
-    )
+  def to_steps(self, name: str, duration: Mapping[str, Any]) -> int:
+    """Returns a duration of the config, such as {'percent': 10}, in steps.
+
+    Args:
+      name: its key, for errors.
+      duration: the mapping.
+    """
+    return _to_steps(name, duration, self.steps_per_epoch, self.total)
 
   def is_due(self, every: int, step: int) -> bool:
     """Returns whether an action is due after `step`, or the training ends."""
     return step % every == 0 or step == self.total
+
+
+def _to_steps(
+  name: str,
+  duration: Mapping[str, Any],
+  steps_per_epoch: float,
+  total: int | None,
+) -> int:
+  found = config_lib.section(settings_lib.Duration, name, duration)
+  return found.resolve(steps_per_epoch=steps_per_epoch, total=total)

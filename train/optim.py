@@ -1,125 +1,82 @@
-"""AdamW from the section `optim` of a card."""
+"""AdamW, its learning rate and the parameters that it updates."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from train import intervals
 from train import settings as settings_lib
+from train.intervals import Intervals
 from vq_jax.utils import trees
 
-_SCHEDULES = ('constant', 'cosine', 'linear')
 
-
-def learning_rate(
-  settings: settings_lib.Optim, *, steps_per_epoch: float, total: int
+def make_schedule(
+  config: settings_lib.Optim, intervals: Intervals
 ) -> optax.Schedule:
   """Returns the learning rate by step: a linear warm-up, then the schedule.
 
-  Raises:
-    ConfigError: if the schedule is unknown.
+  Args:
+    config: the config section `optim`.
+    intervals: the length of the training.
   """
-  peak = settings.learning_rate
-  end = peak * settings.final_scale
-  warmup = settings_lib.Duration(**settings.warmup).resolve(
-    steps_per_epoch=steps_per_epoch, total=total
+  peak, end = config.learning_rate, config.learning_rate * config.final_scale
+  warmup = intervals.to_steps('optim.warmup', config.warmup)
+  total = max(intervals.total, warmup + 1)
+  if config.schedule == 'constant':
+    return optax.warmup_constant_schedule(0.0, peak, warmup)
+  if config.schedule == 'cosine':
+    return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, total, end)
+  return optax.join_schedules(
+    [
+      optax.linear_schedule(0.0, peak, warmup),
+      optax.linear_schedule(peak, end, total - warmup),
+    ],
+    [warmup],
   )
-  rest = max(total - warmup, 1)
-  if settings.schedule == 'constant':
-    after = optax.constant_schedule(peak)
-  elif settings.schedule == 'cosine':
-    after = optax.cosine_decay_schedule(peak, rest, settings.final_scale)
-  elif settings.schedule == 'linear':
-    after = optax.linear_schedule(peak, end, rest)
-  else:
-    raise settings_lib.ConfigError(
-      f'unknown config.optim.schedule {settings.schedule!r}. Valid: '
-      f'{", ".join(_SCHEDULES)}.'
-    )
-  ramp = optax.linear_schedule(0.0, peak, max(warmup, 1))
-  return optax.join_schedules([ramp, after], [warmup])
 
 
-def describe_extension(
-  settings: settings_lib.Optim,
-  plan: intervals.Intervals,
-  before: int,
-  done: int,
-) -> str:
-  """Says what a longer training means for the learning rate.
+def make_optimizer(
+  config: settings_lib.Optim, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+  """Returns AdamW after clipping, for the parameters that are trained.
 
   Args:
-    settings: section `optim`.
-    plan: of the longer training.
-    before: steps of the training as it was planned.
-    done: steps that are done.
+    config: the config section `optim`.
+    schedule: the learning rate by step.
   """
-  old, new = (
-    float(
-      learning_rate(
-        settings, steps_per_epoch=plan.steps_per_epoch, total=total
-      )(done)
-    )
-    for total in (before, plan.total)
+  adamw = optax.adamw(
+    schedule,
+    b1=config.b1,
+    b2=config.b2,
+    eps=config.eps,
+    weight_decay=config.weight_decay,
+    mask=lambda params: get_decay_mask(params, config.decay_names),
   )
-  return (
-    f'trains for {plan.total} steps instead of {before}; the learning rate '
-    f'({settings.schedule}) and all durations in percent now span '
-    f'{plan.total} steps: at step {done} it is {new:.3g}, where it was '
-    f'{old:.3g}'
+  if config.clip_norm is not None:
+    adamw = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+  if not config.only:
+    return adamw
+  return optax.partition(
+    {True: adamw, False: optax.set_to_zero()},
+    lambda params: _is_trained(params, config.only),
   )
 
 
-def optimizer_of(
-  settings: settings_lib.Optim, *, steps_per_epoch: float, total: int
-) -> tuple[optax.GradientTransformation, optax.Schedule]:
-  """Returns the optimizer and its learning rate."""
-  schedule = learning_rate(
-    settings, steps_per_epoch=steps_per_epoch, total=total
-  )
-  return adamw(settings, schedule), schedule
-
-
-def decay_mask(params, names: tuple[str, ...]):
-  """Returns a tree of bools: does the leaf's name say that it decays?"""
+def get_decay_mask(params: dict, names: tuple[str, ...]) -> dict:
+  """Returns a tree of bools: whether weight decay applies to a parameter."""
   flat = trees.flatten(params)
   return trees.unflatten({k: k.split('/')[-1] in names for k in flat})
 
 
-def adamw(
-  settings: settings_lib.Optim, schedule: optax.Schedule
-) -> optax.GradientTransformation:
-  """Returns clipping and AdamW with decay on the named parameters only."""
-  steps = []
-  if settings.clip_norm is not None:
-    steps.append(optax.clip_by_global_norm(settings.clip_norm))
-  steps.append(
-    optax.adamw(
-      schedule,
-      b1=settings.b1,
-      b2=settings.b2,
-      eps=settings.eps,
-      weight_decay=settings.weight_decay,
-      mask=lambda params: decay_mask(params, settings.decay_names),
-    )
-  )
-  if not settings.only:
-    return optax.chain(*steps)
-  return optax.partition(
-    {True: optax.chain(*steps), False: optax.set_to_zero()},
-    lambda params: _is_trained(params, settings.only),
-  )
-
-
 def _is_trained(params: dict, only: tuple[str, ...]) -> dict:
-  """Returns a tree of bools: does the leaf's part of the model learn?
+  """Returns a tree of bools: whether a parameter is in a trained part.
 
   Raises:
-    ConfigError: if there is no such part.
+    ConfigError: if the model has no such part.
   """
   for name in only:
     if name not in params:
       raise settings_lib.ConfigError(
-        f'unknown part {name!r} in config.optim.only. Valid: '
+        f'config.optim.only has the unknown part {name!r}. Valid: '
         f'{", ".join(sorted(params))}.'
       )
   return {
@@ -128,14 +85,39 @@ def _is_trained(params: dict, only: tuple[str, ...]) -> dict:
   }
 
 
-def held(params: dict, only: tuple[str, ...]) -> dict:
-  """Returns the parameters; no gradient reaches those that do not learn."""
+def freeze_except(params: dict, only: tuple[str, ...]) -> dict:
+  """Stops the gradients of all parts but those in `only`; () stops none."""
   return {
     name: part if not only or name in only else jax.lax.stop_gradient(part)
     for name, part in params.items()
   }
 
 
-def ema_decay(settings: settings_lib.Optim, step: jax.Array) -> jax.Array:
-  """Returns the decay of the averaged parameters at a step, ramped up."""
-  return jax.numpy.minimum(settings.ema_decay, (1 + step) / (10 + step))
+def ema_decay(config: settings_lib.Optim, step: jax.Array) -> jax.Array:
+  """Returns min(decay, (1 + t) / (10 + t)), the decay of averaged parameters.
+
+  Args:
+    config: the config section `optim`.
+    step: t, int32 [].
+  """
+  return jnp.minimum(config.ema_decay, (1 + step) / (10 + step))
+
+
+def describe_extension(
+  config: settings_lib.Optim, before: Intervals, now: Intervals, done: int
+) -> str:
+  """Returns a message about the learning rate of a training made longer.
+
+  Args:
+    config: the config section `optim`.
+    before: the length of the training so far.
+    now: the new length.
+    done: number of steps that are done.
+  """
+  old, new = (float(make_schedule(config, i)(done)) for i in (before, now))
+  return (
+    f'the training now takes {now.total} steps instead of {before.total}. The '
+    f'learning rate ({config.schedule}) and all durations in percent span '
+    f'{now.total} steps: at step {done} the learning rate is {new:.3g} '
+    f'instead of {old:.3g}.'
+  )

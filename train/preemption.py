@@ -1,71 +1,74 @@
-"""SIGTERM and Ctrl-C ask for an orderly end; a second Ctrl-C insists."""
+"""SIGTERM and Ctrl-C stop a training after a step, saved."""
 
+import os
 import signal
 import threading
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
-
-_AGREE_EVERY = 10  # steps
 
 
 class Interrupted(Exception):
-  """A run ended early, saved, because it was asked to.
+  """A signal stopped a training; its state is saved.
 
   Attributes:
-    signum: the signal that asked.
+    signum: the signal.
   """
 
   def __init__(self, message: str, signum: int):
-    """Keeps the signal beside the message."""
+    """Keeps the signal with the message."""
     super().__init__(message)
     self.signum = signum
 
 
-class Interrupt:
-  """Watches for SIGINT and SIGTERM while it is entered.
+class SignalWatcher:
+  """Watches for SIGINT and SIGTERM while its context is entered.
 
-  Signals reach only the main thread; in another one (a notebook's, say)
-  nothing is watched and they act as always.
+  A second Ctrl-C stops the training at once. In another thread than the main
+  one, such as in a notebook, Python allows no handlers, and both signals act as
+  always.
+
+  Several processes must stop after the same step. JAX agrees on it once SIGTERM
+  reaches one of them (`multihost_utils.reached_preemption_sync_point`), so they
+  keep JAX's own handler of SIGTERM, and pass Ctrl-C on as SIGTERM.
 
   Attributes:
-    signum: the signal that came, or None.
+    signum: the signal that was received, or None.
   """
 
-  _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
   def __init__(self):
-    """Nothing is watched before it is entered."""
+    """Handles no signal before the context is entered."""
     self.signum: int | None = None
     self._before = {}
 
-  def __enter__(self) -> 'Interrupt':
-    """Starts to watch."""
+  def __enter__(self) -> 'SignalWatcher':
+    """Installs the handlers."""
     if threading.current_thread() is threading.main_thread():
-      self._before = {s: signal.signal(s, self._handle) for s in self._SIGNALS}
+      one_process = jax.process_count() == 1
+      handled = [signal.SIGINT] + [signal.SIGTERM] * one_process
+      self._before = {s: signal.signal(s, self._handle) for s in handled}
     return self
 
   def __exit__(self, *exception) -> None:
-    """Puts the former handlers back."""
+    """Restores the previous handlers."""
     for signum, handler in self._before.items():
       signal.signal(signum, handler)
 
-  def asked(self, step: int) -> int | None:
-    """Returns the signal that came, the same on every process.
+  def get_signal(self, step: int) -> int | None:
+    """Returns the signal that stops the training after `step`, or None.
 
-    Several processes must stop after the same step, so they agree on it; they
-    do so every few steps, because it costs an exchange.
+    All processes must call this after every step; they get the same answer.
     """
     if jax.process_count() == 1:
       return self.signum
-    if step % _AGREE_EVERY:
-      return None
-    all_asked = multihost_utils.process_allgather(np.int32(self.signum or 0))
-    return int(all_asked.max()) or None
+    if multihost_utils.reached_preemption_sync_point(step):
+      return signal.SIGTERM
+    return None
 
   def _handle(self, signum, frame) -> None:
-    if self.signum is not None:  # asked twice: the former handler decides
+    if self.signum is not None:  # the second signal
       self.__exit__()
       raise KeyboardInterrupt
     self.signum = signum
+    if jax.process_count() > 1:
+      os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What changes from step to step, as one tree."""
+"""The state of a training run, as one tree of arrays."""
 
 from typing import Any
 
@@ -7,38 +7,27 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vq_jax import losses
-
 Tree = Any
 
 
 @flax.struct.dataclass
-class Adversary:
-  """What changes of a discriminator.
-
-  Attributes:
-    params: its parameters.
-    opt_state: of its own optimizer.
-    means: of its logits, see `vq_jax.losses.LogitMeans`.
-  """
-
-  params: Tree
-  opt_state: Tree
-  means: losses.LogitMeans
-
-
-@flax.struct.dataclass
 class TrainState:
-  """The state of training. Randomness is a function of the seed and `step`.
+  """Everything that a training step reads and updates.
+
+  The random numbers of a step are a function of the seed and of `step`, so the
+  state holds no key.
 
   Attributes:
-    step: int32 [], steps done.
-    params: what gradients train.
-    codebook: the collection 'codebook', what they do not; {} if there is none.
-    opt_state: of the optimizer.
-    ema: averaged `params`, or None.
-    frozen: variables of networks that are only applied; not checkpointed.
-    adversary: the discriminator that learns beside, or None.
+    step: int32 [], number of steps done.
+    params: parameters of the trained network.
+    codebook: its collection 'codebook', which no gradient trains; {} if it has
+      none.
+    opt_state: state of the optimizer.
+    ema: moving averages of `params`, or None.
+    frozen: network name -> variables of networks that are only applied. They
+      are not part of a checkpoint.
+    auxiliary: what the task updates beside the trained network, such as a
+      discriminator with its own optimizer, or None.
   """
 
   step: jax.Array
@@ -47,7 +36,7 @@ class TrainState:
   opt_state: Tree
   ema: Tree | None
   frozen: Tree
-  adversary: Adversary | None = None
+  auxiliary: Tree | None = None
 
   @classmethod
   def create(
@@ -55,38 +44,46 @@ class TrainState:
     variables: Tree,
     optimizer: optax.GradientTransformation,
     *,
-    average: bool,
+    with_ema: bool,
     frozen: Tree,
-    adversary: Adversary | None = None,
+    auxiliary: Tree | None = None,
   ) -> 'TrainState':
-    """Starts from freshly initialised variables."""
+    """Returns the state before the first step.
+
+    Args:
+      variables: variables of the trained network.
+      optimizer: updates its parameters.
+      with_ema: whether moving averages of the parameters are kept.
+      frozen: variables of networks that are only applied.
+      auxiliary: see the attribute.
+    """
     params = variables['params']
     return cls(
       step=jnp.zeros((), jnp.int32),
       params=params,
       codebook=variables.get('codebook', {}),
       opt_state=optimizer.init(params),
-      ema=jax.tree.map(jnp.copy, params) if average else None,
+      ema=jax.tree.map(jnp.copy, params) if with_ema else None,
       frozen=frozen,
-      adversary=adversary,
+      auxiliary=auxiliary,
     )
 
   @property
   def variables(self) -> Tree:
-    """What the trained module applies with in training."""
-    return _variables(self.params, self.codebook)
+    """Variables with which the trained network is applied in training."""
+    return _make_variables(self.params, self.codebook)
 
   @property
   def eval_variables(self) -> Tree:
-    """What it applies with in evaluation: averages where they are kept."""
+    """Variables for evaluation: with moving averages where they are kept."""
     params = self.params if self.ema is None else self.ema
-    return _variables(params, self.codebook)
+    return _make_variables(params, self.codebook)
 
   def to_items(self) -> dict[str, Tree | None]:
     """Returns the items of a checkpoint; see `vq_jax.checkpoints.save`."""
     training = {'step': self.step, 'opt_state': self.opt_state}
-    if self.adversary is not None:
-      training['adversary'] = self.adversary
+    if self.auxiliary is not None:
+      training['auxiliary'] = self.auxiliary
     return {
       'variables': self.variables,
       'ema': self.ema,
@@ -94,16 +91,16 @@ class TrainState:
     }
 
   def from_items(self, items: dict[str, Tree | None]) -> 'TrainState':
-    """Undoes `to_items`; `frozen` stays."""
+    """Returns the state with the items of a checkpoint; `frozen` is kept."""
     return self.replace(
       step=items['training']['step'],
       params=items['variables']['params'],
       codebook=items['variables'].get('codebook', {}),
       opt_state=items['training']['opt_state'],
       ema=items['ema'],
-      adversary=items['training'].get('adversary'),
+      auxiliary=items['training'].get('auxiliary'),
     )
 
 
-def _variables(params: Tree, codebook: Tree) -> Tree:
+def _make_variables(params: Tree, codebook: Tree) -> Tree:
   return {'params': params, **({'codebook': codebook} if codebook else {})}

@@ -18,7 +18,6 @@ _SECTIONS = {
   'card': ('task', 'model', 'data'),
   'data': ('image_shape', 'class_names'),
 }
-_TASKS = ('autoencoder', 'vae', 'prior', 'token_critic')
 
 # Folders within that of a prior: what it was trained on, and with.
 AUTOENCODER, COARSER, GENERATOR = 'autoencoder', 'coarser', 'generator'
@@ -33,16 +32,10 @@ def load(folder: str | os.PathLike) -> Model:
   """
   folder = pathlib.Path(folder)
   config = _read_config(folder)
-  task = config['card']['task']
-  if task == 'token_critic':
+  if (folder / GENERATOR).is_dir():
     return _load_critic(folder, config)
-  if task == 'prior':
+  if 'labels' in config:
     return load_prior(folder, load(folder / AUTOENCODER))
-  if task not in _TASKS:
-    raise checkpoints.RunError(
-      f'{folder} is a run of an unknown task {task!r}; known are '
-      f'{", ".join(_TASKS)}. A newer version of this library may have made it.'
-    )
   module = modules.make_autoencoder(config)
   variables = _load_variables(
     folder, lambda rng: modules.init_autoencoder(module, config, rng)

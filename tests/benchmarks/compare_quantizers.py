@@ -18,16 +18,9 @@ import time
 import jax
 
 from train import config as config_lib
-from train import datasets as datasets_lib
-from train import intervals
 from train import loop
 from train import main as main_lib
-from train import optim as optim_lib
-from train import run
-from train import settings as settings_lib
-from train import sharding
 from train.logging import writers
-from train.steps import update
 from vq_jax.utils import paths
 
 CARD = 'configs/quickstart_tokenizer.py'
@@ -74,28 +67,11 @@ def card_of(quantizer: dict, steps: int):
 
 def prepared(card):
   """Returns a compiled step, its first state and a batch."""
-  parsed = config_lib.parse_card(card.to_dict())
-  runner = sharding.make_runner(settings_lib.Parallel())
-  datasets = datasets_lib.open_both(parsed, runner)
-  plan = intervals.Intervals.create(
-    config_lib.section(settings_lib.Train, 'train', parsed.train),
-    steps_per_epoch=1,
-  )
-  optim = config_lib.section(settings_lib.Optim, 'optim', parsed.optim)
-  optimizer, schedule = optim_lib.optimizer_of(
-    optim, steps_per_epoch=1, total=plan.total
-  )
-  with tempfile.TemporaryDirectory() as name:
-    folder = pathlib.Path(name)
-    config = run.config_of(card, parsed, folder, datasets)
-    task = run.make_task(parsed, folder, config, datasets, runner, plan)
-    state = run.initial_state(parsed, folder, task, optimizer, average=False)
-  step = runner.compile(
-    update.make_step(task.loss_fn, optimizer, optim, seed=0, schedule=schedule)
-  )
-  with datasets_lib.train_batches(datasets, 0, runner) as batches:
-    batch = next(batches)
-  return step, runner.place(state), batch
+  with (
+    tempfile.TemporaryDirectory() as folder,
+    loop.open_training(card, folder) as training,
+  ):
+    return training.get_step(), training.state, next(training.batches)
 
 
 def best_times(cards: dict) -> dict[str, float]:

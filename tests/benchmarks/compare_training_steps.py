@@ -16,18 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.benchmarks import torch_vqgan
-from train import adversary
 from train import config as config_lib
 from train import intervals
 from train import optim as optim_lib
 from train import settings as settings_lib
 from train import sharding
 from train import state as state_lib
-from train.steps import adversarial
-from train.steps import autoencoder
+from train import step as step_lib
+from train.tasks import adversarial
+from train.tasks import autoencoder
+from train.tasks import base
+from train.tasks import discriminator
 from vq_jax import features
 from vq_jax import losses
-from vq_jax.config import modules
 
 MODEL = {
   'channels': 32,
@@ -43,7 +44,7 @@ WEIGHT = 0.8
 def card() -> dict:
   """Returns the card of our side."""
   return {
-    'task': 'autoencoder',
+    'task': 'adversarial',
     'data': {'source': 'none'},
     'model': {
       'type': 'vqgan_taming',
@@ -65,42 +66,45 @@ def card() -> dict:
 
 def ours():
   """Returns what trains one step, and waits for it."""
-  parsed = config_lib.parse_card(card())
+  parsed = config_lib.section(adversarial.Config, '', card())
   config = {'card': card(), 'data': {'image_shape': (64, 64, 3)}}
-  module = modules.make_autoencoder(config)
   optim = settings_lib.Optim(**parsed.optim)
-  optimizer, schedule = optim_lib.optimizer_of(
-    optim, steps_per_epoch=1, total=100
-  )
-  settings = autoencoder.Loss(**parsed.loss)
-  lpips = losses.LPIPS(features.VGG16())
-  image = jnp.zeros((1, 64, 64, 3))
-  frozen = {'lpips': jax.jit(lpips.init)(jax.random.key(0), image, image)}
   plan = intervals.Intervals.create(
     settings_lib.Train(**parsed.train), steps_per_epoch=1
   )
-  game = adversary.make_game(
-    parsed,
-    config,
-    module,
-    autoencoder.make_forward(module, settings),
-    autoencoder.make_image_loss(settings, {'lpips': lpips}),
-    plan,
-    None,
+  schedule = optim_lib.make_schedule(optim, plan)
+  optimizer = optim_lib.make_optimizer(optim, schedule)
+  lpips = losses.LPIPS(features.VGG16())
+  image = jnp.zeros((1, 64, 64, 3))
+  setup = base.Setup(
+    config=parsed, run=config, folder=None, source=None, intervals=plan
+  )
+  options = config_lib.section(
+    discriminator.Adversarial, 'adversary', parsed.adversary
+  )
+  task = adversarial.AdversarialTask(
+    model=autoencoder.make_model(setup),
+    config=autoencoder.Loss(**parsed.loss),
+    perceptual={'lpips': lpips},
+    perceptual_variables={
+      'lpips': jax.jit(lpips.init)(jax.random.key(0), image, image)
+    },
+    discriminator=discriminator.Discriminator.create(setup, options),
+    start=0,
+    warmup=0,
+    discriminator_start=0,
   )
   runner = sharding.make_runner(settings_lib.Parallel())
   state = state_lib.TrainState.create(
-    jax.jit(lambda rng: modules.init_autoencoder(module, config, rng))(
-      jax.random.key(0)
-    ),
+    jax.jit(task.init)(jax.random.key(0)),
     optimizer,
-    average=False,
-    frozen=frozen,
-    adversary=jax.jit(game.init)(jax.random.key(1)),
+    with_ema=False,
+    frozen=task.frozen,
+    auxiliary=jax.jit(task.init_auxiliary)(jax.random.key(1)),
   )
   step = runner.compile(
-    adversarial.make_step(
-      game, game.phase(0), optimizer, optim, seed=0, schedule=schedule
+    step_lib.make_step(
+      task, task.get_phase(0), optimizer, optim, seed=0, schedule=schedule
     )
   )
   held = {'state': runner.place(state)}

@@ -100,7 +100,7 @@ def prior(source: str, tokenizer: str, **train) -> dict:
   """A card of a MaskGIT on those codes."""
   card = autoencoder(source, **train)
   card.update(
-    task='prior',
+    task='maskgit',
     autoencoder=tokenizer,
     model={
       'type': 'maskgit',

@@ -13,15 +13,16 @@ import pytest
 from PIL import Image
 
 import vq_jax
-from train import adversary
 from train import config as config_lib
 from train import loop
 from train import settings as settings_lib
-from train.steps import autoencoder
-from train.steps import causal
-from train.steps import masked
-from train.steps import token_critic
-from train.steps import vae
+from train import tasks
+from train.tasks import autoencoder
+from train.tasks import autoregressive
+from train.tasks import discriminator
+from train.tasks import maskgit
+from train.tasks import token_critic
+from train.tasks import vae
 from vq_jax import samplers
 from vq_jax.config import registry
 
@@ -113,14 +114,14 @@ class Recorder:
     settings_lib.Parallel,
     settings_lib.Card,
     settings_lib.AutoencoderCard,
-    adversary.Settings,
+    discriminator.Adversarial,
     settings_lib.PriorCard,
     settings_lib.CriticCard,
     samplers.MaskGITSampler,
     samplers.AutoregressiveSampler,
     autoencoder.Loss,
-    causal.Loss,
-    masked.Loss,
+    autoregressive.Loss,
+    maskgit.Loss,
     token_critic.Loss,
     vae.Loss,
   )
@@ -145,28 +146,23 @@ class Recorder:
     return getattribute
 
   def check(self, card) -> None:
-    task = card.task
-    causal_prior = task == 'prior' and card.model.type != 'maskgit'
-    losses = {
-      'autoencoder': autoencoder.Loss,
-      'prior': causal.Loss if causal_prior else masked.Loss,
-      'token_critic': token_critic.Loss,
-      'vae': vae.Loss,
-    }
+    module = tasks.get_task_module(card.task)
+    causal_prior = card.task == 'autoregressive'
     sampling = (
       samplers.AutoregressiveSampler
       if causal_prior
       else samplers.MaskGITSampler
     )
+    loss = autoencoder.Loss if card.task == 'adversarial' else module.Loss
     classes = {
-      '': config_lib.CARDS[task],
+      '': module.Config,
       'data': settings_lib.Data,
       'optim': settings_lib.Optim,
       'train': settings_lib.Train,
       'parallel': settings_lib.Parallel,
-      'loss': losses[task],
+      'loss': loss,
       'sampling': sampling,
-      'adversary': adversary.Settings,
+      'adversary': discriminator.Adversarial,
     }
     for section, cls in classes.items():
       keys = set(card if not section else card.get(section, {}))
@@ -189,9 +185,11 @@ def test_card_runs_and_every_leaf_is_read(name, trained):
 def test_fields_of_modules_are_read_by_their_code(name):
   """A field of a spec must stand in the code of the class that it builds."""
   card = config_lib.load_card(f'{CONFIGS / name}.py')
-  root = {'prior': 'prior', 'token_critic': 'critic'}.get(
-    card.task, 'autoencoder'
-  )
+  root = {
+    'maskgit': 'prior',
+    'autoregressive': 'prior',
+    'token_critic': 'critic',
+  }.get(card.task, 'autoencoder')
   for kind, spec in specs(root, card.model):
     source = source_of(registry.REGISTRY[kind][spec['type']])
     for field in spec:

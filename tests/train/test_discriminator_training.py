@@ -12,21 +12,19 @@ import pytest
 from tests.train import cards
 from tests.train.saving import assert_same
 from tests.train.saving import saved
-from train import adversary
 from train import config as config_lib
 from train import intervals
 from train import loop
 from train import optim as optim_lib
 from train import settings as settings_lib
-from train import sharding
 from train import state as state_lib
+from train import step as step_lib
 from train.logging import writers
-from train.steps import adversarial
-from train.steps import autoencoder as autoencoder_step
-from train.steps import update
+from train.tasks import adversarial
+from train.tasks import autoencoder
+from train.tasks import base
 from vq_jax import checkpoints
 from vq_jax import losses
-from vq_jax.config import modules
 from vq_jax.utils import trees
 
 PATCHGAN = {'type': 'patchgan', 'channels': 8, 'layers': 1}
@@ -36,6 +34,7 @@ STYLEGAN = {'type': 'stylegan', 'channels': 8, 'multipliers': (1,)}
 def adversarial_card(source, *, only=(), start=4, learns=2, **changes):
   """A card whose discriminator learns after 2 steps and is felt after 4."""
   card = cards.autoencoder(source)
+  card['task'] = 'adversarial'
   card['optim']['only'] = only
   card['adversary'] = {
     'discriminator': PATCHGAN,
@@ -48,55 +47,49 @@ def adversarial_card(source, *, only=(), start=4, learns=2, **changes):
   return card
 
 
-class Players:
-  """A game on its own, without the loop."""
+class Networks:
+  """An autoencoder and a discriminator on their own, without the loop."""
 
-  def __init__(self, *, axis_name=None, accumulate=1, **changes):
+  def __init__(self, *, accumulate=1, **changes):
     card = adversarial_card('npz:none', start=0, learns=0, **changes)
     card['model']['quantizer'] = {
       'type': 'vq',
       'codebook_size': 16,
       'code_dim': 4,
     }
-    parsed = config_lib.parse_card(card)
-    self.config = {'card': card, 'data': {'image_shape': (8, 8, 1)}}
-    self.module = modules.make_autoencoder(self.config)
-    self.loss = config_lib.section(autoencoder_step.Loss, 'loss', parsed.loss)
+    plan = intervals.Intervals.create(
+      settings_lib.Train(**card['train']), steps_per_epoch=1
+    )
+    self.task = adversarial.make_task(
+      base.Setup(
+        config=config_lib.section(adversarial.Config, '', card),
+        run={'card': card, 'data': {'image_shape': (8, 8, 1)}},
+        folder=None,
+        source=None,
+        intervals=plan,
+      )
+    )
+    self.discriminator = self.task.discriminator
     self.optim = settings_lib.Optim(
       **{**card['optim'], 'accumulate': accumulate}
     )
-    self.optimizer, self.schedule = optim_lib.optimizer_of(
-      self.optim, steps_per_epoch=1, total=8
-    )
-    self.game = adversary.make_game(
-      parsed,
-      self.config,
-      self.module,
-      autoencoder_step.make_forward(
-        sharding.bind_axis(self.module, axis_name), self.loss, axis_name
-      ),
-      autoencoder_step.make_image_loss(self.loss, {}),
-      intervals.Intervals.create(
-        settings_lib.Train(**card['train']), steps_per_epoch=1
-      ),
-      axis_name,
-    )
+    self.schedule = optim_lib.make_schedule(self.optim, plan)
+    self.optimizer = optim_lib.make_optimizer(self.optim, self.schedule)
 
   def state(self, seed=0):
     rngs = jax.random.split(jax.random.key(seed))
-    variables = modules.init_autoencoder(self.module, self.config, rngs[0])
     return state_lib.TrainState.create(
-      variables,
+      self.task.init(rngs[0]),
       self.optimizer,
-      average=True,
+      with_ema=True,
       frozen={},
-      adversary=self.game.init(rngs[1]),
+      auxiliary=self.task.init_auxiliary(rngs[1]),
     )
 
-  def step(self, phase=None):
-    return adversarial.make_step(
-      self.game,
-      phase or self.game.phase(0),
+  def step(self):
+    return step_lib.make_step(
+      self.task,
+      self.task.get_phase(0),
       self.optimizer,
       self.optim,
       seed=0,
@@ -121,7 +114,7 @@ def runs(source, tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs')
   for name, card in (
     ('plain', cards.autoencoder(source)),
-    ('game', adversarial_card(source)),
+    ('adversarial', adversarial_card(source)),
   ):
     card['train'] |= {'save_every': {'steps': 1}, 'keep': 9}
     loop.train(card, folder / name)
@@ -130,7 +123,7 @@ def runs(source, tmp_path_factory):
 
 def test_until_it_is_felt_an_adversary_changes_nothing(runs):
   def differing(step):
-    a, b = (saved(runs / name, step) for name in ('plain', 'game'))
+    a, b = (saved(runs / name, step) for name in ('plain', 'adversarial'))
     return [k for k in a if not np.array_equal(a[k], b[k])]
 
   assert not differing(4)
@@ -138,9 +131,9 @@ def test_until_it_is_felt_an_adversary_changes_nothing(runs):
 
 
 def test_a_discriminator_learns_before_it_is_felt(runs):
-  states = [saved(runs / 'game', step) for step in (1, 2, 4)]
+  states = [saved(runs / 'adversarial', step) for step in (1, 2, 4)]
   kernels = [
-    name for name in states[0] if 'adversary' in name and 'kernel' in name
+    name for name in states[0] if 'auxiliary' in name and 'kernel' in name
   ]
   assert kernels
   for name in kernels:
@@ -151,7 +144,7 @@ def test_a_discriminator_learns_before_it_is_felt(runs):
 def test_metrics_tell_of_each_phase(runs):
   records = [
     record
-    for record in writers.read_metrics(runs / 'game')
+    for record in writers.read_metrics(runs / 'adversarial')
     if record['kind'] == 'train'
   ]
   has = {
@@ -170,13 +163,13 @@ def test_a_stop_on_the_way_changes_nothing(
 ):
   """In any phase, to the bit, the adversary and its optimizer too."""
   folder = tmp_path / 'stopped'
-  shutil.copytree(runs / 'game', folder)
+  shutil.copytree(runs / 'adversarial', folder)
   for path in (folder / checkpoints.CHECKPOINTS).iterdir():
     if path.name.isdigit() and int(path.name) > kept:
       shutil.rmtree(path)
   loop.train(adversarial_card(source), folder)
-  assert_same(saved(runs / 'game'), saved(folder))
-  told = capsys.readouterr().err.count('begins another phase')
+  assert_same(saved(runs / 'adversarial'), saved(folder))
+  told = capsys.readouterr().err.count('begins a new phase')
   assert told == phases - 1
 
 
@@ -196,14 +189,17 @@ def test_pmap_over_eight_devices_is_jit(source, tmp_path, changes):
 @pytest.mark.parametrize('adaptive', [False, True])
 def test_the_gradient_is_that_of_the_weighted_sum(adaptive):
   """By one plain derivative of the whole loss, the weight held fixed."""
-  players = Players(adaptive=adaptive, weight=0.3)
-  game, state, batch = players.game, players.state(), images_of(8)
-  batch, rngs = update.with_randomness(state, batch, 0, None)
+  networks = Networks(adaptive=adaptive, weight=0.3)
+  task, state, batch = networks.task, networks.state(), images_of(8)
+  batch, rngs = step_lib.add_keys(state, batch, 0, None)
 
   def parts(params):
-    (image, rest), _ = game.forward(params, state, batch, rngs)
-    loss, _ = game.image_loss(image, batch['image'], {})
-    return loss, game.deceive(image, state.adversary.params), rest
+    (image, rest), _ = task.reconstruct(params, state, batch, rngs)
+    loss, _ = task.image_loss(image, batch['image'], {})
+    generator_loss = task.discriminator.generator_loss(
+      image, state.auxiliary.params
+    )
+    return loss, generator_loss, rest
 
   weight = 0.3
   if adaptive:
@@ -218,18 +214,16 @@ def test_the_gradient_is_that_of_the_weighted_sum(adaptive):
     weight *= norms[0] / (norms[1] + 1e-4)
 
   def whole(params):
-    loss, fooling, rest = parts(params)
-    return loss + weight * fooling + rest
+    loss, generator_loss, rest = parts(params)
+    return loss + weight * generator_loss + rest
 
   want = jax.jit(jax.grad(whole))(state.params)
   got, _, metrics = jax.jit(
-    lambda state: adversarial._gradients(
-      game, game.phase(0), state, batch, rngs, together=True, only=()
-    )
+    lambda state: task.gradients(task.get_phase(0), state, batch, rngs)
   )(state)
   np.testing.assert_allclose(metrics['adversarial_weight'], weight, rtol=1e-4)
   np.testing.assert_allclose(metrics['loss'], whole(state.params), rtol=1e-5)
-  got, want = trees.flatten(got['autoencoder']), trees.flatten(want)
+  got, want = trees.flatten(got['params']), trees.flatten(want)
   for name in want:
     np.testing.assert_allclose(
       got[name], want[name], rtol=1e-3, atol=1e-6, err_msg=name
@@ -239,54 +233,56 @@ def test_the_gradient_is_that_of_the_weighted_sum(adaptive):
 @pytest.mark.parametrize('order', ['simultaneous', 'alternating'])
 def test_what_the_discriminator_sees(order):
   """The old reconstructions, or those of the autoencoder just updated."""
-  players = Players(update=order)
-  game, state, batch = players.game, at(3, players.state()), images_of(8)
-  new, metrics = jax.jit(players.step())(state, batch)
-  keyed, rngs = update.with_randomness(state, batch, 0, None)
+  networks = Networks(update=order)
+  discriminator, batch = networks.discriminator, images_of(8)
+  state = at(3, networks.state())
+  new, metrics = jax.jit(networks.step())(state, batch)
+  keyed, rngs = step_lib.add_keys(state, batch, 0, None)
   seen = new if order == 'alternating' else state
-  (fake, _), _ = game.forward(
+  (fake, _), _ = networks.task.reconstruct(
     seen.params, seen.replace(step=state.step), keyed, rngs
   )
-  params = state.adversary.params
+  params = state.auxiliary.params
 
   def loss(params):
-    logits = [game.judge(params, x) for x in (batch['image'], fake)]
-    return game.loss.discriminator(*logits).mean()
+    logits = [
+      discriminator.get_logits(params, x) for x in (batch['image'], fake)
+    ]
+    return discriminator.adversarial_loss.discriminator(*logits).mean()
 
   np.testing.assert_allclose(
     metrics['discriminator_loss'], loss(params), rtol=1e-5
   )
-  updates, _ = game.optimizer.update(
-    jax.grad(loss)(params), state.adversary.opt_state, params
+  updates, _ = discriminator.optimizer.update(
+    jax.grad(loss)(params), state.auxiliary.opt_state, params
   )
   want = trees.flatten(optax.apply_updates(params, updates))
-  got = trees.flatten(new.adversary.params)
+  got = trees.flatten(new.auxiliary.params)
   for name in want:
     np.testing.assert_allclose(got[name], want[name], atol=1e-5, err_msg=name)
 
 
 def test_the_weight_rises_from_the_start():
-  game = dataclasses.replace(Players(weight=0.8).game, start=10, warmup=4)
-  weights = [float(game.weight(jnp.int32(step))) for step in range(10, 16)]
+  task = dataclasses.replace(Networks(weight=0.8).task, start=10, warmup=4)
+  weights = [float(task.get_weight(jnp.int32(step))) for step in range(10, 16)]
   np.testing.assert_allclose(weights, [0.2, 0.4, 0.6, 0.8, 0.8, 0.8], rtol=1e-6)
 
 
 def test_a_lazy_penalty_is_as_heavy_in_the_mean():
   """Every third step, thrice as heavy; on the steps between there is none."""
-  always = Players(discriminator=STYLEGAN, r1=2.0)
-  lazy = Players(discriminator=STYLEGAN, r1=2.0, r1_every=3)
-  phases = [lazy.game.phase(step).penalized for step in range(6)]
+  always = Networks(discriminator=STYLEGAN, r1=2.0)
+  lazy = Networks(discriminator=STYLEGAN, r1=2.0, r1_every=3)
+  phases = [lazy.task.get_phase(step).r1 for step in range(6)]
   assert phases == [True, False, False, True, False, False]
   state, batch = always.state(), images_of(8)
   fake = images_of(8, seed=1)['image']
 
-  def gradient(players, penalized):
-    phase = dataclasses.replace(players.game.phase(0), penalized=penalized)
+  def gradient(networks, with_r1):
     grads, metrics = jax.jit(
-      lambda adversary: adversarial._discriminator(
-        players.game, phase, adversary, batch, fake
+      lambda auxiliary: networks.discriminator.gradients(
+        auxiliary, batch['image'], fake, with_r1=with_r1
       )
-    )(state.adversary)
+    )(state.auxiliary)
     return trees.flatten(grads), metrics
 
   plain, _ = gradient(always, False)
@@ -303,17 +299,17 @@ def test_a_lazy_penalty_is_as_heavy_in_the_mean():
 
 
 def test_averages_of_logits_follow_and_hold_the_discriminator_back():
-  players = Players(lecam=0.5, lecam_decay=0.75)
-  state = players.state()
-  new, metrics = jax.jit(players.step())(state, images_of(8))
+  networks = Networks(lecam=0.5, lecam_decay=0.75)
+  state = networks.state()
+  new, metrics = jax.jit(networks.step())(state, images_of(8))
   for kind in ('real', 'fake'):
     np.testing.assert_allclose(
-      getattr(new.adversary.means, kind),
+      getattr(new.auxiliary.logit_means, kind),
       0.25 * metrics[f'logits_{kind}'],
       rtol=1e-5,
     )
   assert 'lecam' in metrics
-  _, without = jax.jit(Players().step())(state, images_of(8))
+  _, without = jax.jit(Networks().step())(state, images_of(8))
   assert (
     metrics['discriminator_grad_norm'] != without['discriminator_grad_norm']
   )
@@ -328,11 +324,11 @@ def test_parts_of_a_batch_add_up_to_it(order):
   }
   results = []
   for parts in (1, 4):
-    players = Players(accumulate=parts, **changes)
-    state = players.state()
+    networks = Networks(accumulate=parts, **changes)
+    state = networks.state()
     batch = images_of(16)
-    new, _ = jax.jit(players.step())(at(3, state), batch)
-    results.append(trees.flatten(new.adversary.params))
+    new, _ = jax.jit(networks.step())(at(3, state), batch)
+    results.append(trees.flatten(new.auxiliary.params))
   for name in results[0]:
     np.testing.assert_allclose(
       results[0][name], results[1][name], atol=1e-4, err_msg=name
@@ -379,10 +375,14 @@ class Blue:
 
 
 def test_a_perceptual_loss_is_weighed_and_counted():
-  settings = autoencoder_step.Loss(l2=2.0, lpips=3.0)
-  image_loss = autoencoder_step.make_image_loss(settings, {'lpips': Blue()})
+  task = autoencoder.AutoencoderTask(
+    model=None,
+    config=autoencoder.Loss(l2=2.0, lpips=3.0),
+    perceptual={'lpips': Blue()},
+    perceptual_variables={},
+  )
   a, b = images_of(4)['image'], images_of(4, seed=1)['image']
-  loss, metrics = image_loss(b, a, {'lpips': {'scale': 10.0}})
+  loss, metrics = task.image_loss(b, a, {'lpips': {'scale': 10.0}})
   want = 10 * np.square(np.mean(a - b, axis=(1, 2, 3))).mean()
   np.testing.assert_allclose(metrics['lpips'], want, rtol=1e-4)
   l2 = losses.l2(a, b).mean()

@@ -85,7 +85,7 @@ def test_pmap_computes_what_jit_does(card, tmp_path):
   card['parallel'] = {'mode': 'pmap'}
   loop.train(card, tmp_path / 'pmap')
   one, many = saved(tmp_path / 'jit'), saved(tmp_path / 'pmap')
-  assert card['task'] == 'prior' or any('cluster_sum' in n for n in one)
+  assert card['task'] == 'maskgit' or any('cluster_sum' in n for n in one)
   assert_same(one, many, atol=1e-5)
 
 
@@ -155,7 +155,7 @@ def test_a_folder_of_something_else_is_refused(source, tmp_path):
 
 
 def test_a_folder_in_use_is_refused(source, tmp_path):
-  with run_folder.locked(tmp_path):
+  with run_folder.lock(tmp_path):
     with pytest.raises(checkpoints.RunError, match='another process'):
       loop.train(cards.autoencoder(source), tmp_path)
 
@@ -395,7 +395,7 @@ def test_killed_runs_go_on_to_the_bit(source, tmp_path):
   _, errors = process.communicate()
   if process.returncode:  # else it was done before the signal came
     assert process.returncode == 130, errors
-    assert 'The same command goes on from there' in errors
+    assert 'The same command resumes the training' in errors
   last = start(source, tmp_path / 'killed')
   assert last.wait() == 0, last.stderr.read()
   assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'killed'))

@@ -14,7 +14,7 @@ from tests.train import cards
 from train import loop
 from train import settings
 from train.logging import writers
-from train.steps import masked
+from train.tasks import maskgit
 from vq_jax import drawing
 from vq_jax import priors
 from vq_jax import samplers
@@ -54,6 +54,7 @@ MODELS = {
 def card_of(kind, source, tokenizer, **train):
   card = cards.prior(source, tokenizer, **train)
   if kind != 'maskgit':
+    card['task'] = 'autoregressive'
     card['model'] = MODELS[kind]
     card['loss'] = {'token_noise': 0.1, 'label_drop': 0.2}
     card['sampling'] = {'top_k': 8, 'top_p': 0.95, 'guidance': 1.0}
@@ -117,7 +118,7 @@ def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
   card['loss'] = {
     'schedule': 'arccos',
     'min_ratio': 0.9,
-    'ratio_of': 'batch',
+    'mask_ratio_per': 'batch',
     'mask': 'independent',
     'unmasked_weight': 1.0,
   }
@@ -128,14 +129,14 @@ def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
     if line['kind'] == 'train'
   ]
   assert 0.8 < min(ratios)
-  for name in ('ratio_of', 'mask', 'mean_of'):
+  for name in ('mask_ratio_per', 'mask', 'loss_reduction'):
     card['loss'] = {name: 'nothing'}
     with pytest.raises(ValueError, match=f'config.loss.{name} must be'):
       loop.train(card, tmp_path / name)
 
 
-@pytest.mark.parametrize('mean_of', ['tokens', 'examples'])
-def test_over_what_the_masked_loss_is_averaged(mean_of):
+@pytest.mark.parametrize('reduction', ['tokens', 'examples'])
+def test_over_what_the_masked_loss_is_averaged(reduction):
   """A prior that always says the same: its loss on a token depends on it."""
   vocab = priors.Vocab(codebook_size=5)
   prior = tiny.make(
@@ -150,21 +151,24 @@ def test_over_what_the_masked_loss_is_averaged(mean_of):
   params = prior.init(jax.random.key(2), tokens.reshape(16, -1))['params']
   bias = jnp.linspace(-3, 3, len(params['bias_out']))
   params = {**jax.tree.map(jnp.zeros_like, params), 'bias_out': bias}
-  settings = masked.Loss(mean_of=mean_of, label_smoothing=0.0)
+  settings = maskgit.Loss(loss_reduction=reduction, label_smoothing=0.0)
   keys = jax.vmap(jax.random.split)(batch['key'])[:, 0]
-  mask = np.asarray(settings.masks(12)(keys, None))
+  mask = np.asarray(settings.make_masks(keys, 12, None))
   nll = -np.asarray(jax.nn.log_softmax(bias[:5]))[tokens.reshape(16, -1)]
   want = {
     'tokens': (nll * mask).sum() / mask.sum(),
     'examples': ((nll * mask).sum(-1) / mask.sum(-1)).mean(),
   }
-  loss_fn = masked.make_loss(
-    prior, types.SimpleNamespace(token_grids=(None,)), settings
+  model = types.SimpleNamespace(
+    prior=prior,
+    autoencoder=types.SimpleNamespace(token_grids=(None,)),
+    coarser=None,
   )
+  task = maskgit.MaskGITTask(model=model, config=settings)
   rngs = {'dropout': jax.random.key(3), 'code': None}
   state = types.SimpleNamespace(frozen={'autoencoder': {}}, codebook={})
-  got, _ = loss_fn(params, state, batch, rngs)
-  np.testing.assert_allclose(got, want[mean_of], rtol=1e-5)
+  got, _ = task.loss(params, state, batch, rngs)
+  np.testing.assert_allclose(got, want[reduction], rtol=1e-5)
   assert abs(want['tokens'] - want['examples']) > 0.01
 
 

@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from train import checkpointing
 from train import run_folder
 from vq_jax import checkpoints
 from vq_jax import data
@@ -19,30 +20,30 @@ def test_one_image_more_than_the_run_was_trained_on(tmp_path, monkeypatch):
 
   state = batches(4).get_state()
   monkeypatch.setattr(checkpoints, 'restore', lambda *_: (None, state))
-  manager = types.SimpleNamespace(
-    latest_step=lambda: 3, directory=tmp_path / 'run' / 'checkpoints'
-  )
+  manager = types.SimpleNamespace(latest_step=lambda: 3, close=lambda: None)
+  monkeypatch.setattr(checkpoints, 'manager', lambda *_, **__: manager)
   runner = types.SimpleNamespace(abstract=lambda x: x)
   parts = types.SimpleNamespace(to_items=lambda: None)
+  checkpointer = checkpointing.Checkpointer(tmp_path / 'run', runner, keep=1)
   with pytest.raises(
     checkpoints.RunError,
     match=f'length is 4 in the state and 5 here.*{HELP}{tmp_path / "run"}',
   ):
-    run_folder.restore(manager, parts, batches(5), runner)
+    checkpointer.restore(parts, batches(5))
 
 
 def test_classes_that_are_others_or_in_another_order(tmp_path):
   def config(*names):
     return {'card': {}, 'data': {'class_names': list(names)}}
 
-  checkpoints.write_config(tmp_path, config('1', '10', '2'))
+  old = config('1', '10', '2')
   with pytest.raises(checkpoints.RunError, match=HELP) as error:
-    run_folder.refuse_another(tmp_path, config('1', '2', '10'))
+    run_folder.refuse_another(tmp_path, old, config('1', '2', '10'))
   assert 'in another order' in str(error.value)
   with pytest.raises(checkpoints.RunError, match=HELP) as error:
-    run_folder.refuse_another(tmp_path, config('1', '2'))
+    run_folder.refuse_another(tmp_path, old, config('1', '2'))
   assert 'in another order' not in str(error.value)
-  other = {**config('1', '10', '2'), 'card': {'seed': 1}}
+  other = {**old, 'card': {'seed': 1}}
   with pytest.raises(checkpoints.RunError) as error:
-    run_folder.refuse_another(tmp_path, other)
+    run_folder.refuse_another(tmp_path, old, other)
   assert 'Bring' not in str(error.value)

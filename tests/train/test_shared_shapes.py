@@ -8,9 +8,9 @@ from tests.train import cards
 from train import datasets as datasets_lib
 from train import evaluate
 from train import loop
-from train import prior_tasks
 from train import settings as settings_lib
 from train import sharding
+from train.tasks import checks
 from vq_jax import losses
 from vq_jax import metrics
 
@@ -54,7 +54,7 @@ def test_both_splits_have_the_same_classes(tmp_path):
   card['data'] |= {'eval_split': 'test', 'batch_size': 8, 'channels': 1}
   runner = sharding.make_runner(settings_lib.Parallel())
   with pytest.raises(ValueError, match='must be among those of the training'):
-    datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
+    datasets_lib.open_datasets(settings_lib.Data(**card['data']), runner)
 
 
 @pytest.mark.filterwarnings('ignore::vq_jax.data.UnreadableImageWarning')
@@ -65,7 +65,7 @@ def test_shapes_are_compared_though_the_first_image_is_damaged(tmp_path):
   card = cards.autoencoder(f'folder:{tmp_path}')
   card['data'] |= {'batch_size': 8, 'channels': 1, 'in_memory': False}
   runner = sharding.make_runner(settings_lib.Parallel())
-  both = datasets_lib.open_both(settings_lib.AutoencoderCard(**card), runner)
+  both = datasets_lib.open_datasets(settings_lib.Data(**card['data']), runner)
   assert both.facts['image_shape'] == [8, 8, 1]
 
 
@@ -77,7 +77,7 @@ def test_distances_refuse_to_broadcast(distance):
 
 
 def test_names_that_are_numbers_stand_for_any_others_must_agree():
-  same = prior_tasks.same_classes
+  same = checks.have_same_classes
   assert same(['cat', 'dog'], ['cat', 'dog'])
   assert same(['0', '1'], ['cat', 'dog']) and same(['cat', 'dog'], ['0', '1'])
   assert not same(['cat', 'dog'], ['dog', 'cat'])

@@ -11,7 +11,7 @@ from tests.train import cards
 from train import loop
 from train import settings
 from train.logging import writers
-from train.steps import vae as vae_step
+from train.tasks import vae as vae_task
 from vq_jax import losses
 
 
@@ -69,7 +69,7 @@ def test_pmap_trains_as_jit_does(source, vae_run, tmp_path):
 def test_a_model_and_a_task_that_do_not_fit_are_named(source, tmp_path):
   card = cards.vae(source)
   card['task'], card['loss'] = 'autoencoder', {'l2': 1.0}
-  with pytest.raises(settings.ConfigError, match="trained by the task 'vae'"):
+  with pytest.raises(settings.ConfigError, match="Use the task 'vae'"):
     loop.train(card, tmp_path)
   card = cards.autoencoder(source)
   card['task'], card['loss'] = 'vae', {}
@@ -87,4 +87,4 @@ def test_a_gaussian_likelihood_counts_a_pixels_share_of_its_density(
   np.testing.assert_allclose(
     found['elbo_bits_per_dim'], 8 - found['elbo'] / 64 / np.log(2), rtol=1e-5
   )
-  assert vae_step.Loss().beta == 1
+  assert vae_task.Loss().beta == 1

@@ -1,4 +1,4 @@
-"""What a run leaves for the eye: metrics, TensorBoard events, pictures."""
+"""Writes metrics, TensorBoard events and images into a run folder."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from vq_jax.utils import images
+from vq_jax.utils import images as images_lib
 from vq_jax.utils import paths
 
 METRICS = 'metrics.jsonl'
@@ -73,14 +73,14 @@ class Writer:
     for name, value in values.items():
       self._board.add_scalar(f'{kind}/{name}', value, step)
 
-  def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+  def images(self, step: int, grids: Mapping[str, np.ndarray]) -> None:
     """Writes `samples/<name>_<step>.png`."""
     if not self._active:
       return
-    for name, picture in pictures.items():
+    for name, grid in grids.items():
       path = self.folder / SAMPLES / f'{name}_{step:08d}.png'
-      images.save_image(path, picture)
-      self._board.add_image(name, picture, step, dataformats='HWC')
+      images_lib.save_image(path, grid)
+      self._board.add_image(name, grid, step, dataformats='HWC')
 
   def histograms(self, step: int, counts: Mapping[str, np.ndarray]) -> None:
     """Keeps the latest counts per name, e.g. how often each code is used."""

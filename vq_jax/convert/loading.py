@@ -262,9 +262,10 @@ def _prior_config(
 ) -> dict[str, Any]:
   """Returns a config of a prior's run; see `_config`."""
   classes = max(read.num_classes, 1)
+  is_maskgit = read.spec['type'] == 'maskgit'
   return {
     'card': {
-      'task': 'prior',
+      'task': 'maskgit' if is_maskgit else 'autoregressive',
       'conditional': bool(read.num_classes),
       'model': dict(read.spec),
       'data': autoencoder['card']['data'],

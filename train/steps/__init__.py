@@ -1,1 +1,0 @@
-"""The steps of training: one file per kind of model, one update for all."""

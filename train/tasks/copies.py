@@ -1,0 +1,45 @@
+"""Copies of other runs within a run folder, which then needs no other."""
+
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import jax
+from jax.experimental import multihost_utils
+
+import vq_jax
+from train import run_folder
+from vq_jax.model import Model
+
+
+def copy_run(
+  folder: pathlib.Path,
+  name: str,
+  source: str,
+  export: Callable[[Model, pathlib.Path], None],
+) -> pathlib.Path:
+  """Copies a run into the folder of another run, unless that has begun.
+
+  Args:
+    folder: folder of the other run.
+    name: name of the copy within it.
+    source: the run folder that is copied.
+    export: writes the part of it that is needed.
+
+  Returns:
+    the folder of the copy.
+
+  Raises:
+    RunError: if `source` is not a run folder.
+    ValueError: if it holds a network of another kind.
+  """
+  copy = folder / name
+  if run_folder.is_claimed(folder):
+    return copy
+  model = vq_jax.load(source)
+  if jax.process_index() == 0:
+    shutil.rmtree(copy, ignore_errors=True)
+  multihost_utils.sync_global_devices(f'{name} removed')
+  export(model, copy)
+  multihost_utils.sync_global_devices(f'{name} copied')
+  return copy

@@ -1,0 +1,255 @@
+"""What the tasks that train a prior on tokens have in common."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+import vq_jax
+from train import config as config_lib
+from train import settings as settings_lib
+from train.tasks import checks
+from train.tasks import copies
+from train.tasks import image_grids
+from train.tasks import image_metrics
+from train.tasks.base import Setup
+from train.tasks.base import Task
+from vq_jax import checkpoints
+from vq_jax import priors
+from vq_jax import runs
+from vq_jax import samplers
+from vq_jax.config import modules
+from vq_jax.data import tokens as tokens_lib
+from vq_jax.model import Model
+from vq_jax.utils import images
+from vq_jax.utils import trees
+
+Tree = Any
+
+
+def get_tokens(
+  autoencoder: nn.Module,
+  variables: Tree,
+  batch: Mapping[str, jax.Array],
+  level: int = 0,
+) -> tuple[jax.Array, jax.Array | None]:
+  """Returns the tokens of a batch, and those of the parent level.
+
+  The frozen autoencoder encodes images, unless the batch holds their tokens.
+
+  Args:
+    autoencoder: module with token grids.
+    variables: its variables.
+    batch: with `image`, or with tokens as `data.TokenSource` gives them.
+    level: index of the token grid; 0 is the coarsest.
+
+  Returns:
+    int32 [B, N], row by row, and the parent's tokens [B, N'], or None at
+    level 0.
+  """
+  names = tokens_lib.feature_names(len(autoencoder.token_grids))
+  if names[0] in batch:
+    grids = [batch[name] for name in names]
+  else:
+    indices = autoencoder.apply(
+      variables, images.to_float(batch['image']), method='encode'
+    ).indices
+    grids = indices if isinstance(indices, tuple) else (indices,)
+  flat = [grid.reshape(grid.shape[0], -1) for grid in grids]
+  return flat[level], flat[level - 1] if level else None
+
+
+def get_level(model: Model) -> int:
+  """Returns the token grid that a prior learns: its number of parents."""
+  return 0 if model.coarser is None else 1 + get_level(model.coarser)
+
+
+def get_label(
+  vocab: priors.Vocab, batch: Mapping[str, jax.Array]
+) -> jax.Array | None:
+  """Returns the labels of a batch, int32 [B], or None without classes."""
+  return batch['label'] if vocab.num_classes else None
+
+
+def get_example_keys(batch: Mapping[str, jax.Array]) -> jax.Array:
+  """Returns keys [B] for an evaluation: functions of `batch['index']`."""
+  root = jax.random.key(0)
+  return jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PriorTask(Task):
+  """Trains a prior; a subclass defines what it predicts.
+
+  Attributes:
+    config: the config section `loss`, of the subclass's `Loss`. Its field
+      `label_drop` is how often the label is dropped.
+  """
+
+  trained: ClassVar[str] = 'prior'
+  Loss: ClassVar[type]
+  is_causal: ClassVar[bool]
+
+  config: Any
+
+  @classmethod
+  def create(cls, setup: Setup) -> 'PriorTask':
+    """Returns the task that a config describes."""
+    tokenizer, parent = copy_models(setup)
+    checks.check_image_shape(tokenizer, setup.run['data']['image_shape'])
+    checks.check_tokens(tokenizer, setup.source)
+    config = config_lib.section(cls.Loss, 'loss', setup.config.loss)
+    labels = setup.run.get('labels') or make_labels(setup, config.label_drop)
+    run = {**setup.run, 'labels': labels}
+    prior = modules.make_prior(run, tokenizer.autoencoder)
+    if samplers.is_causal(prior) != cls.is_causal:
+      other = 'maskgit' if cls.is_causal else 'autoregressive'
+      raise settings_lib.ConfigError(
+        f'the task {setup.config.task!r} does not train a '
+        f'{type(prior).__name__}. Use the task {other!r}.'
+      )
+    samplers.sampler_for(prior, setup.config.sampling)
+    model = Model(
+      autoencoder=tokenizer.autoencoder,
+      prior=prior,
+      vocab=prior.vocab,
+      variables={'autoencoder': tokenizer.variables['autoencoder']},
+      config=run,
+      autoencoder_config=tokenizer.config,
+      coarser=parent,
+    )
+    optim = config_lib.section(settings_lib.Optim, 'optim', setup.config.optim)
+    return cls(
+      model=model, config=config, only=optim.only, axis_name=setup.axis_name
+    )
+
+  @property
+  def level(self) -> int:
+    """Index of the token grid that the prior learns; 0 is the coarsest."""
+    return get_level(self.model)
+
+  def init(self, rng: jax.Array) -> Tree:
+    """Returns the first variables of the prior."""
+    return modules.init_prior(self.model.prior, rng)
+
+  def get_tokens(self, variables: Tree, batch: Mapping[str, jax.Array]):
+    """Returns the tokens of a batch and of the parent level; see `get_tokens`.
+
+    Args:
+      variables: those of the autoencoder.
+      batch: with images or tokens.
+    """
+    return get_tokens(self.model.autoencoder, variables, batch, self.level)
+
+  def get_decoder_bits(
+    self, variables: Mapping[str, Tree], batch: Mapping[str, jax.Array]
+  ) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Returns -log2 p(image | tokens) of a batch, see `Task.evaluate`.
+
+    Without a decoder that has a likelihood, or without images, it is {}.
+    """
+    autoencoder = self.model.autoencoder
+    likelihood = getattr(autoencoder, 'likelihood', None)
+    if likelihood is None or 'image' not in batch:
+      return {}
+    image = images.to_float(batch['image'])
+    log_p, *_ = autoencoder.apply(
+      variables['autoencoder'], image, method='terms'
+    )
+    bits = image_metrics.get_decoder_bits(autoencoder, image, log_p)
+    return {'decoder_bits_per_dim': (bits, jnp.ones(len(image)))}
+
+  def summarize(self, means):
+    """Returns `bits_per_token` instead of `nll`; see `Task.summarize`.
+
+    It is what a token of an image costs: exactly for an autoregressive prior,
+    at most for a masked one. `bits_per_dim`, where the decoder has a
+    likelihood, is what an image costs, per pixel and channel.
+    """
+    found = dict(means)
+    bits = found.pop('nll') / math.log(2)
+    decoder_bits = found.pop('decoder_bits_per_dim', None)
+    if decoder_bits is not None:
+      dims = math.prod(self.model.config['data']['image_shape'])
+      tokens_bits = bits * self.model.prior.num_tokens / dims
+      found['bits_per_dim'] = decoder_bits + tokens_bits
+    return {'bits_per_token': bits, **found}
+
+  def make_images(self, model, batches, num):
+    """Returns a grid of samples at the finest level; see `Task.make_images`."""
+    del batches
+    if self.level + 1 < len(model.autoencoder.token_grids):
+      return {}
+    return {'samples': image_grids.make_sample_grid(model, num)}
+
+  def adapt_weights(self, variables, loaded, config):
+    """Keeps the new rows of the labels, if the other run has other classes.
+
+    The rows of the codes and of the mask token are those of the other run.
+    """
+    prior = self.model.prior
+    tables = getattr(prior, 'id_tables', ())
+    own = dataclasses.asdict(prior.vocab)
+    other = config.get('labels', own)
+    same = checks.have_same_classes(
+      config['data']['class_names'], self.model.config['data']['class_names']
+    )
+    if same and all(own[name] == value for name, value in other.items()):
+      return loaded
+    vocab = dataclasses.replace(prior.vocab, **other)
+    new, found = trees.flatten(variables), trees.flatten(loaded)
+    for name in (f'params/{table}' for table in tables):
+      # A table of another codebook is left as it is, and does not fit.
+      if name in found and len(found[name]) in (vocab.size, vocab.num_known):
+        found[name] = prior.vocab.take_over(vocab, found[name], new[name])
+    return trees.unflatten(found)
+
+
+def copy_models(setup: Setup) -> tuple[Model, Model | None]:
+  """Copies the autoencoder and the parent prior into the run folder.
+
+  Returns:
+    the autoencoder, and the prior of the parent level or None.
+  """
+  config: settings_lib.PriorCard = setup.config
+  tokenizer = vq_jax.load(
+    copies.copy_run(
+      setup.folder,
+      runs.AUTOENCODER,
+      config.autoencoder,
+      runs.export_autoencoder,
+    )
+  )
+  if config.coarser is None:
+    return tokenizer, None
+
+  def export(model, folder):
+    checks.check_parent(model, tokenizer, config)
+    runs.export_prior(model, folder)
+
+  copy = copies.copy_run(setup.folder, runs.COARSER, config.coarser, export)
+  return tokenizer, runs.load_prior(copy, tokenizer)
+
+
+def make_labels(setup: Setup, label_drop: float) -> dict[str, Any]:
+  """Returns the fields of a prior's vocabulary beside the codebook.
+
+  The prior is conditional on the class if the config says so and the data has
+  more than one class, or one that replaces those of `init_from`. It has a null
+  class if labels are dropped in training.
+  """
+  config: settings_lib.PriorCard = setup.config
+  num_classes = setup.run['data']['num_classes']
+  init_from = config.init_from
+  other = checkpoints.read_config(init_from) if init_from else {}
+  most = max(num_classes, other.get('labels', {}).get('num_classes', 0))
+  conditional = config.conditional and most > 1
+  return {
+    'num_classes': num_classes if conditional else 0,
+    'null_class': conditional and label_drop > 0,
+  }
