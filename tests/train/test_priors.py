@@ -144,7 +144,7 @@ def test_over_what_the_masked_loss_is_averaged(reduction):
   )
   tokens = jax.random.randint(jax.random.key(0), (16, 3, 4), 0, 5)
   batch = {
-    'codes': tokens,
+    'tokens': tokens,
     'label': jnp.zeros(16, jnp.int32),
     'key': jax.random.split(jax.random.key(1), 16),
   }
