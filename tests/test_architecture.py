@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import graphlib
 import importlib
 import inspect
 import pathlib
@@ -38,6 +39,19 @@ ROWS = [
 # Two stand aside: the data needs no model, and neither does a checkpoint.
 ONLY_UTILS = {'data', 'checkpoints'}
 FIRST_TO_SEE_DATA = 'config'
+
+# The same for the modules and packages of train.
+TRAIN_ROWS = [
+  {'settings'},
+  {'config'},
+  {'intervals', 'preemption', 'run_folder', 'sharding', 'state'},
+  {'checkpointing', 'datasets', 'logging', 'optim'},
+  {'step'},
+  {'tasks'},
+  {'evaluation', 'initialization'},
+  {'errors', 'loop'},
+  {'evaluate', 'main', 'quickstart'},
+]
 
 MAX_LINES = 300
 MAX_FUNCTION_LINES = 60
@@ -104,6 +118,48 @@ def test_packages_import_only_what_stands_before_them():
       if other not in allowed(room(path)):
         offenders.append(f'{path.relative_to(ROOT)} imports vq_jax.{other}')
   assert not offenders, '\n'.join(offenders)
+
+
+def test_modules_of_train_import_only_what_stands_before_them():
+  rows = {name: i for i, names in enumerate(TRAIN_ROWS) for name in names}
+  offenders = []
+  for path in files('train'):
+    own, *_ = path.relative_to(ROOT / 'train').parts
+    own = own.removesuffix('.py')
+    for name in imports(path) if own != '__init__' else ():
+      top, *rest = name.split('.')
+      if top == 'train' and rest[0] != own and rows[rest[0]] >= rows[own]:
+        offenders.append(f'{path.relative_to(ROOT)} imports train.{rest[0]}')
+  assert not offenders, '\n'.join(offenders)
+
+
+def modules(folder):
+  """Dotted name -> file of each module and package."""
+  found = {}
+  for path in files(folder):
+    *parts, name = path.relative_to(ROOT).with_suffix('').parts
+    parts += [] if name == '__init__' else [name]
+    found['.'.join(parts)] = path
+  return found
+
+
+@pytest.mark.parametrize('folder', ['vq_jax', 'train'])
+@pytest.mark.parametrize('depth', [2, None], ids=['packages', 'modules'])
+def test_no_imports_are_mutual(folder, depth):
+  names = modules(folder)
+  graph = {}
+  for own, path in names.items():
+    node = '.'.join(own.split('.')[:depth])
+    for name in imports(path):
+      while name and name not in names:  # the name of a function or class
+        name = name.rpartition('.')[0]
+      other = '.'.join(name.split('.')[:depth])
+      if other not in ('', folder, node):
+        graph.setdefault(node, set()).add(other)
+  try:
+    graphlib.TopologicalSorter(graph).prepare()
+  except graphlib.CycleError as error:
+    pytest.fail(f'mutual imports: {" <- ".join(error.args[1])}')
 
 
 def test_the_front_page_does_not_import_the_command_line():

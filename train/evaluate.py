@@ -14,8 +14,8 @@ from typing import Any
 import vq_jax
 from train import config as config_lib
 from train import datasets
+from train import errors
 from train import evaluation
-from train import main as main_lib
 from train import settings as settings_lib
 from train import sharding
 from train import tasks
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     paths.write_text(out / 'metrics.json', text)
     print(f'Wrote metrics and {len(found.images)} image grid(s) to {out}.')
 
-  return main_lib.run_with_error_messages(run)
+  return errors.run_with_error_messages(run)
 
 
 if __name__ == '__main__':

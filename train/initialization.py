@@ -10,41 +10,40 @@ from train import run_folder
 from train import settings as settings_lib
 from train.intervals import Intervals
 from train.state import TrainState
+from train.tasks.base import Setup
 from train.tasks.base import Task
 from vq_jax import checkpoints
 from vq_jax.utils import trees
 
 
 def make_initial_state(
-  config: settings_lib.Card,
-  folder: pathlib.Path,
-  task: Task,
-  optimizer: optax.GradientTransformation,
-  *,
-  with_ema: bool,
+  setup: Setup, task: Task, optimizer: optax.GradientTransformation
 ) -> TrainState:
   """Initialises a state, with the weights of `init_from` if it is given.
 
   A run that has a checkpoint of its own does not read `init_from` again.
 
   Args:
-    config: the config.
-    folder: the run folder.
+    setup: the config and the run folder.
     task: what is trained.
     optimizer: updates the parameters.
-    with_ema: whether moving averages of the parameters are kept.
 
   Raises:
     ConfigError: if `init_keep` is given without `init_from`.
     ValueError: if the weights do not fit; the message lists the differences.
   """
+  config = setup.config
   if config.init_keep and config.init_from is None:
     raise settings_lib.ConfigError(
       'config.init_keep lists the weights that are not taken from '
       'config.init_from; set config.init_from.'
     )
+  optim = config_lib.section(settings_lib.Optim, 'optim', config.optim)
   variables = jax.jit(task.init)(jax.random.key(config.seed))
-  if config.init_from is not None and checkpoints.latest_step(folder) is None:
+  if (
+    config.init_from is not None
+    and checkpoints.latest_step(setup.folder) is None
+  ):
     loaded, _ = checkpoints.load_variables(config.init_from)
     other = checkpoints.read_config(config.init_from)
     variables = trees.merge_strict(
@@ -56,7 +55,7 @@ def make_initial_state(
   return TrainState.create(
     variables,
     optimizer,
-    with_ema=with_ema,
+    with_ema=optim.ema_decay is not None,
     frozen=task.frozen,
     auxiliary=jax.jit(task.init_auxiliary)(jax.random.key(config.seed + 1)),
   )

@@ -78,8 +78,18 @@ def open_training(
   runner = sharding.make_runner(parallel, batch_sizes=sizes)
   with run_folder.lock(folder), contextlib.ExitStack() as stack:
     datasets = datasets_lib.open_datasets(data_config, runner)
-    run = run_folder.prepare_run(folder, plain, datasets.facts)
-    yield _open(module, parsed, run, folder, datasets, runner, stack)
+    setup = Setup(
+      config=parsed,
+      run=run_folder.prepare_run(folder, plain, datasets.facts),
+      folder=folder,
+      source=datasets.train,
+      intervals=Intervals.create(
+        config_lib.section(settings_lib.Train, 'train', parsed.train),
+        steps_per_epoch=datasets.steps_per_epoch,
+      ),
+      axis_name=runner.axis_name,
+    )
+    yield _open(module, setup, datasets, runner, stack)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -219,35 +229,20 @@ class Training:
 
 def _open(
   module: types.ModuleType,
-  config: settings_lib.Card,
-  run: Mapping[str, Any],
-  folder: pathlib.Path,
+  setup: Setup,
   datasets: datasets_lib.Datasets,
   runner: sharding.JitRunner,
   stack: contextlib.ExitStack,
 ) -> Training:
   """Builds everything that a training needs, and restores its checkpoint."""
+  config, folder, intervals = setup.config, setup.folder, setup.intervals
   optim = config_lib.section(settings_lib.Optim, 'optim', config.optim)
   train_config = config_lib.section(settings_lib.Train, 'train', config.train)
-  intervals = Intervals.create(
-    train_config, steps_per_epoch=datasets.steps_per_epoch
-  )
   previous = initialization.get_previous_intervals(folder, intervals)
   schedule = optim_lib.make_schedule(optim, intervals)
   optimizer = optim_lib.make_optimizer(optim, schedule)
-  task = module.make_task(
-    Setup(
-      config=config,
-      run=run,
-      folder=folder,
-      source=datasets.train,
-      intervals=intervals,
-      axis_name=runner.axis_name,
-    )
-  )
-  state = initialization.make_initial_state(
-    config, folder, task, optimizer, with_ema=optim.ema_decay is not None
-  )
+  task = module.make_task(setup)
+  state = initialization.make_initial_state(setup, task, optimizer)
   run_folder.claim(folder, task.model.config)
   checkpointer = Checkpointer(folder, runner, keep=train_config.keep)
   stack.enter_context(checkpointer)

@@ -22,8 +22,8 @@ import numpy as np
 
 import vq_jax
 from train import config as config_lib
+from train import errors
 from train import loop
-from train import main as main_lib
 from vq_jax import data
 from vq_jax import metrics
 from vq_jax.metrics import classifier as classifier_lib
@@ -190,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     summary = quickstart(arguments.workdir, variant)
     print(table(summary, arguments.workdir))
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -23,8 +23,8 @@ import numpy as np
 
 import vq_jax
 from train import config as config_lib
+from train import errors
 from train import loop
-from train import main as main_lib
 from train.logging import writers
 from vq_jax import data
 from vq_jax import features
@@ -254,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
       paths.write_text(workdir / name, text)
       print(text)
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

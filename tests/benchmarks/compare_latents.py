@@ -18,8 +18,8 @@ import numpy as np
 
 import vq_jax
 from train import config as config_lib
+from train import errors
 from train import loop
-from train import main as main_lib
 from vq_jax import data
 from vq_jax import latent_space
 from vq_jax import probing
@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     paths.write_text(workdir / 'table.md', text)
     print(text)
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -19,8 +19,8 @@ import numpy as np
 
 import vq_jax
 from train import config as config_lib
+from train import errors
 from train import loop
-from train import main as main_lib
 from train import quickstart
 from train.logging import writers
 from vq_jax.utils import paths
@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
       paths.write_text(arguments.workdir / name, text)
       print(text)
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -18,8 +18,8 @@ import time
 import jax
 
 from train import config as config_lib
+from train import errors
 from train import loop
-from train import main as main_lib
 from train.logging import writers
 from vq_jax.utils import paths
 
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     paths.write_text(arguments.workdir / 'table.md', text)
     print(text)
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ import time
 import numpy as np
 
 import vq_jax
-from train import main as main_lib
+from train import errors
 from vq_jax import data
 from vq_jax import metrics
 from vq_jax.metrics import classifier as classifier_lib
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
       images.grid(wide, columns=4, scale=4),
     )
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import pathlib
 import sys
 
 import vq_jax
-from train import main as main_lib
+from train import errors
 from train import quickstart
 
 
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(json.dumps(figures, indent=2))
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from tests.train import saving
-from train import main as main_lib
+from train import errors
 from train import sharding
 from train.logging import writers
 
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     if differing or a.keys() != b.keys():
       raise RuntimeError(f'the runs differ in {differing[:3]}')
 
-  return main_lib.run_with_error_messages(go)
+  return errors.run_with_error_messages(go)
 
 
 if __name__ == '__main__':

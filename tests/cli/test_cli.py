@@ -194,9 +194,9 @@ def test_training_mistakes_get_one_clear_line(argv, message, tmp_path, capsys):
 
 
 def test_a_warning_is_one_line():
-  program = 'import warnings; from train import main; '
-  program += (
-    'main.run_with_error_messages(lambda: warnings.warn("one image is broken"))'
+  program = (
+    'import warnings; from train import errors; errors.run_with_error_messages('
+    'lambda: warnings.warn("one image is broken"))'
   )
   done = subprocess.run(
     [sys.executable, '-c', program], capture_output=True, text=True, check=True

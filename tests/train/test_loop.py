@@ -352,11 +352,11 @@ import sys
 import jax
 jax.config.update('jax_num_cpu_devices', 1)
 from tests.train import cards
-from train import loop, main
+from train import errors, loop
 source, workdir = sys.argv[1:]
 card = cards.autoencoder(source, duration={'steps': 400},
                          eval_every={'steps': 1000}, save_every={'steps': 20})
-sys.exit(main.run_with_error_messages(lambda: loop.train(card, workdir)))
+sys.exit(errors.run_with_error_messages(lambda: loop.train(card, workdir)))
 """
 
 

@@ -91,9 +91,9 @@ jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 jax.config.update('jax_num_cpu_devices', 1)
 jax.distributed.initialize(f'localhost:{port}', 2, int(index))
 from tests.train import cards
-from train import loop, main
+from train import errors, loop
 card = cards.autoencoder(source, duration={'steps': 20})
-sys.exit(main.run_with_error_messages(lambda: loop.train(card, workdir)))
+sys.exit(errors.run_with_error_messages(lambda: loop.train(card, workdir)))
 """
 
 

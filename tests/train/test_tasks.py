@@ -1,0 +1,41 @@
+"""A task is found by its name, and one of one's own is one module."""
+
+import pytest
+
+import vq_jax
+from tests.train import cards
+from train import evaluate
+from train import loop
+from train import settings
+from train import tasks
+from train.logging import writers
+
+
+def test_a_task_of_ones_own_is_trained_loaded_and_evaluated(source, tmp_path):
+  card = cards.autoencoder(source)
+  card['task'] = 'tests.train.penalized_autoencoder'
+  trained = loop.train(card, tmp_path)
+  penalties = [
+    record['penalty']
+    for record in writers.read_metrics(tmp_path)
+    if record['kind'] == 'train'
+  ]
+  assert penalties[-1] < penalties[0]
+  assert vq_jax.load(tmp_path).reconstruct is not None
+  found = evaluate.evaluate(tmp_path, {}).metrics
+  assert found['psnr'] == pytest.approx(trained['psnr'], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    ('autoencode', "Did you mean 'autoencoder'"),
+    ('base', 'Valid: adversarial, autoencoder, autoregressive, maskgit'),
+    (None, 'unknown config.task None'),
+    ('no.such.module', 'cannot be imported'),
+    ('train.loop', 'must define Config, make_task and load_task'),
+  ],
+)
+def test_a_task_that_is_not_there_is_named(name, message):
+  with pytest.raises(settings.ConfigError, match=message):
+    tasks.get_task_module(name)

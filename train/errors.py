@@ -1,0 +1,63 @@
+"""Messages instead of tracebacks, for errors that a user can correct."""
+
+import errno
+import logging
+import sys
+from collections.abc import Callable
+
+from train import preemption
+from train import settings as settings_lib
+from train.logging import window
+from vq_jax import checkpoints
+from vq_jax import data
+from vq_jax.config import registry
+from vq_jax.utils import console
+
+_USER_ERRORS = (
+  registry.SpecError,
+  checkpoints.RunError,
+  settings_lib.ConfigError,
+  data.DataError,
+  window.DivergedError,
+  OSError,
+  ValueError,
+)
+
+
+def run_with_error_messages(run: Callable[[], None]) -> int:
+  """Calls a function and prints its errors as messages without a traceback.
+
+  Returns:
+    the exit code: 0 after success, 1 after an error, and 128 + n if signal n
+    stopped the training.
+  """
+  # Orbax logs tracebacks beside the error that it raises.
+  for name in ('absl', 'asyncio'):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
+  console.show_warnings_as_lines()
+  try:
+    run()
+  except preemption.Interrupted as error:
+    print(error, file=sys.stderr)
+    return 128 + error.signum
+  except KeyboardInterrupt:
+    print('Stopped at once. The last checkpoint is kept.', file=sys.stderr)
+    return 130
+  except window.DivergedError as error:
+    print(
+      f'error: the training diverged: {error} This state was not saved; the '
+      'last good checkpoint is kept. A lower learning rate, clipping '
+      '(optim.clip_norm) or a longer warm-up may help.',
+      file=sys.stderr,
+    )
+    return 1
+  except _USER_ERRORS as error:
+    full = getattr(error, 'errno', None) == errno.ENOSPC
+    hint = (
+      ' Free some space; the same command then resumes the training.'
+      if full
+      else ''
+    )
+    print(f'error: {error}{"." + hint if hint else ""}', file=sys.stderr)
+    return 1
+  return 0
