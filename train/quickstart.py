@@ -1,15 +1,16 @@
-"""The whole road once: `python -m train.quickstart --workdir runs/quickstart`.
+"""Trains both stages: `python -m train.quickstart --workdir runs/quickstart`.
 
-Trains a tokenizer and then a prior on the embedded Fashion-MNIST, by the
-ordinary cards and the ordinary loop, samples, and measures what came out:
+Trains a tokenizer and then a prior on the embedded Fashion-MNIST, with the
+configs `quickstart_tokenizer` and `quickstart_maskgit`, samples images, and
+evaluates them:
 
     WORKDIR/tokenizer/     the tokenizer's run
-    WORKDIR/maskgit/       the prior's run, to be given to `vq_jax.load`
+    WORKDIR/maskgit/       the prior's run, for `vq_jax.load`
     WORKDIR/samples.png    ten samples of each class
-    WORKDIR/summary.json   the figures
+    WORKDIR/summary.json   the metrics
 
-Stopped or killed, the same command goes on where it was; `seconds` in the
-summary then counts its last part alone.
+After an interruption, the same command resumes; `seconds` in the summary is
+then the time of its last part.
 """
 
 import argparse
@@ -37,14 +38,14 @@ GENERATED = 1000
 
 
 def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
-  """Runs the road.
+  """Trains both stages and evaluates samples.
 
   Args:
-    workdir: holds both runs and the results.
-    variant: of both cards; 'smoke' shrinks all to a test.
+    workdir: folder for both runs and the results.
+    variant: variant of both configs; 'smoke' trains a few steps, as a test.
 
   Returns:
-    what `summary.json` holds.
+    the content of `summary.json`.
   """
   began = time.monotonic()
   tokenizer = _card('quickstart_tokenizer', variant)

@@ -1,7 +1,9 @@
-"""The one place that makes a mesh and compiles a step: jit or pmap.
+"""Meshes, and the compilation of a training step by jit or pmap.
 
-A runner hides which: `place` puts a state on the devices, `transfer` a batch,
-`compile` a pure step, and `gather` brings a state back to one copy.
+No other module of `train` makes a mesh or calls jit or pmap for a step. A
+runner has the same methods for both: `place` puts a state on the devices,
+`transfer` puts a batch there, `compile` compiles a pure step, and `gather`
+returns one copy of a state.
 """
 
 import contextlib
@@ -29,18 +31,19 @@ Tree = Any
 PMAP_AXIS = 'batch'
 _BATCH = PartitionSpec(('data', 'fsdp'))
 
-# Fewer examples on a core are not worth the exchange of gradients.
+# With fewer examples per core, exchanging gradients costs more than it saves.
 _EXAMPLES_PER_CORE = 8
 
-# Since jaxlib 0.10 XLA:CPU hands convolutions to a library that takes 1.3 to 2
-# times as long as its own code; this leaves that library the other operations.
+# Since jaxlib 0.10, XLA:CPU computes convolutions with a library that takes 1.3
+# to 2 times as long as XLA's own code. This excludes convolutions from it.
 _CPU_OPTIONS = {
   'xla_cpu_experimental_ynn_fusion_type': (
     'LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE'
   )
 }
 
-# Set by whoever starts one process per host (JAX's own name, Slurm, Open MPI).
+# Environment variables of programs that start one process per host: JAX's own,
+# Slurm's and Open MPI's.
 _LAUNCHERS = (
   'JAX_COORDINATOR_ADDRESS',
   'SLURM_STEP_NUM_TASKS',
@@ -49,10 +52,10 @@ _LAUNCHERS = (
 
 
 def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
-  """Joins the other processes if the environment says that there are some.
+  """Connects to the other processes, if the environment names any.
 
   Returns:
-    Whether there are.
+    Whether there are other processes.
   """
   hosts = environ.get('TPU_WORKER_HOSTNAMES', '').split(',')
   several = len(hosts) > 1 or any(
@@ -64,12 +67,15 @@ def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def use_cpu_cores(*batch_sizes: int) -> None:
-  """On a CPU, makes each core a device, as many as divide all batches.
+  """Makes each CPU core a device, as many cores as divide all batches.
 
-  XLA runs many an operation on one core per device, so that this trains up to
-  twice as fast on two cores. It acts only before JAX starts its devices, not on
-  a GPU or TPU, and not where `jax_num_cpu_devices` is set already (environment
-  variable JAX_NUM_CPU_DEVICES).
+  XLA runs many operations on one core per device, so training on two cores is
+  up to twice as fast with this. It has no effect after JAX has started its
+  devices, on a GPU or TPU, or if `jax_num_cpu_devices` is set already
+  (environment variable JAX_NUM_CPU_DEVICES).
+
+  Args:
+    *batch_sizes: the sizes that the number of devices must divide.
   """
   if jax.config.jax_num_cpu_devices != -1:
     return
@@ -88,17 +94,18 @@ def make_mesh(
   devices: Sequence[jax.Device] | None = None,
   batch_sizes: Sequence[int] = (),
 ) -> jax.sharding.Mesh:
-  """Makes the mesh with axes `data` and `fsdp`, of the first devices.
+  """Returns a mesh of the first devices, with the axes `data` and `fsdp`.
 
   Args:
-    settings: section `parallel`.
-    devices: those that may be used; all by default.
-    batch_sizes: of all devices together. Where `data` is left open, so many
-      devices are used that they divide all of them; several hosts use all.
+    settings: the config section `parallel`.
+    devices: devices that may be used; all by default.
+    batch_sizes: sizes of the batches of all devices together. If `data` is -1,
+      the mesh has as many devices as divide all batches; with several hosts, it
+      has all devices.
 
   Raises:
-    ConfigError: if there are not so many devices, or several hosts would not
-      use all of theirs.
+    ConfigError: if there are fewer devices, or several hosts would not use all
+      devices.
   """
   devices = jax.devices() if devices is None else devices
   n, fsdp = len(devices), settings.fsdp
@@ -129,7 +136,7 @@ def make_mesh(
 
 
 def bind_axis(module: nn.Module, axis_name: str | None) -> nn.Module:
-  """Sets the field `axis_name` of a module and of its submodules."""
+  """Returns a module with `axis_name` set in it and in its submodules."""
   changes = {}
   for field in dataclasses.fields(module):
     value = getattr(module, field.name)
@@ -142,7 +149,7 @@ def bind_axis(module: nn.Module, axis_name: str | None) -> nn.Module:
 
 @functools.cache
 def _compiler_options() -> dict[str, str] | None:
-  """Returns what a training step is compiled with, if this jaxlib knows it."""
+  """Returns the compiler options of a training step, as far as they exist."""
   if jax.default_backend() != 'cpu':
     return None
   try:
@@ -158,7 +165,7 @@ def _copy(tree: Tree) -> Tree:
 
 
 class JitRunner:
-  """jit over a mesh: batches are split over it, the state is replicated."""
+  """Runs jit over a mesh: batches are split, the state is replicated."""
 
   axis_name: str | None = None
 
@@ -174,13 +181,13 @@ class JitRunner:
     self._split = NamedSharding(self.mesh, _BATCH)
 
   def place(self, state: Tree) -> Tree:
-    """Puts a state on the devices, as a copy that a step may overwrite."""
-    # `device_put` alone may share a buffer with the original, which the first
-    # step, donated the state, would then delete.
+    """Puts a copy of a state on the devices, which a step may overwrite."""
+    # `device_put` alone may share a buffer with the original. The first step,
+    # to which the state is donated, would then delete it.
     return _copy(jax.device_put(state, self._replicated))
 
   def gather(self, state: Tree) -> Tree:
-    """Undoes `place`: the state as global arrays, to evaluate or to save."""
+    """Returns the state as global arrays, to evaluate or to save it."""
     return state
 
   def transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -205,7 +212,7 @@ class JitRunner:
     }
 
   def compile_eval(self, function: Callable) -> Callable:
-    """Compiles (gathered variables, batch) -> a tree, whole on all devices."""
+    """Compiles (gathered variables, batch) -> a tree, replicated."""
     return jax.jit(
       function,
       in_shardings=(self._replicated, self._split),
@@ -213,7 +220,7 @@ class JitRunner:
     )
 
   def abstract(self, tree: Tree) -> Tree:
-    """Returns shapes, and where a checkpoint's arrays are to be put."""
+    """Returns shapes and shardings for the arrays of a checkpoint."""
     return jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=self._replicated
@@ -223,14 +230,14 @@ class JitRunner:
 
 
 def _first(x: jax.Array) -> jax.Array:
-  """Takes the first of the copies, from its own device."""
+  """Returns the first copy of a replicated array, from its device."""
   return x.addressable_data(0).reshape(x.shape[1:])
 
 
 class PmapRunner(JitRunner):
-  """pmap: each device holds its share of the batch and all of the state.
+  """Runs pmap: each device holds a part of the batch and the whole state.
 
-  Evaluation, which trains nothing, stays with jit.
+  Evaluations use jit.
   """
 
   axis_name = PMAP_AXIS
@@ -244,7 +251,7 @@ class PmapRunner(JitRunner):
     return flax.jax_utils.replicate(state, self._local_devices())
 
   def gather(self, state: Tree) -> Tree:
-    """Takes the first of the copies, which are all the same."""
+    """Returns the first copy; all copies are equal."""
     one = jax.device_get(jax.tree.map(_first, state))
     return super().place(one)
 

@@ -389,7 +389,7 @@ def test_killed_runs_go_on_to_the_bit(source, tmp_path):
     process.wait()
   process = start(source, tmp_path / 'killed')
   for line in process.stderr:
-    if 'first step done' in line:
+    if 'the first step took' in line:
       process.send_signal(signal.SIGINT)
       break
   _, errors = process.communicate()

@@ -1,6 +1,7 @@
 """Where a run computes."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -85,25 +86,33 @@ sharding.use_cpu_cores(1)  # too late, and harmless
 
 PROCESS = """
 import sys
+import time
 import jax
-index, port, source, workdir = sys.argv[1:]
+index, port, source, workdir, seconds = sys.argv[1:]
 jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 jax.config.update('jax_num_cpu_devices', 1)
 jax.distributed.initialize(f'localhost:{port}', 2, int(index))
 from tests.train import cards
 from train import errors, loop
+from vq_jax.data import pipeline
+read = pipeline.TrainIterator.__next__
+def read_slowly(self):
+  time.sleep(float(seconds))
+  return read(self)
+pipeline.TrainIterator.__next__ = read_slowly
 card = cards.autoencoder(source, duration={'steps': 20})
 sys.exit(errors.run_with_error_messages(lambda: loop.train(card, workdir)))
 """
 
 
-def start_two(source, workdir) -> list[subprocess.Popen]:
+def start_two(source, workdir, seconds: float) -> list[subprocess.Popen]:
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
+  rest = [str(port), source, str(workdir), str(seconds)]
   return [
     subprocess.Popen(
-      [sys.executable, '-c', PROCESS, str(i), str(port), source, str(workdir)],
+      [sys.executable, '-c', PROCESS, str(i), *rest],
       stderr=subprocess.PIPE,
       text=True,
     )
@@ -112,17 +121,21 @@ def start_two(source, workdir) -> list[subprocess.Popen]:
 
 
 def test_two_processes_compute_what_one_does(source, tmp_path):
-  """And SIGTERM to one of them stops both after the same step, saved."""
-  both = start_two(source, tmp_path / 'two')
+  """SIGTERM to one of them stops both after the same step, saved.
+
+  The first steps are slow, since JAX agrees on a step within a few seconds.
+  """
+  both = start_two(source, tmp_path / 'two', seconds=1)
   for line in both[0].stderr:
-    if 'first step done' in line:
+    if 'the first step took' in line:
       both[1].send_signal(signal.SIGTERM)
       break
   errors = [process.communicate()[1] for process in both]
   codes = [process.returncode for process in both]
   assert codes == [143, 143], errors
-  assert 'saved at step 10 of 20' in errors[0]
-  both = start_two(source, tmp_path / 'two')
+  stopped = [re.findall(r'saved at step (\d+) of 20', e) for e in errors]
+  assert stopped[0] == stopped[1] and int(stopped[0][0]) < 20
+  both = start_two(source, tmp_path / 'two', seconds=0)
   errors = [process.communicate()[1] for process in both]
   assert [process.returncode for process in both] == [0, 0], errors
 

@@ -9,10 +9,23 @@ import tqdm
 
 
 class Progress:
-  """Shows steps, images per second, the time left and a few metrics."""
+  """Shows steps, images per second, the time left and a few metrics.
+
+  Only process 0 prints anything.
+
+  Attributes:
+    batch_size: images per step.
+  """
 
   def __init__(self, name: str, *, start: int, total: int, batch_size: int):
-    """Shows nothing before the first step; only process 0 speaks."""
+    """Starts at step `start` of `total`.
+
+    Args:
+      name: name of the run.
+      start: number of steps that are done.
+      total: number of steps of the whole training.
+      batch_size: images per step.
+    """
     self._name, self._total, self.batch_size = name, total, batch_size
     self._start, self._began = start, time.monotonic()
     self._quiet = jax.process_index() != 0
@@ -26,18 +39,18 @@ class Progress:
     )
 
   def say(self, text: str) -> None:
-    """Prints a line without tearing the bar."""
+    """Prints a line above the progress bar."""
     if not self._quiet:
       tqdm.tqdm.write(f'{self._name}: {text}', file=sys.stderr)
 
   def first_step(self, seconds: float) -> None:
-    """Tells how long compiling took, and starts the clock after it."""
-    self.say(f'first step done after {seconds:.0f} s (compiling included)')
+    """Prints how long compiling took, and starts to measure the speed."""
+    self.say(f'the first step took {seconds:.0f} s, with its compilation.')
     self._start += 1
     self._began = time.monotonic()
 
   def advance(self) -> None:
-    """One step is done."""
+    """Moves the bar by one step."""
     if self._bar is not None:
       self._bar.update()
 
@@ -57,6 +70,6 @@ class Progress:
       )
 
   def close(self) -> None:
-    """Leaves the bar as it stands."""
+    """Stops updating the bar."""
     if self._bar is not None:
       self._bar.close()

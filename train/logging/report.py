@@ -1,4 +1,4 @@
-"""`report.html`: one file, readable without a network, that explains a run."""
+"""Writes `report.html`: one file that shows a run, without a network."""
 
 import base64
 import html
@@ -28,7 +28,7 @@ pre { background: #fafafa; border: 1px solid #ddd; padding: 1em;
 
 
 def write(folder: pathlib.Path) -> None:
-  """Writes the report of a run from what stands in its folder."""
+  """Writes the report of a run from the files in its folder."""
   if jax.process_index() != 0:
     return
   config = checkpoints.read_config(folder)
@@ -36,8 +36,8 @@ def write(folder: pathlib.Path) -> None:
   parts = [
     f'<h1>{html.escape(folder.resolve().name)}</h1>',
     _last_evaluation(records),
-    '<h2>Pictures</h2>',
-    _pictures(folder),
+    '<h2>Images</h2>',
+    _image_grids(folder),
     '<h2>Held-out images</h2>',
     _curves(records, 'eval'),
     '<h2>Training</h2>',
@@ -70,8 +70,8 @@ def _number(value: float | None) -> str:
   return 'not finite' if value is None else f'{value:.5g}'
 
 
-def _pictures(folder: pathlib.Path, shown: int = 5) -> str:
-  """Shows pictures of each name through time: the latest, back to the first."""
+def _image_grids(folder: pathlib.Path, shown: int = 5) -> str:
+  """Returns the grids of each name over time, the latest one first."""
   paths = sorted((folder / writers.SAMPLES).glob('*.png'), reverse=True)
   by_name: dict[str, list[pathlib.Path]] = {}
   for path in paths:
@@ -123,7 +123,7 @@ def _histograms(folder: pathlib.Path) -> str:
     points = [(i, value / total) for i, value in enumerate(ordered)]
     figures.append(
       f'<figure>{_plot(points, filled=True)}<figcaption>{html.escape(name)}: '
-      'share of each code, most used first</figcaption></figure>'
+      'fraction of each code, most used first</figcaption></figure>'
     )
   return (
     f'<h2>Codebook, step {step}</h2><div class="grid">{"".join(figures)}</div>'
@@ -133,20 +133,20 @@ def _histograms(folder: pathlib.Path) -> str:
 def _plot(
   points: Sequence[tuple[float, float]], *, filled: bool = False
 ) -> str:
-  """Draws a line as SVG, with the ends of both axes as numbers."""
+  """Returns a curve as SVG, with the limits of both axes as labels."""
   width, height, left, bottom, top = 320, 190, 62, 22, 10
   xs, ys = [x for x, _ in points], [y for _, y in points]
   x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
   y0 = min(y0, 0) if filled else y0
 
-  def place(x, y):
+  def to_pixels(x, y):
     px = left + (x - x0) / ((x1 - x0) or 1) * (width - left - 10)
     py = height - bottom - (y - y0) / ((y1 - y0) or 1) * (height - bottom - top)
     return f'{px:.1f},{py:.1f}'
 
-  line = [place(x, y) for x, y in points]
+  line = [to_pixels(x, y) for x, y in points]
   if filled:
-    line = [place(x0, y0), *line, place(x1, y0)]
+    line = [to_pixels(x0, y0), *line, to_pixels(x1, y0)]
   fill = '#9bc' if filled else 'none'
   shape = (
     f'<polyline points="{" ".join(line)}" fill="{fill}" stroke="#258" '

@@ -17,19 +17,19 @@ class DivergedError(RuntimeError):
 class Window:
   """The metrics of the steps since the last line.
 
-  They stay on the devices until they are asked for, so that the host runs
-  ahead of the devices by one step, and no more.
+  They are kept on the devices until they are written, so that the host is one
+  step ahead of the devices, and never more.
   """
 
   def __init__(self, start: int, batch_size: int):
-    """Begins after step `start`."""
+    """Starts after step `start`, with `batch_size` images per step."""
     self._step, self._batch_size = start, batch_size
     self._pending: list[dict[str, Any]] = []
     self._counts = None
     self._began = time.monotonic()
 
   def add(self, metrics: dict[str, jax.Array]) -> None:
-    """Takes the metrics of one step."""
+    """Adds the metrics of one step."""
     if self._pending:
       jax.block_until_ready(self._pending[-1])
     metrics = dict(metrics)
@@ -42,10 +42,11 @@ class Window:
     self._pending.append(metrics)
 
   def flush(self) -> dict[str, float]:
-    """Returns the means since the last flush, and begins anew.
+    """Returns the means since the last flush, and starts again.
 
-    A metric that not all steps have is the mean of those that have it.
-    `window_usage` and `window_perplexity` are those of all codes chosen since.
+    A metric that only some of the steps have is averaged over these.
+    `window_usage` and `window_perplexity` are computed from the codes of all
+    steps together.
 
     Raises:
       DivergedError: at the first step with a metric that is not finite.
@@ -76,5 +77,5 @@ class Window:
     return means
 
   def restart_clock(self) -> None:
-    """Leaves the time of an evaluation out of the images per second."""
+    """Excludes the time until now from the images per second."""
     self._began = time.monotonic()

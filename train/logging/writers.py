@@ -17,7 +17,7 @@ HISTOGRAMS = 'histograms.json'
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict]:
-  """Reads `metrics.jsonl`; a last line that a kill cut short is left out."""
+  """Reads `metrics.jsonl`, except for a last line that is incomplete."""
   path = pathlib.Path(folder) / METRICS
   if not path.is_file():
     return []
@@ -39,14 +39,14 @@ def last_evaluation(folder: pathlib.Path) -> dict[str, float]:
 
 
 class Writer:
-  """Writes a run's metrics and pictures; on other processes than 0, nothing.
+  """Writes the metrics and images of a run, on process 0 alone.
 
-  What an earlier, killed part of the run wrote beyond `start` is dropped, so
-  that each step stands there once.
+  Metrics after step `start`, of a process that was killed, are removed, so that
+  each step is there once.
   """
 
   def __init__(self, folder: pathlib.Path, start: int):
-    """Opens the files of a run that goes on from step `start`."""
+    """Opens the files of a run that is resumed at step `start`."""
     self.folder = pathlib.Path(folder)
     self._active = jax.process_index() == 0
     if not self._active:
@@ -66,7 +66,7 @@ class Writer:
     if not self._active:
       return
     values = {name: float(value) for name, value in values.items()}
-    # JSON knows no NaN.
+    # JSON has no NaN.
     plain = {k: v if math.isfinite(v) else None for k, v in values.items()}
     line = json.dumps({'step': step, 'kind': kind, **plain})
     self._file.write(line + '\n')
@@ -83,7 +83,7 @@ class Writer:
       self._board.add_image(name, grid, step, dataformats='HWC')
 
   def histograms(self, step: int, counts: Mapping[str, np.ndarray]) -> None:
-    """Keeps the latest counts per name, e.g. how often each code is used."""
+    """Writes the latest counts by name, such as those of codes."""
     if not self._active or not counts:
       return
     plain = {name: np.asarray(c).tolist() for name, c in counts.items()}
@@ -97,9 +97,9 @@ class Writer:
       self._board.close()
 
   def __enter__(self) -> 'Writer':
-    """Itself."""
+    """Returns itself."""
     return self
 
   def __exit__(self, *exception) -> None:
-    """Closes."""
+    """Closes the files."""
     self.close()
