@@ -174,9 +174,14 @@ def test_a_stop_on_the_way_changes_nothing(
 
 
 @pytest.mark.parametrize('changes', [
-  {'adaptive': True},
   {'update': 'alternating', 'loss': 'non_saturating'},
-  {'discriminator': STYLEGAN, 'r1': 1.0, 'r1_every': 2, 'lecam': 0.1},
+  {
+    'adaptive': True,
+    'discriminator': STYLEGAN,
+    'r1': 1.0,
+    'r1_every': 2,
+    'lecam': 0.1,
+  },
 ])  # fmt: skip
 def test_pmap_over_eight_devices_is_jit(source, tmp_path, changes):
   card = adversarial_card(source, start=1, learns=0, **changes)

@@ -7,7 +7,6 @@ import pytest
 from tests.convert.released import GOLDEN
 from tests.train import cards
 from train import evaluate
-from train import loop
 from train.logging import writers
 from vq_jax import convert
 from vq_jax import runs
@@ -20,11 +19,9 @@ def run(capsys, *argv) -> tuple[int, str, str]:
 
 
 def test_a_trained_run_gives_what_its_training_told(
-  source, tokenizer, tmp_path, capsys
+  tokenizer, maskgit, tmp_path, capsys
 ):
-  prior = tmp_path / 'prior'
-  loop.train(cards.prior(source, tokenizer), prior)
-  for folder in (tokenizer, prior):
+  for folder in (tokenizer, maskgit):
     out = tmp_path / 'out'
     code, said, _ = run(capsys, folder, '--out', out)
     assert code == 0

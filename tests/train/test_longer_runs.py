@@ -1,6 +1,7 @@
 """A run may train longer; what would change its past is refused."""
 
 import json
+import shutil
 
 import pytest
 
@@ -19,42 +20,56 @@ def card(source):
   return card
 
 
+@pytest.fixture(scope='module')
+def trained(source, tmp_path_factory):
+  """The run of that card; copies of it are trained longer."""
+  folder = tmp_path_factory.mktemp('trained') / 'run'
+  card = cards.autoencoder(source)
+  card['optim'] |= {'schedule': 'constant'}
+  loop.train(card, folder)
+  return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+  return shutil.copytree(trained, tmp_path / 'run')
+
+
 def changed(card, **train):
   return {**card, 'train': {**card['train'], **train}}
 
 
 def test_a_finished_run_trains_longer_and_is_the_longer_run_to_the_bit(
-  card, tmp_path, capsys
+  card, run, tmp_path, capsys
 ):
   longer = changed(card, duration={'steps': 12})
   loop.train(longer, tmp_path / 'whole')
-  loop.train(card, tmp_path / 'parts')
-  loop.train(longer, tmp_path / 'parts')
-  assert 'trains for 12 steps instead of 8' in capsys.readouterr().err
-  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'))
-  config = checkpoints.read_config(tmp_path / 'parts')
+  loop.train(longer, run)
+  assert 'takes 12 steps instead of 8' in capsys.readouterr().err
+  assert_same(saved(tmp_path / 'whole'), saved(run))
+  config = checkpoints.read_config(run)
   assert config['card']['train']['duration'] == {'steps': 12}
   assert config['changes'] == [
     {'step': 8, 'keys': {'train.duration': [{'steps': 8}, {'steps': 12}]}}
   ]
 
 
-def test_a_longer_schedule_is_stated(source, tmp_path, capsys):
+def test_a_longer_schedule_is_stated(source, tokenizer, tmp_path, capsys):
   card = cards.autoencoder(source)
-  loop.train(card, tmp_path)
+  folder = shutil.copytree(tokenizer, tmp_path / 'run')
   # 12 epochs of 48 images in batches of 16 are 36 steps.
-  loop.train(changed(card, duration={'epochs': 12}), tmp_path)
+  loop.train(changed(card, duration={'epochs': 12}), folder)
   said = capsys.readouterr().err
-  assert 'trains for 36 steps instead of 8; the learning rate (cosine)' in said
-  assert 'at step 8 it is 0.00' in said and 'where it was 0\n' in said
+  assert 'takes 36 steps instead of 8. The learning rate (cosine)' in said
+  assert 'at step 8 the learning rate is 0.00' in said
+  assert 'instead of 0.\n' in said
 
 
-def test_what_a_run_shows_of_itself_may_change_and_is_recorded(card, tmp_path):
-  loop.train(card, tmp_path)
+def test_what_a_run_shows_of_itself_may_change_and_is_recorded(card, run):
   other = changed(card, log_every={'steps': 3}, save_every={'steps': 5})
   other['parallel'] = {'mode': 'pmap'}
-  loop.train(other, tmp_path)
-  (record,) = checkpoints.read_config(tmp_path)['changes']
+  loop.train(other, run)
+  (record,) = checkpoints.read_config(run)['changes']
   assert record['step'] == 8
   assert set(record['keys']) == {
     'parallel',
@@ -63,20 +78,18 @@ def test_what_a_run_shows_of_itself_may_change_and_is_recorded(card, tmp_path):
   }
 
 
-def test_a_shorter_training_is_refused(card, tmp_path):
-  loop.train(card, tmp_path)
-  before = (tmp_path / 'config.json').read_text()
+def test_a_shorter_training_is_refused(card, run):
+  before = (run / 'config.json').read_text()
   with pytest.raises(
     settings_lib.ConfigError, match='8 steps, and 7 .*config.init_from='
   ):
-    loop.train(changed(card, duration={'steps': 7}), tmp_path)
-  assert (tmp_path / 'config.json').read_text() == before
+    loop.train(changed(card, duration={'steps': 7}), run)
+  assert (run / 'config.json').read_text() == before
 
 
-def test_what_changes_the_past_names_another_way(card, tmp_path):
-  loop.train(card, tmp_path)
+def test_what_changes_the_past_names_another_way(card, run):
   other = json.loads(json.dumps(card))
   other['optim']['learning_rate'] = 1e-3
   with pytest.raises(checkpoints.RunError, match='config.init_from=') as error:
-    loop.train(other, tmp_path)
+    loop.train(other, run)
   assert 'optim.learning_rate: 0.003 there, 0.001 here' in str(error.value)

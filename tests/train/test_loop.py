@@ -38,6 +38,12 @@ def card(request, source, tokenizer):
   return cards.prior(source, tokenizer)
 
 
+@pytest.fixture
+def whole(card, tokenizer, maskgit) -> pathlib.Path:
+  """The run of the same card, by jit and without interruption."""
+  return pathlib.Path(maskgit if card['task'] == 'maskgit' else tokenizer)
+
+
 def stop_after(monkeypatch, steps: int) -> None:
   """As if SIGTERM came during a step."""
   drawn = {'count': 0}
@@ -53,60 +59,57 @@ def stop_after(monkeypatch, steps: int) -> None:
 
 
 @pytest.mark.parametrize('card', STAGES, indirect=True)
-@pytest.mark.parametrize('at', [3, 4])
 def test_stopped_and_resumed_is_uninterrupted_to_the_bit(
-  card, at, tmp_path, monkeypatch
+  card, whole, tmp_path, monkeypatch
 ):
-  whole = loop.train(card, tmp_path / 'whole')
-  with monkeypatch.context() as patched:
-    stop_after(patched, at)
-    with pytest.raises(
-      preemption.Interrupted, match=f'saved at step {at} of 8'
-    ):
-      loop.train(card, tmp_path / 'parts')
-  parts = loop.train(card, tmp_path / 'parts')
-  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'))
-  assert whole == parts
+  """Stopped between two checkpoints, and again where one is due."""
+  for steps, at in ((3, 3), (1, 4)):
+    with monkeypatch.context() as patched:
+      stop_after(patched, steps)
+      with pytest.raises(
+        preemption.Interrupted, match=f'saved at step {at} of 8'
+      ):
+        loop.train(card, tmp_path)
+  assert loop.train(card, tmp_path) == writers.last_evaluation(whole)
+  assert_same(saved(whole), saved(tmp_path))
 
   def losses(folder):
-    records = writers.read_metrics(tmp_path / folder)
+    records = writers.read_metrics(folder)
     return {r['step']: r['loss'] for r in records if r['kind'] == 'train'}
 
-  whole, parts = losses('whole'), losses('parts')
-  assert whole.keys() <= parts.keys()
-  assert [s for s in parts if parts[s] != whole.get(s)] in ([], [3, 4])
+  one, parts = losses(whole), losses(tmp_path)
+  assert one.keys() <= parts.keys()
+  assert [s for s in parts if parts[s] != one.get(s)] == [3, 4]
 
 
 @pytest.mark.parametrize('card', STAGES, indirect=True)
-def test_pmap_computes_what_jit_does(card, tmp_path):
-  """20 steps on 8 devices: parameters, averages and codebook."""
-  card['train']['duration'] = {'steps': 20}
-  loop.train(card, tmp_path / 'jit')
+def test_pmap_computes_what_jit_does(card, whole, tmp_path):
+  """On 8 devices: parameters, averages and codebook."""
   card['parallel'] = {'mode': 'pmap'}
-  loop.train(card, tmp_path / 'pmap')
-  one, many = saved(tmp_path / 'jit'), saved(tmp_path / 'pmap')
+  loop.train(card, tmp_path)
+  one, many = saved(whole), saved(tmp_path)
   assert card['task'] == 'maskgit' or any('cluster_sum' in n for n in one)
   assert_same(one, many, atol=1e-5)
 
 
-def test_mesh_with_an_fsdp_axis_computes_the_same(source, tmp_path):
+def test_mesh_with_an_fsdp_axis_computes_the_same(source, tokenizer, tmp_path):
   card = cards.autoencoder(source)
-  loop.train(card, tmp_path / 'a')
   card['parallel'] = {'mode': 'jit', 'data': 4, 'fsdp': 2}
-  loop.train(card, tmp_path / 'b')
-  assert_same(saved(tmp_path / 'a'), saved(tmp_path / 'b'), atol=1e-5)
+  loop.train(card, tmp_path)
+  assert_same(saved(tokenizer), saved(tmp_path), atol=1e-5)
 
 
-def test_resuming_with_pmap_what_jit_began(source, tmp_path, monkeypatch):
+def test_resuming_with_pmap_what_jit_began(
+  source, tokenizer, tmp_path, monkeypatch
+):
   card = cards.autoencoder(source)
-  loop.train(card, tmp_path / 'whole')
   with monkeypatch.context() as patched:
     stop_after(patched, 5)
     with pytest.raises(preemption.Interrupted):
-      loop.train(card, tmp_path / 'parts')
+      loop.train(card, tmp_path)
   card['parallel'] = {'mode': 'pmap'}
-  loop.train(card, tmp_path / 'parts')
-  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'), atol=1e-5)
+  loop.train(card, tmp_path)
+  assert_same(saved(tokenizer), saved(tmp_path), atol=1e-5)
 
 
 def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
@@ -133,16 +136,15 @@ def test_bfloat16_trains(card, tmp_path):
   assert records[-1]['loss'] < 0.9 * records[0]['loss']
 
 
-def test_a_run_of_another_config_is_refused(source, tmp_path):
+def test_a_run_of_another_config_is_refused(source, tokenizer):
   card = cards.autoencoder(source)
-  loop.train(card, tmp_path)
-  before = saved(tmp_path)
+  before = saved(tokenizer)
   card['optim']['learning_rate'] = 1e-4
   with pytest.raises(
     checkpoints.RunError, match='optim.learning_rate: 0.003 there, 0.0001 here'
   ):
-    loop.train(card, tmp_path)
-  assert_same(saved(tmp_path), before)
+    loop.train(card, tokenizer)
+  assert_same(saved(tokenizer), before)
 
 
 def test_a_folder_of_something_else_is_refused(source, tmp_path):
@@ -160,13 +162,12 @@ def test_a_folder_in_use_is_refused(source, tmp_path):
       loop.train(cards.autoencoder(source), tmp_path)
 
 
-def test_a_finished_run_is_not_trained_again(source, tmp_path, capsys):
-  card = cards.autoencoder(source)
-  first = loop.train(card, tmp_path)
-  before = saved(tmp_path)
-  assert loop.train(card, tmp_path) == first
+def test_a_finished_run_is_not_trained_again(source, tokenizer, capsys):
+  before = saved(tokenizer)
+  found = loop.train(cards.autoencoder(source), tokenizer)
+  assert found == writers.last_evaluation(pathlib.Path(tokenizer))
   assert 'all 8 steps are done already' in capsys.readouterr().err
-  assert_same(saved(tmp_path), before)
+  assert_same(saved(tokenizer), before)
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
@@ -194,10 +195,10 @@ def test_the_first_bad_metric_is_named():
 
 
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(
-  source, tmp_path, monkeypatch
+  source, tokenizer, tmp_path, monkeypatch
 ):
-  card = cards.autoencoder(source, save_every={'steps': 2})
-  whole = loop.train(card, tmp_path / 'whole')
+  """`keep` is the number of checkpoints that are left."""
+  card = cards.autoencoder(source, save_every={'steps': 2}, keep=3)
   save = checkpoints.save
 
   def full(manager, step, items, data):
@@ -208,16 +209,11 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
   with monkeypatch.context() as patched:
     patched.setattr(checkpoints, 'save', full)
     with pytest.raises(checkpoints.RunError, match='No space left') as error:
-      loop.train(card, tmp_path / 'parts')
+      loop.train(card, tmp_path)
   assert 'step 2 is kept' in str(error.value)
   assert str(error.value).count('\n') == 0
-  assert loop.train(card, tmp_path / 'parts') == whole
-  assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'))
-
-
-def test_keep_is_the_number_of_checkpoints(source, tmp_path):
-  card = cards.autoencoder(source, save_every={'steps': 2}, keep=3)
   loop.train(card, tmp_path)
+  assert_same(saved(tokenizer), saved(tmp_path))
   found = {p.name for p in (tmp_path / checkpoints.CHECKPOINTS).iterdir()}
   assert found == {'4', '6', '8'}
 
@@ -248,22 +244,16 @@ def test_init_from_is_strict(source, tokenizer, tmp_path):
   loop.train(card, tmp_path / 'kept')
 
 
-def test_workers_and_prefetch_do_not_change_a_run(source, tmp_path):
+def test_workers_and_prefetch_do_not_change_a_run(source, tokenizer, tmp_path):
   card = cards.autoencoder(source)
-  loop.train(card, tmp_path / 'a')
-  card['data']['prefetch'] = 0
-  loop.train(card, tmp_path / 'b')
-  card['data'].update(prefetch=2, workers=1)
-  loop.train(card, tmp_path / 'c')
-  assert_same(saved(tmp_path / 'a'), saved(tmp_path / 'b'))
-  assert_same(saved(tmp_path / 'a'), saved(tmp_path / 'c'))
-
-
-def test_averaged_parameters_serve_evaluation(source, tmp_path):
-  card = cards.autoencoder(source)
+  card['data'] |= {'prefetch': 0, 'workers': 1}
   loop.train(card, tmp_path)
-  found = saved(tmp_path)
-  loaded = vq_jax.load(tmp_path).variables['autoencoder']['params']
+  assert_same(saved(tokenizer), saved(tmp_path))
+
+
+def test_averaged_parameters_serve_evaluation(tokenizer):
+  found = saved(tokenizer)
+  loaded = vq_jax.load(tokenizer).variables['autoencoder']['params']
   kernel = loaded['to_code']['kernel']
   np.testing.assert_array_equal(kernel, found["ema['to_code']['kernel']"])
   raw = found["variables['params']['to_code']['kernel']"]
@@ -344,7 +334,8 @@ def test_as_many_devices_as_the_batches_divide_over_are_used(
     settings_lib.Parallel(**card['parallel']), batch_sizes=batches
   )
   assert runner.mesh.size == used
-  assert np.isfinite(loop.train(card, tmp_path)['mse'])
+  if used == 4:  # of 8 devices
+    assert np.isfinite(loop.train(card, tmp_path)['mse'])
 
 
 SCRIPT = """
@@ -381,7 +372,7 @@ def test_killed_runs_go_on_to_the_bit(source, tmp_path):
   """kill -9 at arbitrary moments, then SIGINT, then to the end."""
   whole = start(source, tmp_path / 'whole')
   assert whole.wait() == 0, whole.stderr.read()
-  for delay in (0.0, 0.13, 0.29):
+  for delay in (0.0, 0.21):
     process = start(source, tmp_path / 'killed')
     wait_for_checkpoint(tmp_path / 'killed', process)
     time.sleep(delay)
@@ -420,11 +411,11 @@ def test_window_figures_join_the_codes_of_all_its_steps():
   assert window.flush() == {}
 
 
-def test_images_without_classes_train_an_unconditional_prior(tmp_path):
+def test_images_without_classes_train_an_unconditional_prior(
+  tokenizer, tmp_path
+):
   """One class, as a flat folder gives: no label, no guidance, no failure."""
-  source = cards.write_images(tmp_path, classes=1)
-  loop.train(cards.autoencoder(source), tmp_path / 'tokenizer')
-  card = cards.prior(source, str(tmp_path / 'tokenizer'))
+  card = cards.prior(cards.write_images(tmp_path, classes=1), tokenizer)
   assert card['sampling']['guidance'] > 0
   loop.train(card, tmp_path / 'prior')
   model = vq_jax.load(tmp_path / 'prior')
@@ -444,14 +435,12 @@ def test_classes_can_be_left_out(source, tokenizer, tmp_path):
   assert model.generate(0, num=2).shape == (2, 8, 8, 1)
 
 
-@pytest.mark.parametrize(
-  ('loss', 'null_class'), [({'label_drop': 0.0}, False), ({}, True)]
-)
 def test_a_null_class_is_there_if_labels_are_dropped(
-  source, tokenizer, tmp_path, loss, null_class
+  source, tokenizer, maskgit, tmp_path
 ):
+  assert vq_jax.load(maskgit).vocab.null_class
   card = cards.prior(source, tokenizer)
-  card['loss'] = {'unmasked_weight': 0.1, 'min_ratio': 0.4, **loss}
+  card['loss'] = {'unmasked_weight': 0.1, 'min_ratio': 0.4, 'label_drop': 0.0}
   card['sampling']['guidance'] = 0.0
   loop.train(card, tmp_path)
-  assert vq_jax.load(tmp_path).vocab.null_class == null_class
+  assert not vq_jax.load(tmp_path).vocab.null_class

@@ -11,6 +11,8 @@ import pytest
 import vq_jax
 from tests.priors import tiny
 from tests.train import cards
+from tests.train.saving import assert_same
+from tests.train.saving import saved
 from train import loop
 from train import settings
 from train.logging import writers
@@ -62,9 +64,9 @@ def card_of(kind, source, tokenizer, **train):
 
 
 @pytest.fixture(scope='module')
-def trained(source, tokenizer, tmp_path_factory):
+def trained(source, tokenizer, maskgit, tmp_path_factory):
   """Trains each kind of prior once; returns its run folder."""
-  done = {}
+  done = {'maskgit': maskgit}
 
   def train(kind):
     if kind not in done:
@@ -269,31 +271,43 @@ def finer(kind, source, folder, **train):
   return {**card, 'level': 1, 'coarser': str(folder / 'top')}
 
 
+@pytest.fixture(scope='module')
+def trained_finer(source, hierarchy, tmp_path_factory):
+  """Trains each kind of prior of the finer level once; returns its folder."""
+  done = {}
+
+  def train(kind):
+    if kind not in done:
+      done[kind] = tmp_path_factory.mktemp(f'finer_{kind}')
+      loop.train(finer(kind, source, hierarchy), done[kind])
+    return done[kind]
+
+  return train
+
+
 @pytest.mark.parametrize('kind', ['pixelsnail', 'autoregressive', 'maskgit'])
-def test_levels_are_learned_one_by_one_and_drawn_as_one(
-  kind, source, hierarchy, tmp_path
-):
-  """From images or from codes on disk: the same run."""
-  loop.train(finer(kind, source, hierarchy), tmp_path / 'images')
-  model = vq_jax.load(tmp_path / 'images')
+def test_levels_are_learned_one_by_one_and_sampled_as_one(kind, trained_finer):
+  model = vq_jax.load(trained_finer(kind))
   assert model.prior.grid == (4, 8) and model.coarser.prior.grid == (2, 4)
-  made = np.asarray(model.generate(0, num=3))
-  assert made.shape == (3, 8, 8, 1)
-  np.testing.assert_array_equal(made, model.generate(0, num=3))
+  samples = np.asarray(model.generate(0, num=3))
+  assert samples.shape == (3, 8, 8, 1)
+  np.testing.assert_array_equal(samples, model.generate(0, num=3))
   (steps,) = model.generate_batches(0, num=3, trace=True)
-  np.testing.assert_allclose(steps[:, -1], made, atol=1e-6)
+  np.testing.assert_allclose(steps[:, -1], samples, atol=1e-6)
 
-  card = finer(kind, f'tokens:{hierarchy / "tokens"}', hierarchy)
+
+def test_tokens_on_disk_give_the_same_run_as_images(
+  trained_finer, hierarchy, tmp_path
+):
+  card = finer('maskgit', f'tokens:{hierarchy / "tokens"}', hierarchy)
   card['data'] = {**card['data'], 'eval_split': 'test'}
-  loop.train(card, tmp_path / 'tokens')
-  from_tokens = vq_jax.load(tmp_path / 'tokens')
-  np.testing.assert_allclose(made, from_tokens.generate(0, num=3), atol=1e-5)
+  loop.train(card, tmp_path)
+  assert_same(saved(trained_finer('maskgit')), saved(tmp_path), atol=1e-5)
 
 
-def test_the_finer_level_listens_to_the_coarser(source, hierarchy, tmp_path):
-  """Another top gives other bottoms, drawn by the same keys."""
-  loop.train(finer('maskgit', source, hierarchy), tmp_path)
-  model = vq_jax.load(tmp_path)
+def test_the_finer_level_depends_on_the_parent_level(trained_finer):
+  """Other parent tokens give other tokens, sampled with the same keys."""
+  model = vq_jax.load(trained_finer('maskgit'))
   table = model.variables['prior']['params']['condition_embedding']
   table['embedding'] *= 1000  # so few steps have not taught it to listen
   calm = dataclasses.replace(
@@ -385,14 +399,15 @@ def test_a_critic_judges_a_maskgit(source, trained, tokenizer, tmp_path):
       loop.train(critic_card(source, run), tmp_path / 'run')
 
 
-def test_a_causal_prior_resumes_to_the_bit(source, tokenizer, tmp_path):
-  whole = loop.train(card_of('pixelcnn', source, tokenizer), tmp_path / 'a')
+def test_a_causal_prior_is_a_function_of_its_card(
+  source, tokenizer, trained, tmp_path
+):
   card = card_of('pixelcnn', source, tokenizer)
   with pytest.raises(settings.ConfigError):
-    loop.train({**card, 'level': 1}, tmp_path / 'b')
-  assert not (tmp_path / 'b' / 'config.json').exists()
-  again = loop.train(card, tmp_path / 'b')
-  assert whole == again
+    loop.train({**card, 'level': 1}, tmp_path)
+  assert not (tmp_path / 'config.json').exists()
+  loop.train(card, tmp_path)
+  assert_same(saved(trained('pixelcnn')), saved(tmp_path))
 
 
 def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
