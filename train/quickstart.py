@@ -48,8 +48,8 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
     the content of `summary.json`.
   """
   began = time.monotonic()
-  tokenizer = _card('quickstart_tokenizer', variant)
-  prior = _card('quickstart_maskgit', variant)
+  tokenizer = _load_config('quickstart_tokenizer', variant)
+  prior = _load_config('quickstart_maskgit', variant)
   prior.autoencoder = str(workdir / 'tokenizer')
   reconstruction = loop.train(tokenizer, workdir / 'tokenizer')
   loop.train(prior, workdir / 'maskgit')
@@ -71,13 +71,17 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
   return summary
 
 
-def _images_of(card: dict) -> list[data.ArraySource]:
-  """Returns the training and the held-out images of a card."""
+def _load_images(config: dict) -> list[data.ArraySource]:
+  """Returns the training images and the held-out images.
+
+  Args:
+    config: the config section `data`.
+  """
   return [
     data.in_memory(
-      data.open_source(card['source'], split, data_dir=card['data_dir'])
+      data.open_source(config['source'], split, data_dir=config['data_dir'])
     )
-    for split in (card['train_split'], card['eval_split'])
+    for split in (config['train_split'], config['eval_split'])
   ]
 
 
@@ -89,21 +93,24 @@ def evaluate(
   epochs: int = 8,
   **sampling,
 ) -> dict:
-  """Judges generated images by a classifier of real ones; draws the picture.
+  """Evaluates samples with a classifier of real images, and saves some of them.
 
-  `class_agreement` is how often the classifier takes a generated image for
-  what was asked for; `frechet_distance` compares its features of generated and
-  of training images. Beside them stand the figures of as many held-out real
-  images, and of their reconstructions.
+  `class_agreement` is the fraction of the samples that the classifier assigns
+  to the class they were generated for; `frechet_distance` compares its features
+  of samples with those of training images. Both are also computed for as many
+  held-out images and for their reconstructions.
 
   Args:
     model: a class-conditional prior with its autoencoder.
-    workdir: gets `samples.png`, and keeps the classifier.
-    generated: how many images are judged.
-    epochs: of the classifier.
+    workdir: folder for `samples.png` and the classifier.
+    generated: number of samples.
+    epochs: number of epochs for which the classifier is trained.
     **sampling: see `vq_jax.Model.generate`.
+
+  Returns:
+    the metrics by name, and `generated`.
   """
-  train, test = _images_of(model.config['card']['data'])
+  train, test = _load_images(model.config['card']['data'])
   classifier = classifier_lib.load_or_fit(
     train.images,
     train.labels,
@@ -116,30 +123,30 @@ def evaluate(
   labels = np.arange(generated) % classes
   size = min(generated, 200)
   spread = {'batch_size': size, 'sharding': devices.batch_sharding(size)}
-  made = np.asarray(model.generate(0, labels=labels, **spread, **sampling))
+  samples = np.asarray(model.generate(0, labels=labels, **spread, **sampling))
   held_out = test.images[:generated]
   sets = {
-    '': (made, labels),
+    '': (samples, labels),
     '_reconstructions': (
       np.asarray(model.reconstruct(held_out)),
       test.labels[:generated],
     ),
     '_real': (held_out, test.labels[:generated]),
   }
-  figures = {}
+  found = {}
   for name, (image, label) in sets.items():
     logits, features = classifier(image)
-    figures[f'class_agreement{name}'] = metrics.class_agreement(logits, label)
-    figures[f'frechet_distance{name}'] = frechet.frechet_distance(
+    found[f'class_agreement{name}'] = metrics.class_agreement(logits, label)
+    found[f'frechet_distance{name}'] = frechet.frechet_distance(
       frechet.fit(features), real
     )
-  picture = images.grid(made[: 10 * classes], columns=classes, scale=3)
-  images.save_image(workdir / 'samples.png', picture)
-  return {**figures, 'generated': generated}
+  grid = images.grid(samples[: 10 * classes], columns=classes, scale=3)
+  images.save_image(workdir / 'samples.png', grid)
+  return {**found, 'generated': generated}
 
 
 def table(summary: dict, workdir: pathlib.Path) -> str:
-  """Tells a summary to a person."""
+  """Returns a summary as text."""
   s = summary
   n = s['generated']
   return f"""
@@ -153,14 +160,14 @@ def table(summary: dict, workdir: pathlib.Path) -> str:
 {s['frechet_distance_reconstructions']:15.3f} \
 {s['frechet_distance_real']:11.3f}
   ({n} images each, features of a small classifier)
-  {s['seconds']:.0f} s in all
+  {s['seconds']:.0f} s in total
 
-  Look at {workdir / 'samples.png'}; more of them:
+  The samples are in {workdir / 'samples.png'}. To generate more:
     vqjax generate {workdir / 'maskgit'} --labels 3,7 --num 16
 """
 
 
-def _card(name: str, variant: str):
+def _load_config(name: str, variant: str):
   path = CONFIGS / f'{name}.py'
   return config_lib.load_card(f'{path}:{variant}' if variant else str(path))
 
@@ -177,12 +184,12 @@ def main(argv: list[str] | None = None) -> int:
     required=True,
     type=pathlib.Path,
     metavar='DIR',
-    help='a folder for both runs and the results',
+    help='folder for both runs and the results',
   )
   parser.add_argument(
     '--smoke',
     action='store_true',
-    help='a test of the machinery in a minute; the samples are noise',
+    help='train a few steps only, as a test; the samples are noise',
   )
   arguments = parser.parse_args(argv)
 
