@@ -1,12 +1,13 @@
-"""Images from files to batches.
+"""Input pipelines: from image files to batches.
 
-`open_source` opens a source of images by a name (`tfds:fashion_mnist_mini`,
-`folder:photos`, `npz:images.npz`), `in_memory` decodes a small one once, and
-`train_batches` and `eval_batches` turn a source into batches with grain:
-`image` uint8 [B, H, W, C] and `label` int32 [B]. The steps in between, such as
-`RandomCrop`, are uint8 -> uint8; floats begin on the device.
+`open_source` opens a source of images by its name (`tfds:fashion_mnist_mini`,
+`folder:photos`, `npz:images.npz`). `in_memory` decodes a small source once.
+`train_batches` and `eval_batches` read a source in batches with grain: `image`
+uint8 [B, H, W, C] and `label` int32 [B]. Preprocessing operations, such as
+`RandomCrop`, map uint8 images to uint8 images; the conversion to float happens
+on the device.
 
-Importing this package imports neither TFDS nor grain nor Pillow.
+Importing this package imports neither TFDS, grain nor Pillow.
 """
 
 from vq_jax.data.base import ArraySource

@@ -1,4 +1,4 @@
-"""What a source of images is, and the one that is an array."""
+"""The base class of sources of images, and a source of arrays."""
 
 import abc
 from collections.abc import Mapping
@@ -12,19 +12,22 @@ from vq_jax.data.splits import parse_split
 from vq_jax.data.splits import require_split
 from vq_jax.utils import fields
 
-_MOST_CLASSES = 2**20  # labels beyond are identifiers, or overflow
+_MOST_CLASSES = 2**20  # larger labels are identifiers or overflows
 
 Example = Mapping[str, np.ndarray]
 
 
 class Source(abc.ABC):
-  """A finite, randomly readable list of labelled images.
+  """A finite sequence of labelled images with random access.
+
+  A subclass defines `__len__` and `__getitem__`.
 
   Attributes:
-    name: for messages.
-    class_names: one name per class; a single one where there are no labels.
-    image_shape: (H, W, C) if all images are known to share it, else `None`.
-    max_unreadable: how many images may fail to decode before a reader stops.
+    name: name of the source in messages.
+    class_names: one name per class; one name if there are no labels.
+    image_shape: (H, W, C) if all images are known to have it, else None.
+    max_unreadable: number of images that may fail to decode before reading
+      stops with an error.
   """
 
   def __init__(
@@ -35,7 +38,7 @@ class Source(abc.ABC):
     image_shape: tuple[int, int, int] | None = None,
     max_unreadable: int = 100,
   ):
-    """Checks nothing but `max_unreadable`; each source checks its own data."""
+    """Sets the attributes of the class."""
     max_unreadable = fields.check_value(
       'max_unreadable', max_unreadable, fields.NonNegativeInt, error=DataError
     )
@@ -46,23 +49,34 @@ class Source(abc.ABC):
 
   @property
   def num_classes(self) -> int:
-    """Number of classes; 1 without labels."""
+    """Number of classes; 1 if there are no labels."""
     return len(self.class_names)
 
   @abc.abstractmethod
   def __len__(self) -> int:
-    """Number of examples."""
+    """Returns the number of examples."""
 
   @abc.abstractmethod
   def __getitem__(self, index: int) -> Example:
-    """One example: `image` uint8 [H, W, C] and `label` int32 [].
+    """Returns one example: `image` uint8 [H, W, C] and `label` int32 [].
+
+    Args:
+      index: position of the example, from 0.
 
     Raises:
       UnreadableImage: if the image cannot be decoded.
     """
 
   def read(self, indices: Sequence[int]) -> list[Example | UnreadableImage]:
-    """Many examples; one that cannot be decoded is given as its error."""
+    """Reads several examples.
+
+    Args:
+      indices: positions of the examples.
+
+    Returns:
+      The examples. In place of an image that cannot be decoded, the list has
+      the error.
+    """
     examples = []
     for index in indices:
       try:
@@ -72,7 +86,7 @@ class Source(abc.ABC):
     return examples
 
   def __repr__(self) -> str:
-    """Says what is in it."""
+    """Describes the source."""
     return (
       f'{type(self).__name__}({self.name}: {len(self)} examples, '
       f'{self.num_classes} classes)'
@@ -80,7 +94,17 @@ class Source(abc.ABC):
 
 
 class ArraySource(Source):
-  """Images that lie in one array, so that a batch is one fancy index."""
+  """A source of images in one array.
+
+  Example:
+    >>> import numpy as np
+    >>> images = np.zeros((4, 8, 8, 1), np.uint8)
+    >>> source = ArraySource(images, np.array([0, 1, 1, 0]))
+    >>> len(source), source.num_classes, source.image_shape
+    (4, 2, (8, 8, 1))
+    >>> source.batch(np.array([2, 3]))['label']
+    array([1, 0], dtype=int32)
+  """
 
   def __init__(
     self,
@@ -90,16 +114,16 @@ class ArraySource(Source):
     class_names: Sequence[str] | None = None,
     name: str = 'array',
   ):
-    """Wraps arrays; nothing is copied.
+    """Wraps arrays without a copy.
 
     Args:
       images: uint8 [N, H, W, C] or [N, H, W].
-      labels: integers [N] in [0, number of classes); `None`: no labels.
-      class_names: by default as many numbers as the labels need.
-      name: for messages.
+      labels: integers [N] in [0, number of classes); None if there are none.
+      class_names: names of the classes; the numbers of the labels by default.
+      name: name of the source in messages.
 
     Raises:
-      DataError: if shapes, types or labels do not fit.
+      DataError: if a shape, a dtype or a label is wrong.
     """
     self.images = _checked_images(np.asarray(images), name)
     if labels is None:
@@ -114,21 +138,21 @@ class ArraySource(Source):
     )
 
   def __len__(self) -> int:
-    """Number of examples."""
+    """Returns the number of examples."""
     return len(self.images)
 
   def __getitem__(self, index: int) -> Example:
-    """One example."""
+    """Returns one example."""
     return {'image': self.images[index], 'label': self.labels[index]}
 
   def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Copies of many examples at once, stacked."""
+    """Returns a batch: `image` uint8 [B, H, W, C] and `label` int32 [B]."""
     return {'image': self.images[indices], 'label': self.labels[indices]}
 
   def subset(self, split: str) -> 'ArraySource':
-    """The examples of a split string, such as `train[:90%]`.
+    """Returns the examples of a split, such as `train[:90%]`.
 
-    All of an array is the split `train`; the order is that of the array.
+    The whole array is the split `train`, in its order.
     """
     parsed = parse_split(split)
     require_split(parsed, ('train',), self.name)
@@ -142,7 +166,7 @@ class ArraySource(Source):
 
 
 def check_label(label: int, num_classes: int, name: str) -> None:
-  """Fails unless 0 <= label < num_classes."""
+  """Raises DataError unless 0 <= label < num_classes."""
   if not 0 <= label < num_classes:
     raise DataError(
       f'labels must lie in [0, {num_classes}), the number of classes; '

@@ -1,4 +1,4 @@
-"""The names of classes that are folders: how they are written and sorted."""
+"""Names of class folders: their Unicode form and their order."""
 
 import functools
 import os
@@ -11,10 +11,10 @@ from vq_jax.data.errors import DataError
 
 
 def natural_key(name: str) -> tuple[Any, ...]:
-  """Returns a key that sorts the numbers in names by their values.
+  """Returns a sort key for natural order: 2, 2b, 10, img2, img10.
 
-  Names compare piece by piece, digits as numbers: 2, 2b, 10, img2, img10. One
-  that is a number altogether may have a sign. The order depends on no locale.
+  Digits are compared by their numerical value. A name that is a number may have
+  a sign. The order does not depend on the locale.
   """
   if re.fullmatch('[-+]?[0-9]+', name):
     return ((0, int(name), ''),), name
@@ -28,15 +28,15 @@ def natural_key(name: str) -> tuple[Any, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def composed(name: str) -> str:
-  """Composes the letters of a name (Unicode's form NFC), as they are typed."""
+  """Returns a name in the Unicode form NFC, in which it is typed."""
   return unicodedata.normalize('NFC', name)
 
 
 def index_by_composed_name(names: Iterable[str]) -> dict[str, str]:
-  """Returns composed name -> name on disk.
+  """Returns a dict from names in the form NFC to names on disk.
 
   Raises:
-    DataError: if two names are one when composed, or a name is no UTF-8.
+    DataError: if two names are the same in that form, or a name is not UTF-8.
   """
   found = {}
   for name in names:
@@ -58,8 +58,9 @@ def index_by_composed_name(names: Iterable[str]) -> dict[str, str]:
 
 
 def get_class_name(file: str) -> str:
-  """Returns the class of a relative name: its first folder, '' without one.
+  """Returns the class of a file: its first folder, or '' without a folder.
 
-  Some systems write names decomposed; see `composed`.
+  Args:
+    file: POSIX path relative to the folder of the source.
   """
   return composed(file.split('/')[0]) if '/' in file else ''

@@ -1,9 +1,9 @@
-"""Gives a TFDS data set stored as TFRecord a copy as ArrayRecord, beside it.
+"""Converts a TFDS data set from TFRecord to ArrayRecord.
 
-  python -m vq_jax.data.convert_tfrecord ~/tensorflow_datasets/cifar10/3.0.2
+    python -m vq_jax.data.convert_tfrecord ~/tensorflow_datasets/cifar10/3.0.2
 
-Both formats hold the same serialized examples, so nothing is decoded, and
-TensorFlow is not needed. The TFRecord files stay.
+Both formats contain the same serialized examples, so nothing is decoded and
+TensorFlow is not needed. The TFRecord files are kept.
 """
 
 import argparse
@@ -21,13 +21,13 @@ def convert_tfrecord(directory: str | os.PathLike) -> list[pathlib.Path]:
   """Converts all splits of one version of a data set.
 
   Args:
-    directory: the folder with `dataset_info.json` and the record files.
+    directory: folder with `dataset_info.json` and the record files.
 
   Returns:
-    the files written.
+    The files that were written.
 
   Raises:
-    DataError: if the folder holds no TFRecord data set.
+    DataError: if the folder does not contain a TFRecord data set.
   """
   directory = pathlib.Path(directory).expanduser()
   sources = sorted(directory.glob('*.tfrecord-*-of-*'))
@@ -42,7 +42,7 @@ def convert_tfrecord(directory: str | os.PathLike) -> list[pathlib.Path]:
   ]
   for source, target in zip(sources, targets, strict=True):
     _convert_file(source, target)
-  # Only now, when all of it is there, the data set may say so.
+  # The data set lists the new format once all files are complete.
   _declare(directory / _INFO)
   return targets
 

@@ -1,4 +1,4 @@
-"""Encoded image -> uint8 [H, W, C], whatever the file holds."""
+"""Decoding of image files of any format to uint8 [H, W, C]."""
 
 import functools
 import io
@@ -14,8 +14,8 @@ GREY_MODES = frozenset(
   {'1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'I;16N'}
 )
 
-# Formats of Pillow that are no still images (films, grids of numbers), or that
-# need other programs, which no file should be able to start.
+# Formats of Pillow that are not still images (films, grids of numbers), or that
+# start other programs.
 _NO_IMAGES = frozenset(
   {'BUFR', 'EPS', 'FLI', 'GRIB', 'HDF5', 'MPEG', 'PDF', 'WMF'}
 )
@@ -25,28 +25,28 @@ _COMMON = frozenset({'BMP', 'GIF', 'JPEG', 'PNG', 'TIFF', 'WEBP'})
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-  """Returns the formats that are read, by their names in Pillow."""
+  """Returns the names, in Pillow, of the formats that are read."""
   from PIL import Image
 
   Image.init()
-  # They are tried in turn, and those without a signature take their time.
+  # Pillow tries them in this order, and those without a signature are slow.
   found = sorted(Image.ID, key=lambda name: (name not in _COMMON, name))
   return tuple(name for name in found if name not in _NO_IMAGES)
 
 
 @functools.cache
 def image_suffixes() -> tuple[str, ...]:
-  """Returns the suffixes of all still images that Pillow reads: .avif, ..."""
+  """Returns the file suffixes of all formats that are read: .avif, ..."""
   from PIL import Image
 
-  # Files of several pictures (MPO) are opened by the reader of JPEG.
+  # Files of several images (MPO) are opened by the reader of JPEG.
   readable = {*_formats(), 'MPO'}
   found = Image.registered_extensions()
   return tuple(sorted(s for s, name in found.items() if name in readable))
 
 
 def check_channels(channels: int | None) -> None:
-  """Fails unless `channels` is 1, 3 or `None` (as the images are)."""
+  """Raises DataError unless `channels` is 1, 3 or None."""
   if channels not in (None, 1, 3):
     raise DataError(
       f'channels must be 1 (grey), 3 (RGB) or None (as stored); got {channels}.'
@@ -56,22 +56,23 @@ def check_channels(channels: int | None) -> None:
 def decode_image(
   data: bytes | str | os.PathLike, *, channels: int | None, name: str
 ) -> np.ndarray:
-  """Decodes an image of any still format of Pillow; of several, the first.
+  """Decodes an image in any still format of Pillow.
 
-  The EXIF orientation is applied, transparency is laid on white, 16 bits
-  become 8, palettes and CMYK become RGB.
+  The EXIF orientation is applied, transparent pixels are blended with white, 16
+  bits per channel become 8, and palettes and CMYK become RGB. Of a file with
+  several images, the first is decoded.
 
   Args:
     data: the encoded bytes, or the path of a file.
-    channels: 1 or 3; `None` keeps grey images grey and gives RGB for all else.
-    name: of the image, for the error.
+    channels: 1 or 3; None decodes grey images to 1 channel and others to 3.
+    name: name of the image in the error.
 
   Returns:
     uint8 [H, W, C].
 
   Raises:
-    UnreadableImage: if the image is truncated or no image at all, or has floats
-      or 32 bits in a channel, whose range is not known.
+    UnreadableImage: if the data is truncated or not an image, or if its
+      channels are floats or have 32 bits, so that their range is unknown.
   """
   from PIL import Image
   from PIL import ImageOps
@@ -90,7 +91,7 @@ def decode_image(
 
 
 def _reason(data: bytes | str | os.PathLike, error: Exception) -> str:
-  """Returns what is the matter with a file that is no image."""
+  """Returns why a file cannot be decoded as an image."""
   try:
     head = data if isinstance(data, bytes) else file_kinds.read_head(data)
   except OSError:
@@ -100,7 +101,7 @@ def _reason(data: bytes | str | os.PathLike, error: Exception) -> str:
 
 
 def is_grey(path: str | os.PathLike) -> bool:
-  """Whether a file holds a grey image; reads the header only."""
+  """Returns whether a file is a grey image; only the header is read."""
   from PIL import Image
 
   try:
@@ -111,7 +112,7 @@ def is_grey(path: str | os.PathLike) -> bool:
 
 
 def _flatten(image):
-  """A PIL image of any mode -> mode L or RGB."""
+  """Converts a PIL image of any mode to the mode L or RGB."""
   from PIL import Image
 
   if image.mode == 'F':

@@ -1,27 +1,32 @@
-"""What can be wrong with data, said in one line."""
+"""Errors and warnings of data."""
 
 
 class DataError(ValueError):
-  """Data that cannot be used; the message says what to do about it."""
+  """Data cannot be used; the message says what to do."""
 
 
 class UnreadableImage(DataError):
-  """One image that cannot be decoded; the pipeline counts and skips it."""
+  """An image cannot be decoded; pipelines count it and skip it.
+
+  Attributes:
+    name: name of the image.
+    reason: why it cannot be decoded.
+  """
 
   def __init__(self, name: str, reason: str):
-    """Keeps the name of the image, under which it is counted."""
+    """Sets the attributes."""
     super().__init__(f'{name} cannot be read as an image: {reason}')
     self.name = name
     self.reason = reason
 
   def __reduce__(self):
-    """Crosses the border of a worker process."""
+    """Supports pickling, with which worker processes send errors."""
     return type(self), (self.name, self.reason)
 
 
 class UnreadableImageWarning(UserWarning):
-  """Names an image that is skipped."""
+  """An image was skipped because it cannot be decoded."""
 
 
 class FolderWarning(UserWarning):
-  """Tells how a folder was read, and what in it was left out."""
+  """A folder is ambiguous, or some of its files were skipped."""

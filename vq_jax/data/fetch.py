@@ -1,4 +1,4 @@
-"""Indices -> one batch; images that cannot be read are replaced and counted."""
+"""Reading of batches; images that cannot be decoded are replaced."""
 
 import dataclasses
 import warnings
@@ -25,8 +25,14 @@ Batch = dict[str, np.ndarray]
 class Fetch:
   """Reads, preprocesses and stacks the examples of a batch.
 
-  Chance is a function of (seed, position of the example in the stream), so it
-  does not matter which thread, worker or process reads it.
+  The random numbers of an example are a function of the seed and of its
+  position in the stream, so the result does not depend on the thread, worker or
+  process that reads it.
+
+  Attributes:
+    source: the examples.
+    preprocess: operations that are applied to each image.
+    seed: seed of these operations.
   """
 
   source: Source
@@ -36,15 +42,17 @@ class Fetch:
   def __call__(
     self, positions: np.ndarray, indices: np.ndarray
   ) -> tuple[Batch, np.ndarray, tuple[UnreadableImage, ...]]:
-    """Fetches one batch.
+    """Reads one batch.
 
     Args:
-      positions: int [B], of the examples in the stream; they seed the steps.
-      indices: int [B], of the examples in the source.
+      positions: int [B], positions of the examples in the stream, which seed
+        the preprocessing.
+      indices: int [B], positions of the examples in the source.
 
     Returns:
-      the batch; bool [B], which examples were readable (another example
-      stands in for one that was not); and the errors of those that were not.
+      The batch; bool [B], True for examples that can be decoded (each of the
+      others is replaced by the next one that can); and the errors of the
+      others.
     """
     if isinstance(self.source, TokenSource) and self.preprocess:
       raise DataError(
@@ -71,7 +79,7 @@ class Fetch:
     return batch, readable, tuple(errors)
 
   def _rngs(self, positions: np.ndarray) -> Iterator[np.random.Generator]:
-    """The generator of each example in turn: one object, set anew."""
+    """Yields the generator of each example; they are one object, reseeded."""
     bits = np.random.Philox(key=0)
     rng, state = np.random.Generator(bits), bits.state
     for position in positions:
@@ -80,7 +88,7 @@ class Fetch:
       yield rng
 
   def _stand_in(self, index: int, errors: list[UnreadableImage]) -> Example:
-    """The next readable example; those on the way join `errors`."""
+    """Returns the next readable example; appends errors on the way."""
     length = len(self.source)
     for step in range(1, min(length, self.source.max_unreadable + 2)):
       example = self.source.read([(index + step) % length])[0]
@@ -94,19 +102,23 @@ class Fetch:
 
 
 class Tally:
-  """Counts the images of a source that cannot be read, each of them once."""
+  """Counts the images of a source that cannot be read, each of them once.
+
+  Attributes:
+    names: names of the unreadable images so far.
+  """
 
   def __init__(self, source: Source):
-    """Starts at none."""
+    """Takes the source, which has the limit."""
     self._source_name = source.name
     self._limit = source.max_unreadable
     self.names: set[str] = set()
 
   def add(self, errors: Iterable[UnreadableImage]) -> None:
-    """Warns of each new one.
+    """Adds errors, with a warning for each new image.
 
     Raises:
-      DataError: if there are more than the source allows.
+      DataError: if there are more than `source.max_unreadable`.
     """
     for error in errors:
       if error.name in self.names:

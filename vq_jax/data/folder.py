@@ -1,4 +1,4 @@
-"""A folder of images, in class sub-folders or flat."""
+"""A source of image files in a folder."""
 
 import os
 import pathlib
@@ -22,27 +22,27 @@ _PEEK = 64
 
 
 class FolderSource(Source):
-  """Reads one file per example.
+  """A source of image files in a folder, with or without class sub-folders.
 
-  All formats of still images that Pillow reads are read, of a moving picture
-  the first frame. Other files are counted and named in one warning. Hidden
-  files and folders are not looked at; links are followed, but not in circles.
+  All formats of still images that Pillow reads are supported; of an animation
+  the first frame is read. Other files are skipped with one warning. Hidden
+  files and folders are ignored. Links are followed, except in cycles.
 
-  The order is that of a hash of the relative file names: it mixes the classes,
-  stays when the folder moves, and makes `train[:90%]` and `train[90%:]` a fair
-  hold-out.
+  Examples are ordered by a hash of their relative file names. This order mixes
+  the classes and does not change when the folder is moved, so that
+  `train[:90%]` and `train[90%:]` are a fair hold-out.
 
-  The folders in the folder are classes, or they are splits (`train`, `val`)
-  which hold the class folders, or the images if there are no classes. They are
-  splits if all of those that hold images have names of splits (train, training,
-  test, testing, val, valid, validation, dev, eval, evaluation, in lower or
-  upper case). Classes `bus`, `car` and `train` are classes. Where some have
-  such names and others have not, they are splits only if one class folder is
-  found in all of them, and a warning tells what was decided. To have classes
-  with the names of splits, put all class folders into one folder named `train`.
+  The sub-folders are classes, or they are splits (`train`, `val`) that contain
+  the class folders, or the images if there are no classes. They are splits if
+  all sub-folders with images have the name of a split (train, training, test,
+  testing, val, valid, validation, dev, eval, evaluation, in lower or upper
+  case). If only some of them do, they are splits only if one class folder
+  exists in all of them, and a warning states the decision: `bus`, `car` and
+  `train` are three classes. To use classes with names of splits, put all class
+  folders into one folder named `train`.
 
-  Classes are numbered in natural order, by value where a name is a number: 2
-  before 10. Their names are composed Unicode (NFC), however the disk has them.
+  Classes are numbered in natural order: 2 before 10. Class names are in the
+  Unicode form NFC.
   """
 
   def __init__(
@@ -53,27 +53,28 @@ class FolderSource(Source):
     channels: int | None = None,
     max_unreadable: int = 100,
   ):
-    """Lists the files; decodes none.
+    """Lists the files without decoding them.
 
     Args:
-      path: the folder. If its folders are splits, the classes are those of
-        `<path>/train` where that exists; otherwise all of the folder is the
-        split `train`.
-      split: a name, or a part such as `train[90%:]`.
-      channels: 1 or 3. `None`: 1 if the first 64 images that can be read are
-        all grey, else 3.
-      max_unreadable: how many images may fail to decode.
+      path: the folder. If its sub-folders are splits, the classes are those of
+        `<path>/train` if it exists. Otherwise the whole folder is the split
+        `train`.
+      split: name of a split, or a part of it such as `train[90%:]`.
+      channels: 1 or 3 converts the images; None is 1 if the first 64 readable
+        images are grey, else 3.
+      max_unreadable: number of images that may fail to decode.
 
     Raises:
-      DataError: if there is no such folder, split or image, if images lie both
-        in class folders and beside them, or if two classes have one name.
+      DataError: if the folder or the split does not exist or has no images, if
+        there are images both in class folders and beside them, or if two
+        classes have the same name.
     """
     check_channels(channels)
     path = pathlib.Path(path).expanduser()
     parsed = parse_split(split)
     layout = split_folders.find_split(path, parsed)
     found = listing.list_images(layout.root)
-    # What is true of all splits is read off the training split.
+    # The training split defines the classes and the channels of all splits.
     model = layout.training or layout.root
     known = found if model == layout.root else listing.list_images(model)
     names = known.class_names
@@ -90,7 +91,7 @@ class FolderSource(Source):
     self._channels = channels or _guess_channels(model, known.files)
 
   def __len__(self) -> int:
-    """Number of files."""
+    """Returns the number of files."""
     return len(self._files)
 
   def __getitem__(self, index: int) -> Example:
@@ -109,7 +110,7 @@ def _guess_channels(root: pathlib.Path, files: Sequence[str]) -> int:
       if not is_grey(root / file):
         return 3
     except UnreadableImage:
-      continue  # reported when it is read
+      continue  # the error is reported when the image is read
     seen += 1
     if seen == _PEEK:
       break

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: its classes and its files."""
+"""Listing of the image files and the classes in a folder."""
 
 import collections
 import dataclasses
@@ -16,7 +16,7 @@ from vq_jax.data.decode import image_suffixes
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import FolderWarning
 
-# What operating systems leave in folders of pictures.
+# Files that operating systems leave in folders of images.
 _LEFTOVERS = frozenset(
   {'__macosx', 'desktop.ini', 'ehthumbs.db', 'icon\r', 'thumbs.db'}
 )
@@ -25,12 +25,12 @@ _FEW = 10
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-  """The images below a folder.
+  """The images in a folder and its sub-folders.
 
   Attributes:
-    files: their relative POSIX names, in the order of the hashes of these.
-    class_names: the folders that they lie in, in natural order; `('',)` if
-      they lie in none.
+    files: relative POSIX paths, ordered by their hashes.
+    class_names: names of the class folders in natural order; `('',)` if there
+      are no class folders.
   """
 
   files: tuple[str, ...]
@@ -38,11 +38,12 @@ class Listing:
 
 
 def list_images(root: pathlib.Path) -> Listing:
-  """Lists the images below a folder; warns of what is left out.
+  """Lists the images in a folder; warns of files that are skipped.
 
   Raises:
-    DataError: if there are none, if they lie in class folders and beside them,
-      if two class folders have one name, or if a folder cannot be read.
+    DataError: if there are no images, if there are images both in class folders
+      and beside them, if two class folders have the same name, or if a folder
+      cannot be read.
   """
   files, skipped = [], collections.Counter()
   for file in _walk(root):
@@ -78,7 +79,7 @@ def list_images(root: pathlib.Path) -> Listing:
 
 
 def _class_folders(files: Iterable[str]) -> set[str]:
-  """Returns the class folders by their names on disk; {''} without any."""
+  """Returns the names of the class folders on disk; {''} if there are none."""
   folders = {}
   for file in files:
     folders.setdefault(file.split('/')[0] if '/' in file else '', file)
@@ -93,7 +94,7 @@ def _class_folders(files: Iterable[str]) -> set[str]:
 
 
 def _walk(root: pathlib.Path) -> Iterator[str]:
-  """Yields the relative POSIX names of all files that are not hidden."""
+  """Yields the relative POSIX paths of all files that are not hidden."""
 
   def fail(error: OSError):
     raise DataError(
@@ -105,7 +106,7 @@ def _walk(root: pathlib.Path) -> Iterator[str]:
     folders[:] = [
       name
       for name in sorted(folders)
-      if not is_hidden(name) and not _leads_back(root, folder, name)
+      if not is_hidden(name) and not _is_cycle(root, folder, name)
     ]
     for name in sorted(names):
       if not is_hidden(name):
@@ -113,12 +114,12 @@ def _walk(root: pathlib.Path) -> Iterator[str]:
 
 
 def is_hidden(name: str) -> bool:
-  """Whether a file or folder is left out without a word."""
+  """Returns whether a file or folder is ignored without a warning."""
   return name.startswith('.') or name.casefold() in _LEFTOVERS
 
 
-def _leads_back(root: pathlib.Path, folder: str, name: str) -> bool:
-  """Whether a sub-folder is a link to one that the walk is already inside."""
+def _is_cycle(root: pathlib.Path, folder: str, name: str) -> bool:
+  """Returns whether a sub-folder is a link to one of its own parents."""
   inside = pathlib.Path(folder)
   target = (inside / name).resolve()
   above = [inside, *inside.parents][: len(inside.relative_to(root).parts) + 1]
@@ -126,19 +127,19 @@ def _leads_back(root: pathlib.Path, folder: str, name: str) -> bool:
 
 
 def sub_folders(path: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the folders in a folder that are not hidden."""
+  """Returns the sub-folders that are not hidden."""
   found = [p for p in path.iterdir() if p.is_dir()]
   return sorted(f for f in found if not is_hidden(f.name))
 
 
 def has_image(folder: pathlib.Path) -> bool:
-  """Whether an image lies somewhere below a folder."""
+  """Returns whether a folder or one of its sub-folders contains an image."""
   suffixes = image_suffixes()
   return any(file.lower().endswith(suffixes) for file in _walk(folder))
 
 
 def _skipped_text(skipped: collections.Counter) -> str:
-  """Returns '3 files that are no images: .txt, .json', or '' for none."""
+  """Returns a text such as '3 files that are no images: .txt, .json'."""
   if not skipped:
     return ''
   total = sum(skipped.values())
@@ -149,7 +150,7 @@ def _skipped_text(skipped: collections.Counter) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-  """Returns the first names, and how many more there are."""
+  """Returns the first names, and the number of the others."""
   more = f' and {len(names) - _FEW} more' if len(names) > _FEW else ''
   return ', '.join(names[:_FEW]) + more
 

@@ -1,4 +1,4 @@
-"""Sources decoded once and kept in one array."""
+"""Sources that are decoded once and kept in memory."""
 
 import math
 import sys
@@ -20,10 +20,15 @@ _CHUNK = 256
 
 
 def fits_in_memory(source: Source, *, limit: int = LIMIT) -> bool:
-  """Whether all images have one known size and fit into `limit` bytes.
+  """Returns whether all images have one known shape and fit into memory.
 
-  A folder's sizes are not known: pass it to `in_memory` together with the
-  steps that make them equal.
+  The shapes of images in a folder are not known before they are decoded; such
+  a source can be passed to `in_memory` with preprocessing that makes the shapes
+  equal.
+
+  Args:
+    source: the examples.
+    limit: number of bytes that the decoded images may take.
   """
   if source.image_shape is None:
     return False
@@ -33,20 +38,22 @@ def fits_in_memory(source: Source, *, limit: int = LIMIT) -> bool:
 def in_memory(
   source: Source, *, preprocess: Sequence[Preprocess] = (), limit: int = LIMIT
 ) -> ArraySource:
-  """Decodes a source once; unreadable images are left out.
+  """Decodes all images of a source into one array.
+
+  Images that cannot be decoded are left out.
 
   Args:
-    source: any source; an `ArraySource` is returned as it is.
-    preprocess: steps that do not depend on chance, such as `Resize`, done now
-      instead of at every reading.
-    limit: bytes that the decoded images may take.
+    source: the examples; an `ArraySource` is returned as it is.
+    preprocess: operations that are applied now instead of whenever an image is
+      read; none may be random.
+    limit: number of bytes that the decoded images may take.
 
   Returns:
-    the same examples, in one array.
+    The same examples in one array.
 
   Raises:
-    DataError: if the images differ in size, are too large together, or too
-      many cannot be read.
+    DataError: if the images differ in shape, exceed the limit, or too many of
+      them cannot be decoded.
   """
   refuse_random(preprocess)
   if isinstance(source, ArraySource) and not preprocess:
@@ -61,7 +68,7 @@ def in_memory(
         continue
       image = apply(preprocess, example['image'], None)
       if images is None:
-        images = _room(image.shape, source, limit)
+        images = _allocate(image.shape, source, limit)
       _require_shape(image, images.shape[1:], source.name)
       images[count], labels[count] = image, example['label']
       count += 1
@@ -78,14 +85,14 @@ def in_memory(
 
 
 def with_channels(source: ArraySource, channels: int | None) -> ArraySource:
-  """The same images with 1 or 3 channels; `None`: as they are."""
+  """Returns the images with 1 or 3 channels; None keeps their channels."""
   if channels is None or source.image_shape[-1] == channels:
     return source
   steps = (Channels(count=channels),)
   return in_memory(source, preprocess=steps, limit=sys.maxsize)
 
 
-def _room(shape: tuple[int, ...], source: Source, limit: int) -> np.ndarray:
+def _allocate(shape: tuple[int, ...], source: Source, limit: int) -> np.ndarray:
   size = len(source) * math.prod(shape)
   if size > limit:
     raise DataError(
@@ -108,7 +115,7 @@ def _require_shape(
 
 
 def _progress(chunks: range, name: str):
-  """A bar that appears only if reading takes longer than a moment."""
+  """Returns a progress bar that appears after three seconds."""
   import tqdm
 
   return tqdm.tqdm(chunks, desc=f'reading {name}', delay=3, leave=False)

@@ -1,10 +1,7 @@
-"""Batches for training and for evaluation, read ahead by grain."""
+"""Training batches: endless, shuffled, resumable, read ahead by grain."""
 
 import functools
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -14,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vq_jax.data import workers as workers_lib
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Source
 from vq_jax.data.errors import DataError
@@ -23,7 +21,8 @@ from vq_jax.data.fetch import Tally
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.utils import fields
 
-# Examples; grain counts batches in floats, which are exact up to here.
+# Number of examples of an endless stream. Grain counts batches in floats, which
+# are exact up to this number.
 _ENDLESS = 2**50
 
 
@@ -40,33 +39,38 @@ def train_batches(
   prefetch: Annotated[int, fields.Range(least=0, most=2**16)] = 2,
   transfer: Callable[[Batch], Any] | None = None,
 ) -> 'TrainIterator':
-  """Shuffles a source endlessly.
+  """Reads a source in shuffled batches without end.
 
-  Every epoch is a new permutation, a function of the seed alone. No example is
-  dropped: a batch may hold the end of one epoch and the start of the next, and
-  only such a batch can hold an example twice. Process p of P gives rows
-  [p * B / P, (p + 1) * B / P) of each global batch, so the batches of all
-  processes, joined in order, are those of a single process.
+  Every epoch is another permutation, which is a function of the seed alone. No
+  example is dropped: a batch may contain the end of one epoch and the start of
+  the next. Process p of P reads rows [p * B / P, (p + 1) * B / P) of each batch.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax import data
+    >>> source = data.ArraySource(np.zeros((5, 8, 8, 1), np.uint8))
+    >>> with data.train_batches(source, batch_size=4, seed=0) as batches:
+    ...   next(batches)['image'].shape
+    (4, 8, 8, 1)
 
   Args:
-    source: what to read.
-    batch_size: B, of all processes together.
-    seed: in [0, 2**32), of the order and of the preprocessing.
-    preprocess: steps for each image.
+    source: the examples.
+    batch_size: B, the number of examples of a batch on all processes.
+    seed: seed of the order and of the preprocessing, in [0, 2**32).
+    preprocess: operations that are applied to each image.
     process_index: p.
     process_count: P.
-    workers: processes that read; 0 reads in threads of this one. With workers,
-      the program that starts needs an `if __name__ == '__main__'` guard.
-    prefetch: batches that are ready ahead of time; 0 reads when asked.
-    transfer: called on every batch, in the thread that prefetches; it may put
-      the batch on devices.
+    workers: number of processes that read; 0 reads in threads of this process.
+      With workers, the main program needs an `if __name__ == '__main__'` guard.
+    prefetch: number of batches that are read ahead of time; 0 for none.
+    transfer: function of a batch, called ahead of time; it may use devices.
 
   Returns:
-    an endless iterator of batches: `image` uint8 [B / P, H, W, C] and `label`
-    int32 [B / P], or what `transfer` makes of them.
+    An endless iterator of batches, `image` uint8 [B / P, H, W, C] and `label`
+    int32 [B / P], or of what `transfer` returns for them.
 
   Raises:
-    DataError: if the batch does not divide or is larger than the source.
+    DataError: if P does not divide B, or B exceeds the number of examples.
   """
   local = local_batch_size(batch_size, process_index, process_count)
   if len(source) < batch_size:
@@ -86,10 +90,11 @@ def train_batches(
 
 
 class TrainIterator:
-  """An endless iterator of batches whose position can be saved and restored.
+  """An endless iterator of batches; `train_batches` makes it.
 
-  The state describes the batches that were taken, not those read ahead, and
-  nothing else: it may be restored with other workers, prefetch or processes.
+  Its position can be saved and restored. The state counts the batches that were
+  returned, not those that are read ahead, so it can be restored with another
+  number of workers, prefetched batches or processes.
   """
 
   def __init__(
@@ -102,7 +107,7 @@ class TrainIterator:
     prefetch: int,
     transfer: Callable[[Batch], Any] | None,
   ):
-    """Use `train_batches`; nothing is read before the first batch is asked."""
+    """Is called by `train_batches`; reads nothing before the first `next`."""
     self._fetch = fetch
     self._shard = shard
     self._workers = workers
@@ -115,23 +120,23 @@ class TrainIterator:
     }
     self._position = 0
     self._tally = Tally(fetch.source)
-    self._running: list[Iterator] = []  # none or one
-    # Ends the workers at the interpreter's exit too, if nobody closed; before
-    # grain's thread ends (priority 15) that frees what is in shared memory.
+    self._running: list[Iterator] = []  # at most one
+    # Ends the workers at the exit of the interpreter if `close` was not called,
+    # before the thread of grain (priority 15) that frees shared memory ends.
     util.Finalize(self, _end, args=(self._running,), exitpriority=100)
     self._closed = False
 
   @property
   def position(self) -> int:
-    """Number of batches taken since the start of training."""
+    """Number of batches that were returned since the start of training."""
     return self._position
 
   def __iter__(self) -> 'TrainIterator':
-    """Itself."""
+    """Returns the iterator itself."""
     return self
 
   def __next__(self) -> Any:
-    """The next batch."""
+    """Returns the next batch."""
     if self._closed:
       raise ValueError('this iterator is closed; call train_batches again.')
     if not self._running:
@@ -142,14 +147,17 @@ class TrainIterator:
     return batch
 
   def get_state(self) -> dict[str, int]:
-    """What `set_state` needs; plain integers, fit for JSON."""
+    """Returns the state for `set_state`: integers that JSON can store."""
     return {'position': self._position, **self._identity}
 
   def set_state(self, state: dict[str, int]) -> None:
-    """Goes to where `get_state` was called; the next batch is the next one.
+    """Continues from the position at which `get_state` was called.
+
+    Args:
+      state: what `get_state` returned.
 
     Raises:
-      DataError: if the state belongs to another order of examples.
+      DataError: if the state is that of another seed, source or batch size.
     """
     wrong = [
       f'{key} is {state.get(key)} in the state and {value} here'
@@ -168,23 +176,23 @@ class TrainIterator:
     self._position = int(position)
 
   def close(self) -> None:
-    """Ends threads and worker processes; may be called again."""
+    """Ends threads and worker processes; can be called more than once."""
     self._closed = True
     _end(self._running)
 
   def __enter__(self) -> 'TrainIterator':
-    """Itself."""
+    """Returns the iterator itself."""
     return self
 
   def __exit__(self, *exception) -> None:
-    """Closes."""
+    """Calls `close`."""
     self.close()
 
   def _start(self) -> Iterator:
     import grain
 
     index, count, local = self._shard
-    # Neighbouring seeds must not give shifted copies of one series of epochs.
+    # Hashed, or the epochs of neighbouring seeds are shifted copies.
     order_seed = int(
       np.random.SeedSequence(self._fetch.seed).generate_state(1)[0]
     )
@@ -211,16 +219,16 @@ class TrainIterator:
       )
     )
     if self._workers:
-      _parse_flags()
+      workers_lib.parse_flags()
       batches = batches.mp_prefetch(
         grain.MultiprocessingOptions(
           num_workers=self._workers,
           per_worker_buffer_size=max(1, self._prefetch),
         ),
-        worker_init_fn=_follow_parent,
+        worker_init_fn=workers_lib.follow_parent,
       )
-      # A batch of a worker lies in memory that it shares with this process, and
-      # nobody frees what is still in use, or read ahead, when the program ends.
+      # Batches of workers are in shared memory, which is not freed if they are
+      # still in use, or read ahead, when the program ends.
       batches = batches.map(_copied)
     batches = batches.map(functools.partial(_transferred, self._transfer))
     if self._prefetch:
@@ -231,13 +239,13 @@ class TrainIterator:
 
 
 def _end(running: list[Iterator]) -> None:
-  """Closes what runs and lets go of it."""
+  """Closes the running iterators and drops them."""
   while running:
     running.pop().close()
 
 
 def _fetch_local(fetch: Fetch, number: int, indices: np.ndarray):
-  """Batch `number` of the stream cut into local batches."""
+  """Reads one of the local batches into which the stream is cut."""
   positions = number * len(indices) + np.arange(len(indices))
   batch, _, errors = fetch(positions, indices % len(fetch.source))
   return batch, errors
@@ -253,36 +261,10 @@ def _transferred(transfer: Callable[[Batch], Any] | None, element):
   return (transfer(batch) if transfer else batch), errors
 
 
-def _follow_parent(worker: int, workers: int) -> None:
-  """Makes a worker end when its parent closes it or dies, and not before.
-
-  Ctrl-C, and SIGTERM from some launchers, reach workers too. One that died of
-  them would leave the batch at hand in shared memory; the parent is about to
-  close it in order. And without a parent it would wait for ever.
-  """
-  del worker, workers
-  for signum in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(signum, signal.SIG_IGN)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-  multiprocessing.parent_process().join()
-  os._exit(1)  # the main thread may be waiting for room that nobody makes
-
-
-def _parse_flags() -> None:
-  """Worker processes read absl flags, which a plain script never parses."""
-  from absl import flags
-
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS.mark_as_parsed()
-
-
 def local_batch_size(
   batch_size: int, process_index: int, process_count: int
 ) -> int:
-  """Examples of a batch that one process reads."""
+  """Returns the number of examples of a batch that one process reads."""
   if not 0 <= process_index < process_count:
     raise DataError(
       f'process_index must lie in [0, process_count); got {process_index} of '

@@ -1,8 +1,9 @@
-"""What is done to one image before it joins a batch.
+"""Preprocessing operations: crops, flips and changes of size.
 
-Each step maps uint8 [H, W, C] to uint8 [H, W, C], with a generator of its own
-for every example. Steps are frozen dataclasses: they print, compare and travel
-to worker processes. The conversion to float happens later, on the device.
+Each operation maps an image uint8 [H, W, C] and a random generator, which is
+another one for every example, to an image uint8 [H, W, C]. The operations are
+frozen dataclasses, so they can be printed, compared and sent to worker
+processes. The conversion to float happens on the device.
 """
 
 import dataclasses
@@ -14,56 +15,72 @@ from typing import Literal
 
 import numpy as np
 
+from vq_jax.data import pixels
 from vq_jax.data.errors import DataError
 from vq_jax.utils import fields
 
-# Steps may be any callables; one that draws from the generator says
-# `random = True`.
+# Any callable; one that uses the generator needs an attribute `random = True`.
 Preprocess = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
-# Pixels of a side; more than Pillow makes of an image.
-_Side = Annotated[int, fields.Range(least=1, most=2**15)]
+_Side = Annotated[int, fields.Range(least=1, most=2**15)]  # pixels
+
+
+class _Operation:
+  """An operation that checks its fields; it is not random by default."""
+
+  random: ClassVar[bool] = False
+
+  def __post_init__(self):
+    fields.check(self, error=DataError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Resize:
-  """Resizes the shorter side to `size`, keeping the proportions.
+class Resize(_Operation):
+  """Resizes the shorter side to `size` and keeps the aspect ratio.
+
+  Example:
+    >>> import numpy as np
+    >>> Resize(size=4)(np.zeros((8, 16, 3), np.uint8)).shape
+    (4, 8, 3)
 
   Attributes:
-    size: pixels of the shorter side.
-    filter: 'box', 'bilinear', 'hamming', 'bicubic' or 'lanczos', all of them
-      antialiased.
+    size: number of pixels of the shorter side.
+    filter: antialiasing filter: 'box', 'bilinear', 'hamming', 'bicubic' or
+      'lanczos'.
   """
 
-  random: ClassVar[bool] = False
   size: _Side
   filter: Literal['box', 'bilinear', 'hamming', 'bicubic', 'lanczos'] = (
     'bicubic'
   )
 
-  def __post_init__(self):
-    """Checks the fields."""
-    fields.check(self, error=DataError)
-
   def __call__(
     self, image: np.ndarray, rng: np.random.Generator | None = None
   ) -> np.ndarray:
-    """Resizes; `rng` is not used."""
+    """Resizes an image; `rng` is not used."""
     del rng
     h, w, _ = image.shape
     scale = self.size / min(h, w)
     target = tuple(max(self.size, round(side * scale)) for side in (h, w))
-    return _resized(image, target, self.filter)
+    return pixels.resize(image, target, self.filter)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomResize:
+class RandomResize(_Operation):
   """Resizes the shorter side to a random number of pixels; see `Resize`.
 
+  The number is uniformly distributed in [smallest, largest].
+
+  Example:
+    >>> import numpy as np
+    >>> resize = RandomResize(smallest=4, largest=4)
+    >>> resize(np.zeros((8, 8, 3), np.uint8), np.random.default_rng(0)).shape
+    (4, 4, 3)
+
   Attributes:
-    smallest: pixels of the shorter side, at least.
-    largest: at most; all numbers between are equally likely.
-    filter: see `Resize`.
+    smallest: smallest number of pixels of the shorter side.
+    largest: largest number of pixels of the shorter side.
+    filter: antialiasing filter; see `Resize`.
   """
 
   random: ClassVar[bool] = True
@@ -78,54 +95,60 @@ class RandomResize:
       raise DataError(f'largest must not be below smallest; got {self}.')
 
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws the size and resizes."""
+    """Resizes an image."""
     size = int(rng.integers(self.smallest, self.largest, endpoint=True))
     return Resize(size=size, filter=self.filter)(image)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CenterCrop:
-  """Cuts a square of `size` pixels from the middle."""
+class CenterCrop(_Operation):
+  """Crops the central square of `size` x `size` pixels.
 
-  random: ClassVar[bool] = False
+  Example:
+    >>> import numpy as np
+    >>> CenterCrop(size=4)(np.zeros((8, 6, 3), np.uint8)).shape
+    (4, 4, 3)
+
+  Attributes:
+    size: number of pixels of a side.
+  """
+
   size: _Side
-
-  def __post_init__(self):
-    """Checks the fields."""
-    fields.check(self, error=DataError)
 
   def __call__(
     self, image: np.ndarray, rng: np.random.Generator | None = None
   ) -> np.ndarray:
-    """Crops; `rng` is not used."""
+    """Crops an image; `rng` is not used."""
     del rng
-    _require_room(self, image)
+    pixels.check_size(self, image)
     top, left = ((side - self.size) // 2 for side in image.shape[:2])
     return image[top : top + self.size, left : left + self.size]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomCrop:
-  """Cuts a square of `size` pixels from anywhere.
+class RandomCrop(_Operation):
+  """Crops a random square of `size` x `size` pixels.
+
+  Example:
+    >>> import numpy as np
+    >>> crop = RandomCrop(size=8, padding=2)
+    >>> crop(np.zeros((8, 8, 3), np.uint8), np.random.default_rng(0)).shape
+    (8, 8, 3)
 
   Attributes:
-    size: of the square.
-    padding: black pixels put around the image first.
+    size: number of pixels of a side.
+    padding: number of black pixels that are padded to each side before.
   """
 
   random: ClassVar[bool] = True
   size: _Side
   padding: Annotated[int, fields.Range(least=0, most=2**15)] = 0
 
-  def __post_init__(self):
-    """Checks the fields."""
-    fields.check(self, error=DataError)
-
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pads and crops."""
+    """Pads and crops an image."""
     if self.padding:
-      image = _padded(image, self.padding)
-    _require_room(self, image)
+      image = pixels.pad(image, self.padding)
+    pixels.check_size(self, image)
     top, left = (
       int(rng.integers(side - self.size + 1)) for side in image.shape[:2]
     )
@@ -133,13 +156,19 @@ class RandomCrop:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomResizedCrop:
-  """Cuts a rectangle of random area and proportions, resized to a square.
+class RandomResizedCrop(_Operation):
+  """Crops a rectangle of random area and aspect ratio; resizes it to a square.
+
+  Example:
+    >>> import numpy as np
+    >>> crop = RandomResizedCrop(size=4)
+    >>> crop(np.zeros((8, 8, 3), np.uint8), np.random.default_rng(0)).shape
+    (4, 4, 3)
 
   Attributes:
-    size: of the square that comes out.
-    scale: bounds of the share of the image's area that is kept.
-    ratio: bounds of width over height, drawn evenly in the logarithm.
+    size: number of pixels of a side of the square.
+    scale: bounds of the fraction of the image's area that is cropped.
+    ratio: bounds of width / height, whose logarithm is uniformly distributed.
   """
 
   random: ClassVar[bool] = True
@@ -149,7 +178,7 @@ class RandomResizedCrop:
 
   def __post_init__(self):
     """Checks the fields."""
-    fields.check(self, error=DataError)
+    super().__post_init__()
     if not 0 < self.scale[0] <= self.scale[1] <= 1:
       raise DataError(
         f'scale must be two shares of the area in (0, 1]; got {self.scale}.'
@@ -161,50 +190,57 @@ class RandomResizedCrop:
       )
 
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Crops and resizes."""
+    """Crops and resizes an image."""
     h, w, _ = image.shape
     area = rng.uniform(*self.scale) * h * w
     ratio = np.exp(rng.uniform(*np.log(self.ratio)))
-    # A rectangle that does not fit is cut off, not drawn again: one draw for
-    # each example, whatever its proportions.
+    # A rectangle that does not fit is clipped instead of sampled again, so that
+    # every example takes the same number of random numbers.
     height = int(np.clip(round(np.sqrt(area / ratio)), 1, h))
     width = int(np.clip(round(np.sqrt(area * ratio)), 1, w))
     top = int(rng.integers(h - height + 1))
     left = int(rng.integers(w - width + 1))
     crop = image[top : top + height, left : left + width]
-    return _resized(crop, (self.size, self.size), 'bicubic')
+    return pixels.resize(crop, (self.size, self.size), 'bicubic')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomFlip:
-  """Mirrors every second image left to right, at random."""
+class RandomFlip(_Operation):
+  """Flips an image horizontally with probability 1/2.
+
+  Example:
+    >>> import numpy as np
+    >>> image = np.zeros((8, 6, 3), np.uint8)
+    >>> RandomFlip()(image, np.random.default_rng(0)).shape
+    (8, 6, 3)
+  """
 
   random: ClassVar[bool] = True
 
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrors or not."""
+    """Flips an image or returns it unchanged."""
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Channels:
-  """Grey to RGB by repetition, RGB to grey by luma (ITU-R 601).
+class Channels(_Operation):
+  """Converts grey images to RGB, or RGB images to grey by luma (ITU-R 601).
+
+  Example:
+    >>> import numpy as np
+    >>> Channels(count=3)(np.zeros((8, 8, 1), np.uint8)).shape
+    (8, 8, 3)
 
   Attributes:
-    count: 1 or 3 channels.
+    count: number of channels, 1 or 3.
   """
 
-  random: ClassVar[bool] = False
   count: Literal[1, 3]
-
-  def __post_init__(self):
-    """Checks the fields."""
-    fields.check(self, error=DataError)
 
   def __call__(
     self, image: np.ndarray, rng: np.random.Generator | None = None
   ) -> np.ndarray:
-    """Converts; `rng` is not used."""
+    """Converts an image; `rng` is not used."""
     del rng
     if image.shape[-1] == self.count:
       return image
@@ -217,7 +253,11 @@ class Channels:
 def apply(
   steps: Sequence[Preprocess], image: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-  """Runs the steps one after the other and checks what comes out."""
+  """Applies operations one after the other and checks the result.
+
+  Raises:
+    DataError: if the result is not uint8 [H, W, C].
+  """
   for step in steps:
     image = step(image, rng)
   if image.dtype != np.uint8 or image.ndim != 3:
@@ -229,12 +269,12 @@ def apply(
 
 
 def is_random(step: Preprocess) -> bool:
-  """Whether a step draws from the generator."""
+  """Returns whether an operation uses the random generator."""
   return getattr(step, 'random', False)
 
 
 def refuse_random(steps: Sequence[Preprocess]) -> None:
-  """Fails if a step is random: evaluation must see the same each time."""
+  """Raises DataError if an operation is random, for use in evaluation."""
   random = [step for step in steps if is_random(step)]
   if random:
     raise DataError(
@@ -244,7 +284,7 @@ def refuse_random(steps: Sequence[Preprocess]) -> None:
 
 
 def stack(images: Sequence[np.ndarray], name: str) -> np.ndarray:
-  """Joins images [H, W, C] of one shape to [B, H, W, C].
+  """Stacks images [H, W, C] of one shape to uint8 [B, H, W, C].
 
   Raises:
     DataError: if the shapes differ.
@@ -258,36 +298,3 @@ def stack(images: Sequence[np.ndarray], name: str) -> np.ndarray:
       'Channels(count=..), to the preprocessing.'
     )
   return np.stack(images)
-
-
-def _resized(
-  image: np.ndarray, size: tuple[int, int], resample: str
-) -> np.ndarray:
-  from PIL import Image
-
-  if image.shape[:2] == size:
-    return image
-  method = Image.Resampling[resample.upper()]
-  grey = image.shape[-1] == 1
-  picture = Image.fromarray(
-    np.ascontiguousarray(image[..., 0] if grey else image)
-  )
-  pixels = np.array(picture.resize(size[::-1], method))
-  return pixels[..., None] if grey else pixels
-
-
-def _padded(image: np.ndarray, padding: int) -> np.ndarray:
-  h, w, c = image.shape
-  canvas = np.zeros((h + 2 * padding, w + 2 * padding, c), np.uint8)
-  canvas[padding : padding + h, padding : padding + w] = image
-  return canvas
-
-
-def _require_room(step, image: np.ndarray) -> None:
-  h, w, _ = image.shape
-  if min(h, w) < step.size:
-    raise DataError(
-      f'{type(step).__name__}(size={step.size}) needs an image of at least '
-      f'{step.size}x{step.size}; got {h}x{w}. Put Resize(size={step.size}) '
-      'before it.'
-    )

@@ -1,4 +1,4 @@
-"""Opens images by a name: `tfds:`, `folder:`, `npz:`; or their `tokens:`."""
+"""Opening of sources by their names: `tfds:`, `folder:`, `npz:`, `tokens:`."""
 
 import importlib
 import os
@@ -30,28 +30,31 @@ def open_source(
   channels: int | None = None,
   max_unreadable: int = 100,
 ) -> Source:
-  """Opens a source of images.
+  """Opens a source of images or tokens.
 
   Args:
-    spec: `tfds:<name>`, a TensorFlow Datasets name, with `fashion_mnist_mini`
-      carried in this package; `folder:<path>`, image files in class
-      sub-folders or flat, or in folders that are all named like splits
-      (`train`, `val`; see `FolderSource`); `npz:<path>`, arrays `images`
-      uint8 [N, H, W, C] or [N, H, W] and optionally `labels` [N];
-      `tokens:<path>`, tokens in place of images, written by `vqjax tokenize`;
-      `<package.module>:<Class>`, a class (or function) of one's own that is
-      called with the split and returns a `Source`.
-    split: `train`, `test`, .., or a part: `train[:90%]`, `train[100:200]`. A
-      folder without split folders, and an npz file, is all `train`.
-    data_dir: where TFDS keeps its data; `None`: its own default.
-    channels: 1 or 3, converts; `None`: as they are.
-    max_unreadable: so many images may fail to decode before a reader stops.
+    spec: one of
+      `tfds:<name>`: a data set of TensorFlow Datasets, of which
+      `fashion_mnist_mini` is part of this package;
+      `folder:<path>`: image files, see `FolderSource`;
+      `npz:<path>`: arrays `images` uint8 [N, H, W, C] or [N, H, W] and,
+      optionally, `labels` [N];
+      `tokens:<path>`: tokens that `vqjax tokenize` has written, see
+      `TokenSource`;
+      `<package.module>:<Class>`: a class or function that is called with the
+      split and returns a `Source`.
+    split: name of a split, or a part of it: `train[:90%]`, `train[100:200]`.
+      An npz file, or a folder without folders of splits, is the split `train`.
+    data_dir: folder in which TFDS keeps its data sets; None for its default.
+    channels: 1 or 3 converts the images; None takes them as they are.
+    max_unreadable: number of images that may fail to decode before reading
+      stops with an error.
 
   Returns:
-    the source.
+    The source.
 
   Raises:
-    DataError: if there is no such thing; the message lists what there is.
+    DataError: if the source or the split does not exist.
   """
   kind, _, name = spec.partition(':')
   if kind == 'tfds' and name:
@@ -123,7 +126,7 @@ def _load_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _reason(path: pathlib.Path, error: Exception) -> str:
-  """Returns what is the matter with a file that is no npz."""
+  """Returns why a file cannot be read as npz."""
   if not path.is_file():
     return str(error)
   other = file_kinds.describe_non_weights(file_kinds.read_head(path))

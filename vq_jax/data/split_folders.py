@@ -1,4 +1,4 @@
-"""Whether the folders in a folder are splits or classes."""
+"""The decision whether sub-folders are splits or classes."""
 
 import dataclasses
 import pathlib
@@ -21,12 +21,12 @@ _SPLIT_NAMES = _TRAINING_NAMES | {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
-  """Where the images of a split lie.
+  """The folders of a split.
 
   Attributes:
-    root: the folder of the split.
-    training: the folder of the training split, which tells the classes;
-      `None` if there is none.
+    root: folder of the split.
+    training: folder of the training split, which defines the classes; None if
+      there is no training split.
   """
 
   root: pathlib.Path
@@ -34,13 +34,13 @@ class Layout:
 
 
 def find_split(path: pathlib.Path, split: Split) -> Layout:
-  """Decides whether the folders in a folder are splits or classes.
+  """Finds the folder of a split.
 
-  They are splits if all of those that hold images have the names of splits,
-  or if all of them hold the same classes in part; otherwise they are classes.
+  Sub-folders are splits if all that contain images have names of splits, or if
+  some of them do and all contain a common class. Otherwise they are classes.
 
   Raises:
-    DataError: if there is no such folder or split.
+    DataError: if the folder or the split does not exist.
   """
   if not path.is_dir():
     what = 'a file' if path.exists() else 'nothing'
@@ -63,7 +63,7 @@ def find_split(path: pathlib.Path, split: Split) -> Layout:
     return Layout(root=path, training=path)
   names = tuple(sorted(folders, key=class_names.natural_key))
   require_split(split, names, f'the folder {path}')
-  _tell_beside(path)
+  _warn_of_skipped(path)
   training = [n for n in names if n.casefold() in _TRAINING_NAMES]
   return Layout(
     root=folders[split.name],
@@ -72,7 +72,7 @@ def find_split(path: pathlib.Path, split: Split) -> Layout:
 
 
 def _are_splits(path: pathlib.Path, folders: dict[str, pathlib.Path]) -> bool:
-  """Decides, and warns where names and contents do not tell for certain."""
+  """Returns whether folders are splits; warns if that is ambiguous."""
   named = [name for name in folders if name.casefold() in _SPLIT_NAMES]
   if len(named) == len(folders) or not named:
     return bool(named)
@@ -106,8 +106,8 @@ def _are_splits(path: pathlib.Path, folders: dict[str, pathlib.Path]) -> bool:
   return bool(common)
 
 
-def _tell_beside(path: pathlib.Path) -> None:
-  """Warns of images that lie beside the folders of the splits."""
+def _warn_of_skipped(path: pathlib.Path) -> None:
+  """Warns of images that are skipped beside the folders of splits."""
   names = sorted(
     p.name
     for p in path.iterdir()

@@ -1,4 +1,4 @@
-"""Split strings, as TensorFlow Datasets writes them: `train[:90%]`."""
+"""Parsing of split strings such as `train[:90%]`, as in TFDS."""
 
 import dataclasses
 import re
@@ -12,10 +12,14 @@ _BOUND = re.compile(r'(?P<value>-?[\d_]+(\.\d+)?)(?P<percent>%)?')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
-  """A split and the part of it that is wanted.
+  """A parsed split string.
 
-  Bounds are counts of examples or percentages, negative ones counted from the
-  end, `None` where the split string leaves them out.
+  Attributes:
+    name: name of the split.
+    text: the split string.
+    start: first bound, a number of examples or a percentage, counted from the
+      end if it is negative; None if there is no such bound.
+    stop: second bound.
   """
 
   name: str
@@ -24,10 +28,13 @@ class Split:
   stop: str | None = None
 
   def rows(self, length: int) -> range:
-    """The rows of a split of `length` examples; percentages are rounded.
+    """Returns the positions of the examples; percentages are rounded.
+
+    Args:
+      length: number of examples of the whole split.
 
     Raises:
-      DataError: if a bound lies outside the split or nothing is left.
+      DataError: if a bound is outside of the split, or no example is left.
     """
     start = 0 if self.start is None else self._row(self.start, length)
     stop = length if self.stop is None else self._row(self.stop, length)
@@ -52,12 +59,12 @@ class Split:
 
 
 def parse_split(text: str) -> Split:
-  """Reads `name`, `name[from:to]`; bounds are counts or percentages.
+  """Parses a split string, `name` or `name[start:stop]`.
 
   Raises:
     DataError: if the text has another form.
   """
-  # Folders are known by composed names, too.
+  # Names of folders are compared in this form too.
   match = _SPLIT.fullmatch(unicodedata.normalize('NFC', text))
   bounds = [match[key] or None for key in ('start', 'stop')] if match else []
   if not match or not all(_is_bound(bound) for bound in bounds if bound):
@@ -74,7 +81,7 @@ def _is_bound(text: str) -> bool:
 
 
 def require_split(split: Split, valid: tuple[str, ...], where: str) -> None:
-  """Fails, with the list of what there is, if a split is missing."""
+  """Raises DataError, with the valid names, if a split does not exist."""
   if split.name not in valid:
     raise DataError(
       f'{where} has no split {split.name!r}; it has {", ".join(valid)}. '

@@ -1,6 +1,6 @@
-"""TensorFlow Datasets as a source, read from ArrayRecord, without TensorFlow.
+"""TensorFlow Datasets as a source, without TensorFlow.
 
-`tensorflow_datasets` is imported where it is used: it is slow to import.
+`tensorflow_datasets` is imported in functions because its import is slow.
 """
 
 import contextlib
@@ -30,7 +30,10 @@ _FORMAT = 'array_record'
 
 
 class TfdsSource(Source):
-  """A split of a TFDS data set with an image and, mostly, a class label."""
+  """A split of a TFDS data set with images and, optionally, class labels.
+
+  The data set must be stored as ArrayRecord, which has random access.
+  """
 
   def __init__(
     self,
@@ -41,18 +44,19 @@ class TfdsSource(Source):
     channels: int | None = None,
     max_unreadable: int = 100,
   ):
-    """Opens a prepared data set, or downloads and prepares it.
+    """Opens a data set; downloads and prepares it if necessary.
 
     Args:
-      dataset: a TFDS name such as `cifar10` or `fashion_mnist_mini`.
-      split: a TFDS split string.
-      data_dir: where data sets lie; `None`: TFDS_DATA_DIR or the TFDS default.
-      channels: 1 or 3; `None`: as the data set says.
-      max_unreadable: how many images may fail to decode.
+      dataset: name of the data set, such as `cifar10` or `fashion_mnist_mini`.
+      split: TFDS split string.
+      data_dir: folder of the data sets; None for the environment variable
+        TFDS_DATA_DIR or the default of TFDS.
+      channels: 1 or 3 converts the images; None takes them as they are.
+      max_unreadable: number of images that may fail to decode.
 
     Raises:
-      DataError: if there is no such data set or split, if it has no image, or
-        if it lies there in a format without random access.
+      DataError: if the data set or the split does not exist, has no images, or
+        is stored in a format without random access.
     """
     import tensorflow_datasets as tfds
 
@@ -60,7 +64,7 @@ class TfdsSource(Source):
     builder = _prepared_builder(dataset, data_dir)
     self._image, self._label = _features(builder)
     _check_split(builder, split)
-    # Our own decoder instead: TFDS knows no palette, alpha or orientation.
+    # TFDS cannot decode palettes, transparency and EXIF orientation.
     decoders = {self._image: tfds.decode.SkipDecoding()}
     try:
       _require_examples(builder, split)
@@ -77,15 +81,15 @@ class TfdsSource(Source):
     )
 
   def __len__(self) -> int:
-    """Number of examples in the split."""
+    """Returns the number of examples of the split."""
     return len(self._records)
 
   def __getitem__(self, index: int) -> Example:
-    """Reads and decodes one example."""
+    """Reads and decodes one example; see `Source`."""
     return self._decoded(index, self._records[index])
 
   def read(self, indices: Sequence[int]) -> list[Example | UnreadableImage]:
-    """Reads all records at once, which is faster than one by one."""
+    """Reads several examples; see `Source`."""
     indices = [int(index) for index in indices]
     examples = []
     records = self._records.__getitems__(indices)
@@ -107,13 +111,13 @@ class TfdsSource(Source):
 
 
 def _prepared_builder(dataset: str, data_dir: str | os.PathLike | None):
-  """The builder of a data set that lies on disk as ArrayRecord."""
+  """Returns the builder of a data set that is stored as ArrayRecord."""
   import tensorflow_datasets as tfds
 
   builder = _named_builder(dataset, data_dir)
   if not builder.data_path.exists():
     _prepare(builder)
-  # Read what the files say: a builder made by code forgets all formats but one.
+  # A builder made from code knows only one of the formats on disk.
   builder = tfds.builder_from_directory(builder.data_path)
   formats = {format_.value for format_ in builder.info.available_file_formats()}
   if _FORMAT not in formats:
@@ -146,7 +150,7 @@ def _named_builder(dataset: str, data_dir: str | os.PathLike | None):
 
 
 def _prepare(builder) -> None:
-  """Prepares a data set; another process may do the same meanwhile."""
+  """Prepares a data set; another process may do the same at that time."""
   embedded = builder.name == EMBEDDED
   if not embedded:
     _require_network(builder)
@@ -154,8 +158,8 @@ def _prepare(builder) -> None:
     with _quiet(builder) if embedded else contextlib.nullcontext():
       builder.download_and_prepare(file_format=_FORMAT)
   except Exception as error:  # network, disk, missing manual files, TensorFlow
-    # TFDS writes into a folder of its own and renames that at the end, so what
-    # is there now was finished by somebody else.
+    # TFDS renames its folder at the end, so a folder that exists now was
+    # completed by another process.
     if builder.data_path.exists():
       return
     raise DataError(
@@ -166,7 +170,7 @@ def _prepare(builder) -> None:
 
 @contextlib.contextmanager
 def _quiet(builder):
-  """One line instead of TFDS's progress bars and messages."""
+  """Replaces the progress bars and messages of TFDS by one line."""
   import tensorflow_datasets as tfds
 
   print(f'preparing {builder.name} in {builder.data_path}', file=sys.stderr)
@@ -179,12 +183,12 @@ def _quiet(builder):
 
 
 def _require_network(builder) -> None:
-  """Fails at once where TFDS would retry for minutes."""
+  """Raises DataError without a network, where TFDS would retry for minutes."""
   if builder.MANUAL_DOWNLOAD_INSTRUCTIONS or urllib.request.getproxies():
     return
   downloads = builder.data_dir_root / 'downloads'
   if any([*downloads.glob('*.INFO'), *downloads.glob('*/*.INFO')]):
-    return  # TFDS may find there what it needs
+    return  # the files may have been downloaded already
   hosts = {urllib.parse.urlsplit(url).hostname for url in builder.url_infos}
   hosts.discard(None)
   if not hosts or any(_resolves(host) for host in hosts):
@@ -205,7 +209,7 @@ def _resolves(host: str) -> bool:
 
 
 def _features(builder) -> tuple[str, str | None]:
-  """Names of the image and of the label (or `None`)."""
+  """Returns the names of the image and the label; None without a label."""
   import tensorflow_datasets as tfds
 
   features = dict(builder.info.features)
@@ -220,7 +224,7 @@ def _features(builder) -> tuple[str, str | None]:
 
 
 def _the_one(features: dict, name: str, kind: type) -> str | None:
-  """The feature of a kind that has the name, or else the only one."""
+  """Returns the feature of a type with a name, or the only one of the type."""
   names = [
     key for key, feature in features.items() if isinstance(feature, kind)
   ]
@@ -237,7 +241,7 @@ def _class_names(builder, label: str | None) -> tuple[str, ...]:
 
 
 def _check_split(builder, split: str) -> None:
-  """TFDS reads the bounds; a missing split is answered with those there are."""
+  """Raises DataError if a split does not exist; TFDS checks the bounds."""
   for part in split.split('+'):
     parsed = parse_split(part.strip())
     if parsed.name != 'all':
@@ -245,7 +249,7 @@ def _check_split(builder, split: str) -> None:
 
 
 def _require_examples(builder, split: str) -> None:
-  """Fails if nothing is left of a split between its bounds."""
+  """Raises ValueError if a split contains no example between its bounds."""
   if builder.info.splits[split].num_examples < 1:
     raise ValueError(f'the split {split!r} must hold at least one example.')
 

@@ -1,13 +1,13 @@
-"""Tokens on disk: a TFDS data set of what a tokenizer made of images.
+"""Tokenized data sets: the tokens of images on disk, in the format of TFDS.
 
-    DIR/tokenizer.json         which tokenizer made it, of what; `complete`
+    DIR/tokenizer.json         the tokenizer and the source; `complete`
     DIR/tokens-train.array_record-00000-of-00008, ...
     DIR/dataset_info.json, features.json, label.labels.txt
 
-An example holds `tokens` int32 [h, w, *index_shape] (or `tokens_0`, `tokens_1`,
-.. for several grids, coarsest first), its `label`, and the `index` of the image
-in its source and the `pass` that made it. Plain TFDS reads it, too:
-`tfds.builder_from_directory(DIR)`.
+An example has `tokens` int32 [h, w, *index_shape] (or `tokens_0`, `tokens_1`,
+... for several levels, coarsest first), its `label`, the `index` of the image
+in its source, and the number of the `pass` over the source. TFDS can read it
+too: `tfds.builder_from_directory(DIR)`.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ from vq_jax.utils import paths as paths_lib
 
 RECORD = 'tokenizer.json'
 NAME = 'tokens'
-LIMIT = 2**30  # bytes of tokens that are kept in memory
-_CHUNK = 4096  # examples parsed at a time: a parsed one takes far more room
+LIMIT = 2**30  # number of bytes of tokens that are kept in memory
+_CHUNK = 4096  # examples parsed at a time; while parsed, they take more memory
 
 
 def feature_names(grids: int) -> tuple[str, ...]:
-  """Returns the names of the tokens of so many grids."""
+  """Returns the names of the features of a number of token grids."""
   return (NAME,) if grids == 1 else tuple(f'{NAME}_{i}' for i in range(grids))
 
 
@@ -45,7 +45,7 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
   """Reads `tokenizer.json`.
 
   Raises:
-    DataError: if the folder holds no tokens.
+    DataError: if the folder contains no tokens.
   """
   path = pathlib.Path(folder).expanduser() / RECORD
   try:
@@ -58,26 +58,27 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def write_record(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
-  """Writes `tokenizer.json`; a reader sees the old or the new one."""
+  """Writes `tokenizer.json`."""
   text = json.dumps(record, indent=2) + '\n'
   paths_lib.write_text(folder / RECORD, text)
 
 
 def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
-  """Makes the folder, or checks that it holds the beginning of the same.
+  """Creates a folder for tokens, or checks that an existing one can go on.
 
   Args:
-    folder: where tokens are to be written.
-    record: what `tokenizer.json` will hold, without `complete`.
+    folder: the folder.
+    record: content of `tokenizer.json`, without `complete`.
 
   Raises:
-    DataError: if it holds something else, and in what that differs.
+    DataError: if the folder contains something else, or tokens whose record
+      differs; the message lists the differences.
   """
   if folder.exists() and not folder.is_dir():
     raise DataError(f'{folder} is a file; give a folder.')
   if (folder / RECORD).is_file():
     there = read_record(folder)
-    # As JSON, which knows no tuples.
+    # As it is read from JSON, which has no tuples.
     here = json.loads(json.dumps(record))
     differ = [
       f'{key}: {there.get(key)!r:.60} there, {value!r:.60} here'
@@ -100,7 +101,7 @@ def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
 
 
 def make_features(record: Mapping[str, Any]):
-  """Returns the TFDS features of the data set that a record describes."""
+  """Returns the TFDS features of a tokenized data set."""
   import tensorflow_datasets as tfds
 
   grids = {
@@ -120,15 +121,15 @@ def make_features(record: Mapping[str, Any]):
 def shard_path(
   folder: pathlib.Path, split: str, shard: int, shards: int
 ) -> pathlib.Path:
-  """Returns where a shard lies, as TFDS expects it."""
+  """Returns the path of a shard, in the form that TFDS expects."""
   return folder / (f'{NAME}-{split}.array_record-{shard:05d}-of-{shards:05d}')
 
 
 def write_shard(path: pathlib.Path, features, examples: Iterable) -> None:
-  """Writes the examples of a shard; the file appears when it is complete.
+  """Writes the examples of a shard atomically.
 
   Raises:
-    DataError: if it cannot be written, as on a full disk.
+    DataError: if the file cannot be written, for example on a full disk.
   """
   from array_record.python import array_record_module
 
@@ -142,7 +143,7 @@ def write_shard(path: pathlib.Path, features, examples: Iterable) -> None:
 
 
 def _written(write: Callable, *arguments) -> None:
-  """Calls a method of a writer, which knows one kind of error only."""
+  """Calls a method of a writer, whose errors are all RuntimeError."""
   try:
     write(*arguments)
   except RuntimeError as error:
@@ -154,7 +155,7 @@ def _written(write: Callable, *arguments) -> None:
 
 @contextlib.contextmanager
 def _readable() -> Iterator[None]:
-  """Says what to do about a shard that cannot be read."""
+  """Raises DataError with advice for a shard that cannot be read."""
   try:
     yield
   except RuntimeError as error:
@@ -165,7 +166,7 @@ def _readable() -> Iterator[None]:
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:
-  """Removes what a killed process was writing."""
+  """Removes the incomplete files of processes that were killed."""
   for path in folder.glob(f'.{NAME}-*'):
     path.unlink(missing_ok=True)
 
@@ -173,7 +174,7 @@ def remove_leftovers(folder: pathlib.Path) -> None:
 def write_metadata(
   folder: pathlib.Path, features, splits: Mapping[str, Sequence[pathlib.Path]]
 ) -> None:
-  """Makes a TFDS data set of complete shards."""
+  """Writes the metadata of TFDS for complete shards."""
   import tensorflow_datasets as tfds
   from array_record.python import array_record_module
 
@@ -197,23 +198,25 @@ def write_metadata(
     features=features,
     split_infos=infos,
     filename_template='{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}',
-    check_data=False,  # it would need TensorFlow
-    description='Tokens of images; tokenizer.json tells which tokenizer.',
+    check_data=False,  # the check needs TensorFlow
+    description='Tokens of images by the tokenizer in tokenizer.json.',
   )
 
 
 class TokenSource(Source):
-  """Tokens of images, in place of images.
+  """A source of tokens that `vqjax tokenize` has written.
+
+  Its batches have `tokens`, or `tokens_0`, `tokens_1`, ..., instead of `image`.
 
   Attributes:
-    record: what `tokenizer.json` holds.
+    record: content of `tokenizer.json`.
   """
 
   def __init__(self, folder: str | os.PathLike, split: str = 'train'):
-    """Opens a split such as `train` or `train[:90%]`.
+    """Opens a split such as `train` or `train[:90%]` of a folder.
 
     Raises:
-      DataError: if the folder holds no tokens, or not all of them yet.
+      DataError: if the folder contains no tokens, or not yet all of them.
     """
     import tensorflow_datasets as tfds
 
@@ -247,21 +250,21 @@ class TokenSource(Source):
       self._arrays = self._read_all()
 
   def __len__(self) -> int:
-    """Number of examples in the split."""
+    """Returns the number of examples of the split."""
     return len(self._rows)
 
   def __getitem__(self, index: int) -> Example:
-    """One example: its tokens and its label."""
+    """Returns one example: its tokens and its label."""
     return {name: x[0] for name, x in self.batch(np.array([index])).items()}
 
   def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Many examples at once: tokens int32 [B, h, w, ..] and `label` [B]."""
+    """Returns a batch: tokens int32 [B, h, w, ...] and `label` int32 [B]."""
     if self._arrays is None:
       return self._read(indices)
     return {name: x[indices] for name, x in self._arrays.items()}
 
   def _read_all(self) -> dict[str, np.ndarray]:
-    """Reads the split by chunks."""
+    """Reads the whole split."""
     rows = np.arange(len(self))
     parts = [
       self._read(rows[start : start + _CHUNK])
@@ -284,10 +287,10 @@ class TokenSource(Source):
 
 
 def require_images(source: Source) -> Source:
-  """Returns a source of images.
+  """Returns the source if it is one of images.
 
   Raises:
-    DataError: if it holds tokens.
+    DataError: if it is one of tokens.
   """
   if isinstance(source, TokenSource):
     raise DataError(

@@ -1,1 +1,1 @@
-"""What every room may use: trees, images, sums over replicas."""
+"""Helpers for images, trees of arrays, files, fields and replicas."""

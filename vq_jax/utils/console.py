@@ -1,10 +1,10 @@
-"""How programs of this library speak to a terminal."""
+"""Output of command line programs."""
 
 import warnings
 
 
 def show_warnings_as_lines() -> None:
-  """Makes a warning one line, for users who did not write the code."""
+  """Prints warnings as one line, without the file and the line of code."""
   warnings.formatwarning = _one_line
 
 
@@ -14,6 +14,6 @@ def _one_line(message, *where, **line) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-  """Returns whether the host or a device had too little memory."""
-  # XLA has one kind of error for all that can go wrong.
+  """Returns whether an error says that a host or device is out of memory."""
+  # XLA raises errors of one class, with this word in the message.
   return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)

@@ -1,4 +1,4 @@
-"""Spreading a batch of images over the devices there are."""
+"""Sharding of batches over the devices."""
 
 import jax
 from jax.sharding import AxisType
@@ -7,7 +7,14 @@ from jax.sharding import PartitionSpec
 
 
 def batch_sharding(batch_size: int) -> jax.sharding.Sharding | None:
-  """Spreads a batch over all devices; None if it does not divide."""
+  """Returns a sharding of a batch over all devices.
+
+  Args:
+    batch_size: number of examples of the batch.
+
+  Returns:
+    The sharding; None if the number of devices does not divide the batch size.
+  """
   devices = jax.devices()
   if batch_size % len(devices):
     return None

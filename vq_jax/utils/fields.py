@@ -1,6 +1,7 @@
-"""Types that say which numbers a field may hold, and the check of them.
+"""Annotations of valid ranges, and checks of values against them.
 
-A dataclass states its ranges in its annotations and checks them once:
+A dataclass states the valid ranges in its annotations and checks its fields
+when it is made:
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Sampler:
@@ -10,9 +11,8 @@ A dataclass states its ranges in its annotations and checks them once:
       def __post_init__(self):
         fields.check(self)
 
-NaN, infinity, a bool in place of a number and 2.5 in place of a whole number
-are refused for every number, whatever its range. NumPy's scalars are taken, and
-kept as Python's own numbers.
+Whatever the range of a number, NaN, infinity and bools are refused, and floats
+in place of integers. NumPy's scalars are converted to Python's numbers.
 """
 
 import dataclasses
@@ -35,12 +35,16 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Range:
-  """The numbers that a field may hold.
+  """The valid range of a number.
+
+  Example:
+    >>> Range(least=0, most=1).holds(0.5)
+    True
 
   Attributes:
-    least: the smallest one.
-    most: the largest one.
-    above: all must be larger than this; None if `least` is the only bound.
+    least: smallest valid number.
+    most: largest valid number.
+    above: exclusive lower bound; None if there is none.
   """
 
   least: float = -math.inf
@@ -48,12 +52,12 @@ class Range:
   above: float | None = None
 
   def holds(self, value: float) -> bool:
-    """Returns whether a number lies in the range."""
+    """Returns whether a number is in the range."""
     inside = self.least <= value <= self.most
     return inside and (self.above is None or value > self.above)
 
   def __str__(self) -> str:
-    """Describes the range, to follow the word number."""
+    """Describes the range, for use after the word 'number'."""
     if self.above is not None:
       end = f'{self.most:g}]' if self.most < math.inf else 'infinity)'
       return f' in ({self.above:g}, {end}'
@@ -72,26 +76,25 @@ PositiveFloat = Annotated[float, Range(above=0)]
 NonNegativeFloat = Annotated[float, Range(least=0)]
 Fraction = Annotated[float, Range(least=0, most=1)]
 
-# JAX takes larger seeds for equal ones (it keeps 32 bits), and NumPy and grain
-# know no negative ones.
+# JAX uses 32 bits of a seed only, and NumPy and grain refuse negative seeds.
 Seed = Annotated[int, Range(least=0, most=2**32 - 1)]
 
 
 def check(instance: Any, *, error: type[ValueError] = ValueError) -> None:
   """Checks the values of a dataclass against the types of its fields.
 
-  Numbers, bools, strings, `Literal`, functions, dataclasses, unions and tuples
-  of these are checked; fields of other types are left to those who use them. A
-  scalar of NumPy becomes Python's own number, so that equal dataclasses compute
-  alike.
+  Numbers, bools, strings, `Literal`, functions, dataclasses, and unions and
+  sequences of these are checked; fields of other types are not. Scalars of
+  NumPy are replaced by Python's numbers, so that equal dataclasses are the same
+  static argument of `jax.jit`.
 
   Args:
-    instance: a dataclass.
-    error: what is raised.
+    instance: the dataclass.
+    error: type of the error that is raised.
 
   Raises:
-    ValueError: with the first field whose value does not fit, what it must be
-      and what it is.
+    ValueError: if a value has the wrong type or is out of range. The message
+      has the name of the field, the valid values and the value.
   """
   hints = type_hints(type(instance))
   for field in dataclasses.fields(instance):
@@ -112,16 +115,13 @@ def check_arguments(
   """Checks arguments against the annotations of a class or a function.
 
   Args:
-    factory: a dataclass or a function.
-    arguments: some of its arguments, by name.
-    where: what precedes a name in the message.
-    error: what is raised.
+    factory: the dataclass or function.
+    arguments: dict from names to values.
+    where: text before a name in the message.
+    error: type of the error that is raised; see `check`.
 
   Returns:
-    the arguments, numbers as Python's own.
-
-  Raises:
-    ValueError: see `check`.
+    The arguments, with Python's numbers instead of NumPy's scalars.
   """
   hints, found = type_hints(factory), dict(arguments)
   for name, value in arguments.items():
@@ -137,8 +137,14 @@ def check_value(
 ) -> Any:
   """Checks one value against a type, such as `fields.Seed`; see `check`.
 
+  Example:
+    >>> check_value('steps', 0, PositiveInt)
+    Traceback (most recent call last):
+    ...
+    ValueError: steps must be a whole number of at least 1; got 0.
+
   Returns:
-    the value, a number as Python's own.
+    The value, with Python's numbers instead of NumPy's scalars.
   """
   if not _fits(value, hint):
     raise error(f'{name} must be {_describe(hint)}; got {format_value(value)}.')
@@ -148,10 +154,7 @@ def check_value(
 def checked(
   function: Callable | None = None, *, error: type[ValueError] = ValueError
 ) -> Callable:
-  """Makes a function check its arguments against their annotations.
-
-  The function raises `error` for an argument that does not fit; see `check`.
-  """
+  """Makes a function check its arguments against their annotations."""
   if function is None:
     return functools.partial(checked, error=error)
   signature = inspect.signature(function)
@@ -169,12 +172,12 @@ def checked(
 
 @functools.cache
 def type_hints(factory: Callable) -> dict[str, Any]:
-  """Returns the annotations of a class or a function, by name."""
+  """Returns a dict from names to annotations of a class or a function."""
   if not inspect.isclass(factory):
     return typing.get_type_hints(factory, include_extras=True)
   hints = {}
   for cls in reversed(factory.__mro__):
-    # One by one: names that only a type checker knows are left out.
+    # One by one, because annotations for type checkers alone are skipped.
     for name, hint in inspect.get_annotations(cls).items():
       if not isinstance(hint, str):
         hints[name] = hint
@@ -195,7 +198,7 @@ def _number(hint: Any) -> tuple[type, Range] | None:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-  """Returns whether a value has a type, or the type is none of the known."""
+  """Returns whether a value has a type; True for types not known here."""
   number = _number(hint)
   if number is not None:
     return _fits_number(value, *number)
@@ -213,7 +216,7 @@ def _fits(value: Any, hint: Any) -> bool:
   if hint in (str, types.NoneType) or dataclasses.is_dataclass(hint):
     return isinstance(value, hint)
   if getattr(hint, '_is_runtime_protocol', False):
-    # A class has the methods of its instances, but cannot stand for one.
+    # A class itself has the methods of the protocol too.
     return isinstance(value, hint) and not inspect.isclass(value)
   return True
 
@@ -237,7 +240,7 @@ def _is_literal(value: Any, literal: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-  """Returns a number as Python's own, also in a tuple or a list."""
+  """Converts NumPy's scalars to Python's, also in a tuple or a list."""
   if isinstance(value, np.bool_):
     return bool(value)
   if isinstance(value, numbers.Integral) and not isinstance(value, int):
@@ -262,7 +265,7 @@ def _fits_sequence(value: Any, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
-  """Describes a type to someone who did not write the code."""
+  """Describes a type in an error message."""
   number = _number(hint)
   if number is not None:
     kind, bounds = number
@@ -288,9 +291,9 @@ def _describe(hint: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-  """Shows a value in at most a line."""
+  """Returns the representation of a value in at most 80 characters."""
   try:
     text = ' '.join(repr(value).split())
-  except Exception:  # an int of thousands of digits; an object that has none
+  except Exception:  # an int of thousands of digits; an object without repr
     text = f'a {type(value).__name__} too long to print'
   return text if len(text) <= 80 else f'{text[:77]}...'

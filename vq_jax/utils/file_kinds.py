@@ -1,11 +1,11 @@
-"""What a file is, by its first bytes, for the message when it is another."""
+"""Recognition of file formats by first bytes, for error messages."""
 
 import os
 import pathlib
 import re
 from typing import BinaryIO
 
-HEAD = 512  # bytes, enough to tell
+HEAD = 512  # number of bytes that are read
 _LFS = b'version https://git-lfs.github.com/spec/'
 _PACKED = {
   b'\x1f\x8b': 'gzip',
@@ -25,15 +25,15 @@ _FORMATS = {
   b'SQLite format 3': 'a SQLite database',
 }
 _MARKUP = re.compile(rb'\s*<(!doctype html|html|head|body|\?xml|error)', re.I)
-# What ONNX writes first: its version, then who made it or a graph.
+# ONNX writes its version first, then the producer or a graph.
 _ONNX = re.compile(rb'\x08[\x01-\x20][\x12\x3a]', re.DOTALL)
 
 
 def read_head(file: str | os.PathLike | BinaryIO) -> bytes:
-  """Reads the first bytes of a file, as many as tell what it is.
+  """Reads the first bytes of a file, from which its format is recognized.
 
   Args:
-    file: its path, or the file at its beginning.
+    file: path of the file, or the open file at its beginning.
 
   Raises:
     OSError: if it cannot be read.
@@ -45,13 +45,14 @@ def read_head(file: str | os.PathLike | BinaryIO) -> bytes:
 
 
 def describe_placeholder(head: bytes) -> str | None:
-  """Names what nobody means to have, whatever the file should be.
+  """Describes a file that stands for another one: a failed download.
 
   Args:
-    head: its first bytes.
+    head: first bytes of the file.
 
   Returns:
-    What it is and what to do, for after 'it is'; None for anything else.
+    A text for use after 'it is', with advice, if the file is empty, a pointer
+    of Git LFS or a web page; None for other files.
   """
   if not head:
     return 'empty: download or copy it again'
@@ -69,14 +70,14 @@ def describe_placeholder(head: bytes) -> str | None:
 
 
 def describe_non_weights(head: bytes) -> str | None:
-  """Names what holds no weights, or none that are read here.
+  """Describes a file that contains no weights in a supported format.
 
   Args:
-    head: its first bytes.
+    head: first bytes of the file.
 
   Returns:
-    What it is and, where something helps, what to do, for after 'it is'; None
-    if it may be a checkpoint of PyTorch, Flax or safetensors.
+    A text for use after 'it is'; None if the file may be a checkpoint of
+    PyTorch, Flax or safetensors.
   """
   found = describe_placeholder(head)
   if found is not None:
@@ -98,7 +99,7 @@ def describe_non_weights(head: bytes) -> str | None:
 
 
 def _first_line(head: bytes) -> str | None:
-  """Returns the first line of a text; None for other bytes."""
+  """Returns the first line of a text; None if the bytes are not text."""
   try:
     text = head.decode('ascii')
   except UnicodeDecodeError:

@@ -1,12 +1,11 @@
-"""The one place that knows pixel ranges; grids and image files.
+"""Pixel ranges, image grids and image files.
 
-Images are NHWC, uint8 in [0, 255] or float in [0, 1].
+Images are NHWC, uint8 in [0, 255] or float in [0, 1]. Only this module converts
+between these ranges.
 """
 
-import io
 import math
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -15,11 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.utils import fields
+from vq_jax.utils import image_encoding
 from vq_jax.utils import paths
 
 Array = jax.Array | np.ndarray
-
-_ICONS = ('ICNS', 'ICO')  # they hold a few sizes, and shrink all others
 
 
 def _check_dtype(image: Array) -> None:
@@ -30,14 +28,21 @@ def _check_dtype(image: Array) -> None:
 
 
 def to_float(image: Array) -> jax.Array:
-  """Maps uint8 in [0, 255] to float32 in [0, 1]; a float array passes.
+  """Converts images to float32 in [0, 1].
+
+  Example:
+    >>> to_float(np.array([0, 255], np.uint8)).tolist()
+    [0.0, 1.0]
+
+  Args:
+    image: uint8 in [0, 255], or float, whose values are not changed.
 
   Raises:
     TypeError: if the array is neither uint8 nor floating.
   """
   _check_dtype(image)
   if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-    # XLA would multiply by 1 / 255, which is now and then a bit off.
+    # XLA multiplies by 1 / 255, which differs in the last bit of some values.
     return jnp.asarray(image.astype(np.float32) / np.float32(255))
   if image.dtype == jnp.uint8:
     return image.astype(jnp.float32) / 255
@@ -45,7 +50,14 @@ def to_float(image: Array) -> jax.Array:
 
 
 def to_uint8(image: Array) -> np.ndarray:
-  """Clips a float image to [0, 1] and rounds it to uint8 on the host.
+  """Converts images to uint8 on the host; floats are clipped to [0, 1].
+
+  Example:
+    >>> to_uint8(np.array([-0.1, 0.5, 1.0], np.float32)).tolist()
+    [0, 128, 255]
+
+  Args:
+    image: uint8 in [0, 255], which is returned as it is, or float.
 
   Raises:
     ValueError: if a pixel is NaN.
@@ -65,15 +77,15 @@ def to_uint8(image: Array) -> np.ndarray:
 
 
 def check_range(image: Array, known: np.ndarray | None = None) -> None:
-  """Checks that float images lie in [0, 1].
+  """Checks that float images are in [0, 1].
 
   Args:
-    image: [..., H, W, C], uint8 or float. What is traced by JAX has no values
-      yet and passes.
-    known: bool [..., H, W], the pixels that count; all by default.
+    image: [..., H, W, C], uint8 or float. The values of arrays that JAX traces
+      are not checked.
+    known: bool [..., H, W], the pixels that are checked; all by default.
 
   Raises:
-    ValueError: if a pixel lies outside, or is NaN.
+    ValueError: if a pixel is out of range or NaN.
     TypeError: if the array is neither uint8 nor floating.
   """
   _check_dtype(image)
@@ -89,13 +101,13 @@ def check_range(image: Array, known: np.ndarray | None = None) -> None:
 
 
 def to_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
-  """Maps [0, 1] linearly to `value_range`, the range a network wants."""
+  """Maps images in [0, 1] linearly to `value_range`."""
   low, high = value_range
   return image * (high - low) + low
 
 
 def from_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
-  """Undoes `to_range`."""
+  """Maps images in `value_range` linearly to [0, 1]."""
   low, high = value_range
   return (image - low) / (high - low)
 
@@ -108,13 +120,17 @@ def grid(
   pad: fields.NonNegativeInt = 2,
   scale: fields.PositiveInt = 1,
 ) -> np.ndarray:
-  """Lays a batch out as one picture.
+  """Arranges a batch of images in a grid.
+
+  Example:
+    >>> grid(np.zeros((4, 8, 8, 1))).shape
+    (22, 22, 1)
 
   Args:
     images: [B, H, W, C] uint8 or float in [0, 1].
-    columns: images in a row; the smallest square that holds all by default.
-    pad: white pixels between images.
-    scale: each pixel becomes `scale` x `scale`, for small images.
+    columns: number of images in a row; by default the grid is a square.
+    pad: number of white pixels between images.
+    scale: factor by which images are enlarged.
 
   Returns:
     uint8 [height, width, C].
@@ -134,29 +150,39 @@ def grid(
 
 
 def stack_rows(*batches: Array) -> np.ndarray:
-  """Interleaves batches, so that a grid shows the same example in a column.
+  """Concatenates batches of which each will be a row of a grid.
+
+  `grid(stack_rows(originals, reconstructions), columns=B)` has an image and its
+  reconstruction in each column.
 
   Args:
-    *batches: arrays [B, H, W, C] of one shape, e.g. originals and
-      reconstructions.
+    *batches: arrays [B, H, W, C] of one shape.
 
   Returns:
-    uint8 [len(batches) * B, H, W, C]; with `columns=B` each batch is a row.
+    uint8 [len(batches) * B, H, W, C].
   """
   return np.concatenate([to_uint8(batch) for batch in batches])
 
 
-def hstack(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
-  """Puts pictures [H, W, C] of any heights side by side, on white."""
-  pictures = [to_uint8(picture) for picture in pictures]
-  height = max(picture.shape[0] for picture in pictures)
+def hstack(images: Sequence[Array], pad: int = 2) -> np.ndarray:
+  """Puts images [H, W, C] of any heights side by side on white.
+
+  Args:
+    images: the images.
+    pad: number of white pixels to the right of each image.
+
+  Returns:
+    uint8 [max H, sum of W + pad, C].
+  """
+  images = [to_uint8(image) for image in images]
+  height = max(image.shape[0] for image in images)
   padded = [
     np.pad(
-      picture,
-      ((0, height - picture.shape[0]), (0, pad), (0, 0)),
+      image,
+      ((0, height - image.shape[0]), (0, pad), (0, 0)),
       constant_values=255,
     )
-    for picture in pictures
+    for image in images
   ]
   return np.concatenate(padded, axis=1)
 
@@ -164,30 +190,33 @@ def hstack(pictures: Sequence[Array], pad: int = 2) -> np.ndarray:
 def check_image_path(
   path: str | os.PathLike, *, channels: int = 3, animated: bool = False
 ) -> str:
-  """Checks, before long work, that an image can be written to a file.
+  """Checks, before a long computation, that an image file can be written.
 
   Args:
-    path: of the file; its suffix says the format, such as .png or .jpg.
-    channels: of the image, 1 or 3.
-    animated: whether it is a moving picture.
+    path: the file; its suffix selects the format, such as .png or .jpg.
+    channels: number of channels of the image, 1 or 3.
+    animated: whether the file is an animation.
 
   Returns:
-    the format, as Pillow calls it.
+    The name of the format in Pillow.
 
   Raises:
-    ValueError: if the suffix is none that Pillow can write, or not for such an
-      image; the message lists those that it can.
-    OSError: if the path is a folder, or lies in a file.
+    ValueError: if Pillow cannot write such images in the format of the suffix;
+      the message lists the valid suffixes.
+    OSError: if the path is a folder, or its folder cannot be created.
   """
   from PIL import Image  # not needed to train or to sample
 
   path = paths.check_file(path)
   suffixes = Image.registered_extensions()  # loads all plugins
   kind = suffixes.get(path.suffix.lower())
-  if kind is None or not _can_write(kind, channels, animated):
-    kinds = {k: _can_write(k, channels, animated) for k in suffixes.values()}
+  if kind is None or not image_encoding.can_write(kind, channels, animated):
+    kinds = {
+      k: image_encoding.can_write(k, channels, animated)
+      for k in suffixes.values()
+    }
     valid = sorted(suffix for suffix, k in suffixes.items() if kinds[k])
-    what = 'a moving picture' if animated else 'an image'
+    what = 'an animation' if animated else 'an image'
     raise ValueError(
       f'{what} cannot be written as {path.name!r}: the suffix must be that of '
       f'a format that can hold it, such as {".gif" if animated else ".png"}. '
@@ -196,85 +225,31 @@ def check_image_path(
   return kind
 
 
-def _can_write(kind: str, channels: int, animated: bool) -> bool:
-  """Returns whether Pillow can write such images, by writing a small one."""
-  from PIL import Image
-
-  table = Image.SAVE_ALL if animated else Image.SAVE
-  if kind not in table or kind in _ICONS:
-    return False
-  frames = np.zeros((1 + animated, 32, 32, channels), np.uint8)
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # of formats that are going
-      _encode(frames, kind)
-  except (OSError, ValueError, KeyError):
-    return False
-  return True
-
-
-def _encode(
-  frames: np.ndarray,
-  kind: str,
-  *,
-  comment: str | None = None,
-  milliseconds: int = 250,
-) -> bytes:
-  """Encodes images uint8 [T, H, W, C] with C of 1, 3 or 4 as one file."""
-  from PIL import Image  # not needed to train or to sample
-  from PIL import PngImagePlugin
-
-  if frames.shape[-1] == 1:
-    frames = frames[..., 0]
-  first, *rest = [Image.fromarray(frame) for frame in frames]
-  options: dict[str, object] = {}
-  if kind == 'JPEG':
-    options |= {'quality': 95, 'subsampling': 0}
-  if kind in ('WEBP', 'AVIF'):
-    options |= {'quality': 95}
-  if comment is not None and kind == 'PNG':
-    texts = PngImagePlugin.PngInfo()
-    texts.add_text('Comment', comment)
-    options['pnginfo'] = texts
-  elif comment is not None and kind in ('JPEG', 'GIF'):
-    options['comment'] = comment.encode()
-  if rest:
-    options |= {
-      'save_all': True,
-      'append_images': rest,
-      'duration': [milliseconds] * len(rest) + [8 * milliseconds],
-      'loop': 0,
-    }
-  buffer = io.BytesIO()
-  first.save(buffer, kind, **options)
-  return buffer.getvalue()
-
-
 def encode_png(image: Array, *, comment: str | None = None) -> bytes:
-  """Encodes one image [H, W, C] with C of 1, 3 or 4.
+  """Encodes an image as PNG.
 
   Args:
-    image: the image.
-    comment: a text that the file holds beside it, as `Comment`.
+    image: [H, W, C] with 1, 3 or 4 channels.
+    comment: text of the metadata field `Comment`.
   """
-  return _encode(to_uint8(image)[None], 'PNG', comment=comment)
+  return image_encoding.encode(to_uint8(image)[None], 'PNG', comment=comment)
 
 
 def save_image(
   path: str | os.PathLike, image: Array, *, comment: str | None = None
 ) -> None:
-  """Writes one image [H, W, C] in the format that the suffix says.
-
-  A reader never sees half a file. See `check_image_path` for the errors.
+  """Writes an image file atomically; see `check_image_path` for the errors.
 
   Args:
-    path: the file, such as samples.png or samples.jpg.
-    image: uint8, or float in [0, 1].
-    comment: a text that a PNG, JPEG or GIF file holds beside the image.
+    path: the file; its suffix selects the format, such as .png or .jpg.
+    image: [H, W, C] uint8, or float in [0, 1].
+    comment: text of the metadata of a PNG, JPEG or GIF file.
   """
   image = to_uint8(image)
   kind = check_image_path(path, channels=image.shape[-1])
-  paths.write_bytes(path, _encode(image[None], kind, comment=comment))
+  paths.write_bytes(
+    path, image_encoding.encode(image[None], kind, comment=comment)
+  )
 
 
 @fields.checked
@@ -284,13 +259,15 @@ def save_animation(
   *,
   milliseconds: Annotated[int, fields.Range(least=1, most=60_000)] = 250,
 ) -> None:
-  """Writes a moving picture that repeats; the last frame stays longer.
+  """Writes an animation in a loop; its last frame is shown eight times as long.
 
   Args:
-    path: the file; its suffix says the format, such as .gif or .webp.
-    frames: [T, H, W, C] with C of 1 or 3.
-    milliseconds: how long a frame is seen.
+    path: the file; its suffix selects the format, such as .gif or .webp.
+    frames: [T, H, W, C] with 1 or 3 channels.
+    milliseconds: duration of a frame.
   """
   frames = to_uint8(frames)
   kind = check_image_path(path, channels=frames.shape[-1], animated=True)
-  paths.write_bytes(path, _encode(frames, kind, milliseconds=milliseconds))
+  paths.write_bytes(
+    path, image_encoding.encode(frames, kind, milliseconds=milliseconds)
+  )

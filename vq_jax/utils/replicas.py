@@ -1,8 +1,8 @@
-"""Sums over replicas that are the identity where there is only one.
+"""Reductions over replicas, for code that runs under `jit` and `pmap`.
 
-Under `jit` over a mesh an array is global and `axis_name` is None. Under
-`pmap` each replica holds its share and the axis must be named, else the
-replicas drift apart.
+Under `jit` over a mesh, arrays are global, `axis_name` is None, and these
+functions do nothing. Under `pmap`, each replica has its part of an array, and
+`axis_name` must be the name of the axis, or the replicas diverge.
 """
 
 import jax
@@ -29,14 +29,14 @@ def all_gather(x: jax.Array, axis_name: str | None) -> jax.Array:
 def take_rows(
   x: jax.Array, rows: jax.Array, axis_name: str | None
 ) -> jax.Array:
-  """Takes rows of an array whose rows are spread over the replicas.
+  """Takes rows of an array that is split over the replicas.
 
-  Only the rows asked for travel.
+  Only these rows are communicated.
 
   Args:
-    x: [n, ...], this replica's rows.
+    x: [n, ...], the rows of this replica.
     rows: int32 [m], indices into the rows of all replicas, the same on each.
-    axis_name: the replicas' axis.
+    axis_name: name of the axis of replicas.
 
   Returns:
     [m, ...], the same on each replica.
@@ -52,17 +52,17 @@ def take_rows(
 
 
 def row_keys(rng: jax.Array, n: int, axis_name: str | None) -> jax.Array:
-  """Returns a key for each of this replica's n rows, by its global place.
+  """Returns a key for each row of this replica, by its global position.
 
   Args:
     rng: key, the same on every replica.
-    n: rows of this replica.
-    axis_name: the replicas' axis.
+    n: number of rows of this replica.
+    axis_name: name of the axis of replicas.
 
   Returns:
-    keys [n]: those one device would give to the same rows.
+    Keys [n], the same as those of these rows on a single device.
   """
-  places = jnp.arange(n)
+  positions = jnp.arange(n)
   if axis_name is not None:
-    places += n * jax.lax.axis_index(axis_name)
-  return jax.vmap(lambda place: jax.random.fold_in(rng, place))(places)
+    positions += n * jax.lax.axis_index(axis_name)
+  return jax.vmap(lambda i: jax.random.fold_in(rng, i))(positions)

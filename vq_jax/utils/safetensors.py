@@ -1,11 +1,11 @@
-"""Where the arrays of a safetensors file lie.
+"""Reading of the header of safetensors files.
 
     8 bytes: N, the length of the header, little-endian
     N bytes: JSON, name -> {'dtype': 'F32', 'shape': [..], 'data_offsets': [..]}
-    the numbers, little-endian, one array behind the other
+    the arrays one after the other, little-endian
 
-The file runs nothing, but what it says of itself need not be true: all of it is
-checked before an array is read.
+The header of a file from elsewhere may be wrong, so it is checked completely
+before an array is read.
 Source: https://github.com/huggingface/safetensors, section Format.
 """
 
@@ -40,9 +40,9 @@ class Entry:
   """An array in a file.
 
   Attributes:
-    dtype: of its elements.
-    shape: its shape; the elements lie in the order of C.
-    start: where it begins, in bytes from the start of the file.
+    dtype: dtype of the elements.
+    shape: shape of the array, in C order.
+    start: position of the first byte in the file.
   """
 
   dtype: np.dtype
@@ -51,22 +51,22 @@ class Entry:
 
   @property
   def size(self) -> int:
-    """Number of its elements."""
+    """Number of elements."""
     return math.prod(self.shape)
 
   @property
   def nbytes(self) -> int:
-    """Number of its bytes."""
+    """Number of bytes."""
     return self.size * self.dtype.itemsize
 
   def read(self, file: BinaryIO) -> bytes:
-    """Reads its bytes."""
+    """Reads the bytes of the array."""
     file.seek(self.start)
     return file.read(self.nbytes)
 
 
 def is_safetensors(head: bytes) -> bool:
-  """Whether a file that begins with these 9 bytes or more may be one."""
+  """Returns whether a file with these first bytes may be a safetensors file."""
   length = int.from_bytes(head[:8], 'little')
   return head[8:9] == b'{' and 2 <= length <= _LONGEST_HEADER
 
@@ -78,10 +78,10 @@ def read_entries(file: BinaryIO) -> dict[str, Entry]:
     file: a file on disk.
 
   Returns:
-    name -> where the array lies.
+    A dict from names to entries.
 
   Raises:
-    ValueError: if the header is broken, or does not describe each byte behind
+    ValueError: if the header is damaged, or does not describe each byte after
       it exactly once.
   """
   whole = os.fstat(file.fileno()).st_size
@@ -117,7 +117,7 @@ def read_entries(file: BinaryIO) -> dict[str, Entry]:
 
 
 def _header(data: bytes) -> dict[str, Any]:
-  """Parses the header; a name must not stand there twice."""
+  """Parses the header, whose names must be unique."""
 
   def unique(pairs):
     if len(dict(pairs)) < len(pairs):
@@ -134,7 +134,7 @@ def _header(data: bytes) -> dict[str, Any]:
 
 
 def _entry(name: str, value: Any, base: int) -> Entry:
-  """Checks what the header says of one array."""
+  """Checks the header of one array."""
   if not isinstance(value, dict) or value.keys() != _KEYS:
     raise ValueError(f'{name} must have dtype, shape and data_offsets')
   if value['dtype'] not in [*DTYPES]:

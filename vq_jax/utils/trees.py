@@ -1,4 +1,4 @@
-"""Functions over trees of arrays: averages, sizes, strict merging."""
+"""Functions of trees of arrays: averages, sizes, strict merging."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -13,22 +13,27 @@ Tree = Any
 
 
 def ema(average: Tree, value: Tree, decay: jax.Array | float) -> Tree:
-  """Returns decay * average + (1 - decay) * value, leaf by leaf."""
+  """Returns decay * average + (1 - decay) * value for each leaf."""
   return jax.tree.map(lambda a, v: a + (1 - decay) * (v - a), average, value)
 
 
 def count(tree: Tree) -> int:
-  """Returns the number of scalars in a tree."""
+  """Returns the number of scalars in a tree.
+
+  Example:
+    >>> count({'kernel': jnp.zeros((3, 4)), 'bias': jnp.zeros(4)})
+    16
+  """
   return sum(int(np.prod(jnp.shape(leaf))) for leaf in jax.tree.leaves(tree))
 
 
 def flatten(tree: Mapping) -> dict[str, Any]:
-  """Flattens nested dicts to `{'a/b/c': leaf}`."""
+  """Flattens nested dicts to `{'a/b/c': leaf}`; `unflatten` is the inverse."""
   return flax.traverse_util.flatten_dict(tree, sep='/')
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict:
-  """Undoes `flatten`."""
+  """Returns the nested dicts of a flat dict; see `flatten`."""
   return flax.traverse_util.unflatten_dict(flat, sep='/')
 
 
@@ -39,20 +44,24 @@ def merge_strict(
   keep: Sequence[str] = (),
   source: str = 'the checkpoint',
 ) -> dict:
-  """Replaces the leaves of `ours` by those of `loaded`; both must agree.
+  """Replaces the leaves of a model by those of a checkpoint.
+
+  Names and shapes must be the same.
 
   Args:
-    ours: nested dict of arrays (or of shapes): what the model expects.
-    loaded: nested dict of arrays: what was read.
-    keep: prefixes (`'params/decoder'`) whose leaves stay ours.
-    source: what `loaded` was read from, for the message.
+    ours: nested dict of arrays or shapes, those of the model.
+    loaded: nested dict of arrays, those of the checkpoint.
+    keep: prefixes such as `'params/decoder'`; leaves of `ours` with these
+      prefixes are kept.
+    source: name of the checkpoint in the message.
 
   Returns:
     A nested dict with the names and shapes of `ours`.
 
   Raises:
-    ValueError: with every name that only the model has (`-`), that only the
-      source has (`+`), and every shape that differs (`!`).
+    ValueError: if names or shapes differ. The message lists every name that
+      only the model has (`-`), every name that only the checkpoint has (`+`),
+      and every shape that differs (`!`).
   """
 
   def kept(name):
