@@ -43,7 +43,7 @@ def train_batches(
 
   Every epoch is another permutation, which is a function of the seed alone. No
   example is dropped: a batch may contain the end of one epoch and the start of
-  the next. Process p of P reads rows [p * B / P, (p + 1) * B / P) of each batch.
+  the next. Process p of P reads rows [p B / P, (p + 1) B / P) of each batch.
 
   Example:
     >>> import numpy as np
