@@ -7,7 +7,7 @@
 Sized for two CPU cores; the README tells what it reached. The images are not
 flipped: all shoes of the data set point to the left, and a prior that draws
 them to the right is no longer a prior of that data. The loss is the mean over
-all masked tokens (`mean_of` 'tokens'), as the paper has it.
+all masked tokens (`loss_reduction` 'tokens'), as the paper has it.
 """
 
 import ml_collections
