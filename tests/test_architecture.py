@@ -48,7 +48,8 @@ TRAIN_ROWS = [
   {'checkpointing', 'datasets', 'logging', 'optim'},
   {'step'},
   {'tasks'},
-  {'evaluation', 'initialization'},
+  {'evaluation'},
+  {'run'},
   {'errors', 'loop'},
   {'evaluate', 'main', 'quickstart'},
 ]

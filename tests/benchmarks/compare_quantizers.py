@@ -20,6 +20,7 @@ import jax
 from train import config as config_lib
 from train import errors
 from train import loop
+from train import run
 from train.logging import writers
 from vq_jax.utils import paths
 
@@ -69,9 +70,10 @@ def prepared(card):
   """Returns a compiled step, its first state and a batch."""
   with (
     tempfile.TemporaryDirectory() as folder,
-    loop.open_training(card, folder) as training,
+    run.open_run(card, folder) as opened,
   ):
-    return training.get_step(), training.state, next(training.batches)
+    step = loop.Loop(opened).get_step()
+    return step, opened.state, next(opened.batches)
 
 
 def best_times(cards: dict) -> dict[str, float]:

@@ -404,7 +404,7 @@ def test_a_perceptual_loss_is_weighed_and_counted():
     ({'discriminator_start': {'steps': 5}}, 'must not come after start'),
     ({'wieght': 1.0}, "Did you mean 'weight'"),
     ({'optim': {'lr': 1.0}}, 'unknown key of config.adversary.optim'),
-    ({'optim': {'ema_decay': 0.9}}, 'optim.ema_decay would do nothing'),
+    ({'optim': {'ema_decay': 0.9}}, 'optim.ema_decay does not apply'),
     ({'discriminator': {'type': 'patchgan'}}, 'at least 24 pixels'),
   ],
 )

@@ -1,0 +1,231 @@
+"""Opens a run: its task, its first or latest state, and what it writes."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import types
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+
+from train import config as config_lib
+from train import datasets as datasets_lib
+from train import optim as optim_lib
+from train import run_folder
+from train import settings as settings_lib
+from train import sharding
+from train import tasks
+from train.checkpointing import Checkpointer
+from train.evaluation import Evaluator
+from train.intervals import Intervals
+from train.logging import writers
+from train.logging.progress import Progress
+from train.state import TrainState
+from train.tasks.base import Setup
+from train.tasks.base import Task
+from vq_jax import checkpoints
+from vq_jax import data
+from vq_jax.utils import trees
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+  """Everything that the training loop needs.
+
+  Attributes:
+    task: what is trained.
+    optimizer: updates the parameters.
+    schedule: the learning rate by step.
+    optim: the config section `optim`.
+    seed: determines all random numbers.
+    runner: the devices.
+    intervals: how long it takes, and what is due when.
+    batches: the training batches.
+    evaluator: evaluates the task.
+    checkpointer: saves the state and the batches.
+    writer: writes metrics and images.
+    progress: prints messages.
+    state: the state on the devices, of the latest checkpoint.
+    done: number of steps that are done.
+  """
+
+  task: Task
+  optimizer: optax.GradientTransformation
+  schedule: optax.Schedule
+  optim: settings_lib.Optim
+  seed: int
+  runner: sharding.JitRunner
+  intervals: Intervals
+  batches: data.TrainIterator
+  evaluator: Evaluator
+  checkpointer: Checkpointer
+  writer: writers.Writer
+  progress: Progress
+  state: TrainState
+  done: int
+
+
+@contextlib.contextmanager
+def open_run(
+  config: Mapping[str, Any], workdir: str | os.PathLike
+) -> Iterator[Run]:
+  """Opens a run at its latest checkpoint; see `train.loop.train`."""
+  folder = pathlib.Path(workdir)
+  plain = run_folder.to_plain(config)
+  module = tasks.get_task_module(plain.get('task'))
+  parsed = config_lib.section(module.Config, '', plain)
+  parallel = config_lib.section(
+    settings_lib.Parallel, 'parallel', parsed.parallel
+  )
+  data_config = config_lib.section(settings_lib.Data, 'data', parsed.data)
+  sizes = (data_config.batch_size, data_config.eval_batch_size)
+  sharding.use_cpu_cores(*sizes)
+  runner = sharding.make_runner(parallel, batch_sizes=sizes)
+  with run_folder.lock(folder), contextlib.ExitStack() as stack:
+    datasets = datasets_lib.open_datasets(data_config, runner)
+    setup = Setup(
+      config=parsed,
+      run=run_folder.prepare_run(folder, plain, datasets.facts),
+      folder=folder,
+      source=datasets.train,
+      intervals=Intervals.create(
+        config_lib.section(settings_lib.Train, 'train', parsed.train),
+        steps_per_epoch=datasets.steps_per_epoch,
+      ),
+      axis_name=runner.axis_name,
+    )
+    yield _open(module, setup, datasets, runner, stack)
+
+
+def _open(
+  module: types.ModuleType,
+  setup: Setup,
+  datasets: datasets_lib.Datasets,
+  runner: sharding.JitRunner,
+  stack: contextlib.ExitStack,
+) -> Run:
+  """Builds everything that the loop needs, and restores the checkpoint."""
+  config, folder, intervals = setup.config, setup.folder, setup.intervals
+  optim = config_lib.section(settings_lib.Optim, 'optim', config.optim)
+  train_config = config_lib.section(settings_lib.Train, 'train', config.train)
+  previous = get_previous_intervals(folder, intervals)
+  schedule = optim_lib.make_schedule(optim, intervals)
+  optimizer = optim_lib.make_optimizer(optim, schedule)
+  task = module.make_task(setup)
+  state = make_initial_state(setup, task, optimizer)
+  run_folder.claim(folder, task.model.config)
+  checkpointer = Checkpointer(folder, runner, keep=train_config.keep)
+  stack.enter_context(checkpointer)
+  batches = datasets_lib.make_train_batches(datasets, config.seed, runner)
+  stack.enter_context(batches)
+  state, done = checkpointer.restore(state, batches)
+  progress = Progress(
+    folder.name,
+    start=done,
+    total=intervals.total,
+    batch_size=datasets.config.batch_size,
+  )
+  stack.callback(progress.close)
+  if 0 < done < intervals.total:
+    progress.say(f'resumes the training at step {done} of {intervals.total}.')
+  if previous is not None and previous.total != intervals.total:
+    progress.say(optim_lib.describe_extension(optim, previous, intervals, done))
+  return Run(
+    task=task,
+    optimizer=optimizer,
+    schedule=schedule,
+    optim=optim,
+    seed=config.seed,
+    runner=runner,
+    intervals=intervals,
+    batches=batches,
+    evaluator=Evaluator(
+      task, datasets.eval_batches, runner, train_config.pictures
+    ),
+    checkpointer=checkpointer,
+    writer=stack.enter_context(writers.Writer(folder, done)),
+    progress=progress,
+    state=state,
+    done=done,
+  )
+
+
+def make_initial_state(
+  setup: Setup, task: Task, optimizer: optax.GradientTransformation
+) -> TrainState:
+  """Initialises a state, with the weights of `init_from` if it is given.
+
+  A run that has a checkpoint of its own does not read `init_from` again.
+
+  Args:
+    setup: the config and the run folder.
+    task: what is trained.
+    optimizer: updates the parameters.
+
+  Raises:
+    ConfigError: if `init_keep` is given without `init_from`.
+    ValueError: if the weights do not fit; the message lists the differences.
+  """
+  config = setup.config
+  if config.init_keep and config.init_from is None:
+    raise settings_lib.ConfigError(
+      'config.init_keep lists the weights that are not taken from '
+      'config.init_from; set config.init_from.'
+    )
+  optim = config_lib.section(settings_lib.Optim, 'optim', config.optim)
+  variables = jax.jit(task.init)(jax.random.key(config.seed))
+  if (
+    config.init_from is not None
+    and checkpoints.latest_step(setup.folder) is None
+  ):
+    loaded, _ = checkpoints.load_variables(config.init_from)
+    other = checkpoints.read_config(config.init_from)
+    variables = trees.merge_strict(
+      variables,
+      task.adapt_weights(variables, loaded, other),
+      keep=config.init_keep,
+      source=f'config.init_from={config.init_from}',
+    )
+  return TrainState.create(
+    variables,
+    optimizer,
+    with_ema=optim.ema_decay is not None,
+    frozen=task.frozen,
+    auxiliary=jax.jit(task.init_auxiliary)(jax.random.key(config.seed + 1)),
+  )
+
+
+def get_previous_intervals(
+  folder: pathlib.Path, intervals: Intervals
+) -> Intervals | None:
+  """Returns the intervals of a run until now, or None if it is new.
+
+  Args:
+    folder: the run folder.
+    intervals: the new ones.
+
+  Raises:
+    ConfigError: if the training is to be shorter than until now.
+  """
+  if not run_folder.is_claimed(folder):
+    return None
+  previous = Intervals.create(
+    config_lib.section(
+      settings_lib.Train,
+      'train',
+      checkpoints.read_config(folder)['card']['train'],
+    ),
+    steps_per_epoch=intervals.steps_per_epoch,
+  )
+  if intervals.total < previous.total:
+    raise settings_lib.ConfigError(
+      'config.train.duration may grow, but not shrink: the training in '
+      f'{folder} takes {previous.total} steps, and {intervals.total} were '
+      f'asked for. Ask for at least {previous.total}, or begin a new run with '
+      f'its weights: another --workdir and --config.init_from={folder}.'
+    )
+  return previous
