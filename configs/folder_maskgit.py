@@ -5,8 +5,8 @@
         --config.data.source=folder:/path/to/images
 
 Class sub-folders become classes. Paper: MaskGIT, https://arxiv.org/abs/2202.04200
-The loss is the mean over all masked tokens (`loss_reduction` 'tokens'), as in the
-paper. Sized for one GPU; no figures have been published for it.
+The loss is the mean over all masked tokens (`loss_reduction` 'tokens'), as in
+the paper. Sized for one GPU; no figures have been published for it.
 """
 
 import ml_collections
