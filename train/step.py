@@ -14,6 +14,7 @@ import optax
 from train import optim
 from train import settings as settings_lib
 from train.state import TrainState
+from vq_jax import quantizers
 from vq_jax.utils import replicas
 
 Tree = Any
@@ -101,7 +102,7 @@ def make_step(
     metrics['learning_rate'] = schedule(state.step)
     metrics['grad_norm'] = optax.tree.norm(grads['params'])
     state = apply_gradients(state, grads['params'], optimizer, config)
-    state = state.replace(codebook=codebook)
+    state = update_codebook(state, codebook)
     state, metrics = task.after_update(
       phase,
       state,
@@ -128,6 +129,18 @@ def apply_gradients(
     decay = optim.ema_decay(config, state.step)
     ema = optax.incremental_update(params, ema, 1 - decay)
   return state.replace(params=params, opt_state=opt_state, ema=ema)
+
+
+def update_codebook(state: TrainState, codebook: Tree) -> TrainState:
+  """Returns the state with a new collection 'codebook'.
+
+  Codes that it replaces are written into the parameters and their averages.
+  """
+  ema = state.ema
+  if ema is not None:
+    ema, _ = quantizers.apply_replacements(ema, codebook)
+  params, codebook = quantizers.apply_replacements(state.params, codebook)
+  return state.replace(params=params, codebook=codebook, ema=ema)
 
 
 def add_keys(

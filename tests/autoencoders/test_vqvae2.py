@@ -168,6 +168,14 @@ def test_counts_leave_out_what_weighs_nothing():
   np.testing.assert_array_equal(counts[''], want)
 
 
+def test_counts_leave_out_codebooks_that_are_too_large():
+  sizes = [2**30, K]
+  grids = [base.TokenGrid(stride=2, codebook_size=size) for size in sizes]
+  indices = jnp.zeros((1, 2, 2), jnp.int32)
+  counts = base.code_counts(grids, (indices, indices))
+  assert {name: c.shape for name, c in counts.items()} == {'_1': (K,)}
+
+
 def test_only_training_moves_the_codebooks():
   quantizer = quantizers.EMAVectorQuantizer(codebook_size=K, code_dim=D)
   model = make(quantizer=quantizer)

@@ -218,11 +218,15 @@ def _run(quantizer, variables, z, train, seed):
     mutable=['codebook'],
     rngs={'code': jax.random.key(seed)},
   )
-  return quantized, {**variables, **updated}
+  params, state = quantizers.apply_replacements(
+    variables.get('params', {}), updated.get('codebook', {})
+  )
+  after = {'params': params, 'codebook': state}
+  return quantized, {name: after[name] for name in variables}
 
 
 def run(quantizer, variables, z, train=False, seed=0):
-  """Returns `Quantized` and the variables after the call."""
+  """Returns `Quantized` and the variables after the training step."""
   # Always called alike, for a jitted function compiles for each way.
   return _run(quantizer, variables, z, train, seed)
 

@@ -9,7 +9,7 @@ from tests.quantizers import cases
 from tests.quantizers.cases import D
 from vq_jax.quantizers import gradients
 
-CHOICES = list(gradients.CHOICES.values())
+ESTIMATORS = list(gradients.ESTIMATORS.values())
 
 
 @jax.jit
@@ -22,13 +22,13 @@ def pairs():
   return zip(cases.latents(20), cases.latents(20, seed=1), strict=True)
 
 
-@pytest.mark.parametrize('choice', CHOICES)
+@pytest.mark.parametrize('choice', ESTIMATORS)
 def test_the_value_is_the_code_to_the_bit(choice):
   z, e = 30 * cases.latents(50), cases.latents(50, seed=1)
   np.testing.assert_array_equal(jax.jit(choice)(z, e), e)
 
 
-@pytest.mark.parametrize('choice', CHOICES)
+@pytest.mark.parametrize('choice', ESTIMATORS)
 def test_no_gradient_reaches_the_code(choice):
   z, e = cases.latents(5), cases.latents(5, seed=1)
   gradient = jax.jit(jax.grad(lambda e: jnp.sum(jnp.sin(choice(z, e)))))(e)

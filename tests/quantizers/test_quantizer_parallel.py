@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 from tests.quantizers import cases
 from tests.quantizers.cases import D
 from train import sharding
+from vq_jax import quantizers
 from vq_jax.utils import replicas
 
 STEPS = 3
@@ -46,8 +47,11 @@ def trainer(quantizer, axis_name=None):
     )(variables.get('params', {}), z)
     step = replicas.pmean(gradients[0], axis_name)
     params = jax.tree.map(lambda p, g: p - g, variables.get('params', {}), step)
-    after = {**variables, **updated, **({'params': params} if params else {})}
-    return (quantized, gradients[1]), after
+    params, state = quantizers.apply_replacements(
+      params, updated.get('codebook', {})
+    )
+    after = {'params': params, 'codebook': state}
+    return (quantized, gradients[1]), {name: after[name] for name in variables}
 
   return train
 

@@ -225,3 +225,38 @@ def test_the_most_bits_work():
   codes = jax.jit(lambda i: quantizer.apply({}, i, method='lookup'))(indices)
   bits = (np.asarray(codes) > 0).astype(np.int64)
   np.testing.assert_array_equal((bits << np.arange(30)).sum(axis=-1), indices)
+
+
+@pytest.mark.parametrize(
+  'quantizer',
+  [
+    quantizers.LFQ(30),
+    quantizers.BSQ(30),
+    quantizers.FSQ((2,) * 30),
+  ],
+)
+def test_nothing_has_the_size_of_a_huge_codebook(quantizer):
+  """Of 2^30 codes, which would take 4 GB; the statistics are exact."""
+  distinct = np.random.default_rng(0).normal(size=(3, 30))
+  z = distinct[[0, 1, 1, 2, 1, 0]].astype(np.float32)
+  variables = cases.init(quantizer)
+  compiled = (
+    jax.jit(functools.partial(quantizer.apply, train=True, mutable='codebook'))
+    .lower(variables, z)
+    .compile()
+  )
+  assert compiled.memory_analysis().temp_size_in_bytes < 2**22
+  quantized, _ = compiled(variables, z)
+  np.testing.assert_allclose(quantized.stats['batch_usage'], 3 / 2**30)
+  p = np.array([2, 3, 1]) / 6
+  np.testing.assert_allclose(
+    quantized.stats['batch_perplexity'], np.exp(-(p * np.log(p)).sum()), 1e-5
+  )
+
+
+@pytest.mark.parametrize('make', BINARY)
+def test_an_entropy_loss_of_no_weight_is_not_computed(make):
+  quantizer = make(5, entropy_weight=0.0)
+  z = cases.latents(40)[:, [0, 1, 2, 3, 0]]
+  quantized, _ = cases.run(quantizer, cases.init(quantizer), z)
+  assert 'entropy_loss' not in quantized.stats

@@ -11,6 +11,9 @@ from vq_jax.quantizers import base as quantizers_base
 from vq_jax.utils import fields
 from vq_jax.utils import images
 
+# `code_counts` omits larger codebooks: the counts of 2^20 codes have 4 MB.
+MAX_COUNTED_CODES = 2**20
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenGrid:
@@ -71,21 +74,26 @@ def code_counts(
   axis_name: str | None = None,
   weights: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
-  """Counts how often each code of each grid was chosen.
+  """Counts how often each code of each token grid was chosen.
+
+  Grids with more than `MAX_COUNTED_CODES` codes are omitted, because the counts
+  are arrays with one element per code.
 
   Args:
     grids: an autoencoder's `token_grids`.
-    indices: [B, h, w, *index_shape], or a tuple of them, one for each grid.
-    axis_name: the replicas' axis.
-    weights: float [B], what an example counts; 1 by default.
+    indices: int32 [B, h, w, *index_shape], or a tuple of them, one per grid.
+    axis_name: name of the pmap axis, or None.
+    weights: float [B], the weight of each example; 1 by default.
 
   Returns:
-    float32 [*index_shape, K] by the suffix under which figures of a grid are
-    told: '' for the only one; '_0', '_1', ... for several.
+    float32 [*index_shape, K] by the suffix of the grid's metrics: '' for a
+    single grid, and '_0', '_1', ... for several.
   """
   parts = indices if isinstance(indices, tuple) else (indices,)
   counts = {}
   for i, (grid, part) in enumerate(zip(grids, parts, strict=True)):
+    if grid.codebook_size > MAX_COUNTED_CODES:
+      continue
     per_latent = None
     if weights is not None:
       per_latent = jnp.broadcast_to(weights[:, None, None], part.shape[:3])

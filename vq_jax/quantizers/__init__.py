@@ -1,13 +1,16 @@
-"""Vector -> code. Each quantizer: `quantizer(z, train=...) -> Quantized`.
+"""Quantizers, which map vectors to discrete tokens and back.
 
-`quantizer.lookup(indices)` gives the codes back. `quantizer.codebook_size` is
-the number K of codes an index chooses from, `code_dim` the width D of a code,
-and `index_shape` the shape of a vector's index: () or, where a vector is
-described by several, (G,) or, nested, (G, *inner).
+`quantizer(z, train=...)` maps latents [..., D] to `Quantized`: their codes, the
+indices of the codes, a loss and statistics. `quantizer.lookup(indices)` returns
+the codes of indices. `codebook_size` is K, the number of values of an index,
+`code_dim` is D, and `index_shape` is the shape of the index of one vector: (),
+or (G, ...) for the groups or levels of a quantizer of several codebooks.
 """
 
 from vq_jax.quantizers.base import Quantized
+from vq_jax.quantizers.base import Quantizer
 from vq_jax.quantizers.bsq import BSQ
+from vq_jax.quantizers.codebook import apply_replacements
 from vq_jax.quantizers.ema import EMAVectorQuantizer
 from vq_jax.quantizers.factorized import FactorizedVectorQuantizer
 from vq_jax.quantizers.fsq import FSQ
@@ -29,7 +32,9 @@ __all__ = [
   'GroupedQuantizer',
   'GumbelQuantizer',
   'Quantized',
+  'Quantizer',
   'ResidualQuantizer',
   'SimVQ',
   'VectorQuantizer',
+  'apply_replacements',
 ]

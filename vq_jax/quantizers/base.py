@@ -1,26 +1,26 @@
-"""What every quantizer returns, and the few lines that all of them share."""
+"""The interface of the quantizers, and the functions that all of them use."""
 
 import math
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import checked
 from vq_jax.utils import replicas
 
 
 @flax.struct.dataclass
 class Quantized:
-  """A quantized latent.
+  """The output of a quantizer.
 
   Attributes:
-    quantized: float32 [..., D], the chosen codes, equal to `lookup(indices)`;
-      the gradient passes to the latent that was quantized, see `gradients`.
-    indices: int32 [..., *index_shape], which codes; see `index_shape` of the
-      quantizer. A negative one chose none.
-    loss: float32 [], what the quantizer adds to the training objective.
-    stats: name -> float32 [], for the eye alone: no gradient flows.
+    quantized: float32 [..., D], the codes of the vectors. They are equal to
+      `lookup(indices)`; `vq_jax.quantizers.gradients` defines their gradient.
+    indices: int32 [..., *index_shape], the index of each code. An index of -1
+      stands for no code (a level that `ResidualQuantizer` dropped).
+    loss: float32 [], the quantizer's term of the training objective.
+    stats: name -> float32 [], statistics for logging. They carry no gradient.
   """
 
   quantized: jax.Array
@@ -29,13 +29,37 @@ class Quantized:
   stats: dict[str, jax.Array]
 
 
-def check_width(z: jax.Array, width: int, quantizer: nn.Module) -> None:
+class Quantizer(checked.CheckedModule):
+  """The base class of the quantizers.
+
+  A quantizer has the fields or properties `codebook_size` (K, the number of
+  values of an index), `code_dim` (D, the width of the vectors) and
+  `index_shape`, and the methods `__call__(z, *, train=False) -> Quantized` and
+  `lookup(indices) -> codes`. Autoencoders use nothing else of it.
+  """
+
+  @property
+  def index_shape(self) -> tuple[int, ...]:
+    """The shape of the index of one vector; () if it is a single integer."""
+    return ()
+
+  def _check_input(self, z: jax.Array) -> jax.Array:
+    """Returns z [..., D] as float32.
+
+    Raises:
+      ValueError: if the last axis of z is not `code_dim`.
+    """
+    check_width(z, self.code_dim, type(self).__name__)
+    return z.astype(jnp.float32)
+
+
+def check_width(z: jax.Array, width: int, name: str) -> None:
   """Raises ValueError unless the last axis of `z` is `width`."""
   if z.ndim < 1 or z.shape[-1] != width:
     raise ValueError(
-      f'{type(quantizer).__name__} quantizes vectors of width {width}; got an '
-      f'array of shape {z.shape}. Let the encoder end in {width} channels, or '
-      f'set code_dim={z.shape[-1] if z.ndim else 1}.'
+      f'{name} quantizes vectors of width {width}; got an array of shape '
+      f'{z.shape}. Let the encoder end in {width} channels, or set '
+      f'code_dim={z.shape[-1] if z.ndim else 1}.'
     )
 
 
@@ -49,29 +73,30 @@ def code_counts(
   """Counts how often each code was chosen, over all replicas.
 
   Args:
-    indices: int32 [..., *index_shape]; a negative one chose no code.
-    codebook_size: K.
+    indices: int32 [..., *index_shape]. Negative indices are not counted.
+    codebook_size: K. The result has K elements per codebook; for codebooks too
+      large for that, see `batch_stats`.
     index_shape: () for one codebook; (G,) if each vector has an index into
-      each of G codebooks, which are counted apart.
-    axis_name: the replicas' axis.
-    weights: float [...], what a vector counts; 1 by default.
+      each of G codebooks, which are counted separately.
+    axis_name: name of the pmap axis, or None.
+    weights: float [...], the weight of each vector; 1 by default.
 
   Returns:
     float32 [*index_shape, K].
   """
   books = math.prod(index_shape)
   flat = indices.reshape(-1, books)
-  weighed = (flat >= 0).astype(jnp.float32)
+  increments = (flat >= 0).astype(jnp.float32)
   if weights is not None:
-    weighed *= weights.reshape(-1, 1)
-  places = jnp.maximum(flat, 0) + codebook_size * jnp.arange(books)[None]
-  counts = jnp.zeros(books * codebook_size, jnp.float32).at[places].add(weighed)
-  counts = counts.reshape(*index_shape, codebook_size)
-  return replicas.psum(counts, axis_name)
+    increments *= weights.reshape(-1, 1)
+  positions = jnp.maximum(flat, 0) + codebook_size * jnp.arange(books)[None]
+  counts = jnp.zeros(books * codebook_size, jnp.float32)
+  counts = counts.at[positions].add(increments)
+  return replicas.psum(counts.reshape(*index_shape, codebook_size), axis_name)
 
 
 def usage(counts: jax.Array) -> jax.Array:
-  """Returns the fraction of codes chosen at least once, float32 [].
+  """Returns the fraction of codes that were chosen at least once, float32 [].
 
   Args:
     counts: [..., K], how often each code was chosen.
@@ -80,55 +105,76 @@ def usage(counts: jax.Array) -> jax.Array:
 
 
 def perplexity(counts: jax.Array) -> jax.Array:
-  """Returns exp of the entropy of the choice: as many codes, evenly used.
+  """Returns exp(H(p)) of the empirical distribution p over the codes.
+
+  It is the number of codes that, chosen equally often, have the same entropy.
 
   Args:
     counts: [..., K], how often each code was chosen.
 
   Returns:
-    float32 [], in [1, K]; 1 if nothing was counted. With several codebooks it
-    is their mean.
+    float32 [], between 1 and K, and 1 if nothing was counted. The mean over
+    the codebooks, if there are several.
   """
   counts = jnp.asarray(counts, jnp.float32)
   p = counts / jnp.maximum(counts.sum(axis=-1, keepdims=True), 1)
   return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(p, p), axis=-1)).mean()
 
 
-def batch_stats(counts: jax.Array) -> dict[str, jax.Array]:
-  """Returns `batch_usage` and `batch_perplexity` of counts [..., K].
+def batch_stats(
+  indices: jax.Array, codebook_size: int, axis_name: str | None = None
+) -> dict[str, jax.Array]:
+  """Returns `batch_usage` and `batch_perplexity`, float32 [].
 
-  Both are bounded by the number of vectors in the batch: they tell how the
-  codebook moves, not how well it serves a data set. For that see
-  `vq_jax.metrics.codebook`.
+  Both are bounded by the number of vectors in the batch, so they do not
+  describe a data set; `vq_jax.metrics.codebook` has metrics that do. The
+  indices are sorted, and equal ones counted, so that the cost depends on the
+  batch alone and not on K.
+
+  Args:
+    indices: int32 [...], not negative.
+    codebook_size: K.
+    axis_name: name of the pmap axis, or None.
   """
+  flat = jnp.sort(replicas.all_gather(indices.reshape(-1), axis_name))
+  is_new = jnp.ones(flat.size, bool).at[1:].set(flat[1:] != flat[:-1])
+  counts = jax.ops.segment_sum(
+    jnp.ones(flat.size), jnp.cumsum(is_new) - 1, num_segments=flat.size
+  )
   return {
-    'batch_usage': usage(counts),
+    'batch_usage': is_new.sum() / codebook_size,
     'batch_perplexity': perplexity(counts),
   }
 
 
 def mean_square(x: jax.Array) -> jax.Array:
-  """Mean over all elements, 0 for an empty array."""
+  """Returns the mean of x^2 over all elements, and 0 for an empty array."""
   return jnp.sum(jnp.square(x)) / max(x.size, 1)
 
 
 def commitment_loss(z: jax.Array, codes: jax.Array) -> jax.Array:
-  """Returns mean (sg[e] - z)^2: it pulls latents to their codes."""
-  return mean_square(jax.lax.stop_gradient(codes) - z)
+  """Returns mean (z - sg[e])^2, whose gradient pulls latents to their codes."""
+  return mean_square(z - jax.lax.stop_gradient(codes))
 
 
-def codebook_loss(z: jax.Array, codes: jax.Array) -> jax.Array:
-  """Returns mean (e - sg[z])^2: it pulls codes to their latents."""
-  return mean_square(codes - jax.lax.stop_gradient(z))
-
-
-def weighed_losses(
-  commitment: jax.Array,
-  codebook: jax.Array,
+def vq_loss(
+  z: jax.Array,
+  codes: jax.Array,
   commitment_weight: float,
+  *,
   legacy: bool = False,
 ) -> jax.Array:
-  """Adds the two losses; the weight is on the codebook loss if `legacy`."""
+  """Returns mean (e - sg[z])^2 + commitment_weight * mean (z - sg[e])^2.
+
+  Args:
+    z: float32 [..., D], the latents.
+    codes: float32 [..., D], e.
+    commitment_weight: weight of the commitment loss, the second term.
+    legacy: whether the weight multiplies the first term, the codebook loss,
+      instead.
+  """
+  codebook = mean_square(codes - jax.lax.stop_gradient(z))
+  commitment = commitment_loss(z, codes)
   if legacy:
     return commitment_weight * codebook + commitment
   return codebook + commitment_weight * commitment

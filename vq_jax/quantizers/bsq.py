@@ -1,47 +1,56 @@
-"""Binary spherical quantization: signs of a vector on the unit sphere."""
+"""Binary spherical quantization: the signs of a vector of unit length."""
 
 import math
 
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import bits as bits_lib
 from vq_jax.quantizers import nearest as search
 from vq_jax.utils import fields
 
 
-class BSQ(checked.CheckedModule):
-  """u = z / |z|, and the code is sign(u) / sqrt(D) (Zhao et al. 2024, 3.2).
+class BSQ(base.Quantizer):
+  """Binary spherical quantization (https://arxiv.org/abs/2406.07548, 3.2).
 
-  The error is bounded, |u - e|^2 < 2, without a commitment loss. The entropy
-  loss is that of `LFQ`, with distances between u and the codes; the entropy
-  over the batch takes the bits to be independent, as that paper does. The
-  gradient passes straight through to u, and from there to z. 0 counts as
-  negative. Order of the bits: see `bits`.
+  With u = z / |z| the code is sign(u) / sqrt(D), where sign(0) = -1. The
+  quantization error is bounded, |u - e|^2 < 2, without a commitment loss. The
+  entropy loss is that of `LFQ` for the distances between u and the codes; the
+  entropy of the batch treats the bits as independent, as in the paper. The
+  gradient is copied to u, and passes through the normalisation to z.
+  `vq_jax.quantizers.bits` defines the order of the bits.
 
-  The defaults are those of the authors' configs (zhaoyue-zephyrus/bsq-vit).
-  The temperature matters: u is short, |u_i| being about 1 / sqrt(D), so that
-  with T = 0.01, which is LFQ's, the entropy loss gives a bit that is always
-  the same no gradient, and it stays so.
+  The defaults are those of the authors' configs (zhaoyue-zephyrus/bsq-vit). The
+  temperature matters: |u_i| is about 1 / sqrt(D), so that with T = 0.01, the
+  default of `LFQ`, the entropy loss has no gradient for a bit that is the same
+  for all latents, which then stays the same.
 
-  State, in the collection 'codebook', if the weight of the entropy loss
-  falls: `updates` [].
+  The state in the collection 'codebook' is `updates` [], the number of training
+  steps, if `entropy_ramp_steps` is not 0.
 
   Attributes:
-    bits: D; there are 2^D codes, at most 2^30.
-    commitment_weight: weight of a commitment loss, mean (sg[e] - u)^2; the
-      paper has none.
-    entropy_weight: weight of the entropy loss.
-    gamma: weight in it of the entropy over the batch.
+    bits: D, at most 30.
+    commitment_weight: weight of a commitment loss, mean (u - sg[e])^2, which
+      the paper does not have.
+    entropy_weight: weight of the entropy loss. With 0 it is not computed.
+    gamma: relative weight of the entropy of the batch.
     entropy_temperature: T in p = softmax(-|u - e|^2 / T).
-    entropy_start_scale: the entropy loss weighs so many times as much in the
-      beginning.
-    entropy_ramp_steps: updates in which this falls linearly to 1; with 0 the
-      weight is the same throughout.
-    axis_name: the pmap axis over which statistics are summed; None under jit,
-      where the batch is global already.
+    entropy_start_scale: factor of the weight of the entropy loss in the first
+      training step.
+    entropy_ramp_steps: number of training steps in which this factor falls
+      linearly to 1; with 0 it is 1.
+    axis_name: name of the pmap axis over which statistics are summed; None
+      under jit, where arrays hold the global batch.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> quantizer = quantizers.BSQ(bits=4)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 4))
+    >>> quantized, _ = quantizer.init_with_output(jax.random.key(1), z)
+    >>> quantized.indices.shape
+    (4,)
   """
 
   bits: int
@@ -55,42 +64,39 @@ class BSQ(checked.CheckedModule):
 
   @property
   def codebook_size(self) -> int:
-    """K, the number of codes."""
+    """K = 2^D, the number of codes."""
     return 2**self.bits
 
   @property
   def code_dim(self) -> int:
-    """D, a dimension for each bit."""
+    """D, the number of bits."""
     return self.bits
-
-  @property
-  def index_shape(self) -> tuple[int, ...]:
-    """A vector has one index."""
-    return ()
 
   @property
   def _scale(self) -> float:
     return 1 / math.sqrt(self.bits)
 
   def setup(self):
-    """Checks the number of bits and declares the count of updates."""
+    """Checks `bits` and declares the number of training steps."""
     bits_lib.check_bits(self.bits)
     if self.entropy_ramp_steps:
       self.updates = self.variable('codebook', 'updates', jnp.int32, 0)
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`.
+    """Quantizes vectors.
 
-    While the entropy loss's weight falls, `train` needs the collection
-    'codebook' mutable.
+    Args:
+      z: float [..., D].
+      train: whether the training step is counted, if `entropy_ramp_steps` is
+        not 0, which needs the collection 'codebook' mutable.
     """
-    base.check_width(z, self.bits, self)
+    z = self._check_input(z)
     entropy_weight = self._entropy_weight()
-    learn = train and z.size > 0 and not self.is_initializing()
-    if learn and self.entropy_ramp_steps:
+    update = train and z.size > 0 and not self.is_initializing()
+    if update and self.entropy_ramp_steps:
       self.updates.value += 1
     return bits_lib.quantize(
-      search.l2_normalize(z.astype(jnp.float32)),
+      search.l2_normalize(z),
       scale=self._scale,
       commitment_weight=self.commitment_weight,
       entropy_weight=entropy_weight,
@@ -104,9 +110,9 @@ class BSQ(checked.CheckedModule):
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
     return self._scale * bits_lib.to_signs(indices, self.bits)
 
-  def _entropy_weight(self) -> jax.Array | float:
-    """Returns the weight of the entropy loss in this update."""
-    if not self.entropy_ramp_steps:
-      return self.entropy_weight
+  def _entropy_weight(self) -> jax.Array | float | None:
+    """Returns the weight of the entropy loss in this training step."""
+    if not self.entropy_weight or not self.entropy_ramp_steps:
+      return self.entropy_weight or None
     left = jnp.maximum(1 - self.updates.value / self.entropy_ramp_steps, 0)
     return self.entropy_weight * (1 + (self.entropy_start_scale - 1) * left)

@@ -1,4 +1,9 @@
-"""Dead-code revival: a code that nothing chooses goes where it is missed."""
+"""Dead-code revival: codes that are no longer chosen are replaced by latents.
+
+Jukebox (https://arxiv.org/abs/2005.00341, 3.1) and SoundStream
+(https://arxiv.org/abs/2107.03312, 3.3) replace them by random latents of the
+batch. Here a latent is sampled in proportion to its quantization error.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,47 +12,51 @@ from vq_jax.utils import replicas
 
 
 def find_dead_codes(
-  sizes: jax.Array,
+  average_counts: jax.Array,
   counts: jax.Array,
   updates: jax.Array,
   dead_code_threshold: float,
   revive_until_step: int | None,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns which codes are dead, bool [K], and a code's fair share, [].
+  """Returns which codes are dead.
 
   Args:
-    sizes: float32 [K], the average counts.
-    counts: float32 [K], of this batch. A code that it chose lives.
-    updates: int32 [], updates before this one.
-    dead_code_threshold: the fraction of its fair share, vectors of the batch
-      / K, under which a code is dead.
-    revive_until_step: from this update on nothing is dead; None for no end.
+    average_counts: float32 [K], moving averages of the counts.
+    counts: float32 [K], of this batch. A code with a count above 0 is not dead.
+    updates: int32 [], the number of training steps before this one.
+    dead_code_threshold: a code is dead if its average count is below this
+      fraction of the mean count, vectors of the batch / K.
+    revive_until_step: no code is dead from this training step on; None for no
+      limit.
+
+  Returns:
+    bool [K], and the mean count, float32 [].
   """
-  share = counts.sum() / counts.size
-  dead = (sizes < dead_code_threshold * share) & (counts == 0)
+  mean_count = counts.sum() / counts.size
+  dead = (average_counts < dead_code_threshold * mean_count) & (counts == 0)
   if revive_until_step is not None:
     dead &= updates < revive_until_step
-  return dead, share
+  return dead, mean_count
 
 
-def replacements(
+def sample_replacements(
   rng: jax.Array,
   z: jax.Array,
   codes: jax.Array,
   codebook_size: int,
   axis_name: str | None = None,
 ) -> jax.Array:
-  """Draws vectors of the batch to put dead codes on.
+  """Samples latents of the batch by their squared quantization error.
 
-  A vector's chance is its squared distance to its code, as in the
-  seeding of k-means++: codes go where they mend the largest errors.
+  As in the seeding of k-means++, the probability of a latent is proportional to
+  its squared distance to its code.
 
   Args:
     rng: key, the same on every replica.
-    z: float32 [..., D].
-    codes: float32 [..., D], the code of each vector.
+    z: float32 [..., D], the latents.
+    codes: float32 [..., D], the code of each latent.
     codebook_size: K.
-    axis_name: the replicas' axis.
+    axis_name: name of the pmap axis, or None.
 
   Returns:
     float32 [K, D], the same on every replica.
@@ -57,9 +66,10 @@ def replacements(
   )
   errors = jnp.sum(jnp.square(z - codes), axis=-1)
   errors = replicas.all_gather(errors, axis_name)
-  # By the inverse of the distribution function: `categorical` would draw noise
-  # for each pair of code and vector.
-  total = jnp.cumsum(jnp.maximum(errors, 1e-12))
-  places = jax.random.uniform(rng, (codebook_size,)) * total[-1]
-  rows = jnp.minimum(jnp.searchsorted(total, places), total.size - 1)
+  # Inverse transform sampling: `jax.random.categorical` would need noise for
+  # each pair of a code and a latent.
+  cumulative = jnp.cumsum(jnp.maximum(errors, 1e-12))
+  thresholds = jax.random.uniform(rng, (codebook_size,)) * cumulative[-1]
+  rows = jnp.searchsorted(cumulative, thresholds)
+  rows = jnp.minimum(rows, cumulative.size - 1)
   return replicas.take_rows(z, rows, axis_name)

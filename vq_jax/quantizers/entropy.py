@@ -1,8 +1,9 @@
-"""The entropy loss: each vector sure of its code, all codes in use.
+"""The entropy loss E[H(p)] - H(E[p]) of a distribution p over the codes.
 
-It is E[H(p)] - H(E[p]), with p the distribution over codes of one vector and
-the means over the batch (MAGVIT, MaskGIT's tokenizer; Yu et al. 2023, 3.1). The
-functions return the two terms, so that they can be weighed.
+The first term makes each vector certain of its code, the second makes the batch
+use all codes. The means are over the vectors of the batch (MaskGIT,
+https://arxiv.org/abs/2202.04200; MAGVIT-v2, https://arxiv.org/abs/2310.05737,
+3.1).
 """
 
 import math
@@ -21,8 +22,8 @@ def entropies(
 
   Args:
     logits: float32 [..., K].
-    axis_name: the replicas' axis. The second term is that of all replicas
-      together; the first, being a mean, is left to be averaged with the loss.
+    axis_name: name of the pmap axis, or None. The second term is over all
+      replicas; the first is this replica's, and is averaged with the loss.
 
   Returns:
     float32 [], float32 []; zeros for an empty batch.
@@ -45,7 +46,7 @@ def codebook_entropy_loss(
   Args:
     z: float32 [..., D].
     codebook: float32 [K, D].
-    temperature: the lower, the surer a vector is of its nearest code.
+    temperature: the lower, the more p is concentrated on the nearest code.
     axis_name: see `entropies`.
   """
   distances = search.squared_distances(z, codebook)
@@ -56,17 +57,17 @@ def codebook_entropy_loss(
 def bit_entropies(
   logits: jax.Array, group_bits: int, axis_name: str | None = None
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns E[H(p)] and H(E[p]) where p is a product over independent bits.
+  """Returns E[H(p)] and H(E[p]) of a distribution p of independent bits.
 
-  The first is exact, for the entropy of a product is the sum of entropies. The
-  second is exact if all bits fit into one group; else it is the sum over groups
-  of bits that are as equal in size as can be, which leaves out how groups
-  depend on one another and so is too large (Yu et al. 2023, 3.1, factorize
-  their codes likewise).
+  The first term is the sum of the bits' entropies. The second is exact if all
+  bits form one group. Otherwise it is the sum of the entropies of groups of
+  nearly equal size, as in https://arxiv.org/abs/2310.05737, 3.1. That ignores
+  the dependence between groups and is an upper bound.
 
   Args:
-    logits: float32 [..., D], of each bit being 1.
-    group_bits: the most bits in a group; it costs 2^group_bits per vector.
+    logits: float32 [..., D], the logit of each bit being 1.
+    group_bits: the largest number of bits in a group. A vector needs
+      2^group_bits elements of memory.
     axis_name: see `entropies`.
 
   Returns:

@@ -1,4 +1,4 @@
-"""ViT-VQGAN's quantizer: few dimensions, on the unit sphere."""
+"""The quantizer of ViT-VQGAN: a codebook of few dimensions and unit length."""
 
 import flax.linen as nn
 
@@ -8,23 +8,28 @@ from vq_jax.utils import fields
 
 
 class FactorizedVectorQuantizer(vq.VectorQuantizer):
-  """Nearest code by cosine, in a space of few dimensions (Yu et al. 2022, 3.2).
+  """`VectorQuantizer` with the choices of ViT-VQGAN as defaults.
 
-  This is `VectorQuantizer` with that paper's choices as defaults: 32
-  dimensions, both sides normalised, codes drawn from N(0, 1). The factorization
-  itself, the projection from the encoder's width to `code_dim` and back, is the
-  linear layer with which every autoencoder meets its quantizer.
+  https://arxiv.org/abs/2110.04627, 3.2: codes of 32 dimensions, latents and
+  codes normalised to unit length, and a codebook drawn from N(0, 1). The
+  factorization itself, a projection from the encoder's width to `code_dim` and
+  back, is the linear layer that every autoencoder has on either side of its
+  quantizer.
 
-  One default is not the paper's: dead codes are revived. On small pictures and
-  few steps the paper's recipe alone leaves most codes unused. Set
-  `dead_code_threshold=0` for the plain method, which also keeps no state.
+  One default differs from the paper: dead codes are revived, because on small
+  images and in few steps the paper's recipe leaves most codes unused. With
+  `dead_code_threshold=0` the quantizer is the paper's, and has no state.
 
-  Attributes:
-    codebook_size: K.
-    code_dim: D.
-    l2_normalize: see `VectorQuantizer`, as for all fields that it has.
-    dead_code_threshold: see `EMAVectorQuantizer`.
-    codebook_init: see `VectorQuantizer`.
+  The attributes are those of `VectorQuantizer`.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> quantizer = quantizers.FactorizedVectorQuantizer(codebook_size=8)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 32))
+    >>> quantized, _ = quantizer.init_with_output(jax.random.key(1), z)
+    >>> quantized.indices.shape
+    (4,)
   """
 
   code_dim: fields.PositiveInt = 32

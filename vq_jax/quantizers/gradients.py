@@ -1,83 +1,99 @@
-"""What the gradient of a code is to the latent that was quantized.
+"""Gradient estimators: how the gradient of a code passes to its latent.
 
-Each choice returns the codes to the bit; only the derivative differs.
+Each function returns the codes bit by bit; they differ in the derivative.
 """
 
 import jax
 import jax.numpy as jnp
 
-# Below this norm a vector has no direction to rotate from or to.
+# Vectors of a smaller norm have no direction to rotate from or to.
 _SMALLEST_NORM = 1e-6
-# Two unit vectors whose sum is shorter count as opposite.
-_SMALLEST_MIDDLE = 1e-3
+# Unit vectors with a shorter sum are treated as opposite.
+_SMALLEST_SUM = 1e-3
 
 
-def with_gradient_of(values: jax.Array, through: jax.Array) -> jax.Array:
-  """Returns `values` to the bit, with the derivative of `through`."""
+def with_gradient_of(values: jax.Array, surrogate: jax.Array) -> jax.Array:
+  """Returns `values` bit by bit, with the derivative of `surrogate`."""
   stop = jax.lax.stop_gradient
-  return stop(values) + (through - stop(through))
+  return stop(values) + (surrogate - stop(surrogate))
 
 
 def straight_through(z: jax.Array, codes: jax.Array) -> jax.Array:
-  """Passes the gradient on as it is (van den Oord et al. 2017, 3.2).
+  """Copies the gradient of the codes to the latents.
+
+  https://arxiv.org/abs/1711.00937, 3.2.
 
   Args:
     z: float32 [..., D].
     codes: float32 [..., D].
 
   Returns:
-    `codes`; the derivative by `z` is the identity.
+    `codes`; the derivative with respect to `z` is the identity.
   """
   return with_gradient_of(codes, z)
 
 
 def rotation(z: jax.Array, codes: jax.Array) -> jax.Array:
-  """Turns the gradient as the latent was turned (Fifty et al. 2024, 4).
+  """The rotation trick (https://arxiv.org/abs/2410.06424, 4).
 
-  The code is written as |e| / |z| R z, where R is the rotation in the plane of
-  both that takes the direction of z to that of e; the factor and R count as
-  constants. Where either vector is (nearly) zero it has no direction, and the
-  gradient passes straight through.
+  The code is written as e = |e| / |z| R z, where R is the rotation, in the
+  plane of z and e, from the direction of z to that of e. The gradient treats
+  R and the scale as constants. If z or e is (nearly) zero it has no direction,
+  and the gradient is copied as in `straight_through`.
 
   Args:
     z: float32 [..., D].
     codes: float32 [..., D], e.
 
   Returns:
-    `codes`; the derivative by `z` is |e| / |z| R.
+    `codes`; the derivative with respect to `z` is |e| / |z| R.
   """
   stop = jax.lax.stop_gradient
   z_norm = jnp.linalg.norm(stop(z), axis=-1, keepdims=True)
   e_norm = jnp.linalg.norm(stop(codes), axis=-1, keepdims=True)
   usable = jnp.minimum(z_norm, e_norm) > _SMALLEST_NORM
-  start = stop(z) / jnp.where(usable, z_norm, 1.0)
-  end = stop(codes) / jnp.where(usable, e_norm, 1.0)
-  middle = start + end
-  # Of opposite vectors the middle is nothing but rounding. Without it a
-  # reflection is left, which still takes the one to the other.
+  source = stop(z) / jnp.where(usable, z_norm, 1.0)
+  target = stop(codes) / jnp.where(usable, e_norm, 1.0)
+  middle = source + target
+  # The sum of opposite vectors is rounding error alone. Without it the map is a
+  # reflection, which also takes `source` to `target`.
   length = jnp.linalg.norm(middle, axis=-1, keepdims=True)
-  apart = length > _SMALLEST_MIDDLE
-  middle = jnp.where(apart, middle / jnp.where(apart, length, 1.0), 0.0)
+  valid = length > _SMALLEST_SUM
+  middle = jnp.where(valid, middle / jnp.where(valid, length, 1.0), 0.0)
 
-  def along(direction):
+  def component(direction):
     return jnp.sum(z * direction, axis=-1, keepdims=True)
 
-  rotated = z - 2 * along(middle) * middle + 2 * along(start) * end
+  rotated = z - 2 * component(middle) * middle + 2 * component(source) * target
   scale = e_norm / jnp.where(usable, z_norm, 1.0)
   return with_gradient_of(codes, jnp.where(usable, scale * rotated, z))
 
 
-CHOICES = {'straight_through': straight_through, 'rotation': rotation}
+ESTIMATORS = {'straight_through': straight_through, 'rotation': rotation}
 
 
 def estimate(name: str, z: jax.Array, codes: jax.Array) -> jax.Array:
-  """Applies the choice of that name.
+  """Applies the estimator of that name, a key of `ESTIMATORS`."""
+  return ESTIMATORS[name](z, codes)
 
-  Raises:
-    ValueError: if there is none.
+
+def soft_choice(
+  probabilities: jax.Array, indices: jax.Array, codebook: jax.Array
+) -> jax.Array:
+  """Returns the chosen codes with the gradient of a weighted mean of all codes.
+
+  The derivative is that of (one_hot(indices) + p - sg[p]) @ codebook: the
+  probabilities receive the gradient of a weighted mean, and of the codebook
+  only the chosen codes receive one.
+
+  Args:
+    probabilities: float32 [..., K], p.
+    indices: int32 [...].
+    codebook: float32 [K, D].
+
+  Returns:
+    float32 [..., D], equal to `codebook[indices]`.
   """
-  if name not in CHOICES:
-    raise ValueError(
-      f'gradient_estimator must be one of {", ".join(CHOICES)}; got {name!r}.'
-    )
-  return CHOICES[name](z, codes)
+  one_hot = jax.nn.one_hot(indices, codebook.shape[0])
+  choice = with_gradient_of(one_hot, probabilities)
+  return with_gradient_of(codebook[indices], choice @ codebook)

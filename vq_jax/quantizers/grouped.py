@@ -1,23 +1,35 @@
-"""Product quantization: groups of dimensions, each with its own codebook."""
+"""Product quantization: each group of dimensions has its own codebook."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.utils import fields
 
 
-class GroupedQuantizer(checked.CheckedModule):
-  """Splits a vector into G parts and quantizes each (Jegou et al. 2011).
+class GroupedQuantizer(base.Quantizer):
+  """Splits a vector into G groups of dimensions and quantizes each.
 
-  The code is the parts' codes in a row, so there are K^G. Loss and stats are
-  means over the groups.
+  This is product quantization (Jegou et al. 2011; with learned latents
+  https://arxiv.org/abs/1910.05453, 3.4). A code is the concatenation of the
+  groups' codes, so that there are K^G codes. Loss and statistics are means over
+  the groups.
 
   Attributes:
-    quantizer: template of width D / G; each group has a clone of it.
-    groups: G.
+    quantizer: quantizer of vectors of width D / G, which is cloned for each
+      group.
+    groups: G, the number of groups.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> inner = quantizers.VectorQuantizer(codebook_size=8, code_dim=2)
+    >>> quantizer = quantizers.GroupedQuantizer(inner, groups=3)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 6))
+    >>> quantized, _ = quantizer.init_with_output(jax.random.key(1), z)
+    >>> quantized.indices.shape
+    (4, 3)
   """
 
   quantizer: nn.Module
@@ -30,23 +42,23 @@ class GroupedQuantizer(checked.CheckedModule):
 
   @property
   def code_dim(self) -> int:
-    """D, that of the template times G."""
+    """D, the width of a group times G."""
     return self.groups * self.quantizer.code_dim
 
   @property
   def index_shape(self) -> tuple[int, ...]:
-    """A vector has an index for each group."""
+    """(G,), followed by the index shape of a group."""
     return (self.groups, *self.quantizer.index_shape)
 
   def setup(self):
-    """Clones the template."""
+    """Clones the quantizer."""
     self.group = [
       self.quantizer.clone(parent=None, name=None) for _ in range(self.groups)
     ]
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`."""
-    base.check_width(z, self.code_dim, self)
+    """Quantizes vectors z: float [..., D]; `train` is passed to the groups."""
+    z = self._check_input(z)
     split = jnp.split(z, self.groups, axis=-1)
     parts = [
       group(x, train=train) for group, x in zip(self.group, split, strict=True)
@@ -67,7 +79,7 @@ class GroupedQuantizer(checked.CheckedModule):
     """Returns the codes, float32 [..., D].
 
     Args:
-      indices: int32 [..., G, *index_shape of the template].
+      indices: int32 [..., G, *index_shape of a group].
     """
     axis = indices.ndim - len(self.index_shape)
     return jnp.concatenate(

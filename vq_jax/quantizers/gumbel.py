@@ -1,4 +1,4 @@
-"""Codes drawn by their logits: the Gumbel-softmax quantizer."""
+"""The Gumbel-softmax quantizer."""
 
 import math
 
@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
@@ -15,38 +14,51 @@ from vq_jax.utils import fields
 from vq_jax.utils import replicas
 
 
-class GumbelQuantizer(checked.CheckedModule):
-  """A linear layer scores the codes and noise decides among them.
+class GumbelQuantizer(base.Quantizer):
+  """Samples codes by the logits of a linear layer.
 
-  Training draws a code from softmax(logits), by Gumbel noise g, and its
-  gradient is that of softmax((logits + g) / T) times the table (Jang et al.
-  2017, 2.2, straight-through). T falls from `temperature` to `end_temperature`
-  along half a cosine (Ramesh et al. 2021, appendix A.2). Evaluation takes the
-  largest logit. No distance is taken: a code need not be near its latent.
+  In training a code is sampled from softmax(logits) with Gumbel noise g, and
+  the gradient is that of softmax((logits + g) / T) times the codebook, the
+  straight-through estimator of https://arxiv.org/abs/1611.01144, 2.2. T falls
+  from `temperature` to `end_temperature` along half a cosine (DALL-E,
+  https://arxiv.org/abs/2102.12092, appendix A.2). In evaluation the code of the
+  largest logit is chosen. No distance is computed: a code need not be close to
+  its latent.
 
-  Loss: the mean KL divergence of each vector's p = softmax(logits) from the
-  uniform distribution and, so that codes do not die, that of the batch's mean
-  of p. The second is not in those papers: on small pictures the first alone
-  leaves most codes unused. `balance_weight=0` is the plain method.
+  The loss has two terms: the mean KL divergence of p = softmax(logits) from the
+  uniform distribution, and the KL divergence of the batch's mean of p from it.
+  The second term is not in those papers: on small images the first alone leaves
+  most codes unused. `balance_weight=0` is the published method.
 
-  The layer's kernel is drawn with variance 1 / D' and the table from N(0, 1);
-  PyTorch's default in taming-transformers, a third of that variance for the
-  kernel and a random bias, makes the first choices somewhat more even.
+  The kernel of the linear layer is initialised with variance 1 / fan-in and the
+  codebook with N(0, 1). taming-transformers has PyTorch's defaults, a third of
+  that variance and a random bias, with which the first choices are somewhat
+  more evenly distributed.
 
-  State, in the collection 'codebook': `updates` [].
+  The state in the collection 'codebook' is `updates` [], the number of training
+  steps.
 
   Attributes:
-    codebook_size: K.
-    code_dim: D.
-    kl_weight: weight of the first; 5e-4 in taming-transformers.
-    balance_weight: weight of the second.
-    temperature: T at the start.
-    end_temperature: T at the end.
-    anneal_steps: updates in which T falls, at least 1.
-    codebook_init: initializer of the table [K, D]; the authors' default.
-    axis_name: the pmap axis over which statistics are summed; None under jit,
-      where the batch is global already.
-    param_dtype: dtype of table and layer.
+    codebook_size: K, the number of codes.
+    code_dim: D, the width of a code.
+    kl_weight: weight of the first term; 5e-4 in taming-transformers.
+    balance_weight: weight of the second term.
+    temperature: T in the first training step.
+    end_temperature: T after `anneal_steps` training steps.
+    anneal_steps: number of training steps in which T falls, at least 1.
+    codebook_init: initializer of the codebook [K, D]; the authors' default.
+    axis_name: name of the pmap axis over which statistics are summed; None
+      under jit, where arrays hold the global batch.
+    param_dtype: dtype of the codebook and the linear layer.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> quantizer = quantizers.GumbelQuantizer(codebook_size=8, code_dim=2)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 2))
+    >>> quantized, _ = quantizer.init_with_output(jax.random.key(1), z)
+    >>> quantized.indices.shape
+    (4,)
   """
 
   codebook_size: fields.PositiveInt
@@ -60,13 +72,8 @@ class GumbelQuantizer(checked.CheckedModule):
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 
-  @property
-  def index_shape(self) -> tuple[int, ...]:
-    """A vector has one index."""
-    return ()
-
   def setup(self):
-    """Declares the layer and the codebook."""
+    """Declares the linear layer and the codebook."""
     self.to_logits = nn.Dense(
       self.codebook_size,
       dtype=jnp.float32,
@@ -82,35 +89,36 @@ class GumbelQuantizer(checked.CheckedModule):
     self.updates = self.variable('codebook', 'updates', jnp.int32, 0)
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`.
+    """Quantizes vectors.
 
-    With `train` the collection 'codebook' must be mutable; the noise is drawn
-    from the stream 'code'.
+    Args:
+      z: float [..., D].
+      train: whether codes are sampled, which needs the rng stream 'code', and
+        the temperature falls, which needs the collection 'codebook' mutable.
     """
-    base.check_width(z, self.code_dim, self)
-    learn = train and z.size > 0 and not self.is_initializing()
-    logits = self.to_logits(z.astype(jnp.float32))
+    z = self._check_input(z)
+    update = train and z.size > 0 and not self.is_initializing()
+    logits = self.to_logits(z)
     temperature = self._temperature()
-    noisy = logits + self._noise(logits.shape) if learn else logits
+    noisy = logits + self._noise(logits.shape) if update else logits
     indices = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
     soft = jax.nn.softmax(noisy / temperature)
-    # KL(p || uniform) = log K - H(p), for each vector and for their mean.
-    sample, batch = entropy.entropies(logits, self.axis_name)
-    most = math.log(self.codebook_size) if z.size else 0.0
-    kl, imbalance = most - sample, most - batch
-    counts = base.code_counts(
-      indices, self.codebook_size, axis_name=self.axis_name
-    )
+    # KL(p || uniform) = log K - H(p).
+    sample_entropy, batch_entropy = entropy.entropies(logits, self.axis_name)
+    max_entropy = math.log(self.codebook_size) if z.size else 0.0
+    kl, imbalance = max_entropy - sample_entropy, max_entropy - batch_entropy
     stats = {
       'kl': kl,
       'imbalance': imbalance,
       'temperature': temperature,
-      **base.batch_stats(counts),
+      **base.batch_stats(indices, self.codebook_size, self.axis_name),
     }
-    if learn:
+    if update:
       self.updates.value += 1
     return base.Quantized(
-      quantized=self._choose(soft, indices),
+      quantized=gradients.soft_choice(
+        soft, indices, jnp.asarray(self.codebook, jnp.float32)
+      ),
       indices=indices,
       loss=self.kl_weight * kl + self.balance_weight * imbalance,
       stats=jax.lax.stop_gradient(stats),
@@ -120,17 +128,10 @@ class GumbelQuantizer(checked.CheckedModule):
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
     return jnp.asarray(self.codebook, jnp.float32)[indices]
 
-  def _choose(self, soft: jax.Array, indices: jax.Array) -> jax.Array:
-    hard = jax.nn.one_hot(indices, self.codebook_size)
-    chosen = gradients.with_gradient_of(hard, soft)
-    return gradients.with_gradient_of(
-      self.lookup(indices), chosen @ jnp.asarray(self.codebook, jnp.float32)
-    )
-
   def _temperature(self) -> jax.Array:
-    done = jnp.minimum(self.updates.value / self.anneal_steps, 1.0)
-    fall = self.temperature - self.end_temperature
-    return self.end_temperature + fall * (1 + jnp.cos(jnp.pi * done)) / 2
+    progress = jnp.minimum(self.updates.value / self.anneal_steps, 1.0)
+    span = self.temperature - self.end_temperature
+    return self.end_temperature + span * (1 + jnp.cos(jnp.pi * progress)) / 2
 
   def _noise(self, shape: tuple[int, ...]) -> jax.Array:
     *leading, size = shape

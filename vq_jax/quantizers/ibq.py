@@ -1,10 +1,9 @@
-"""Index backpropagation: the gradient reaches all codes by their scores."""
+"""Index backpropagation: a soft gradient that reaches all codes."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
 from vq_jax.quantizers import entropy
@@ -12,27 +11,39 @@ from vq_jax.quantizers import gradients
 from vq_jax.utils import fields
 
 
-class IBQ(checked.CheckedModule):
-  """The code of the largest z . e, with a soft gradient (Shi et al. 2024).
+class IBQ(base.Quantizer):
+  """Index backpropagation quantization (https://arxiv.org/abs/2412.02692).
 
-  The choice is a one-hot vector whose derivative is that of softmax(z . e), so
-  that whatever moves the output moves every code and the latent. With q the
-  output with that derivative, and e the chosen code alone:
+  The code of z is the one of the largest product z . e. In the gradient the
+  one-hot choice is replaced by softmax(z . e), so that the gradient of the
+  output trains the latent and all codes. With q for the output with that
+  gradient, and e for the chosen code, the loss is
 
-    mean (q - z)^2 + mean (sg[e] - z)^2 + w mean (e - sg[z])^2
+    mean (q - z)^2 + mean (z - sg[e])^2 + commitment_weight mean (e - sg[z])^2
 
-  and the entropy loss of p = softmax(z . e / T).
+  plus the entropy loss of p = softmax(z . e / T). The name of the weight is
+  that of the authors' implementation.
 
   Attributes:
-    codebook_size: K.
-    code_dim: D.
+    codebook_size: K, the number of codes.
+    code_dim: D, the width of a code.
     commitment_weight: weight of the third term.
-    entropy_weight: weight of the entropy loss, see `entropy`.
+    entropy_weight: weight of the entropy loss; see
+      `vq_jax.quantizers.entropy`. With 0 it is not computed.
     entropy_temperature: T.
-    codebook_init: initializer of the table [K, D]; the authors' default.
-    axis_name: the pmap axis over which statistics are summed; None under jit,
-      where the batch is global already.
-    param_dtype: dtype of the table.
+    codebook_init: initializer of the codebook [K, D]; the authors' default.
+    axis_name: name of the pmap axis over which statistics are summed; None
+      under jit, where arrays hold the global batch.
+    param_dtype: dtype of the codebook.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> quantizer = quantizers.IBQ(codebook_size=8, code_dim=2)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 2))
+    >>> quantized, _ = quantizer.init_with_output(jax.random.key(1), z)
+    >>> quantized.indices.shape
+    (4,)
   """
 
   codebook_size: fields.PositiveInt
@@ -44,11 +55,6 @@ class IBQ(checked.CheckedModule):
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 
-  @property
-  def index_shape(self) -> tuple[int, ...]:
-    """A vector has one index."""
-    return ()
-
   def setup(self):
     """Declares the codebook."""
     self.codebook = self.param(
@@ -59,41 +65,31 @@ class IBQ(checked.CheckedModule):
     )
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`."""
-    del train  # the gradient does all the training
-    base.check_width(z, self.code_dim, self)
-    z = z.astype(jnp.float32)
-    table = jnp.asarray(self.codebook, jnp.float32)
+    """Quantizes vectors z: float [..., D]; `train` changes nothing."""
+    del train
+    z = self._check_input(z)
+    codebook = jnp.asarray(self.codebook, jnp.float32)
     logits = jnp.einsum(
-      '...d,kd->...k', z, table, precision=jax.lax.Precision.HIGHEST
+      '...d,kd->...k', z, codebook, precision=jax.lax.Precision.HIGHEST
     )
     indices = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    codes = table[indices]
-    through = self._choose(jax.nn.softmax(logits), indices, table)
-    commitment = base.commitment_loss(z, codes)
-    sample, batch = entropy.entropies(
-      logits / self.entropy_temperature, self.axis_name
-    )
-    counts = base.code_counts(
-      indices, self.codebook_size, axis_name=self.axis_name
+    codes = codebook[indices]
+    quantized = gradients.soft_choice(jax.nn.softmax(logits), indices, codebook)
+    loss = base.mean_square(quantized - z) + base.vq_loss(
+      z, codes, self.commitment_weight, legacy=True
     )
     stats = {
-      'commitment_loss': commitment,
-      'entropy_loss': sample - batch,
-      **base.batch_stats(counts),
+      'commitment_loss': base.commitment_loss(z, codes),
+      **base.batch_stats(indices, self.codebook_size, self.axis_name),
     }
-    loss = (
-      base.mean_square(through - z)
-      + base.weighed_losses(
-        commitment,
-        base.codebook_loss(z, codes),
-        self.commitment_weight,
-        legacy=True,
+    if self.entropy_weight:
+      sample, batch = entropy.entropies(
+        logits / self.entropy_temperature, self.axis_name
       )
-      + self.entropy_weight * stats['entropy_loss']
-    )
+      stats['entropy_loss'] = sample - batch
+      loss += self.entropy_weight * stats['entropy_loss']
     return base.Quantized(
-      quantized=through,
+      quantized=quantized,
       indices=indices,
       loss=loss,
       stats=jax.lax.stop_gradient(stats),
@@ -102,10 +98,3 @@ class IBQ(checked.CheckedModule):
   def lookup(self, indices: jax.Array) -> jax.Array:
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
     return jnp.asarray(self.codebook, jnp.float32)[indices]
-
-  def _choose(
-    self, soft: jax.Array, indices: jax.Array, table: jax.Array
-  ) -> jax.Array:
-    hard = jax.nn.one_hot(indices, self.codebook_size)
-    chosen = gradients.with_gradient_of(hard, soft)
-    return gradients.with_gradient_of(table[indices], chosen @ table)

@@ -1,4 +1,4 @@
-"""k-means: a codebook that starts on the data instead of at random."""
+"""k-means clustering, which initialises codebooks by the first batch."""
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,16 @@ from vq_jax.utils import replicas
 def cluster_sums(
   z: jax.Array, indices: jax.Array, codebook_size: int, axis_name: str | None
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns counts [K] and sums [K, D] of the vectors at each code.
+  """Returns the number and the sum of the vectors of each cluster.
 
   Args:
     z: float [N, D].
-    indices: int32 [N], the code of each vector.
+    indices: int32 [N], the cluster of each vector.
     codebook_size: K.
-    axis_name: the replicas' axis.
+    axis_name: name of the pmap axis, or None.
+
+  Returns:
+    counts float32 [K] and sums [K, D], over all replicas.
   """
   sums = jax.ops.segment_sum(z, indices, codebook_size)
   counts = base.code_counts(indices, codebook_size)
@@ -25,23 +28,23 @@ def cluster_sums(
 
 
 def mean_codes(
-  sums: jax.Array, sizes: jax.Array, codes: jax.Array, spherical: bool
+  sums: jax.Array, counts: jax.Array, codes: jax.Array, spherical: bool
 ) -> jax.Array:
-  """Returns each cluster's mean, or its code where there is none.
+  """Returns the mean of each cluster, or its code if the cluster is empty.
 
   Args:
     sums: float32 [K, D].
-    sizes: float32 [K]; a cluster of size 0 keeps its code.
+    counts: float32 [K]. A cluster of count 0 keeps its code.
     codes: float32 [K, D].
-    spherical: whether the means are put back onto the unit sphere; one whose
-      vectors cancel has no direction, and keeps its code.
+    spherical: whether means are normalised to unit length. A mean of zero has
+      no direction, and its cluster keeps its code.
   """
-  means = sums / jnp.where(sizes > 0, sizes, 1.0)[:, None]
-  some = (sizes > 0)[:, None]
+  means = sums / jnp.where(counts > 0, counts, 1.0)[:, None]
+  valid = (counts > 0)[:, None]
   if spherical:
     means = search.l2_normalize(means)
-    some &= jnp.any(means != 0, axis=-1, keepdims=True)
-  return jnp.where(some, means, codes)
+    valid &= jnp.any(means != 0, axis=-1, keepdims=True)
+  return jnp.where(valid, means, codes)
 
 
 def kmeans(
@@ -55,20 +58,21 @@ def kmeans(
 ) -> tuple[jax.Array, jax.Array]:
   """Runs Lloyd's algorithm from randomly chosen vectors.
 
-  A cluster that loses all its vectors stays where it is.
+  A cluster that becomes empty keeps its centroid.
 
   Args:
     rng: key, the same on every replica.
     z: float32 [N, D].
-    codebook_size: K. Vectors are drawn with replacement if all replicas
-      together hold fewer than K.
-    iterations: 0 leaves the chosen vectors.
-    axis_name: the replicas' axis.
-    spherical: whether centroids are kept on the unit sphere, where `z` lies.
+    codebook_size: K. Vectors are chosen with replacement if all replicas
+      together have fewer than K.
+    iterations: number of iterations; 0 returns the chosen vectors.
+    axis_name: name of the pmap axis, or None.
+    spherical: whether centroids are normalised to unit length. The vectors
+      must then have unit length.
 
   Returns:
-    centroids float32 [K, D], and counts float32 [K] of the last assignment
-    (ones if there was none).
+    centroids float32 [K, D], and float32 [K], the counts of the last assignment
+    (ones without iterations).
   """
   total = z.shape[0] * (
     1 if axis_name is None else jax.lax.axis_size(axis_name)
@@ -82,8 +86,7 @@ def kmeans(
     centroids, _ = carry
     indices = search.nearest(z, centroids)
     counts, sums = cluster_sums(z, indices, codebook_size, axis_name)
-    means = mean_codes(sums, counts, centroids, spherical)
-    return means, counts
+    return mean_codes(sums, counts, centroids, spherical), counts
 
   start = (centroids, jnp.ones(codebook_size, jnp.float32))
   return jax.lax.fori_loop(0, iterations, lloyd, start)

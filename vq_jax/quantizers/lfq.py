@@ -1,41 +1,48 @@
-"""Lookup-free quantization: the signs of a vector are its code."""
+"""Lookup-free quantization: the code of a vector is its signs."""
 
 import jax
-import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import bits as bits_lib
 from vq_jax.utils import fields
 
 
-class LFQ(checked.CheckedModule):
-  """The quantizer of MAGVIT-v2 (Yu et al. 2023, 3.1): code = sign(z).
+class LFQ(base.Quantizer):
+  """Lookup-free quantization (https://arxiv.org/abs/2310.05737, 3.1).
 
-  Of 2^bits codes, each dimension chooses one half; 0 counts as negative. The
-  entropy loss E[H(p)] - gamma H(E[p]), with p = softmax(-|z - e|^2 / T), makes
-  each vector sure and all codes used. p is a product over dimensions, so the
-  first entropy is exact for any number of codes; see `entropy.bit_entropies`
-  for the second. Order of the bits: see `bits`.
+  MAGVIT-v2's code of z is scale * sign(z), with sign(0) = -1, one of 2^D. The
+  entropy loss E[H(p)] - gamma H(E[p]) with p = softmax(-|z - e|^2 / T) makes
+  each vector certain of its code and the batch use all codes. p is a product
+  over the dimensions, so that the first term is exact for any D; for the second
+  see `entropy.bit_entropies`. `vq_jax.quantizers.bits` defines the order of the
+  bits.
 
-  The defaults are those of Open-MAGVIT2 (TencentARC/SEED-Voken), which has the
-  temperature of MAGVIT's code. At T = 0.01 the entropy loss has no gradient
-  where |z| is above 0.2: bits are balanced while latents are still small, and
-  one that all latents leave on one side later stays there. With T = 1 the
-  entropy loss moves such a bit.
+  The defaults are those of Open-MAGVIT2 (TencentARC/SEED-Voken). With T = 0.01
+  the gradient of the entropy loss vanishes where |z| > 0.2: the loss balances
+  the bits while latents are small, and a bit that is later the same for all
+  latents stays the same. With T = 1 the loss still changes such a bit.
 
   Attributes:
-    bits: D; there are 2^D codes, at most 2^30.
-    scale: codes are +-scale.
-    commitment_weight: weight of the commitment loss, mean (sg[e] - z)^2; the
+    bits: D, at most 30.
+    scale: absolute value of each dimension of a code.
+    commitment_weight: weight of the commitment loss, mean (z - sg[e])^2; the
       default is Open-MAGVIT2's.
-    entropy_weight: weight of the entropy loss.
-    gamma: weight in it of the entropy over the batch.
+    entropy_weight: weight of the entropy loss. With 0 it is not computed.
+    gamma: relative weight of the entropy of the batch.
     entropy_temperature: T.
-    entropy_bits: the entropy over the batch is exact up to so many bits, and
-      beyond them taken over groups of at most so many.
-    axis_name: the pmap axis over which statistics are summed; None under jit,
-      where the batch is global already.
+    entropy_bits: the largest number of bits whose joint entropy over the batch
+      is computed; more bits are split into groups.
+    axis_name: name of the pmap axis over which statistics are summed; None
+      under jit, where arrays hold the global batch.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> quantizer = quantizers.LFQ(bits=4)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 4))
+    >>> quantized, _ = quantizer.init_with_output(jax.random.key(1), z)
+    >>> quantized.indices.shape
+    (4,)
   """
 
   bits: int
@@ -49,32 +56,26 @@ class LFQ(checked.CheckedModule):
 
   @property
   def codebook_size(self) -> int:
-    """K, the number of codes."""
+    """K = 2^D, the number of codes."""
     return 2**self.bits
 
   @property
   def code_dim(self) -> int:
-    """D, a dimension for each bit."""
+    """D, the number of bits."""
     return self.bits
-
-  @property
-  def index_shape(self) -> tuple[int, ...]:
-    """A vector has one index."""
-    return ()
 
   def setup(self):
     """Checks the number of bits."""
     bits_lib.check_bits(self.bits)
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`."""
-    del train  # nothing to learn
-    base.check_width(z, self.bits, self)
+    """Quantizes vectors z: float [..., D]; `train` changes nothing."""
+    del train
     return bits_lib.quantize(
-      z.astype(jnp.float32),
+      self._check_input(z),
       scale=self.scale,
       commitment_weight=self.commitment_weight,
-      entropy_weight=self.entropy_weight,
+      entropy_weight=self.entropy_weight or None,
       gamma=self.gamma,
       entropy_temperature=self.entropy_temperature,
       entropy_bits=self.entropy_bits,

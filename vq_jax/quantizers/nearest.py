@@ -1,18 +1,17 @@
-"""The search that every codebook shares: which code is nearest?"""
+"""Search for the nearest code."""
 
 import jax
 import jax.numpy as jnp
 
-# A vector shorter than this counts as zero, which has no direction.
+# Vectors of a smaller norm are treated as zero.
 _SMALLEST_NORM = 1e-12
 
 
 def squared_distances(z: jax.Array, codebook: jax.Array) -> jax.Array:
-  """Returns |z - e|^2 by its expansion, in float32.
+  """Returns |z - e|^2 = |z|^2 - 2 z . e + |e|^2 in float32.
 
-  Half precision would corrupt the choice between near neighbours, so the
-  product asks for the highest precision: on a TPU the default would round
-  both factors to bfloat16.
+  The product has the highest precision, because the default on a TPU rounds
+  its factors to bfloat16, which changes the choice between near neighbours.
 
   Args:
     z: float [..., D].
@@ -32,7 +31,7 @@ def squared_distances(z: jax.Array, codebook: jax.Array) -> jax.Array:
 
 
 def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
-  """Returns the index of the nearest code, the lowest one on a tie.
+  """Returns the index of the nearest code, the lowest one of several.
 
   Args:
     z: float [..., D].
@@ -46,11 +45,11 @@ def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
 
 
 def l2_normalize(x: jax.Array) -> jax.Array:
-  """Returns x / |x|; a zero vector stays zero, with zero gradient.
+  """Returns x / |x|; zero for a zero vector, with a gradient of zero.
 
   Args:
     x: float32 [..., D].
   """
   square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-  some = square > _SMALLEST_NORM**2
-  return jnp.where(some, x / jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
+  nonzero = square > _SMALLEST_NORM**2
+  return jnp.where(nonzero, x / jnp.sqrt(jnp.where(nonzero, square, 1.0)), 0.0)

@@ -1,35 +1,48 @@
-"""Residual quantization: each level quantizes what the ones before left."""
+"""Residual quantization: each level quantizes the error of those before it."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import gradients
 from vq_jax.utils import fields
 
 
-class ResidualQuantizer(checked.CheckedModule):
-  """A code is a sum of G codes (Lee et al. 2022, 3.1; Zeghidour et al. 2021).
+class ResidualQuantizer(base.Quantizer):
+  """Residual quantization (RQ-VAE, https://arxiv.org/abs/2203.01941, 3.1).
 
-  Level g quantizes r_g = z - (e_1 + ... + e_{g-1}) with its own copy of the
-  template, the codes before it being constants. The losses of the levels are
-  added, as the paper has it, so each reaches the latent (its code,
-  kakaobrain/rq-vae-transformer, takes their mean, and one codebook for all
-  levels). The output's gradient is the mean of the
-  levels': where each passes straight through, so does the whole, rather than G
-  times over. The stats are means over the levels that were kept.
+  A code is the sum of the codes of G levels, as in SoundStream
+  (https://arxiv.org/abs/2107.03312). Level g quantizes the residual
+  r_g = z - sg[e_1 + ... + e_{g-1}] with its own clone of the quantizer.
 
-  With level dropout a training batch may keep only its first levels. A dropped
-  level has index -1 and adds nothing to codes and loss, nor does it learn.
+  The losses of the levels are added, as in the paper; the authors'
+  implementation (kakaobrain/rq-vae-transformer) takes their mean, and shares
+  one codebook among the levels. The gradient of the output is the mean of the
+  gradients of the levels' codes, so that with straight-through estimators it
+  reaches the latent once and not G times. Statistics are means over the levels
+  in use.
+
+  With level dropout, a training batch may use only its first levels. The other
+  levels are not updated; their indices are -1, and they contribute neither
+  codes nor loss.
 
   Attributes:
-    quantizer: template; each level has a clone of it.
-    levels: G.
-    level_dropout: how likely a batch loses levels. How many it keeps is then
-      drawn evenly from `min_levels` to G - 1, once per batch.
-    min_levels: the fewest levels kept, at least 1.
+    quantizer: the quantizer that is cloned for each level.
+    levels: G, the number of levels.
+    level_dropout: probability that a batch does not use all levels. The number
+      it uses is then uniform from `min_levels` to G - 1.
+    min_levels: the smallest number of levels a batch uses, at least 1.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> inner = quantizers.VectorQuantizer(codebook_size=8, code_dim=2)
+    >>> quantizer = quantizers.ResidualQuantizer(inner, levels=3)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 2))
+    >>> quantized, _ = quantizer.init_with_output(jax.random.key(1), z)
+    >>> quantized.indices.shape
+    (4, 3)
   """
 
   quantizer: nn.Module
@@ -49,14 +62,14 @@ class ResidualQuantizer(checked.CheckedModule):
 
   @property
   def index_shape(self) -> tuple[int, ...]:
-    """A vector has an index for each level."""
+    """(G,), followed by the index shape of a level."""
     return (self.levels, *self.quantizer.index_shape)
 
   def setup(self):
-    """Clones the template."""
+    """Clones the quantizer."""
     if self.level_dropout and not 1 <= self.min_levels < self.levels:
       raise ValueError(
-        'level dropout needs 1 <= min_levels < levels; got '
+        'level_dropout needs 1 <= min_levels < levels; got '
         f'min_levels={self.min_levels} and levels={self.levels}.'
       )
     self.level = [
@@ -64,23 +77,24 @@ class ResidualQuantizer(checked.CheckedModule):
     ]
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`.
+    """Quantizes vectors.
 
-    With `train`, level dropout draws from the stream 'code'.
+    Args:
+      z: float [..., D].
+      train: passed to the levels. Level dropout then needs the rng stream
+        'code'.
     """
-    base.check_width(z, self.code_dim, self)
-    z = z.astype(jnp.float32)
-    drops = train and self.level_dropout > 0 and not self.is_initializing()
-    kept = self._draw_levels() if drops else self.levels
+    z = self._check_input(z)
+    dropout = train and self.level_dropout > 0 and not self.is_initializing()
+    kept = self._sample_levels() if dropout else self.levels
     codes = jnp.zeros_like(z)
     parts = []
     for g, level in enumerate(self.level):
-      rest = z - jax.lax.stop_gradient(codes)
-      # The first levels are never dropped.
-      sure = not drops or g < self.min_levels
-      part = (
-        level(rest, train=train) if sure else _droppable(level, rest, g < kept)
-      )
+      residual = z - jax.lax.stop_gradient(codes)
+      if dropout and g >= self.min_levels:
+        part = _train_if(g < kept, level, residual)
+      else:
+        part = level(residual, train=train)
       codes += part.quantized
       parts.append(part)
 
@@ -99,30 +113,32 @@ class ResidualQuantizer(checked.CheckedModule):
     """Returns the codes, float32 [..., D].
 
     Args:
-      indices: int32 [..., G, *index_shape of the template]; at -1 a level adds
-        nothing.
+      indices: int32 [..., G, *index_shape of a level]. A level contributes
+        nothing where its index is -1.
     """
     inner = len(self.quantizer.index_shape)
     axis = indices.ndim - inner - 1
     codes = jnp.zeros((*indices.shape[:axis], self.code_dim), jnp.float32)
     for g, level in enumerate(self.level):
       chosen = jax.lax.index_in_dim(indices, g, axis, keepdims=False)
-      some = (chosen >= 0).any(axis=tuple(range(axis, axis + inner)))
-      codes += jnp.where(some[..., None], level.lookup(chosen), 0.0)
+      used = (chosen >= 0).any(axis=tuple(range(axis, axis + inner)))
+      codes += jnp.where(used[..., None], level.lookup(chosen), 0.0)
     return codes
 
-  def _draw_levels(self) -> jax.Array:
-    """Returns how many levels this batch keeps, int32 []."""
-    whether, how_many = jax.random.split(self.make_rng('code'))
-    fewer = jax.random.randint(how_many, (), self.min_levels, self.levels)
-    drop = jax.random.bernoulli(whether, self.level_dropout)
+  def _sample_levels(self) -> jax.Array:
+    """Samples how many levels this batch uses, int32 []."""
+    drop_key, levels_key = jax.random.split(self.make_rng('code'))
+    fewer = jax.random.randint(levels_key, (), self.min_levels, self.levels)
+    drop = jax.random.bernoulli(drop_key, self.level_dropout)
     return jnp.where(drop, fewer, self.levels)
 
 
-def _droppable(level: nn.Module, z: jax.Array, keep: jax.Array):
-  """Trains a level if `keep`; else it learns nothing and yields nothing."""
-  # A condition rather than a choice between results: the state of a dropped
-  # level, however deep, then stays as it is.
+def _train_if(
+  keep: jax.Array, level: nn.Module, z: jax.Array
+) -> base.Quantized:
+  """Applies a level in training if `keep`; otherwise returns zeros."""
+  # A condition on the call, not on its results, because a dropped level must
+  # not update its state.
   part = nn.cond(
     keep,
     lambda level, z: level(z, train=True),

@@ -1,4 +1,4 @@
-"""A frozen codebook behind one linear map that is trained."""
+"""SimVQ: a frozen codebook that one trained linear map transforms."""
 
 from typing import Literal
 
@@ -6,31 +6,41 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.quantizers import base
 from vq_jax.quantizers import gradients
 from vq_jax.quantizers import nearest as search
 from vq_jax.utils import fields
 
 
-class SimVQ(checked.CheckedModule):
-  """Codes e = c W, c frozen and W trained (Zhu et al. 2024, 4).
+class SimVQ(base.Quantizer):
+  """Codes e = c W with a frozen c and a trained W.
 
-  Each step moves W and with it all codes, chosen or not, so that none dies. The
-  losses are those of `VectorQuantizer`. The authors' code (youngsheen/SimVQ)
-  has a bias in the map, which moves all codes alike; the paper has none.
+  SimVQ (https://arxiv.org/abs/2411.02038, 4): each step changes W and with it
+  all codes, chosen or not, so that no code dies. The loss is that of
+  `VectorQuantizer`. The authors' implementation (youngsheen/SimVQ) adds a bias,
+  which moves all codes equally; the paper has none.
 
-  State, in the collection 'codebook': `codebook` [K, D], drawn from
-  N(0, 1 / D), which never changes. Parameter: `linear`, W [D, D], no bias.
+  The frozen `codebook` [K, D], drawn from N(0, 1 / D), is in the collection
+  'codebook', and W [D, D] is the parameter `linear`.
 
   Attributes:
-    codebook_size: K.
-    code_dim: D.
-    commitment_weight: weight of the commitment loss.
-    gradient_estimator: what the latent is told; see `gradients`.
-    axis_name: the pmap axis over which statistics are summed; None under jit,
-      where the batch is global already.
+    codebook_size: K, the number of codes.
+    code_dim: D, the width of a code.
+    commitment_weight: weight of the commitment loss, mean (z - sg[e])^2.
+    gradient_estimator: how the gradient of the output passes to the latent;
+      see `vq_jax.quantizers.gradients`.
+    axis_name: name of the pmap axis over which statistics are summed; None
+      under jit, where arrays hold the global batch.
     param_dtype: dtype of W.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import quantizers
+    >>> quantizer = quantizers.SimVQ(codebook_size=8, code_dim=2)
+    >>> z = jax.random.normal(jax.random.key(0), (4, 2))
+    >>> quantized, variables = quantizer.init_with_output(jax.random.key(1), z)
+    >>> variables['params']['linear']['kernel'].shape
+    (2, 2)
   """
 
   codebook_size: fields.PositiveInt
@@ -42,17 +52,12 @@ class SimVQ(checked.CheckedModule):
   axis_name: str | None = None
   param_dtype: jnp.dtype = jnp.float32
 
-  @property
-  def index_shape(self) -> tuple[int, ...]:
-    """A vector has one index."""
-    return ()
-
   def setup(self):
-    """Declares the frozen codebook and the map."""
+    """Declares the frozen codebook and the linear map."""
     shape = (self.codebook_size, self.code_dim)
-    draw = nn.initializers.normal(self.code_dim**-0.5)
+    init = nn.initializers.normal(self.code_dim**-0.5)
     self.codebook = self.variable(
-      'codebook', 'codebook', lambda: draw(self.make_rng('params'), shape)
+      'codebook', 'codebook', lambda: init(self.make_rng('params'), shape)
     )
     self.linear = nn.Dense(
       self.code_dim,
@@ -63,30 +68,26 @@ class SimVQ(checked.CheckedModule):
     )
 
   def __call__(self, z: jax.Array, *, train: bool = False) -> base.Quantized:
-    """Quantizes z: float [..., D]; see `base.Quantized`."""
-    del train  # the gradient does all the training
-    base.check_width(z, self.code_dim, self)
-    z = z.astype(jnp.float32)
-    table = self._table()
-    indices = search.nearest(z, table)
-    codes = table[indices]
-    commitment = base.commitment_loss(z, codes)
-    counts = base.code_counts(
-      indices, self.codebook_size, axis_name=self.axis_name
-    )
-    stats = {'commitment_loss': commitment, **base.batch_stats(counts)}
+    """Quantizes vectors z: float [..., D]; `train` changes nothing."""
+    del train
+    z = self._check_input(z)
+    codebook = self._codebook()
+    indices = search.nearest(z, codebook)
+    codes = codebook[indices]
+    stats = {
+      'commitment_loss': base.commitment_loss(z, codes),
+      **base.batch_stats(indices, self.codebook_size, self.axis_name),
+    }
     return base.Quantized(
       quantized=gradients.estimate(self.gradient_estimator, z, codes),
       indices=indices,
-      loss=base.weighed_losses(
-        commitment, base.codebook_loss(z, codes), self.commitment_weight
-      ),
+      loss=base.vq_loss(z, codes, self.commitment_weight),
       stats=jax.lax.stop_gradient(stats),
     )
 
   def lookup(self, indices: jax.Array) -> jax.Array:
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
-    return self._table()[indices]
+    return self._codebook()[indices]
 
-  def _table(self) -> jax.Array:
+  def _codebook(self) -> jax.Array:
     return self.linear(jax.lax.stop_gradient(self.codebook.value))
