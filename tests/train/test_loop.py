@@ -125,6 +125,39 @@ def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
   assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'), atol=1e-5)
 
 
+def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
+  """K-means and revival in `params`, with accumulation, pmap and resumption."""
+  card = cards.autoencoder(source)
+  card['model']['quantizer'] = {
+    'type': 'residual',
+    'levels': 2,
+    'quantizer': {
+      'type': 'vq',
+      'codebook_size': 16,
+      'code_dim': 4,
+      'kmeans_iterations': 2,
+      'dead_code_threshold': 0.9,
+      'decay': 0.1,
+    },
+  }
+  card['optim']['accumulate'] = 2
+  loop.train(card, tmp_path / 'whole')
+  with monkeypatch.context() as patched:
+    stop_after(patched, 5)
+    with pytest.raises(preemption.Interrupted):
+      loop.train(card, tmp_path / 'parts')
+  loop.train(card, tmp_path / 'parts')
+  whole = saved(tmp_path / 'whole')
+  assert_same(whole, saved(tmp_path / 'parts'))
+  card['parallel'] = {'mode': 'pmap'}
+  loop.train(card, tmp_path / 'pmap')
+  assert_same(whole, saved(tmp_path / 'pmap'), atol=1e-5)
+  assert not any(v.any() for n, v in whole.items() if "'replaced'" in n)
+  assert any(v.any() for n, v in whole.items() if "'replacement'" in n)
+  records = writers.read_metrics(tmp_path / 'whole')
+  assert any(r.get('revived', 0) > 0 for r in records)
+
+
 @pytest.mark.parametrize('card', STAGES, indirect=True)
 def test_bfloat16_trains(card, tmp_path):
   model = card['model']
