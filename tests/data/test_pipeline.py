@@ -156,14 +156,11 @@ def test_resuming_continues_to_the_bit(prefetch):
 def test_workers_change_nothing():
   options = {'preprocess': AUGMENT}
   expected = _take(_train(**options), 12)
-  source = _Plain(_source(), unreadable=())
+  source = _Plain(_source())
   with _train(source, **options, workers=2) as batches:
     _assert_equal(_take(batches, 5), expected[:5])
     state = batches.get_state()
   assert not multiprocessing.active_children()
-  with _train(source, **options, workers=1, prefetch=0) as batches:
-    batches.set_state(state)
-    _assert_equal(_take(batches, 7), expected[5:])
   with _train(source, **options, workers=0) as batches:
     batches.set_state(state)
     _assert_equal(_take(batches, 7), expected[5:])
@@ -252,10 +249,10 @@ if __name__ == '__main__':
     signal.signal(signum, lambda signum, frame: came.append(signum))
   images = np.zeros((8, 4, 4), np.uint8)
   with data.train_batches(
-    data.ArraySource(images), batch_size=2, seed=0, workers=2,
+    data.ArraySource(images), batch_size=2, seed=0, workers=1,
     transfer=jax.device_put,
   ) as batches:
-    held = [next(batches) for _ in range(2)]  # of each worker one
+    held = [next(batches) for _ in range(2)]
     print('started', flush=True)
     if sys.argv[1] == 'wait':
       time.sleep(60)

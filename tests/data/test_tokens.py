@@ -10,10 +10,6 @@ import pytest
 import tensorflow_datasets as tfds
 
 import vq_jax
-from tests.train import cards
-from tests.train import test_loop
-from train import loop
-from train import preemption
 from vq_jax import data
 from vq_jax import probing
 from vq_jax import tokenization
@@ -161,20 +157,28 @@ def test_tokens_cannot_be_encoded_or_probed(model, written, tmp_path):
     probing.probe(model, own, test_split='held_out')
 
 
-def test_a_prior_on_tokens_resumes_to_the_bit(
-  written, tokenizer, tmp_path, monkeypatch
-):
-  card = cards.prior(f'tokens:{written}', tokenizer)
-  card['data']['eval_split'] = 'held_out'
-  whole = loop.train(card, tmp_path / 'whole')
-  with monkeypatch.context() as patched:
-    test_loop.stop_after(patched, 5)
-    with pytest.raises(preemption.Interrupted):
-      loop.train(card, tmp_path / 'parts')
-  assert loop.train(card, tmp_path / 'parts') == whole
-  test_loop.assert_same(
-    *(test_loop.saved(tmp_path / name) for name in ('whole', 'parts'))
-  )
+@pytest.mark.parametrize('limit', [tokens_lib.LIMIT, 0])
+def test_batches_of_tokens_resume_to_the_bit(written, limit, monkeypatch):
+  """From memory and from disk; `tests/train` resumes a whole training."""
+  monkeypatch.setattr(tokens_lib, 'LIMIT', limit)
+
+  def batches():
+    source = data.open_source(f'tokens:{written}')
+    return data.train_batches(source, batch_size=10, seed=0)
+
+  with batches() as iterator:
+    whole = [next(iterator) for _ in range(12)]
+  with batches() as iterator:
+    for _ in range(5):
+      next(iterator)
+    state = iterator.get_state()
+  with batches() as iterator:
+    iterator.set_state(state)
+    for want in whole[5:]:
+      got = next(iterator)
+      assert got.keys() == want.keys() == {'tokens', 'label'}
+      for name in want:
+        np.testing.assert_array_equal(got[name], want[name])
 
 
 @pytest.mark.parametrize(
