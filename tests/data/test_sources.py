@@ -397,7 +397,7 @@ def test_in_memory_leaves_unreadable_images_out(tmp_path):
 # Imports.
 
 
-def test_importing_the_room_is_light():
+def test_importing_the_package_is_light():
   code = (
     'import sys, vq_jax.data; '
     "heavy = {'grain', 'tensorflow_datasets', 'tensorflow', 'PIL'}; "
