@@ -20,13 +20,13 @@ def test_notebook_runs_at_smoke_size(path, monkeypatch):
     kernel_name='python3',
     resources={'metadata': {'path': str(ROOT / 'colab')}},
   ).execute()
-  pictures = [
+  images = [
     output
     for cell in notebook.cells
     for output in cell.get('outputs', [])
     if 'image/png' in output.get('data', {})
   ]
-  assert pictures
+  assert images
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)

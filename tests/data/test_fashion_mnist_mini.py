@@ -1,3 +1,5 @@
+"""The embedded data set, directly and as a TFDS data set."""
+
 import gzip
 import hashlib
 import json

@@ -215,10 +215,10 @@ def test_what_is_no_still_image_is_left_out(tmp_path):
   for name in ('Thumbs.db', '.DS_Store', 'desktop.ini', '._a.png'):
     (tmp_path / 'bee' / name).write_text('x')
   (tmp_path / '__MACOSX').mkdir()
-  with pytest.warns() as told:
+  with pytest.warns() as warned:
     source = data.open_source(f'folder:{tmp_path}')
   assert len(source) == 2
-  assert [str(w.message) for w in told] == [
+  assert [str(w.message) for w in warned] == [
     f'{tmp_path}: skipped 4 files that are no images: .txt, no suffix, .json.',
     f'{tmp_path}: there is no image in empty, so there is no such class.',
   ]

@@ -1,3 +1,5 @@
+"""Batches for training and evaluation: order, resuming, workers, errors."""
+
 import itertools
 import json
 import math
@@ -277,15 +279,15 @@ def _start_workers(tmp_path, what):
 
 def test_signals_and_errors_leave_nothing_in_shared_memory(tmp_path):
   process = _start_workers(tmp_path, 'go')
-  _, said = process.communicate(timeout=60)
-  assert said == 'signals: 2, batches: 21\n' and process.returncode == 1
+  _, errors = process.communicate(timeout=60)
+  assert errors == 'signals: 2, batches: 21\n' and process.returncode == 1
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
   process = _start_workers(tmp_path, 'wait')
   assert process.stdout.readline() == 'started\n'
   process.kill()
-  process.communicate(timeout=20)  # until nobody has its pipes any longer
+  process.communicate(timeout=20)  # until all processes have closed its pipes
 
 
 @pytest.mark.parametrize(

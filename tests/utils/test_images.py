@@ -97,11 +97,11 @@ def test_grid_row_by_row_and_white_elsewhere(n, columns, layout, pad, scale):
   for i, tile in enumerate(tiles):
     top = pad + (i // across) * (h + pad)
     left = pad + (i % across) * (w + pad)
-    place = np.s_[top : top + h, left : left + w]
+    position = np.s_[top : top + h, left : left + w]
     np.testing.assert_array_equal(
-      canvas[place], np.kron(tile, np.ones((scale, scale, 1), np.uint8))
+      canvas[position], np.kron(tile, np.ones((scale, scale, 1), np.uint8))
     )
-    white[place] = False
+    white[position] = False
   assert (canvas[white] == 255).all()
 
 

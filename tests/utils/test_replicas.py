@@ -50,7 +50,7 @@ def test_rows_are_those_of_the_whole(shape, dtype):
   )
 
 
-def test_each_row_has_the_key_of_its_place_in_the_whole():
+def test_each_row_has_the_key_of_its_global_position():
   key = jax.random.key(0)
   got = jax.pmap(
     lambda _: jax.random.key_data(replicas.row_keys(key, 3, 'batch')), 'batch'
