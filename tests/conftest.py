@@ -34,39 +34,39 @@ def forget_programs():
 @pytest.fixture(scope='session')
 def source(tmp_path_factory) -> str:
   """Tiny images, as a data source."""
-  from tests.train import cards
+  from tests.train import tiny_configs
 
-  return cards.write_images(tmp_path_factory.mktemp('images'))
+  return tiny_configs.write_images(tmp_path_factory.mktemp('images'))
 
 
 @pytest.fixture(scope='session')
 def tokenizer(source, tmp_path_factory) -> str:
   """The run of a tiny autoencoder."""
-  from tests.train import cards
+  from tests.train import tiny_configs
   from train import loop
 
   folder = tmp_path_factory.mktemp('runs') / 'tokenizer'
-  loop.train(cards.autoencoder(source), folder)
+  loop.train(tiny_configs.autoencoder(source), folder)
   return str(folder)
 
 
 @pytest.fixture(scope='session')
 def vae_run(source, tmp_path_factory) -> str:
   """The run of a tiny VAE."""
-  from tests.train import cards
+  from tests.train import tiny_configs
   from train import loop
 
   folder = tmp_path_factory.mktemp('runs') / 'vae'
-  loop.train(cards.vae(source), folder)
+  loop.train(tiny_configs.vae(source), folder)
   return str(folder)
 
 
 @pytest.fixture(scope='session')
 def maskgit(source, tokenizer, tmp_path_factory) -> str:
   """The run of a tiny prior on it."""
-  from tests.train import cards
+  from tests.train import tiny_configs
   from train import loop
 
   folder = tmp_path_factory.mktemp('runs') / 'maskgit'
-  loop.train(cards.prior(source, tokenizer), folder)
+  loop.train(tiny_configs.prior(source, tokenizer), folder)
   return str(folder)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import vq_jax
-from tests.train import cards
+from tests.train import tiny_configs
 from vq_jax import autoencoders
 from vq_jax import drawing
 from vq_jax import editing
@@ -63,13 +63,13 @@ def untrained(card, *, classes=3, null_class=True, coarser=None):
 
 
 def card(prior=None, **more):
-  one = cards.prior('', '')
-  codes = cards.autoencoder('')['model']
+  one = tiny_configs.prior('', '')
+  codes = tiny_configs.autoencoder('')['model']
   codes['decoder']['out_channels'] = 3
   return {
     'codes': codes,
     'model': prior or one['model'],
-    'sampling': {'guidance': 1.0} | ({} if prior else {'steps': 3}),
+    'sampler': {'guidance': 1.0} | ({} if prior else {'steps': 3}),
     **more,
   }
 

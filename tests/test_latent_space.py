@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import vq_jax
-from tests.train import cards
+from tests.train import tiny_configs
 from train import loop
 from vq_jax import latent_space
 
@@ -67,8 +67,12 @@ def test_a_run_with_codes_is_refused(tokenizer, images):
 
 
 def test_a_plain_autoencoder_says_how_it_can_be_drawn_from(source, tmp_path):
-  card = cards.autoencoder(source, duration={'steps': 2})
-  card['model'] = {**cards.vae(source)['model'], 'type': 'ae', 'grid': None}
+  card = tiny_configs.autoencoder(source, total_steps=2)
+  card['model'] = {
+    **tiny_configs.vae(source)['model'],
+    'type': 'ae',
+    'grid': None,
+  }
   del card['model']['likelihood']
   card['loss'] = {'l2': 1.0, 'quantizer': 0.0}
   loop.train(card, tmp_path)

@@ -16,7 +16,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import vq_jax
-from tests.train import cards
+from tests.train import tiny_configs
 from train import loop
 from train import settings
 from vq_jax import data
@@ -162,7 +162,7 @@ def test_another_tokenizer_or_other_options_are_refused(
     tokenization.tokenize(
       model, written, source=source, splits=splits, shard_size=10
     )
-  loop.train(cards.autoencoder(source, duration={'steps': 1}), tmp_path / 'run')
+  loop.train(tiny_configs.autoencoder(source, total_steps=1), tmp_path / 'run')
   other = vq_jax.load(tmp_path / 'run')
   assert tokenization.fingerprint(other) != tokenization.fingerprint(model)
   with pytest.raises(data.DataError, match='tokenizer: '):
@@ -225,7 +225,7 @@ def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
 
 
 def test_several_grids_and_several_tokens_per_latent(source, images, tmp_path):
-  card = cards.autoencoder(source, duration={'steps': 1})
+  card = tiny_configs.autoencoder(source, total_steps=1)
   inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
   card['model'] = {
     'type': 'vqvae2',
@@ -250,7 +250,7 @@ def test_several_grids_and_several_tokens_per_latent(source, images, tmp_path):
 
 
 def prior_card(written, tokenizer):
-  card = cards.prior(f'tokens:{written}', tokenizer)
+  card = tiny_configs.prior(f'tokens:{written}', tokenizer)
   card['data']['eval_split'] = 'held_out'
   return card
 
@@ -271,7 +271,7 @@ def test_a_prior_learns_from_tokens_what_it_learns_from_images(
 
 
 def test_a_prior_refuses_tokens_of_another_tokenizer(written, source, tmp_path):
-  loop.train(cards.autoencoder(source, duration={'steps': 1}), tmp_path / 'run')
+  loop.train(tiny_configs.autoencoder(source, total_steps=1), tmp_path / 'run')
   with pytest.raises(settings.ConfigError, match='another tokenizer'):
     loop.train(prior_card(written, str(tmp_path / 'run')), tmp_path / 'prior')
 
@@ -281,7 +281,7 @@ def test_tokens_are_no_images(written, tokenizer, tmp_path):
   card['data']['train_preprocess'] = ({'type': 'random_flip'},)
   with pytest.raises(data.DataError, match='no preprocessing can change'):
     loop.train(card, tmp_path / 'prior')
-  card = cards.autoencoder(f'tokens:{written}')
+  card = tiny_configs.autoencoder(f'tokens:{written}')
   card['data']['eval_split'] = 'held_out'
   with pytest.raises(settings.ConfigError, match='learns from images'):
     loop.train(card, tmp_path / 'again')

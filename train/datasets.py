@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from train import settings as settings_lib
 from train import sharding
 from vq_jax import data
 from vq_jax.config import registry
+from vq_jax.config import schema
 from vq_jax.data import preprocessing
 
 
@@ -28,7 +28,7 @@ class Datasets:
 
   train: data.Source
   eval_batches: data.EvalBatches
-  config: settings_lib.Data
+  config: schema.DataConfig
   facts: dict[str, Any]
 
   @property
@@ -38,7 +38,7 @@ class Datasets:
 
 
 def open_datasets(
-  config: settings_lib.Data, runner: sharding.JitRunner
+  config: schema.DataConfig, runner: sharding.JitRunner
 ) -> Datasets:
   """Opens both splits, in memory where they fit.
 
@@ -55,7 +55,7 @@ def open_datasets(
   train = _open_split(config, config.train_split)
   held_out, eval_batches = open_eval_batches(config, runner)
   if held_out.class_names != train.class_names:
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'{train.name} and {held_out.name} must have the same classes; got '
       f'{_list_names(train.class_names)} and '
       f'{_list_names(held_out.class_names)}.'
@@ -76,7 +76,7 @@ def open_datasets(
 
 
 def open_eval_batches(
-  config: settings_lib.Data, runner: sharding.JitRunner
+  config: schema.DataConfig, runner: sharding.JitRunner
 ) -> tuple[data.Source, data.EvalBatches]:
   """Opens the held-out split alone.
 
@@ -104,7 +104,7 @@ def open_eval_batches(
   return source, batches
 
 
-def _open_split(config: settings_lib.Data, split: str) -> data.Source:
+def _open_split(config: schema.DataConfig, split: str) -> data.Source:
   source = data.open_source(
     config.source,
     split,
@@ -132,7 +132,7 @@ def _list_names(names: Sequence[str]) -> str:
 
 
 def _check_train_shape(
-  train: data.Source, config: settings_lib.Data, shape: tuple[int, ...]
+  train: data.Source, config: schema.DataConfig, shape: tuple[int, ...]
 ) -> None:
   """Raises ConfigError unless training images have the shape of held-out ones.
 
@@ -148,7 +148,7 @@ def _check_train_shape(
     np.random.default_rng(0),
   )
   if image.shape != shape:
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'config.data.train_preprocess makes images {image.shape}, and '
       f'config.data.eval_preprocess {tuple(shape)}; they must have one shape.'
     )

@@ -6,17 +6,17 @@ import sys
 from collections.abc import Callable
 
 from train import preemption
-from train import settings as settings_lib
 from train.logging import window
 from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax.config import registry
+from vq_jax.config import schema
 from vq_jax.utils import console
 
 _USER_ERRORS = (
   registry.SpecError,
   checkpoints.RunError,
-  settings_lib.ConfigError,
+  schema.ConfigError,
   data.DataError,
   window.DivergedError,
   OSError,

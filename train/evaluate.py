@@ -12,15 +12,15 @@ import sys
 from typing import Any
 
 import vq_jax
-from train import config as config_lib
 from train import datasets
 from train import errors
 from train import evaluation
-from train import settings as settings_lib
 from train import sharding
 from train import tasks
 from train.tasks import checks
 from vq_jax import data
+from vq_jax.config import parse
+from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.utils import images
 from vq_jax.utils import paths
@@ -46,19 +46,19 @@ def evaluate(
   """
   model = vq_jax.load(folder)
   config = model.config['card']
-  data_config = config_lib.section(
-    settings_lib.Data,
-    'data',
+  data_config = parse.from_dict(
+    schema.DataConfig,
     {
       'eval_batch_size': 64,
       'channels': model.config['data']['image_shape'][-1],
       **config['data'],
       **changes,
     },
+    'config.data',
   )
   sharding.use_cpu_cores(data_config.eval_batch_size)
   runner = sharding.make_runner(
-    settings_lib.Parallel(), batch_sizes=(data_config.eval_batch_size,)
+    schema.ParallelConfig(), batch_sizes=(data_config.eval_batch_size,)
   )
   source, batches = datasets.open_eval_batches(data_config, runner)
   task = tasks.get_task_module(config['task']).load_task(model)
@@ -86,7 +86,7 @@ def _check_classes(
   known, found = model.config['data']['class_names'], source.class_names
   conditional = model.vocab is not None and model.vocab.num_classes
   if conditional and not checks.have_same_classes(known, found):
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'{folder} is a prior of {len(known)} classes, and {source.name} has '
       f'{len(found)}; they are not the same, or not in the same order.'
     )

@@ -15,15 +15,16 @@ from train import step as step_lib
 from train.logging import report
 from train.logging import writers
 from train.logging.window import Window
+from vq_jax.config import schema
 
 
 def train(
-  config: Mapping[str, Any], workdir: str | os.PathLike
+  config: Mapping[str, Any] | schema.Config, workdir: str | os.PathLike
 ) -> dict[str, float]:
   """Trains what a config describes in a run folder, or resumes its training.
 
   Args:
-    config: a config, from `config.load_card`, or a plain mapping.
+    config: a config, from `config.load_config`, or a `Config`.
     workdir: the run folder; it is created if it does not exist.
 
   Returns:

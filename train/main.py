@@ -23,8 +23,8 @@ def parse_arguments(
   parser = argparse.ArgumentParser(
     prog='python -m train.main',
     description='Train a model, or resume its training.',
-    epilog='Fields of the config can be overridden: '
-    '--config.optim.learning_rate=1e-4 --config.parallel.mode=pmap',
+    epilog='Every field of the config can be set, whether the file has it or '
+    'not: --config.optim.learning_rate=1e-4 --config.model.quantizer.decay=0.9',
     allow_abbrev=False,
   )
   parser.add_argument(
@@ -59,9 +59,7 @@ def main(argv: list[str] | None = None) -> int:
   sharding.initialize_distributed()
 
   def run():
-    config = config_lib.load_card(arguments.config)
-    for key, text in overrides:
-      config_lib.override(config, key, text)
+    config = config_lib.load_config(arguments.config, overrides)
     loop.train(config, arguments.workdir)
 
   return errors.run_with_error_messages(run)

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train import settings as settings_lib
 from train.intervals import Intervals
+from vq_jax.config import schema
 from vq_jax.utils import trees
 
 
 def make_schedule(
-  config: settings_lib.Optim, intervals: Intervals
+  config: schema.OptimConfig, intervals: Intervals
 ) -> optax.Schedule:
   """Returns the learning rate by step: a linear warm-up, then the schedule.
 
@@ -19,7 +19,7 @@ def make_schedule(
     intervals: the length of the training.
   """
   peak, end = config.learning_rate, config.learning_rate * config.final_scale
-  warmup = intervals.to_steps('optim.warmup', config.warmup)
+  warmup = intervals.to_steps(config.warmup)
   total = max(intervals.total, warmup + 1)
   if config.schedule == 'constant':
     return optax.warmup_constant_schedule(0.0, peak, warmup)
@@ -35,7 +35,7 @@ def make_schedule(
 
 
 def make_optimizer(
-  config: settings_lib.Optim, schedule: optax.Schedule
+  config: schema.OptimConfig, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
   """Returns AdamW after clipping, for the parameters that are trained.
 
@@ -75,7 +75,7 @@ def _is_trained(params: dict, only: tuple[str, ...]) -> dict:
   """
   for name in only:
     if name not in params:
-      raise settings_lib.ConfigError(
+      raise schema.ConfigError(
         f'config.optim.only has the unknown part {name!r}. Valid: '
         f'{", ".join(sorted(params))}.'
       )
@@ -93,7 +93,7 @@ def freeze_except(params: dict, only: tuple[str, ...]) -> dict:
   }
 
 
-def ema_decay(config: settings_lib.Optim, step: jax.Array) -> jax.Array:
+def ema_decay(config: schema.OptimConfig, step: jax.Array) -> jax.Array:
   """Returns min(decay, (1 + t) / (10 + t)), the decay of averaged parameters.
 
   Args:
@@ -104,7 +104,7 @@ def ema_decay(config: settings_lib.Optim, step: jax.Array) -> jax.Array:
 
 
 def describe_extension(
-  config: settings_lib.Optim, before: Intervals, now: Intervals, done: int
+  config: schema.OptimConfig, before: Intervals, now: Intervals, done: int
 ) -> str:
   """Returns a message about the learning rate of a training made longer.
 

@@ -18,6 +18,8 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +52,7 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
   began = time.monotonic()
   tokenizer = _load_config('quickstart_tokenizer', variant)
   prior = _load_config('quickstart_maskgit', variant)
-  prior.autoencoder = str(workdir / 'tokenizer')
+  prior['autoencoder'] = str(workdir / 'tokenizer')
   reconstruction = loop.train(tokenizer, workdir / 'tokenizer')
   loop.train(prior, workdir / 'maskgit')
   figures = evaluate(
@@ -71,7 +73,7 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
   return summary
 
 
-def _load_images(config: dict) -> list[data.ArraySource]:
+def _load_images(config: Mapping[str, Any]) -> list[data.ArraySource]:
   """Returns the training images and the held-out images.
 
   Args:
@@ -167,9 +169,9 @@ def table(summary: dict, workdir: pathlib.Path) -> str:
 """
 
 
-def _load_config(name: str, variant: str):
+def _load_config(name: str, variant: str) -> dict[str, Any]:
   path = CONFIGS / f'{name}.py'
-  return config_lib.load_card(f'{path}:{variant}' if variant else str(path))
+  return config_lib.load_config(f'{path}:{variant}' if variant else str(path))
 
 
 def main(argv: list[str] | None = None) -> int:

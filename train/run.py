@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import types
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,6 @@ from train import config as config_lib
 from train import datasets as datasets_lib
 from train import optim as optim_lib
 from train import run_folder
-from train import settings as settings_lib
 from train import sharding
 from train import tasks
 from train.checkpointing import Checkpointer
@@ -29,6 +27,8 @@ from train.tasks.base import Setup
 from train.tasks.base import Task
 from vq_jax import checkpoints
 from vq_jax import data
+from vq_jax.config import parse
+from vq_jax.config import schema
 from vq_jax.utils import trees
 
 
@@ -56,7 +56,7 @@ class Run:
   task: Task
   optimizer: optax.GradientTransformation
   schedule: optax.Schedule
-  optim: settings_lib.Optim
+  optim: schema.OptimConfig
   seed: int
   runner: sharding.JitRunner
   intervals: Intervals
@@ -71,38 +71,30 @@ class Run:
 
 @contextlib.contextmanager
 def open_run(
-  config: Mapping[str, Any], workdir: str | os.PathLike
+  config: Mapping[str, Any] | schema.Config, workdir: str | os.PathLike
 ) -> Iterator[Run]:
   """Opens a run at its latest checkpoint; see `train.loop.train`."""
   folder = pathlib.Path(workdir)
-  plain = run_folder.to_plain(config)
-  module = tasks.get_task_module(plain.get('task'))
-  parsed = config_lib.section(module.Config, '', plain)
-  parallel = config_lib.section(
-    settings_lib.Parallel, 'parallel', parsed.parallel
-  )
-  data_config = config_lib.section(settings_lib.Data, 'data', parsed.data)
-  sizes = (data_config.batch_size, data_config.eval_batch_size)
+  config = config_lib.parse_config(config)
+  sizes = (config.data.batch_size, config.data.eval_batch_size)
   sharding.use_cpu_cores(*sizes)
-  runner = sharding.make_runner(parallel, batch_sizes=sizes)
+  runner = sharding.make_runner(config.parallel, batch_sizes=sizes)
   with run_folder.lock(folder), contextlib.ExitStack() as stack:
-    datasets = datasets_lib.open_datasets(data_config, runner)
+    datasets = datasets_lib.open_datasets(config.data, runner)
     setup = Setup(
-      config=parsed,
-      run=run_folder.prepare_run(folder, plain, datasets.facts),
+      config=config,
+      run=run_folder.prepare_run(folder, parse.to_dict(config), datasets.facts),
       folder=folder,
       source=datasets.train,
       intervals=Intervals.create(
-        config_lib.section(settings_lib.Train, 'train', parsed.train),
-        steps_per_epoch=datasets.steps_per_epoch,
+        config.train, steps_per_epoch=datasets.steps_per_epoch
       ),
       axis_name=runner.axis_name,
     )
-    yield _open(module, setup, datasets, runner, stack)
+    yield _open(setup, datasets, runner, stack)
 
 
 def _open(
-  module: types.ModuleType,
   setup: Setup,
   datasets: datasets_lib.Datasets,
   runner: sharding.JitRunner,
@@ -110,15 +102,13 @@ def _open(
 ) -> Run:
   """Builds everything that the loop needs, and restores the checkpoint."""
   config, folder, intervals = setup.config, setup.folder, setup.intervals
-  optim = config_lib.section(settings_lib.Optim, 'optim', config.optim)
-  train_config = config_lib.section(settings_lib.Train, 'train', config.train)
   previous = get_previous_intervals(folder, intervals)
-  schedule = optim_lib.make_schedule(optim, intervals)
-  optimizer = optim_lib.make_optimizer(optim, schedule)
-  task = module.make_task(setup)
+  schedule = optim_lib.make_schedule(config.optim, intervals)
+  optimizer = optim_lib.make_optimizer(config.optim, schedule)
+  task = tasks.get_task_module(config.task).make_task(setup)
   state = make_initial_state(setup, task, optimizer)
   run_folder.claim(folder, task.model.config)
-  checkpointer = Checkpointer(folder, runner, keep=train_config.keep)
+  checkpointer = Checkpointer(folder, runner, keep=config.train.keep)
   stack.enter_context(checkpointer)
   batches = datasets_lib.make_train_batches(datasets, config.seed, runner)
   stack.enter_context(batches)
@@ -133,18 +123,20 @@ def _open(
   if 0 < done < intervals.total:
     progress.say(f'resumes the training at step {done} of {intervals.total}.')
   if previous is not None and previous.total != intervals.total:
-    progress.say(optim_lib.describe_extension(optim, previous, intervals, done))
+    progress.say(
+      optim_lib.describe_extension(config.optim, previous, intervals, done)
+    )
   return Run(
     task=task,
     optimizer=optimizer,
     schedule=schedule,
-    optim=optim,
+    optim=config.optim,
     seed=config.seed,
     runner=runner,
     intervals=intervals,
     batches=batches,
     evaluator=Evaluator(
-      task, datasets.eval_batches, runner, train_config.pictures
+      task, datasets.eval_batches, runner, config.train.num_images
     ),
     checkpointer=checkpointer,
     writer=stack.enter_context(writers.Writer(folder, done)),
@@ -172,11 +164,10 @@ def make_initial_state(
   """
   config = setup.config
   if config.init_keep and config.init_from is None:
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       'config.init_keep lists the weights that are not taken from '
       'config.init_from; set config.init_from.'
     )
-  optim = config_lib.section(settings_lib.Optim, 'optim', config.optim)
   variables = jax.jit(task.init)(jax.random.key(config.seed))
   if (
     config.init_from is not None
@@ -193,7 +184,7 @@ def make_initial_state(
   return TrainState.create(
     variables,
     optimizer,
-    with_ema=optim.ema_decay is not None,
+    with_ema=config.optim.ema_decay is not None,
     frozen=task.frozen,
     auxiliary=jax.jit(task.init_auxiliary)(jax.random.key(config.seed + 1)),
   )
@@ -214,16 +205,16 @@ def get_previous_intervals(
   if not run_folder.is_claimed(folder):
     return None
   previous = Intervals.create(
-    config_lib.section(
-      settings_lib.Train,
-      'train',
+    parse.from_dict(
+      schema.TrainConfig,
       checkpoints.read_config(folder)['card']['train'],
+      'config.train',
     ),
     steps_per_epoch=intervals.steps_per_epoch,
   )
   if intervals.total < previous.total:
-    raise settings_lib.ConfigError(
-      'config.train.duration may grow, but not shrink: the training in '
+    raise schema.ConfigError(
+      'a training may become longer, but not shorter: the training in '
       f'{folder} takes {previous.total} steps, and {intervals.total} were '
       f'asked for. Ask for at least {previous.total}, or begin a new run with '
       f'its weights: another --workdir and --config.init_from={folder}.'

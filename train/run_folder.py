@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import pathlib
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -39,12 +38,6 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
     yield
 
 
-def to_plain(config: Any) -> Any:
-  """Returns a config as JSON returns it: dicts, lists, numbers, strings."""
-  as_dict = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
-  return json.loads(json.dumps(as_dict))
-
-
 def is_claimed(folder: pathlib.Path) -> bool:
   """Returns whether a run has begun in a folder."""
   return (folder / checkpoints.CONFIG).is_file()
@@ -77,7 +70,7 @@ def prepare_run(
     return {**run, 'vq_jax': vq_jax.__version__}
   old = checkpoints.read_config(folder)
   refuse_another(folder, old, run)
-  changed = config_lib.changes(old['card'], run['card'])
+  changed = config_lib.get_changes(old['card'], run['card'])
   if not changed:
     return old
   record = {'step': checkpoints.latest_step(folder) or 0, 'keys': changed}
@@ -95,8 +88,8 @@ def refuse_another(
     old: its `config.json`.
     new: `card` and `data` as they are now.
   """
-  lines = config_lib.differences(old.get('card'), new['card'])
-  lines += config_lib.differences(old.get('data'), new['data'], 'images')
+  lines = config_lib.get_differences(old.get('card'), new['card'])
+  lines += config_lib.get_differences(old.get('data'), new['data'], 'images')
   if not lines:
     return
   hint = (

@@ -25,7 +25,7 @@ from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-from train import settings as settings_lib
+from vq_jax.config import schema
 
 Tree = Any
 PMAP_AXIS = 'batch'
@@ -90,7 +90,7 @@ def use_cpu_cores(*batch_sizes: int) -> None:
 
 
 def make_mesh(
-  settings: settings_lib.Parallel,
+  settings: schema.ParallelConfig,
   devices: Sequence[jax.Device] | None = None,
   batch_sizes: Sequence[int] = (),
 ) -> jax.sharding.Mesh:
@@ -115,7 +115,7 @@ def make_mesh(
       data -= 1
   several = jax.process_count() > 1
   if data * fsdp > n or (several and data * fsdp != n):
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'the mesh data x fsdp = {data} x {fsdp} must hold '
       f'{"all" if several else "at most"} the {n} devices there are; set '
       'parallel.data=-1 to let it follow.'
@@ -171,7 +171,7 @@ class JitRunner:
 
   def __init__(
     self,
-    settings: settings_lib.Parallel,
+    settings: schema.ParallelConfig,
     devices: Sequence[jax.Device] | None = None,
     batch_sizes: Sequence[int] = (),
   ):
@@ -281,7 +281,7 @@ class PmapRunner(JitRunner):
 
 
 def make_runner(
-  settings: settings_lib.Parallel,
+  settings: schema.ParallelConfig,
   devices: Sequence[jax.Device] | None = None,
   batch_sizes: Sequence[int] = (),
 ) -> JitRunner:
@@ -293,7 +293,7 @@ def make_runner(
 def check_batch(name: str, size: int, runner: JitRunner) -> None:
   """Raises ConfigError unless a batch divides over the devices."""
   if size % runner.mesh.size:
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'config.data.{name}={size} must be a multiple of the '
       f'{runner.mesh.size} devices.'
     )

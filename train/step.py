@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from train import optim
-from train import settings as settings_lib
 from train.state import TrainState
 from vq_jax import quantizers
+from vq_jax.config import schema
 from vq_jax.utils import replicas
 
 Tree = Any
@@ -65,7 +65,7 @@ def make_step(
   task: Trainable,
   phase: Hashable,
   optimizer: optax.GradientTransformation,
-  config: settings_lib.Optim,
+  config: schema.OptimConfig,
   *,
   seed: int,
   schedule: optax.Schedule,
@@ -119,7 +119,7 @@ def apply_gradients(
   state: TrainState,
   grads: Tree,
   optimizer: optax.GradientTransformation,
-  config: settings_lib.Optim,
+  config: schema.OptimConfig,
 ) -> TrainState:
   """Returns the state with updated parameters and moving averages."""
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

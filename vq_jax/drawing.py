@@ -42,7 +42,7 @@ def plan_of(model: Any, options: dict) -> tuple[samplers.Sampler, ...]:
     ValueError: if an option does not suit a prior.
   """
   coarser = plan_of(model.coarser, options) if model.coarser else ()
-  card = dict(model.config['card'].get('sampling', {}))
+  card = dict(model.config['card'].get('sampler', {}))
   if not model.vocab.num_classes:
     card.pop('guidance', None)
   sampler = samplers.sampler_for(model.prior, card)

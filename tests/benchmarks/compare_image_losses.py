@@ -90,7 +90,7 @@ START = 0.5  # of the training; the discriminator learns from 0.4 on
 
 def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
   """Returns the card of a folder's tokenizer, changed."""
-  card = config_lib.load_card('configs/folder_tokenizer.py')
+  card = config_lib.load_config('configs/folder_tokenizer.py')
   with card.unlocked():
     card.model = MODELS[model]
     card.loss = {**LOSSES[loss], 'quantizer': 1.0}
@@ -113,7 +113,7 @@ def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
   )
   card.optim.learning_rate = 5e-4
   card.optim.warmup = {'percent': 4}
-  card.train.duration = {'steps': steps}
+  card['train']['total_steps'] = steps
   card.train.log_every = {'percent': 1}
   card.train.eval_every = {'percent': 5}
   card.train.save_every = {'percent': 10}

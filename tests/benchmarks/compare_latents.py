@@ -39,11 +39,13 @@ COMPONENTS, DRAWN = 100, 1000
 
 def trained(workdir: pathlib.Path) -> dict[str, tuple[vq_jax.Model, dict]]:
   """Returns each model and its last evaluation."""
-  steps = config_lib.load_card('configs/ae_fashion.py').train.duration.steps
+  steps = config_lib.load_config('configs/ae_fashion.py')['train'][
+    'total_steps'
+  ]
   found = {}
   for name, card_name in CARDS.items():
-    card = config_lib.load_card(f'configs/{card_name}.py')
-    card.train.duration.steps = steps
+    card = config_lib.load_config(f'configs/{card_name}.py')
+    card['train']['total_steps'] = steps
     evaluation = loop.train(card, workdir / card_name)
     found[name] = vq_jax.load(workdir / card_name), evaluation
   return found

@@ -51,10 +51,10 @@ MODERN = {
 }
 CAUSAL = {
   'loss': {'label_drop': 0.1},
-  'sampling': {'guidance': 1.0, 'guidance_schedule': 'constant'},
+  'sampler': {'guidance': 1.0, 'guidance_schedule': 'constant'},
 }
 MASKED = {
-  'sampling': {
+  'sampler': {
     'steps': 12,
     'choice_temperature': 20.0,
     'guidance': 3.0,
@@ -104,13 +104,13 @@ ORDERS = {
 
 def card_of(changes: dict, tokenizer: pathlib.Path, steps: int):
   """Returns the quickstart's card of a prior, changed."""
-  card = config_lib.load_card('configs/quickstart_maskgit.py')
+  card = config_lib.load_config('configs/quickstart_maskgit.py')
   card.autoencoder = str(tokenizer)
   with card.unlocked():
     for section, values in changes.items():
       card[section] = values
   card.optim.learning_rate = 1e-3
-  card.train.duration = {'steps': steps}
+  card['train']['total_steps'] = steps
   card.train.log_every = {'steps': max(1, min(200, steps // 3))}
   card.train.eval_every = {'percent': 100}
   return card
@@ -119,7 +119,9 @@ def card_of(changes: dict, tokenizer: pathlib.Path, steps: int):
 def trained(workdir: pathlib.Path, minutes: float) -> dict[str, pathlib.Path]:
   """Trains all; returns their run folders."""
   tokenizer = workdir / 'tokenizer'
-  loop.train(config_lib.load_card('configs/quickstart_tokenizer.py'), tokenizer)
+  loop.train(
+    config_lib.load_config('configs/quickstart_tokenizer.py'), tokenizer
+  )
   folders = {}
   for name, changes in PRIORS.items():
     folder = workdir / name.replace(', ', '_')

@@ -19,7 +19,7 @@ from tests.benchmarks import torch_vqgan
 from train import config as config_lib
 from train import intervals
 from train import optim as optim_lib
-from train import settings as settings_lib
+from vq_jax.config import schema
 from train import sharding
 from train import state as state_lib
 from train import step as step_lib
@@ -55,7 +55,7 @@ def card() -> dict:
     },
     'loss': {'l1': 2.0, 'l2': 0.0, 'lpips': 1.0},
     'optim': {'learning_rate': 1e-4, 'b1': 0.5, 'b2': 0.9},
-    'train': {'duration': {'steps': 100}},
+    'train': {'total_steps': 100},
     'adversary': {
       'discriminator': {'type': 'patchgan', **DISCRIMINATOR},
       'weight': WEIGHT,
@@ -68,9 +68,9 @@ def ours():
   """Returns what trains one step, and waits for it."""
   parsed = config_lib.section(adversarial.Config, '', card())
   config = {'card': card(), 'data': {'image_shape': (64, 64, 3)}}
-  optim = settings_lib.Optim(**parsed.optim)
+  optim = schema.OptimConfig(**parsed.optim)
   plan = intervals.Intervals.create(
-    settings_lib.Train(**parsed.train), steps_per_epoch=1
+    schema.TrainConfig(**parsed.train), steps_per_epoch=1
   )
   schedule = optim_lib.make_schedule(optim, plan)
   optimizer = optim_lib.make_optimizer(optim, schedule)
@@ -94,7 +94,7 @@ def ours():
     warmup=0,
     discriminator_start=0,
   )
-  runner = sharding.make_runner(settings_lib.Parallel())
+  runner = sharding.make_runner(schema.ParallelConfig())
   state = state_lib.TrainState.create(
     jax.jit(task.init)(jax.random.key(0)),
     optimizer,

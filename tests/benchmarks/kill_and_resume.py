@@ -44,7 +44,7 @@ def get_config(variant=''):
     }
   card.data.batch_size = 16
   card.model.encoder.blocks = card.model.decoder.blocks = 1
-  card.train.duration = {'steps': 6000}
+  card['train']['total_steps'] = 6000
   card.train.eval_every = {'steps': 2000}
   card.train.save_every = {'steps': 300}
   return card

@@ -53,12 +53,12 @@ BOTTOM = {**TOP, 'heads': 0, 'output_layers': 0, 'parent_layers': 3}
 
 def autoencoder_card():
   """Returns the quickstart's card of a tokenizer, with two grids."""
-  card = config_lib.load_card('configs/quickstart_tokenizer.py')
+  card = config_lib.load_config('configs/quickstart_tokenizer.py')
   with card.unlocked():
     card.model = CODES
   card.data.train_preprocess = ()
   card.optim.learning_rate = 2e-3
-  card.train.duration.steps = STEPS['codes']
+  card['train']['total_steps'] = STEPS['codes']
   return card
 
 
@@ -66,7 +66,7 @@ def prior_card(
   model: dict, autoencoder: pathlib.Path, coarser: pathlib.Path | None
 ):
   """Returns the quickstart's card of a prior, for one of the grids."""
-  card = config_lib.load_card('configs/quickstart_maskgit.py')
+  card = config_lib.load_config('configs/quickstart_maskgit.py')
   with card.unlocked():
     card.model = model
     card.level = 0 if coarser is None else 1
@@ -76,8 +76,8 @@ def prior_card(
   card.autoencoder = str(autoencoder)
   card.data.batch_size = 32
   card.optim.ema_decay = 0.999
-  card.train.duration.steps = STEPS['bottom' if coarser else 'top']
-  card.train.pictures = 0 if coarser is None else 40
+  card['train']['total_steps'] = STEPS['bottom' if coarser else 'top']
+  card.train.num_images = 0 if coarser is None else 40
   return card
 
 

@@ -14,7 +14,7 @@ from tests.convert import vit_reference
 from tests.convert import writing
 from tests.convert.released import GOLDEN
 from tests.convert.released import write
-from tests.train import cards
+from tests.train import tiny_configs
 from train import loop
 from vq_jax import checkpoints
 from vq_jax.config import registry
@@ -142,8 +142,8 @@ def test_training_starts_from_it(tmp_path):
   model = vq_jax.convert.load('vit-vqgan', path)
   run = tmp_path / 'run'
   checkpoints.export(run, model.config, model.variables['autoencoder'])
-  card = cards.autoencoder(
-    cards.write_images(tmp_path, channels=3), duration={'steps': 1}
+  card = tiny_configs.autoencoder(
+    tiny_configs.write_images(tmp_path, channels=3), total_steps=1
   )
   card['model'] = json.loads((run / 'config.json').read_text())['card']['model']
   assert registry.build('autoencoder', card['model']) == model.autoencoder

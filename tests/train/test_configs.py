@@ -15,7 +15,7 @@ from PIL import Image
 import vq_jax
 from train import config as config_lib
 from train import loop
-from train import settings as settings_lib
+from vq_jax.config import schema
 from train import tasks
 from train.tasks import autoencoder
 from train.tasks import autoregressive
@@ -66,7 +66,7 @@ LEARNS_FROM = {
 
 def smoke(name: str, folder: pathlib.Path) -> ml_collections.ConfigDict:
   """The shrunken card, on images that it would find."""
-  card = config_lib.load_card(f'{CONFIGS / name}.py:smoke')
+  card = config_lib.load_config(f'{CONFIGS / name}.py:smoke')
   card.data.source = fake_source(card.data.source, folder)
   return card
 
@@ -108,11 +108,11 @@ class Recorder:
   """Watches which fields of the settings' dataclasses are read."""
 
   CLASSES = (
-    settings_lib.Data,
-    settings_lib.Optim,
-    settings_lib.Train,
-    settings_lib.Parallel,
-    settings_lib.Card,
+    schema.DataConfig,
+    schema.OptimConfig,
+    schema.TrainConfig,
+    schema.ParallelConfig,
+    schema.Config,
     settings_lib.AutoencoderCard,
     discriminator.Adversarial,
     settings_lib.PriorCard,
@@ -156,10 +156,10 @@ class Recorder:
     loss = autoencoder.Loss if card.task == 'adversarial' else module.Loss
     classes = {
       '': module.Config,
-      'data': settings_lib.Data,
-      'optim': settings_lib.Optim,
-      'train': settings_lib.Train,
-      'parallel': settings_lib.Parallel,
+      'data': schema.DataConfig,
+      'optim': schema.OptimConfig,
+      'train': schema.TrainConfig,
+      'parallel': schema.ParallelConfig,
       'loss': loss,
       'sampling': sampling,
       'adversary': discriminator.Adversarial,
@@ -184,7 +184,7 @@ def test_card_runs_and_every_leaf_is_read(name, trained):
 @pytest.mark.parametrize('name', CARDS)
 def test_fields_of_modules_are_read_by_their_code(name):
   """A field of a spec must stand in the code of the class that it builds."""
-  card = config_lib.load_card(f'{CONFIGS / name}.py')
+  card = config_lib.load_config(f'{CONFIGS / name}.py')
   root = {
     'maskgit': 'prior',
     'autoregressive': 'prior',
@@ -233,11 +233,11 @@ def test_cards_import_nothing_of_ours_and_name_a_command(name):
 @pytest.mark.parametrize('name', CARDS)
 def test_unknown_variant_is_refused(name):
   with pytest.raises(ValueError, match='no variant .*smoke'):
-    config_lib.load_card(f'{CONFIGS / name}.py:smokey')
+    config_lib.load_config(f'{CONFIGS / name}.py:smokey')
 
 
 def card():
-  return config_lib.load_card(str(CONFIGS / 'quickstart_tokenizer.py'))
+  return config_lib.load_config(str(CONFIGS / 'quickstart_tokenizer.py'))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def card():
   [
     ('optim.learning_rate', '1e-4', 1e-4),
     ('optim.learning_rate', '1', 1.0),
-    ('train.duration.steps', '7', 7),
+    ('train.total_steps', '7', 7),
     ('data.source', 'folder:a b', 'folder:a b'),
     ('data.eval_limit', '10', 10),
     ('data.eval_limit', 'None', None),
@@ -264,8 +264,8 @@ def test_leaves_are_overridden_by_type(key, text, value):
 
 def test_a_section_is_overridden_as_a_whole():
   changed = card()
-  config_lib.override(changed, 'train.duration', "{'epochs': 3}")
-  assert changed.train.duration.to_dict() == {'epochs': 3}
+  config_lib.override(changed, 'train.total_steps', "{'epochs': 3}")
+  assert changed.train.total_steps.to_dict() == {'epochs': 3}
 
 
 @pytest.mark.parametrize(
@@ -276,11 +276,11 @@ def test_a_section_is_overridden_as_a_whole():
     ('optim.b2.x', '1', 'unknown key of config.optim.b2'),
     ('data.batch_size', 'many', "is of type int .*got 'many'"),
     ('data.batch_size', '1.5', 'is of type int'),
-    ('train.duration', '3', 'is of type dict'),
+    ('train.total_steps', '3', 'is of type dict'),
   ],
 )
 def test_bad_overrides_are_named(key, text, message):
-  with pytest.raises(settings_lib.ConfigError, match=message):
+  with pytest.raises(schema.ConfigError, match=message):
     config_lib.override(card(), key, text)
 
 
@@ -316,25 +316,25 @@ def test_unknown_task_and_top_level_key_are_named(tmp_path):
 
 
 def test_missing_cards_are_named_with_those_there_are():
-  with pytest.raises(settings_lib.ConfigError, match='quickstart_maskgit.py'):
-    config_lib.load_card(str(CONFIGS / 'quickstar.py'))
+  with pytest.raises(schema.ConfigError, match='quickstart_maskgit.py'):
+    config_lib.load_config(str(CONFIGS / 'quickstar.py'))
 
 
 def test_durations():
   def steps(total=200, **given):
-    duration = settings_lib.Duration(**given)
+    duration = schema.Duration(**given)
     return duration.resolve(steps_per_epoch=12.5, total=total)
 
   assert steps(steps=7) == 7
   assert steps(epochs=2) == 25
   assert steps(percent=25) == 50
-  with pytest.raises(settings_lib.ConfigError, match='percentage of itself'):
+  with pytest.raises(schema.ConfigError, match='percentage of itself'):
     steps(total=None, percent=1)
   for bad in ({}, {'steps': 1, 'epochs': 1}):
-    with pytest.raises(settings_lib.ConfigError, match='one of'):
-      settings_lib.Duration(**bad)
-  with pytest.raises(settings_lib.ConfigError, match='steps must be a whole'):
-    settings_lib.Duration(steps=-1)
+    with pytest.raises(schema.ConfigError, match='one of'):
+      schema.Duration(**bad)
+  with pytest.raises(schema.ConfigError, match='steps must be a whole'):
+    schema.Duration(steps=-1)
 
 
 def test_differences_leave_out_what_is_free_to_change():
@@ -364,7 +364,7 @@ def test_settings_are_frozen_dataclasses():
   ],
 )
 def test_codebooks_begin_as_published(card, spread):
-  spec = config_lib.load_card(str(CONFIGS / f'{card}.py')).to_dict()['model']
+  spec = config_lib.load_config(str(CONFIGS / f'{card}.py')).to_dict()['model']
   quantizer = registry.build('quantizer', spec['quantizer'])
   table = quantizer.codebook_init(
     jax.random.key(0), (quantizer.codebook_size, quantizer.code_dim)

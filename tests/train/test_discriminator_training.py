@@ -9,14 +9,14 @@ import numpy as np
 import optax
 import pytest
 
-from tests.train import cards
+from tests.train import tiny_configs
 from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import config as config_lib
 from train import intervals
 from train import loop
 from train import optim as optim_lib
-from train import settings as settings_lib
+from vq_jax.config import schema
 from train import state as state_lib
 from train import step as step_lib
 from train.logging import writers
@@ -33,7 +33,7 @@ STYLEGAN = {'type': 'stylegan', 'channels': 8, 'multipliers': (1,)}
 
 def adversarial_card(source, *, only=(), start=4, learns=2, **changes):
   """A card whose discriminator learns after 2 steps and is felt after 4."""
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['task'] = 'adversarial'
   card['optim']['only'] = only
   card['adversary'] = {
@@ -58,7 +58,7 @@ class Networks:
       'code_dim': 4,
     }
     plan = intervals.Intervals.create(
-      settings_lib.Train(**card['train']), steps_per_epoch=1
+      schema.TrainConfig(**card['train']), steps_per_epoch=1
     )
     self.task = adversarial.make_task(
       base.Setup(
@@ -70,7 +70,7 @@ class Networks:
       )
     )
     self.discriminator = self.task.discriminator
-    self.optim = settings_lib.Optim(
+    self.optim = schema.OptimConfig(
       **{**card['optim'], 'accumulate': accumulate}
     )
     self.schedule = optim_lib.make_schedule(self.optim, plan)
@@ -113,7 +113,7 @@ def runs(source, tmp_path_factory):
   """The same 8 steps, each saved, with an adversary and without."""
   folder = tmp_path_factory.mktemp('runs')
   for name, card in (
-    ('plain', cards.autoencoder(source)),
+    ('plain', tiny_configs.autoencoder(source)),
     ('adversarial', adversarial_card(source)),
   ):
     card['train'] |= {'save_every': {'steps': 1}, 'keep': 9}
@@ -185,7 +185,7 @@ def test_a_stop_on_the_way_changes_nothing(
 ])  # fmt: skip
 def test_pmap_over_eight_devices_is_jit(source, tmp_path, changes):
   card = adversarial_card(source, start=1, learns=0, **changes)
-  card['train']['duration'] = {'steps': 4}
+  card['train']['total_steps'] = 4
   loop.train(card, tmp_path / 'jit')
   loop.train({**card, 'parallel': {'mode': 'pmap'}}, tmp_path / 'pmap')
   assert_same(saved(tmp_path / 'jit'), saved(tmp_path / 'pmap'), atol=2e-5)
@@ -355,7 +355,7 @@ def test_only_the_parts_that_are_named_learn(source, runs, tmp_path):
 
 def test_a_part_that_is_not_there_is_named(source, tmp_path):
   card = adversarial_card(source, only=('decodre',))
-  with pytest.raises(settings_lib.ConfigError, match="unknown part 'decodre'"):
+  with pytest.raises(schema.ConfigError, match="unknown part 'decodre'"):
     loop.train(card, tmp_path / 'run')
 
 
@@ -364,7 +364,7 @@ def test_a_loss_whose_weights_are_missing_says_where_they_are(
 ):
   monkeypatch.setenv('VQ_JAX_WEIGHTS', str(tmp_path))
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['loss']['lpips'] = 1.0
   with pytest.raises(ValueError, match='lpips'):
     loop.train(card, tmp_path / 'run')
@@ -423,15 +423,15 @@ def test_a_model_without_a_last_layer_has_no_adaptive_weight(source, tmp_path):
     'image_channels': 1,
     'quantizer': {'type': 'ema_vq', 'codebook_size': 8, 'code_dim': 4},
   }
-  with pytest.raises(settings_lib.ConfigError, match='set it to False'):
+  with pytest.raises(schema.ConfigError, match='set it to False'):
     loop.train(card, tmp_path / 'run')
   card['adversary']['adaptive'] = False
-  card['train']['duration'] = {'steps': 5}
+  card['train']['total_steps'] = 5
   assert np.isfinite(loop.train(card, tmp_path / 'run')['psnr'])
 
 
 def test_other_tasks_have_no_adversary(source, tokenizer, tmp_path):
-  card = cards.prior(source, tokenizer)
+  card = tiny_configs.prior(source, tokenizer)
   card['adversary'] = {'discriminator': PATCHGAN}
-  with pytest.raises(settings_lib.ConfigError, match='unknown key'):
+  with pytest.raises(schema.ConfigError, match='unknown key'):
     loop.train(card, tmp_path / 'run')

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.convert.released import GOLDEN
-from tests.train import cards
+from tests.train import tiny_configs
 from train import evaluate
 from train.logging import writers
 from vq_jax import convert
@@ -43,7 +43,7 @@ def test_a_converted_prior_on_ones_own_images(tmp_path, capsys):
   )
   folder = tmp_path / 'run'
   runs.export(released, folder)
-  ten = cards.write_images(tmp_path, size=24, channels=3, classes=10)
+  ten = tiny_configs.write_images(tmp_path, size=24, channels=3, classes=10)
   options = ('--source', ten, '--split', 'train[:20]', '--batch-size', 16)
   code, out, err = run(capsys, folder, *options)
   assert code == 0 and 'nll' in out, err
@@ -53,7 +53,7 @@ def test_a_converted_prior_on_ones_own_images(tmp_path, capsys):
   limited = run(capsys, folder / 'autoencoder', *options, '--limit', 7)
   assert limited == run(capsys, folder / 'autoencoder', *few)
   assert limited[1] != out
-  three = cards.write_images(tmp_path, size=24, channels=3, classes=3)
+  three = tiny_configs.write_images(tmp_path, size=24, channels=3, classes=3)
   code, _, err = run(capsys, folder, *options)
   assert code == 1 and 'a prior of 10 classes' in err and three in err
   code, _, err = run(capsys, tmp_path / 'nowhere')

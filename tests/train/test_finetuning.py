@@ -7,7 +7,7 @@ import pytest
 
 import vq_jax
 from tests.convert.released import GOLDEN
-from tests.train import cards
+from tests.train import tiny_configs
 from train import loop
 from vq_jax import convert
 from vq_jax import runs
@@ -30,7 +30,7 @@ MODELS = {
 
 def finetuning(source, init_from, model, autoencoder, **loss):
   """A card that changes nothing: its learning rate is 0."""
-  card = cards.prior(source, str(autoencoder))
+  card = tiny_configs.prior(source, str(autoencoder))
   card.update(model=model, init_from=str(init_from), loss=loss, sampling={})
   card['optim'].update(learning_rate=0.0, ema_decay=None)
   return card
@@ -44,11 +44,11 @@ def parameters(model):
 def test_only_the_rows_of_the_classes_are_new(
   kind, source, tokenizer, tmp_path
 ):
-  first = cards.prior(source, tokenizer)
+  first = tiny_configs.prior(source, tokenizer)
   first.update(model=MODELS[kind], loss={'label_drop': 0.0}, sampling={})
   loop.train(first, tmp_path / 'first')
   (tmp_path / 'other').mkdir()
-  two = cards.write_images(tmp_path / 'other', classes=2)
+  two = tiny_configs.write_images(tmp_path / 'other', classes=2)
   card = finetuning(
     two, tmp_path / 'first', MODELS[kind], tokenizer, label_drop=0.5
   )
@@ -79,7 +79,9 @@ def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
     transformer=GOLDEN / 'maskgit_transformer_toy.msgpack',
   )
   runs.export(released, tmp_path / 'released')
-  source = cards.write_images(tmp_path, size=24, channels=3, classes=classes)
+  source = tiny_configs.write_images(
+    tmp_path, size=24, channels=3, classes=classes
+  )
   card = finetuning(
     source,
     tmp_path / 'released',

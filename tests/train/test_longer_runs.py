@@ -5,17 +5,17 @@ import shutil
 
 import pytest
 
-from tests.train import cards
+from tests.train import tiny_configs
 from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import loop
-from train import settings as settings_lib
+from vq_jax.config import schema
 from vq_jax import checkpoints
 
 
 @pytest.fixture
 def card(source):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['optim'] |= {'schedule': 'constant'}
   return card
 
@@ -24,7 +24,7 @@ def card(source):
 def trained(source, tmp_path_factory):
   """The run of that card; copies of it are trained longer."""
   folder = tmp_path_factory.mktemp('trained') / 'run'
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['optim'] |= {'schedule': 'constant'}
   loop.train(card, folder)
   return folder
@@ -42,7 +42,7 @@ def changed(card, **train):
 def test_a_finished_run_trains_longer_and_is_the_longer_run_to_the_bit(
   card, run, tmp_path, capsys
 ):
-  longer = changed(card, duration={'steps': 12})
+  longer = changed(card, total_steps=12)
   loop.train(longer, tmp_path / 'whole')
   loop.train(longer, run)
   assert 'takes 12 steps instead of 8' in capsys.readouterr().err
@@ -50,15 +50,15 @@ def test_a_finished_run_trains_longer_and_is_the_longer_run_to_the_bit(
   config = checkpoints.read_config(run)
   assert config['card']['train']['duration'] == {'steps': 12}
   assert config['changes'] == [
-    {'step': 8, 'keys': {'train.duration': [{'steps': 8}, {'steps': 12}]}}
+    {'step': 8, 'keys': {'train.total_steps': [{'steps': 8}, {'steps': 12}]}}
   ]
 
 
 def test_a_longer_schedule_is_stated(source, tokenizer, tmp_path, capsys):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   folder = shutil.copytree(tokenizer, tmp_path / 'run')
   # 12 epochs of 48 images in batches of 16 are 36 steps.
-  loop.train(changed(card, duration={'epochs': 12}), folder)
+  loop.train(changed(card, total_epochs=12), folder)
   said = capsys.readouterr().err
   assert 'takes 36 steps instead of 8. The learning rate (cosine)' in said
   assert 'at step 8 the learning rate is 0.00' in said
@@ -81,9 +81,9 @@ def test_what_a_run_shows_of_itself_may_change_and_is_recorded(card, run):
 def test_a_shorter_training_is_refused(card, run):
   before = (run / 'config.json').read_text()
   with pytest.raises(
-    settings_lib.ConfigError, match='8 steps, and 7 .*config.init_from='
+    schema.ConfigError, match='8 steps, and 7 .*config.init_from='
   ):
-    loop.train(changed(card, duration={'steps': 7}), run)
+    loop.train(changed(card, total_steps=7), run)
   assert (run / 'config.json').read_text() == before
 
 

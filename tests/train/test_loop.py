@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import vq_jax
-from tests.train import cards
+from tests.train import tiny_configs
 from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import loop
 from train import preemption
 from train import run_folder
-from train import settings as settings_lib
+from vq_jax.config import schema
 from train import sharding
 from train.logging import window as window_lib
 from train.logging import writers
@@ -34,8 +34,8 @@ STAGES = ['autoencoder', 'prior']
 @pytest.fixture
 def card(request, source, tokenizer):
   if request.param == 'autoencoder':
-    return cards.autoencoder(source)
-  return cards.prior(source, tokenizer)
+    return tiny_configs.autoencoder(source)
+  return tiny_configs.prior(source, tokenizer)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_pmap_computes_what_jit_does(card, whole, tmp_path):
 
 
 def test_mesh_with_an_fsdp_axis_computes_the_same(source, tokenizer, tmp_path):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['parallel'] = {'mode': 'jit', 'data': 4, 'fsdp': 2}
   loop.train(card, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path), atol=1e-5)
@@ -102,7 +102,7 @@ def test_mesh_with_an_fsdp_axis_computes_the_same(source, tokenizer, tmp_path):
 def test_resuming_with_pmap_what_jit_began(
   source, tokenizer, tmp_path, monkeypatch
 ):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   with monkeypatch.context() as patched:
     stop_after(patched, 5)
     with pytest.raises(preemption.Interrupted):
@@ -113,7 +113,7 @@ def test_resuming_with_pmap_what_jit_began(
 
 
 def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['model']['quantizer'] = {
     'type': 'vq',
     'codebook_size': 16,
@@ -127,7 +127,7 @@ def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
 
 def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
   """K-means and revival in `params`, with accumulation, pmap and resumption."""
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['model']['quantizer'] = {
     'type': 'residual',
     'levels': 2,
@@ -163,14 +163,14 @@ def test_bfloat16_trains(card, tmp_path):
   model = card['model']
   for part in (model.get('encoder', model), model.get('decoder', model)):
     part['dtype'] = 'bfloat16'
-  card['train']['duration'] = {'steps': 40}
+  card['train']['total_steps'] = 40
   loop.train(card, tmp_path)
   records = [r for r in writers.read_metrics(tmp_path) if r['kind'] == 'train']
   assert records[-1]['loss'] < 0.9 * records[0]['loss']
 
 
 def test_a_run_of_another_config_is_refused(source, tokenizer):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   before = saved(tokenizer)
   card['optim']['learning_rate'] = 1e-4
   with pytest.raises(
@@ -183,7 +183,7 @@ def test_a_run_of_another_config_is_refused(source, tokenizer):
 def test_a_folder_of_something_else_is_refused(source, tmp_path):
   (tmp_path / 'thesis.tex').write_text('')
   with pytest.raises(checkpoints.RunError, match='not empty and holds no run'):
-    loop.train(cards.autoencoder(source), tmp_path)
+    loop.train(tiny_configs.autoencoder(source), tmp_path)
   assert [p.name for p in tmp_path.iterdir() if p.name != '.lock'] == [
     'thesis.tex'
   ]
@@ -192,12 +192,12 @@ def test_a_folder_of_something_else_is_refused(source, tmp_path):
 def test_a_folder_in_use_is_refused(source, tmp_path):
   with run_folder.lock(tmp_path):
     with pytest.raises(checkpoints.RunError, match='another process'):
-      loop.train(cards.autoencoder(source), tmp_path)
+      loop.train(tiny_configs.autoencoder(source), tmp_path)
 
 
 def test_a_finished_run_is_not_trained_again(source, tokenizer, capsys):
   before = saved(tokenizer)
-  found = loop.train(cards.autoencoder(source), tokenizer)
+  found = loop.train(tiny_configs.autoencoder(source), tokenizer)
   assert found == writers.last_evaluation(pathlib.Path(tokenizer))
   assert 'all 8 steps are done already' in capsys.readouterr().err
   assert_same(saved(tokenizer), before)
@@ -206,7 +206,7 @@ def test_a_finished_run_is_not_trained_again(source, tokenizer, capsys):
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
   source, tmp_path, monkeypatch
 ):
-  card = cards.autoencoder(source, save_every={'steps': 2})
+  card = tiny_configs.autoencoder(source, save_every={'steps': 2})
   card['optim'].update(learning_rate=1e30, clip_norm=None, warmup={'steps': 4})
   with pytest.raises(
     window_lib.DivergedError, match=r'at step \d the metric \w+ is'
@@ -231,7 +231,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
   source, tokenizer, tmp_path, monkeypatch
 ):
   """`keep` is the number of checkpoints that are left."""
-  card = cards.autoencoder(source, save_every={'steps': 2}, keep=3)
+  card = tiny_configs.autoencoder(source, save_every={'steps': 2}, keep=3)
   save = checkpoints.save
 
   def full(manager, step, items, data):
@@ -252,7 +252,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
 
 
 def test_init_from_is_strict(source, tokenizer, tmp_path):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['optim']['learning_rate'] = 0.0
   card['optim']['ema_decay'] = None
   # What has begun needs the run no longer that it began from.
@@ -272,13 +272,13 @@ def test_init_from_is_strict(source, tokenizer, tmp_path):
   with pytest.raises(ValueError, match='! params/decoder/Dense_0/kernel'):
     loop.train(card, tmp_path / 'other')
   card['init_keep'] = ('params/decoder',)
-  with pytest.raises(settings_lib.ConfigError, match='set config.init_from'):
+  with pytest.raises(schema.ConfigError, match='set config.init_from'):
     loop.train({**card, 'init_from': None}, tmp_path / 'kept')
   loop.train(card, tmp_path / 'kept')
 
 
 def test_workers_and_prefetch_do_not_change_a_run(source, tokenizer, tmp_path):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['data'] |= {'prefetch': 0, 'workers': 1}
   loop.train(card, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path))
@@ -327,20 +327,18 @@ def test_evaluation_equals_the_metrics_of_the_whole_set(source, tokenizer):
 
 def test_other_images_than_the_autoencoders_are_refused(tokenizer, tmp_path):
   (tmp_path / 'big').mkdir()
-  source = cards.write_images(tmp_path / 'big', size=16)
-  with pytest.raises(settings_lib.ConfigError, match='trained on images'):
-    loop.train(cards.prior(source, tokenizer), tmp_path / 'run')
+  source = tiny_configs.write_images(tmp_path / 'big', size=16)
+  with pytest.raises(schema.ConfigError, match='trained on images'):
+    loop.train(tiny_configs.prior(source, tokenizer), tmp_path / 'run')
 
 
 def test_batches_must_divide_over_the_devices_that_are_asked_for(
   source, tmp_path
 ):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['data']['batch_size'] = 12
   card['parallel']['data'] = 8
-  with pytest.raises(
-    settings_lib.ConfigError, match='multiple of the 8 devices'
-  ):
+  with pytest.raises(schema.ConfigError, match='multiple of the 8 devices'):
     loop.train(card, tmp_path)
 
 
@@ -357,14 +355,14 @@ def test_batches_must_divide_over_the_devices_that_are_asked_for(
 def test_as_many_devices_as_the_batches_divide_over_are_used(
   mode, batches, data, used, source, tmp_path
 ):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['data'] |= dict(
     zip(('batch_size', 'eval_batch_size'), batches, strict=True)
   )
   card['parallel'] = {'mode': mode, 'data': data}
-  card['train']['duration'] = {'steps': 2}
+  card['train']['total_steps'] = 2
   runner = sharding.make_runner(
-    settings_lib.Parallel(**card['parallel']), batch_sizes=batches
+    schema.ParallelConfig(**card['parallel']), batch_sizes=batches
   )
   assert runner.mesh.size == used
   if used == 4:  # of 8 devices
@@ -375,10 +373,10 @@ SCRIPT = """
 import sys
 import jax
 jax.config.update('jax_num_cpu_devices', 1)
-from tests.train import cards
+from tests.train import tiny_configs
 from train import errors, loop
 source, workdir = sys.argv[1:]
-card = cards.autoencoder(source, duration={'steps': 400},
+card = tiny_configs.autoencoder(source, total_steps=400,
                          eval_every={'steps': 1000}, save_every={'steps': 20})
 sys.exit(errors.run_with_error_messages(lambda: loop.train(card, workdir)))
 """
@@ -448,8 +446,10 @@ def test_images_without_classes_train_an_unconditional_prior(
   tokenizer, tmp_path
 ):
   """One class, as a flat folder gives: no label, no guidance, no failure."""
-  card = cards.prior(cards.write_images(tmp_path, classes=1), tokenizer)
-  assert card['sampling']['guidance'] > 0
+  card = tiny_configs.prior(
+    tiny_configs.write_images(tmp_path, classes=1), tokenizer
+  )
+  assert card['sampler']['guidance'] > 0
   loop.train(card, tmp_path / 'prior')
   model = vq_jax.load(tmp_path / 'prior')
   assert model.vocab.num_classes == 0
@@ -459,9 +459,9 @@ def test_images_without_classes_train_an_unconditional_prior(
 
 
 def test_classes_can_be_left_out(source, tokenizer, tmp_path):
-  card = cards.prior(source, tokenizer)
+  card = tiny_configs.prior(source, tokenizer)
   card['conditional'] = False
-  del card['sampling']
+  del card['sampler']
   loop.train(card, tmp_path)
   model = vq_jax.load(tmp_path)
   assert model.vocab.num_classes == 0
@@ -472,8 +472,8 @@ def test_a_null_class_is_there_if_labels_are_dropped(
   source, tokenizer, maskgit, tmp_path
 ):
   assert vq_jax.load(maskgit).vocab.null_class
-  card = cards.prior(source, tokenizer)
+  card = tiny_configs.prior(source, tokenizer)
   card['loss'] = {'unmasked_weight': 0.1, 'min_ratio': 0.4, 'label_drop': 0.0}
-  card['sampling']['guidance'] = 0.0
+  card['sampler']['guidance'] = 0.0
   loop.train(card, tmp_path)
   assert not vq_jax.load(tmp_path).vocab.null_class

@@ -10,7 +10,7 @@ import pytest
 
 import vq_jax
 from tests.priors import tiny
-from tests.train import cards
+from tests.train import tiny_configs
 from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import loop
@@ -54,12 +54,12 @@ MODELS = {
 
 
 def card_of(kind, source, tokenizer, **train):
-  card = cards.prior(source, tokenizer, **train)
+  card = tiny_configs.prior(source, tokenizer, **train)
   if kind != 'maskgit':
     card['task'] = 'autoregressive'
     card['model'] = MODELS[kind]
     card['loss'] = {'token_noise': 0.1, 'label_drop': 0.2}
-    card['sampling'] = {'top_k': 8, 'top_p': 0.95, 'guidance': 1.0}
+    card['sampler'] = {'top_k': 8, 'top_p': 0.95, 'guidance': 1.0}
   return card
 
 
@@ -109,14 +109,14 @@ def test_the_bound_of_a_maskgit_is_that_of_the_code_it_knows(
   source, tokenizer, tmp_path
 ):
   """Before it has learned anything, a code costs log2 K bits, masked or not."""
-  card = cards.prior(source, tokenizer, duration={'steps': 1})
+  card = tiny_configs.prior(source, tokenizer, total_steps=1)
   card['optim'] = {**card['optim'], 'learning_rate': 0.0}
   found = loop.train(card, tmp_path)
   np.testing.assert_allclose(found['bits_per_token'], np.log2(16), rtol=0.02)
 
 
 def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
-  card = cards.prior(source, tokenizer)
+  card = tiny_configs.prior(source, tokenizer)
   card['loss'] = {
     'schedule': 'arccos',
     'min_ratio': 0.9,
@@ -235,7 +235,7 @@ def test_images_take_shape(kind, trained):
 
 def two_levels(source):
   """A card of a VQ-VAE-2 with two codes for a latent."""
-  card = cards.autoencoder(source, duration={'steps': 2})
+  card = tiny_configs.autoencoder(source, total_steps=2)
   inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
   card['model'] = {
     'type': 'vqvae2',
@@ -268,7 +268,7 @@ def hierarchy(source, tmp_path_factory):
 
 def finer(kind, source, folder, **train):
   card = card_of(kind, source, str(folder / 'vqvae2'), **train)
-  return {**card, 'level': 1, 'coarser': str(folder / 'top')}
+  return {**card, 'level': 1, 'parent_prior': str(folder / 'top')}
 
 
 @pytest.fixture(scope='module')
@@ -335,11 +335,11 @@ def test_a_level_without_the_others_draws_nothing(hierarchy):
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ({'coarser': None}, 'needed with config.level > 0'),
+    ({'parent_prior': None}, 'needed with config.level > 0'),
     ({'level': 0}, 'None at level 0'),
     ({'level': 2}, 'must be the prior of level 1; .* is that of level 0'),
-    ({'coarser': 'autoencoder'}, 'give the run of a prior'),
-    ({'coarser': 'other'}, 'codes of another autoencoder'),
+    ({'parent_prior': 'autoencoder'}, 'give the run of a prior'),
+    ({'parent_prior': 'other'}, 'codes of another autoencoder'),
     ({'model': 'pixelcnn'}, 'learns the coarsest codes only'),
   ],
 )
@@ -358,7 +358,7 @@ def test_levels_that_do_not_fit_are_refused(
 
 
 def critic_card(source, generator, **train):
-  card = cards.prior(source, 'none', **train)
+  card = tiny_configs.prior(source, 'none', **train)
   del card['autoencoder']
   card.update(
     task='token_critic',
@@ -412,7 +412,7 @@ def test_a_causal_prior_is_a_function_of_its_card(
 
 def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
   """Bits per dimension are those of the prior and of the decoder together."""
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['model'] = {
     'type': 'vqvae_sonnet',
     'image_channels': 1,
@@ -444,7 +444,7 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
 
 
 def test_a_likelihood_can_only_be_weighed_where_there_is_one(source, tmp_path):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['loss'] = {'nll': 1.0}
   with pytest.raises(ValueError, match='this autoencoder has none'):
     loop.train(card, tmp_path)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vq_jax
-from tests.train import cards
+from tests.train import tiny_configs
 from train import intervals
 from train import loop
 from train import settings
@@ -92,7 +92,7 @@ index, port, source, workdir, seconds = sys.argv[1:]
 jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 jax.config.update('jax_num_cpu_devices', 1)
 jax.distributed.initialize(f'localhost:{port}', 2, int(index))
-from tests.train import cards
+from tests.train import tiny_configs
 from train import errors, loop
 from vq_jax.data import pipeline
 read = pipeline.TrainIterator.__next__
@@ -100,7 +100,7 @@ def read_slowly(self):
   time.sleep(float(seconds))
   return read(self)
 pipeline.TrainIterator.__next__ = read_slowly
-card = cards.autoencoder(source, duration={'steps': 20})
+card = tiny_configs.autoencoder(source, total_steps=20)
 sys.exit(errors.run_with_error_messages(lambda: loop.train(card, workdir)))
 """
 
@@ -139,7 +139,7 @@ def test_two_processes_compute_what_one_does(source, tmp_path):
   errors = [process.communicate()[1] for process in both]
   assert [process.returncode for process in both] == [0, 0], errors
 
-  card = cards.autoencoder(source, duration={'steps': 20})
+  card = tiny_configs.autoencoder(source, total_steps=20)
   loop.train(card, tmp_path / 'one')
   want = trees.flatten(vq_jax.load(tmp_path / 'one').variables['autoencoder'])
   got = trees.flatten(vq_jax.load(tmp_path / 'two').variables['autoencoder'])
@@ -158,7 +158,7 @@ def test_a_compiler_without_the_option_goes_without(monkeypatch):
 
 @pytest.mark.parametrize('name', ['duration', 'log_every', 'eval_every'])
 def test_an_interval_of_nothing_is_refused(name):
-  section = settings.Train(**{'duration': {'steps': 9}, name: {'steps': 0}})
+  section = settings.Train(**{'total_steps': 9, name: {'steps': 0}})
   with pytest.raises(
     settings.ConfigError, match=f'train.{name} must be longer'
   ):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.train import cards
+from tests.train import tiny_configs
 from train import datasets as datasets_lib
 from train import evaluate
 from train import loop
-from train import settings as settings_lib
+from vq_jax.config import schema
 from train import sharding
 from train.tasks import checks
 from vq_jax import losses
@@ -16,7 +16,7 @@ from vq_jax import metrics
 
 
 def refused(card, folder, message):
-  with pytest.raises(settings_lib.ConfigError, match=message):
+  with pytest.raises(schema.ConfigError, match=message):
     loop.train(card, folder)
   assert not (folder / 'config.json').exists()
 
@@ -24,18 +24,24 @@ def refused(card, folder, message):
 @pytest.mark.parametrize(
   ('make', 'message'),
   [
-    (cards.autoencoder, r'gives images \(8, 8, 1\).* makes images \(8, 8, 3'),
-    (cards.vae, r'does not fit images \(8, 8, 1\) .* got \(1, 8, 8, 3\)'),
+    (
+      tiny_configs.autoencoder,
+      r'gives images \(8, 8, 1\).* makes images \(8, 8, 3',
+    ),
+    (
+      tiny_configs.vae,
+      r'does not fit images \(8, 8, 1\) .* got \(1, 8, 8, 3\)',
+    ),
   ],
 )
 def test_the_decoder_s_channels_are_those_of_the_data(make, message, tmp_path):
-  card = make(cards.write_images(tmp_path, channels=1))
+  card = make(tiny_configs.write_images(tmp_path, channels=1))
   card['model']['decoder'] = {**card['model']['decoder'], 'out_channels': 3}
   refused(card, tmp_path / 'run', message)
 
 
 def test_both_preprocessings_make_images_of_one_shape(tmp_path):
-  card = cards.autoencoder(cards.write_images(tmp_path, size=12))
+  card = tiny_configs.autoencoder(tiny_configs.write_images(tmp_path, size=12))
   card['data'] |= {
     'train_preprocess': [{'type': 'random_crop', 'size': 8}],
     'eval_preprocess': [{'type': 'center_crop', 'size': 12}],
@@ -50,11 +56,11 @@ def test_both_splits_have_the_same_classes(tmp_path):
       folder.mkdir(parents=True)
       for i in range(8):
         Image.new('L', (8, 8), 20 * i).save(folder / f'{i}.png')
-  card = cards.autoencoder(f'folder:{tmp_path / "images"}')
+  card = tiny_configs.autoencoder(f'folder:{tmp_path / "images"}')
   card['data'] |= {'eval_split': 'test', 'batch_size': 8, 'channels': 1}
-  runner = sharding.make_runner(settings_lib.Parallel())
+  runner = sharding.make_runner(schema.ParallelConfig())
   with pytest.raises(ValueError, match='must be among those of the training'):
-    datasets_lib.open_datasets(settings_lib.Data(**card['data']), runner)
+    datasets_lib.open_datasets(schema.DataConfig(**card['data']), runner)
 
 
 @pytest.mark.filterwarnings('ignore::vq_jax.data.UnreadableImageWarning')
@@ -62,10 +68,10 @@ def test_shapes_are_compared_though_the_first_image_is_damaged(tmp_path):
   for i in range(1, 20):
     Image.new('L', (8, 8), 10 * i).save(tmp_path / f'{i:02}.png')
   (tmp_path / '00.png').write_bytes(b'no image')
-  card = cards.autoencoder(f'folder:{tmp_path}')
+  card = tiny_configs.autoencoder(f'folder:{tmp_path}')
   card['data'] |= {'batch_size': 8, 'channels': 1, 'in_memory': False}
-  runner = sharding.make_runner(settings_lib.Parallel())
-  both = datasets_lib.open_datasets(settings_lib.Data(**card['data']), runner)
+  runner = sharding.make_runner(schema.ParallelConfig())
+  both = datasets_lib.open_datasets(schema.DataConfig(**card['data']), runner)
   assert both.facts['image_shape'] == [8, 8, 1]
 
 
@@ -95,9 +101,9 @@ def test_classes_in_another_order_are_not_evaluated(
         Image.new('L', (8, 8), 80 * number + i).save(path / f'{i}.png')
     return f'folder:{tmp_path / name}'
 
-  card = cards.prior(folder('first', ['a', 'b']), tokenizer)
+  card = tiny_configs.prior(folder('first', ['a', 'b']), tokenizer)
   card['data'] |= {'channels': 1, 'batch_size': 8}
-  card['train']['duration'] = {'steps': 1}
+  card['train']['total_steps'] = 1
   loop.train(card, tmp_path / 'run')
   other = folder('second', ['b', 'c'])
   code = evaluate.main([str(tmp_path / 'run'), '--source', other])

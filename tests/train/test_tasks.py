@@ -3,7 +3,7 @@
 import pytest
 
 import vq_jax
-from tests.train import cards
+from tests.train import tiny_configs
 from train import evaluate
 from train import loop
 from train import settings
@@ -12,7 +12,7 @@ from train.logging import writers
 
 
 def test_a_task_of_ones_own_is_trained_loaded_and_evaluated(source, tmp_path):
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['task'] = 'tests.train.penalized_autoencoder'
   trained = loop.train(card, tmp_path)
   penalties = [

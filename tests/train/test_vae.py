@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import vq_jax
-from tests.train import cards
+from tests.train import tiny_configs
 from train import loop
 from train import settings
 from train.logging import writers
@@ -56,7 +56,7 @@ def test_evaluation_is_the_bound_of_the_held_out_images(source, vae_run):
 
 
 def test_pmap_trains_as_jit_does(source, vae_run, tmp_path):
-  card = cards.vae(source)
+  card = tiny_configs.vae(source)
   card['parallel'] = {'mode': 'pmap'}
   loop.train(card, tmp_path)
   for got, want in zip(
@@ -67,11 +67,11 @@ def test_pmap_trains_as_jit_does(source, vae_run, tmp_path):
 
 
 def test_a_model_and_a_task_that_do_not_fit_are_named(source, tmp_path):
-  card = cards.vae(source)
+  card = tiny_configs.vae(source)
   card['task'], card['loss'] = 'autoencoder', {'l2': 1.0}
   with pytest.raises(settings.ConfigError, match="Use the task 'vae'"):
     loop.train(card, tmp_path)
-  card = cards.autoencoder(source)
+  card = tiny_configs.autoencoder(source)
   card['task'], card['loss'] = 'vae', {}
   with pytest.raises(settings.ConfigError, match='got vqvae'):
     loop.train(card, tmp_path)
@@ -80,7 +80,7 @@ def test_a_model_and_a_task_that_do_not_fit_are_named(source, tmp_path):
 def test_a_gaussian_likelihood_counts_a_pixels_share_of_its_density(
   source, tmp_path
 ):
-  card = cards.vae(source, duration={'steps': 2})
+  card = tiny_configs.vae(source, total_steps=2)
   card['model']['likelihood'] = {'type': 'gaussian'}
   card['loss'] = {'iwae_samples': 1}
   found = loop.train(card, tmp_path)

@@ -15,8 +15,8 @@ import importlib
 import pkgutil
 import types
 
-from train import settings as settings_lib
 from vq_jax.config import registry
+from vq_jax.config import schema
 
 
 def get_task_module(name: str) -> types.ModuleType:
@@ -31,18 +31,16 @@ def get_task_module(name: str) -> types.ModuleType:
   if not isinstance(name, str) or '.' not in name:
     names = _get_names()
     if name not in names:
-      raise settings_lib.ConfigError(
-        registry.unknown('config.task', name, names)
-      )
+      raise schema.ConfigError(registry.unknown('config.task', name, names))
     return importlib.import_module(f'{__name__}.{name}')
   try:
     module = importlib.import_module(name)
   except ImportError as error:
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'the module of config.task {name!r} cannot be imported: {error}.'
     ) from error
   if not _is_task(module):
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'the module of config.task {name!r} must define Config, make_task and '
       'load_task; see train.tasks.'
     )

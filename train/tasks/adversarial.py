@@ -9,9 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train import config as config_lib
 from train import optim as optim_lib
-from train import settings as settings_lib
 from train.state import TrainState
 from train.tasks import autoencoder
 from train.tasks.base import Metrics
@@ -21,12 +19,22 @@ from train.tasks.discriminator import Adversarial
 from train.tasks.discriminator import Discriminator
 from train.tasks.discriminator import DiscriminatorState
 from vq_jax import losses
+from vq_jax.config import schema
 from vq_jax.utils import images
 from vq_jax.utils import replicas
 
 Tree = Any
 
-Config = settings_lib.AutoencoderCard
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(autoencoder.Config):
+  """The config of the task 'adversarial'.
+
+  Attributes:
+    adversary: the discriminator and the adversarial loss.
+  """
+
+  adversary: Adversarial
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,14 +78,14 @@ class AdversarialTask(autoencoder.AutoencoderTask):
   def __post_init__(self):
     super().__post_init__()
     if self.discriminator_start > self.start:
-      raise settings_lib.ConfigError(
+      raise schema.ConfigError(
         'the discriminator must be trained once the adversarial loss is '
         'active: config.adversary.discriminator_start '
         f'({self.discriminator_start} steps) must not come after start '
         f'({self.start} steps).'
       )
     if self.discriminator.config.adaptive and self._last_layer is None:
-      raise settings_lib.ConfigError(
+      raise schema.ConfigError(
         'config.adversary.adaptive needs the gradients at the last layer of '
         f'the decoder, and a {type(self.model.autoencoder).__name__} does not '
         'name that layer; set it to False.'
@@ -199,24 +207,17 @@ def make_task(setup: Setup) -> Task:
     ConfigError: if something in the config is wrong.
     MissingWeights: if the loss needs released weights that are not there.
   """
-  if setup.config.adversary is None:
-    raise settings_lib.ConfigError(
-      "the task 'adversarial' needs config.adversary, with the spec of a "
-      "discriminator. Without a discriminator, use the task 'autoencoder'."
-    )
-  config = config_lib.section(Adversarial, 'adversary', setup.config.adversary)
+  config: Adversarial = setup.config.adversary
   to_steps = setup.intervals.to_steps
-  start = to_steps('adversary.start', config.start)
+  start = to_steps(config.start)
   discriminator_start = start
   if config.discriminator_start is not None:
-    discriminator_start = to_steps(
-      'adversary.discriminator_start', config.discriminator_start
-    )
+    discriminator_start = to_steps(config.discriminator_start)
   return AdversarialTask.create(
     setup,
     discriminator=Discriminator.create(setup, config),
     start=start,
-    warmup=to_steps('adversary.warmup', config.warmup),
+    warmup=to_steps(config.warmup),
     discriminator_start=discriminator_start,
   )
 

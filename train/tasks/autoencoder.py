@@ -12,8 +12,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from train import config as config_lib
-from train import settings as settings_lib
 from train import sharding
 from train.state import TrainState
 from train.tasks import checks
@@ -22,10 +20,12 @@ from train.tasks import image_metrics
 from train.tasks.base import Metrics
 from train.tasks.base import Setup
 from train.tasks.base import Task
+from train.tasks.base import get_loss_config
 from vq_jax import autoencoders
 from vq_jax import losses
 from vq_jax.autoencoders import base as autoencoders_base
 from vq_jax.config import modules
+from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.utils import fields
 from vq_jax.utils import images
@@ -34,7 +34,7 @@ Tree = Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss(settings_lib.Section):
+class Loss(schema.SubConfig):
   """`config.loss`: the weights of the terms of the loss.
 
   Attributes:
@@ -66,7 +66,15 @@ class Loss(settings_lib.Section):
     return {name: weight for name, weight in weights.items() if weight}
 
 
-Config = settings_lib.Card
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(schema.Config):
+  """The config of the task 'autoencoder'.
+
+  Attributes:
+    loss: the weights of the terms of the loss.
+  """
+
+  loss: Loss = Loss()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +95,7 @@ class AutoencoderTask(Task):
 
   def __post_init__(self):
     if self.config.nll and not self._has_likelihood:
-      raise settings_lib.ConfigError(
+      raise schema.ConfigError(
         'config.loss.nll is the weight of a likelihood, but the decoder of '
         'this autoencoder has none. Give the model one, such as '
         "likelihood={'type': 'discretized_logistic'}, or leave nll at 0."
@@ -99,14 +107,13 @@ class AutoencoderTask(Task):
     setup.require_images()
     model = make_model(setup)
     if isinstance(model.autoencoder, autoencoders.VAE):
-      raise settings_lib.ConfigError(
+      raise schema.ConfigError(
         f'the task {setup.config.task!r} does not train a model of type vae. '
         "Use the task 'vae'."
       )
-    optim = config_lib.section(settings_lib.Optim, 'optim', setup.config.optim)
     return cls(
       model=model,
-      only=optim.only,
+      only=setup.config.optim.only,
       axis_name=setup.axis_name,
       **load_loss(setup.config.loss),
       **extra,
@@ -245,8 +252,7 @@ def make_task(setup: Setup) -> Task:
 
 def load_task(model: Model) -> Task:
   """Returns the task that evaluates an autoencoder."""
-  loss = model.config['card'].get('loss', {})
-  return AutoencoderTask(model=model, **load_loss(loss))
+  return AutoencoderTask(model=model, **load_loss(get_loss_config(model, Loss)))
 
 
 def make_model(setup: Setup) -> Model:
@@ -265,16 +271,15 @@ def make_model(setup: Setup) -> Model:
   )
 
 
-def load_loss(config: Mapping[str, Any]) -> dict[str, Any]:
+def load_loss(loss: Loss) -> dict[str, Any]:
   """Loads the networks of a loss: fields of an `AutoencoderTask`.
 
   Args:
-    config: the config section `loss`.
+    loss: the weights of its terms.
 
   Raises:
     MissingWeights: if released weights are not found.
   """
-  loss = config_lib.section(Loss, 'loss', config)
   loaders = {
     'lpips': losses.load_lpips,
     'classifier': functools.partial(

@@ -7,18 +7,21 @@ from collections.abc import Hashable
 from collections.abc import Mapping
 from typing import Any
 from typing import ClassVar
+from typing import TypeVar
 
 import jax
 import numpy as np
 
 from train import optim
-from train import settings as settings_lib
 from train.intervals import Intervals
 from train.state import TrainState
 from vq_jax import data
+from vq_jax.config import parse
+from vq_jax.config import schema
 from vq_jax.model import Model
 
 Tree = Any
+T = TypeVar('T')
 Metrics = dict[str, jax.Array]
 
 
@@ -35,7 +38,7 @@ class Setup:
     axis_name: name of the pmap axis; None under jit.
   """
 
-  config: settings_lib.Card
+  config: schema.Config
   run: Mapping[str, Any]
   folder: pathlib.Path
   source: data.Source
@@ -45,7 +48,7 @@ class Setup:
   def require_images(self) -> None:
     """Raises ConfigError if the training examples are tokens."""
     if isinstance(self.source, data.TokenSource):
-      raise settings_lib.ConfigError(
+      raise schema.ConfigError(
         f'the task {self.config.task!r} learns from images, but '
         f'{self.source.name} holds tokens.'
       )
@@ -200,3 +203,15 @@ class Task:
     """Updates `state.auxiliary`; see `train.step.Trainable`."""
     del phase, grads, mean_gradients
     return state, metrics
+
+
+def get_loss_config(model: Model, cls: type[T]) -> T:
+  """Returns the config section `loss` of the run of a model.
+
+  Args:
+    model: the model; a run that was converted has no such section.
+    cls: the class of the section.
+  """
+  return parse.from_dict(
+    cls, model.config['card'].get('loss', {}), 'config.loss'
+  )

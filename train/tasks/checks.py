@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from train import settings as settings_lib
 from vq_jax import data
 from vq_jax import tokenization
+from vq_jax.config import schema
 from vq_jax.model import Model
 
 
@@ -30,13 +30,13 @@ def check_output(module: nn.Module, image_shape: Sequence[int]) -> None:
       module.init_with_output, jax.random.key(0), image
     )
   except ValueError as error:  # a part of it refuses the shape
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'config.model does not fit images {tuple(image_shape)} of the data: '
       f'{str(error).splitlines()[0]}'
     ) from error
   found = tuple(reconstruction.shape[1:])
   if found != tuple(image_shape):
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'the data gives images {tuple(image_shape)}, and the decoder '
       f'(config.model) makes images {found}. Set its channels (out_channels, '
       'or image_channels) or config.data.channels, and the preprocessing.'
@@ -55,7 +55,7 @@ def check_image_shape(tokenizer: Model, image_shape: Sequence[int]) -> None:
   """
   want = tuple(tokenizer.config['data']['image_shape'])
   if tuple(image_shape) != want:
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'the autoencoder was trained on images {want}, but the data gives '
       f'{tuple(image_shape)}. Use the same config.data.channels and '
       'preprocessing.'
@@ -77,7 +77,7 @@ def check_tokens(tokenizer: Model, source: data.Source) -> None:
   made_by = source.record['tokenizer']
   own = tokenization.fingerprint(tokenizer)
   if made_by != own:
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       f'{source.name} was made by another tokenizer ({made_by[:12]}) than '
       f'config.autoencoder ({own[:12]}). Give the run that made the tokens, or '
       'make them anew with: vqjax tokenize'
@@ -85,27 +85,28 @@ def check_tokens(tokenizer: Model, source: data.Source) -> None:
 
 
 def check_parent(
-  parent: Model, tokenizer: Model, config: settings_lib.PriorCard
+  parent: Model, tokenizer: Model, level: int, name: str
 ) -> None:
   """Checks that a prior fits the prior of the parent level.
 
   Args:
     parent: the prior of the parent level.
     tokenizer: the autoencoder whose tokens the prior learns.
-    config: the config of the prior.
+    level: level of the prior.
+    name: run folder of the parent, for errors.
 
   Raises:
     ConfigError: if the parent has another level or another autoencoder.
   """
-  level = parent.config['card'].get('level', 0)
-  if level != config.level - 1:
-    raise settings_lib.ConfigError(
-      f'config.coarser must be the prior of level {config.level - 1}; '
-      f'{config.coarser} is that of level {level}.'
+  found = parent.config['card'].get('level', 0)
+  if found != level - 1:
+    raise schema.ConfigError(
+      f'config.parent_prior must be the prior of level {level - 1}; {name} is '
+      f'that of level {found}.'
     )
   if tokenization.fingerprint(parent) != tokenization.fingerprint(tokenizer):
-    raise settings_lib.ConfigError(
-      f'{config.coarser} was trained on the tokens of another autoencoder than '
+    raise schema.ConfigError(
+      f'{name} was trained on the tokens of another autoencoder than '
       'config.autoencoder.'
     )
 

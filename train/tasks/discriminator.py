@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import Annotated
 from typing import Any
 from typing import Literal
 
@@ -12,24 +13,48 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from train import config as config_lib
 from train import optim as optim_lib
-from train import settings as settings_lib
 from train import sharding
 from train.tasks.base import Metrics
 from train.tasks.base import Setup
 from vq_jax import losses
 from vq_jax.config import registry
+from vq_jax.config import schema
 from vq_jax.utils import fields
 
 Tree = Any
 
-# Fields of the config section `optim` that do not apply to a discriminator.
-_NOT_OF_DISCRIMINATOR = ('accumulate', 'ema_decay', 'only')
+_Decay = Annotated[float, fields.Range(least=0, most=1 - 1e-9)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Adversarial(settings_lib.Section):
+class DiscriminatorOptim(schema.SubConfig):
+  """`config.adversary.optim`: the optimizer of the discriminator.
+
+  Each field that is None has the value of `config.optim`, the optimizer of the
+  autoencoder; see `vq_jax.config.schema.OptimConfig`.
+  """
+
+  learning_rate: fields.NonNegativeFloat | None = None
+  schedule: Literal['constant', 'cosine', 'linear'] | None = None
+  warmup: schema.Duration | None = None
+  final_scale: fields.NonNegativeFloat | None = None
+  b1: _Decay | None = None
+  b2: _Decay | None = None
+  eps: fields.PositiveFloat | None = None
+  weight_decay: fields.NonNegativeFloat | None = None
+  decay_names: tuple[str, ...] | None = None
+  clip_norm: fields.PositiveFloat | None = None
+
+  def fill(self, optim: schema.OptimConfig) -> schema.OptimConfig:
+    """Returns the config of the optimizer; `optim` is the autoencoder's."""
+    values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    given = {name: x for name, x in values.items() if x is not None}
+    return dataclasses.replace(optim, only=(), **given)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adversarial(schema.SubConfig):
   """`config.adversary`: the discriminator and the adversarial loss.
 
   Attributes:
@@ -53,32 +78,23 @@ class Adversarial(settings_lib.Section):
       multiplied by this number (StyleGAN2, appendix B).
     lecam: weight of the LeCam regularizer (Tseng et al. 2021).
     lecam_decay: decay of its moving averages of the logits.
-    optim: fields of the config section `optim` in which the discriminator's
-      optimizer differs from the autoencoder's.
+    optim: the optimizer of the discriminator, where it differs from that of
+      the autoencoder.
   """
 
-  discriminator: Mapping
+  discriminator: Annotated[Mapping, schema.Spec('discriminator')]
   loss: str = 'hinge'
   weight: fields.NonNegativeFloat = 0.1
   adaptive: bool = False
-  start: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
-  warmup: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
-  discriminator_start: Mapping | None = None
+  start: schema.Duration = schema.NO_STEPS
+  warmup: schema.Duration = schema.NO_STEPS
+  discriminator_start: schema.Duration | None = None
   update: Literal['simultaneous', 'alternating'] = 'simultaneous'
   r1: fields.NonNegativeFloat = 0.0
   r1_every: fields.PositiveInt = 1
   lecam: fields.NonNegativeFloat = 0.0
   lecam_decay: fields.Fraction = 0.999
-  optim: Mapping = dataclasses.field(default_factory=dict)
-
-  def __post_init__(self):
-    super().__post_init__()
-    for name in _NOT_OF_DISCRIMINATOR:
-      if name in self.optim:
-        raise settings_lib.ConfigError(
-          f'config.adversary.optim.{name} does not apply to a discriminator. '
-          'Leave it out.'
-        )
+  optim: DiscriminatorOptim = DiscriminatorOptim()
 
 
 @flax.struct.dataclass
@@ -117,11 +133,7 @@ class Discriminator:
   @classmethod
   def create(cls, setup: Setup, config: Adversarial) -> 'Discriminator':
     """Returns the discriminator that a config describes."""
-    optim = config_lib.section(
-      settings_lib.Optim,
-      'adversary.optim',
-      {**setup.config.optim, 'only': (), **config.optim},
-    )
+    optim = config.optim.fill(setup.config.optim)
     schedule = optim_lib.make_schedule(optim, setup.intervals)
     return cls(
       module=registry.build('discriminator', config.discriminator),

@@ -7,20 +7,21 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from train import config as config_lib
-from train import settings as settings_lib
 from train.tasks import prior as prior_lib
 from train.tasks.base import Setup
 from train.tasks.base import Task
+from train.tasks.base import get_loss_config
 from vq_jax import losses
 from vq_jax import priors
+from vq_jax import samplers
+from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.samplers import schedules
 from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss(settings_lib.Section):
+class Loss(schema.SubConfig):
   """`config.loss`: which tokens are masked, and how the loss is averaged.
 
   Attributes:
@@ -74,7 +75,17 @@ class Loss(settings_lib.Section):
     )
 
 
-Config = settings_lib.PriorCard
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(prior_lib.PriorConfig):
+  """The config of the task 'maskgit'.
+
+  Attributes:
+    loss: the loss.
+    sampler: how images are sampled, in evaluations and by default.
+  """
+
+  loss: Loss = Loss()
+  sampler: samplers.MaskGITSampler = samplers.MaskGITSampler()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,5 +183,4 @@ def make_task(setup: Setup) -> Task:
 
 def load_task(model: Model) -> Task:
   """Returns the task that evaluates a prior."""
-  loss = model.config['card'].get('loss', {})
-  return MaskGITTask(model=model, config=config_lib.section(Loss, 'loss', loss))
+  return MaskGITTask(model=model, config=get_loss_config(model, Loss))

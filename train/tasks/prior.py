@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Annotated
 from typing import Any
 from typing import ClassVar
 
@@ -11,8 +12,6 @@ import jax
 import jax.numpy as jnp
 
 import vq_jax
-from train import config as config_lib
-from train import settings as settings_lib
 from train.tasks import checks
 from train.tasks import copies
 from train.tasks import image_grids
@@ -24,8 +23,10 @@ from vq_jax import priors
 from vq_jax import runs
 from vq_jax import samplers
 from vq_jax.config import modules
+from vq_jax.config import schema
 from vq_jax.data import tokens as tokens_lib
 from vq_jax.model import Model
+from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import trees
 
@@ -83,6 +84,35 @@ def get_example_keys(batch: Mapping[str, jax.Array]) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PriorConfig(schema.Config):
+  """What the configs of all priors have in common.
+
+  Attributes:
+    model: spec of the prior.
+    autoencoder: run folder of the autoencoder whose tokens are learned.
+    conditional: whether the prior is conditional on the classes of the data.
+    level: index of the token grid that is learned; 0 is the coarsest.
+    parent_prior: run folder of the prior of the level before; needed above
+      level 0.
+  """
+
+  model: Annotated[Mapping, schema.Spec('prior')]
+  autoencoder: str
+  conditional: bool = True
+  level: fields.NonNegativeInt = 0
+  parent_prior: str | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if bool(self.level) != (self.parent_prior is not None):
+      raise schema.ConfigError(
+        'config.parent_prior is the run of the prior of level '
+        'config.level - 1, so it must be given above level 0, and only there; '
+        f'got level {self.level} and parent_prior {self.parent_prior!r}.'
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PriorTask(Task):
   """Trains a prior; a subclass defines what it predicts.
 
@@ -103,17 +133,16 @@ class PriorTask(Task):
     tokenizer, parent = copy_models(setup)
     checks.check_image_shape(tokenizer, setup.run['data']['image_shape'])
     checks.check_tokens(tokenizer, setup.source)
-    config = config_lib.section(cls.Loss, 'loss', setup.config.loss)
+    config = setup.config.loss
     labels = setup.run.get('labels') or make_labels(setup, config.label_drop)
     run = {**setup.run, 'labels': labels}
     prior = modules.make_prior(run, tokenizer.autoencoder)
     if samplers.is_causal(prior) != cls.is_causal:
       other = 'maskgit' if cls.is_causal else 'autoregressive'
-      raise settings_lib.ConfigError(
+      raise schema.ConfigError(
         f'the task {setup.config.task!r} does not train a '
         f'{type(prior).__name__}. Use the task {other!r}.'
       )
-    samplers.sampler_for(prior, setup.config.sampling)
     model = Model(
       autoencoder=tokenizer.autoencoder,
       prior=prior,
@@ -123,9 +152,11 @@ class PriorTask(Task):
       autoencoder_config=tokenizer.config,
       coarser=parent,
     )
-    optim = config_lib.section(settings_lib.Optim, 'optim', setup.config.optim)
     return cls(
-      model=model, config=config, only=optim.only, axis_name=setup.axis_name
+      model=model,
+      config=config,
+      only=setup.config.optim.only,
+      axis_name=setup.axis_name,
     )
 
   @property
@@ -216,7 +247,7 @@ def copy_models(setup: Setup) -> tuple[Model, Model | None]:
   Returns:
     the autoencoder, and the prior of the parent level or None.
   """
-  config: settings_lib.PriorCard = setup.config
+  config: PriorConfig = setup.config
   tokenizer = vq_jax.load(
     copies.copy_run(
       setup.folder,
@@ -225,14 +256,16 @@ def copy_models(setup: Setup) -> tuple[Model, Model | None]:
       runs.export_autoencoder,
     )
   )
-  if config.coarser is None:
+  if config.parent_prior is None:
     return tokenizer, None
 
   def export(model, folder):
-    checks.check_parent(model, tokenizer, config)
+    checks.check_parent(model, tokenizer, config.level, config.parent_prior)
     runs.export_prior(model, folder)
 
-  copy = copies.copy_run(setup.folder, runs.COARSER, config.coarser, export)
+  copy = copies.copy_run(
+    setup.folder, runs.COARSER, config.parent_prior, export
+  )
   return tokenizer, runs.load_prior(copy, tokenizer)
 
 
@@ -243,7 +276,7 @@ def make_labels(setup: Setup, label_drop: float) -> dict[str, Any]:
   more than one class, or one that replaces those of `init_from`. It has a null
   class if labels are dropped in training.
   """
-  config: settings_lib.PriorCard = setup.config
+  config: PriorConfig = setup.config
   num_classes = setup.run['data']['num_classes']
   init_from = config.init_from
   other = checkpoints.read_config(init_from) if init_from else {}

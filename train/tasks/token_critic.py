@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Annotated
 from typing import Any
 from typing import ClassVar
 
@@ -10,18 +11,18 @@ import jax.numpy as jnp
 import optax
 
 import vq_jax
-from train import config as config_lib
-from train import settings as settings_lib
 from train.tasks import checks
 from train.tasks import copies
 from train.tasks import image_grids
 from train.tasks import prior as prior_lib
 from train.tasks.base import Setup
 from train.tasks.base import Task
+from train.tasks.base import get_loss_config
 from vq_jax import priors
 from vq_jax import runs
 from vq_jax import samplers
 from vq_jax.config import modules
+from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.utils import fields
 
@@ -29,7 +30,7 @@ Tree = Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss(settings_lib.Section):
+class Loss(schema.SubConfig):
   """`config.loss`: the samples that the critic is trained on.
 
   Attributes:
@@ -42,7 +43,21 @@ class Loss(settings_lib.Section):
   temperature: fields.NonNegativeFloat = 1.0
 
 
-Config = settings_lib.CriticCard
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(schema.Config):
+  """The config of the task 'token_critic'.
+
+  Attributes:
+    model: spec of the critic.
+    generator: run folder of the MaskGIT whose samples are judged.
+    loss: the samples that the critic is trained on.
+    sampler: how images are sampled, in evaluations and by default.
+  """
+
+  model: Annotated[Mapping, schema.Spec('critic')]
+  generator: str
+  loss: Loss = Loss()
+  sampler: samplers.MaskGITSampler = samplers.MaskGITSampler(order='critic')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +155,7 @@ def make_task(setup: Setup) -> Task:
   Raises:
     ConfigError: if something in the config is wrong.
   """
-  config: settings_lib.CriticCard = setup.config
+  config: Config = setup.config
   generator = vq_jax.load(
     copies.copy_run(
       setup.folder, runs.GENERATOR, config.generator, runs.export_generator
@@ -148,24 +163,19 @@ def make_task(setup: Setup) -> Task:
   )
   checks.check_image_shape(generator, setup.run['data']['image_shape'])
   checks.check_tokens(generator, setup.source)
-  samplers.sampler_for(generator.prior, config.sampling)
   model = dataclasses.replace(
     generator,
     critic=modules.make_critic(setup.run, generator.prior),
     config=setup.run,
   )
-  optim = config_lib.section(settings_lib.Optim, 'optim', config.optim)
   return TokenCriticTask(
     model=model,
-    config=config_lib.section(Loss, 'loss', config.loss),
-    only=optim.only,
+    config=config.loss,
+    only=config.optim.only,
     axis_name=setup.axis_name,
   )
 
 
 def load_task(model: Model) -> Task:
   """Returns the task that evaluates a critic."""
-  loss = model.config['card'].get('loss', {})
-  return TokenCriticTask(
-    model=model, config=config_lib.section(Loss, 'loss', loss)
-  )
+  return TokenCriticTask(model=model, config=get_loss_config(model, Loss))

@@ -2,23 +2,22 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from train import config as config_lib
-from train import settings as settings_lib
 from train.tasks import autoencoder as autoencoder_task
 from train.tasks import image_grids
 from train.tasks import image_metrics
 from train.tasks.base import Setup
 from train.tasks.base import Task
+from train.tasks.base import get_loss_config
 from vq_jax import autoencoders
 from vq_jax import losses
 from vq_jax.config import modules
+from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.utils import fields
 from vq_jax.utils import images
@@ -27,7 +26,7 @@ Tree = Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss(settings_lib.Section):
+class Loss(schema.SubConfig):
   """`config.loss`: the bound that is maximised.
 
   Attributes:
@@ -40,11 +39,19 @@ class Loss(settings_lib.Section):
   """
 
   beta: fields.NonNegativeFloat = 1.0
-  kl_warmup: Mapping = dataclasses.field(default_factory=lambda: {'steps': 0})
+  kl_warmup: schema.Duration = schema.NO_STEPS
   iwae_samples: fields.PositiveInt = 50
 
 
-Config = settings_lib.Card
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(schema.Config):
+  """The config of the task 'vae'.
+
+  Attributes:
+    loss: the bound that is maximised.
+  """
+
+  loss: Loss = Loss()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,23 +159,20 @@ def make_task(setup: Setup) -> Task:
   setup.require_images()
   model = autoencoder_task.make_model(setup)
   if not isinstance(model.autoencoder, autoencoders.VAE):
-    raise settings_lib.ConfigError(
+    raise schema.ConfigError(
       "the task 'vae' trains a model of type vae; got "
       f"{setup.config.model['type']}. Use the task 'autoencoder'."
     )
-  config = config_lib.section(Loss, 'loss', setup.config.loss)
+  loss = setup.config.loss
   return VAETask(
     model=model,
-    config=config,
-    kl_warmup=setup.intervals.to_steps('loss.kl_warmup', config.kl_warmup),
-    only=config_lib.section(
-      settings_lib.Optim, 'optim', setup.config.optim
-    ).only,
+    config=loss,
+    kl_warmup=setup.intervals.to_steps(loss.kl_warmup),
+    only=setup.config.optim.only,
     axis_name=setup.axis_name,
   )
 
 
 def load_task(model: Model) -> Task:
   """Returns the task that evaluates a VAE."""
-  loss = model.config['card'].get('loss', {})
-  return VAETask(model=model, config=config_lib.section(Loss, 'loss', loss))
+  return VAETask(model=model, config=get_loss_config(model, Loss))

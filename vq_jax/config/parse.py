@@ -22,7 +22,7 @@ from vq_jax.config.schema import Spec
 from vq_jax.config.schema import SubConfig
 from vq_jax.utils import fields as fields_lib
 
-T = TypeVar('T', bound=SubConfig)
+T = TypeVar('T')
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -56,12 +56,28 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     )
     if required and field.name not in found:
       raise ConfigError(f'{where} needs the key {field.name!r}.')
-  return cls(**found)
+  try:
+    return cls(**found)
+  except ConfigError:
+    raise
+  except ValueError as error:  # of a class that is not a `SubConfig`
+    raise ConfigError(f'{where}: {error}') from error
 
 
-def to_dict(config: SubConfig) -> dict[str, Any]:
-  """Returns a config as JSON has it: dicts, lists, numbers and strings."""
-  return json.loads(json.dumps(dataclasses.asdict(config)))
+def to_dict(config: Any) -> dict[str, Any]:
+  """Returns a config as JSON has it: dicts, lists, numbers and strings.
+
+  Of fields that exclude each other only the one that is given is there.
+  """
+  exclusive = {name for group in _get_exclusive(config) for name in group}
+  found = {}
+  for name in _names(type(config)):
+    value = getattr(config, name)
+    if dataclasses.is_dataclass(value):
+      value = to_dict(value)
+    if value is not None or name not in exclusive:
+      found[name] = value
+  return json.loads(json.dumps(found))
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict:
@@ -105,10 +121,15 @@ def override(
     node = node[part]
   hint = _get_hint(holder, node, leaf, where)
   value = _parse(hint, text, f'{where}.{leaf}')
-  for group in getattr(holder, 'exclusive', ()):
+  for group in _get_exclusive(holder):
     for name in group if leaf in group else ():
       node.pop(name, None)
   node[leaf] = value
+
+
+def _get_exclusive(config: Any) -> tuple[tuple[str, ...], ...]:
+  """Returns the groups of fields that exclude each other."""
+  return getattr(config, 'exclusive', ())
 
 
 def _names(cls: type) -> list[str]:
@@ -180,7 +201,7 @@ def _value_from_dict(hint: Any, value: Any, where: str) -> Any:
         f'{fields_lib.format_value(value)}.'
       )
     return dict(value)
-  if holder is not None and issubclass(holder, SubConfig):
+  if holder is not None:
     return from_dict(holder, value, where)
   if isinstance(value, list):
     value = tuple(value)
@@ -210,4 +231,4 @@ def _parse(hint: Any, text: str, where: str) -> Any:
   except (ValueError, SyntaxError, MemoryError, RecursionError):
     value = text
   checked = _value_from_dict(hint, value, where)
-  return value if isinstance(checked, SubConfig) else checked
+  return value if dataclasses.is_dataclass(checked) else checked

@@ -269,7 +269,7 @@ def _prior_config(
       'conditional': bool(read.num_classes),
       'model': dict(read.spec),
       'data': autoencoder['card']['data'],
-      'sampling': dict(read.sampling),
+      'sampler': dict(read.sampling),
     },
     'data': {
       **autoencoder['data'],

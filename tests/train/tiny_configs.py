@@ -66,11 +66,11 @@ def autoencoder(source: str, **train) -> dict:
       'ema_decay': 0.9,
     },
     'train': {
-      'duration': {'steps': 8},
+      'total_steps': 8,
       'log_every': {'steps': 2},
       'eval_every': {'steps': 4},
       'save_every': {'steps': 4},
-      'pictures': 4,
+      'num_images': 4,
       **train,
     },
     'parallel': {'mode': 'jit'},
@@ -114,6 +114,6 @@ def prior(source: str, tokenizer: str, **train) -> dict:
       },
     },
     loss={'label_smoothing': 0.1, 'label_drop': 0.2},
-    sampling={'steps': 3, 'guidance': 1.0},
+    sampler={'steps': 3, 'guidance': 1.0},
   )
   return card
