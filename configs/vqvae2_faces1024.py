@@ -1,101 +1,38 @@
 """VQ-VAE-2 with three levels on a folder of faces at 1024 x 1024.
 
 Paper: Generating Diverse High-Fidelity Images with VQ-VAE-2,
-https://arxiv.org/abs/1906.00446 (FFHQ: codes of 32 x 32, 64 x 64 and
-128 x 128, 304,741 steps of batch 128). It gives no figure for this model's
-reconstructions. Dead codes are revived, which it does not do
-(`--config.model.quantizer.dead_code_threshold=0`). Sized for a TPU v3-32 or
-32 GPUs.
+https://arxiv.org/abs/1906.00446 (FFHQ: tokens of 32 x 32, 64 x 64 and
+128 x 128, 304,741 steps of batch 128). It reports no reconstruction error for
+this model. Dead codes are revived, which the paper does not do;
+`--config.model.quantizer.dead_code_threshold=0` turns it off. Sized for a TPU
+v3-32 or 32 GPUs.
 
     python -m train.main --config configs/vqvae2_faces1024.py \
         --workdir runs/faces --config.data.source=folder:/path/to/faces
 """
 
-import ml_collections
+from configs import common
+from configs import vqvae2_imagenet256
+
+# Three levels need larger images.
+SMOKE_DATA = dict(
+  data=dict(
+    train_preprocess=(dict(type='resize', size=64),),
+    eval_preprocess=(dict(type='resize', size=64),),
+  )
+)
 
 
-def get_config(variant: str = ''):
-  """Returns the card; 'smoke' shrinks it to a test of seconds."""
-  config = ml_collections.ConfigDict()
-  config.task = 'autoencoder'
-  config.seed = 0
-  config.data = {
-    'source': 'folder:faces',
-    'train_split': 'train[:95%]',
-    'eval_split': 'train[95%:]',
-    'data_dir': None,
-    'channels': 3,
-    'batch_size': 128,
-    'eval_batch_size': 128,
-    'eval_limit': None,
-    'train_preprocess': (
-      {'type': 'resize', 'size': 1024},
-      {'type': 'random_crop', 'size': 1024},
-      {'type': 'random_flip'},
+def get_config(variant: str = '') -> dict:
+  """Returns the config; 'smoke' is a test of a few seconds."""
+  config = common.merge(
+    vqvae2_imagenet256.get_config(),
+    dict(
+      model=dict(strides=(8, 2, 2)),
+      train=common.long_training(total_steps=304_741, num_images=4),
+      data=common.folder('faces', 1024, batch_size=128, workers=16),
     ),
-    'eval_preprocess': (
-      {'type': 'resize', 'size': 1024},
-      {'type': 'center_crop', 'size': 1024},
-    ),
-    'in_memory': False,
-    'workers': 16,
-    'max_unreadable': 100,
-  }
-  config.model = {
-    'type': 'vqvae2',
-    'strides': (8, 2, 2),
-    'channels': 128,
-    'residual_channels': 64,
-    'residual_blocks': 2,
-    'image_channels': 3,
-    'quantizer': {
-      'type': 'ema_vq',
-      'codebook_size': 512,
-      'code_dim': 64,
-      'commitment_weight': 0.25,
-      'decay': 0.99,
-      'dead_code_threshold': 0.03,
-    },
-  }
-  config.loss = {'l2': 1.0, 'quantizer': 1.0}
-  config.optim = {
-    'learning_rate': 0.0003,
-    'schedule': 'constant',
-    'warmup': {'steps': 0},
-    'weight_decay': 0.0,
-    'clip_norm': None,
-    'ema_decay': None,
-  }
-  config.train = {
-    'duration': {'steps': 304741},
-    'log_every': {'steps': 100},
-    'eval_every': {'percent': 2},
-    'save_every': {'percent': 0.5},
-    'pictures': 4,
-  }
-  config.parallel = {'mode': 'jit', 'data': -1, 'fsdp': 1}
-  config.init_from = None
-  config.init_keep = ()
-  if variant == 'smoke':
-    # On the embedded images: any machine has them.
-    config.data.update(
-      source='tfds:fashion_mnist_mini',
-      train_split='train',
-      eval_split='test',
-      channels=3,
-      batch_size=8,
-      eval_batch_size=8,
-      eval_limit=16,
-      train_preprocess=({'type': 'resize', 'size': 64},),
-      eval_preprocess=({'type': 'resize', 'size': 64},),
-      workers=0,
-    )
-    config.train.duration = {'steps': 4}
-    config.train.log_every.steps = 2
-    config.train.eval_every = {'steps': 4}
-    config.train.save_every = {'steps': 4}
-    config.model.channels = 16
-    config.model.residual_channels = 8
-  elif variant:
-    raise ValueError(f'no variant {variant!r} of this card; there is: smoke.')
-  return config
+  )
+  return common.variant(
+    variant, config, common.merge(vqvae2_imagenet256.SMOKE, SMOKE_DATA)
+  )
