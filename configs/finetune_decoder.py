@@ -24,9 +24,7 @@ def get_config(variant: str = '') -> dict:
     vqgan_f16_16384_imagenet256.get_config(),
     dict(
       init_from='runs/vqgan',
-      data=common.folder(
-        'images', 256, batch_size=16, workers=4, in_memory=True
-      ),
+      data=common.folder('images', 256, batch_size=16, workers=4),
       adversary=dict(
         start=dict(steps=2000), discriminator_start=dict(steps=1000)
       ),

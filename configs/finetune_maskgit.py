@@ -31,7 +31,7 @@ def get_config(variant: str = '') -> dict:
     task='maskgit',
     autoencoder='runs/maskgit/autoencoder',
     init_from='runs/maskgit',
-    data=common.folder('images', 256, batch_size=32, workers=4, in_memory=True),
+    data=common.folder('images', 256, batch_size=32, workers=4),
     model=dict(type='maskgit'),
     loss=dict(loss_reduction='examples'),
     sampler=dict(guidance=1.0, steps=12),

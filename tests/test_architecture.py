@@ -42,13 +42,11 @@ FIRST_TO_SEE_DATA = 'config'
 
 # The same for the modules and packages of train.
 TRAIN_ROWS = [
-  {'settings'},
-  {'config'},
   {'intervals', 'preemption', 'run_folder', 'sharding', 'state'},
   {'checkpointing', 'datasets', 'logging', 'optim'},
   {'step'},
   {'tasks'},
-  {'evaluation'},
+  {'config', 'evaluation'},
   {'run'},
   {'errors', 'loop'},
   {'evaluate', 'main', 'quickstart'},

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import vq_jax
-from train import settings
 from train import sharding
 from vq_jax import checkpoints
 from vq_jax import generation
 from vq_jax import runs
+from vq_jax.config import schema
 from vq_jax.utils import devices
 from vq_jax.utils import trees
 
@@ -231,5 +231,5 @@ def test_export_serves_loading_alone(autoencoder, tmp_path, images):
 
 
 def test_a_mesh_that_does_not_hold_the_devices_is_refused():
-  with pytest.raises(settings.ConfigError, match='at most the 8 devices'):
-    sharding.make_mesh(settings.Parallel(data=9))
+  with pytest.raises(schema.ConfigError, match='at most the 8 devices'):
+    sharding.make_mesh(schema.ParallelConfig(data=9))

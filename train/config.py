@@ -1,4 +1,4 @@
-"""Config files: reading one, setting its fields, comparing it with another.
+"""Config files: reading one, and setting its fields.
 
 A config file is a Python file with `get_config(variant='')`, which returns
 nested dicts: the fields of its task's `Config` that differ from their defaults.
@@ -14,20 +14,6 @@ from train import tasks
 from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.config.schema import ConfigError
-
-# Fields that may change while a run trains, because they do not affect the
-# steps that are done: its length, the devices, how images are read, and what
-# is written.
-FREE_TO_CHANGE = (
-  'parallel',
-  'sampler',
-  'data.workers',
-  'data.prefetch',
-  'data.data_dir',
-  'data.in_memory',
-  'data.max_unreadable',
-  'train',
-)
 
 
 def load_config(
@@ -98,35 +84,3 @@ def override(config: dict[str, Any], key: str, text: str) -> None:
   if key == 'task':
     config['task'] = text
   parse.override(get_config_class(config), config, key, text)
-
-
-def get_changes(
-  old: Mapping[str, Any], new: Mapping[str, Any]
-) -> dict[str, list[Any]]:
-  """Returns the differences in `FREE_TO_CHANGE`: key -> [before, now]."""
-  return {key: pair for key, pair in _compare(old, new, '') if _is_free(key)}
-
-
-def get_differences(
-  old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ''
-) -> list[str]:
-  """Returns a line for each field that differs and may not change."""
-  return [
-    f'  {key}: {before!r} there, {now!r} here'
-    for key, (before, now) in _compare(old, new, prefix)
-    if not _is_free(key)
-  ]
-
-
-def _is_free(key: str) -> bool:
-  return any(f'{key}.'.startswith(f'{free}.') for free in FREE_TO_CHANGE)
-
-
-def _compare(old: Any, new: Any, prefix: str):
-  """Yields the fields in which two configs differ: (key, [before, now])."""
-  if isinstance(old, Mapping) and isinstance(new, Mapping):
-    for key in sorted({*old, *new}):
-      path = f'{prefix}.{key}' if prefix else key
-      yield from _compare(old.get(key), new.get(key), path)
-  elif old != new:
-    yield prefix, [old, new]

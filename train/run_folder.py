@@ -10,12 +10,26 @@ from typing import Any
 import jax
 
 import vq_jax
-from train import config as config_lib
 from vq_jax import checkpoints
 from vq_jax import runs
 
 # Names that a run which ended before its first step may leave in its folder.
 _BEFORE_CLAIM = ('.lock', runs.AUTOENCODER, runs.COARSER, runs.GENERATOR)
+
+
+# Fields that may change while a run trains, because they do not affect the
+# steps that are done: its length, the devices, how images are read, and what
+# is written.
+FREE_TO_CHANGE = (
+  'parallel',
+  'sampler',
+  'data.workers',
+  'data.prefetch',
+  'data.data_dir',
+  'data.in_memory',
+  'data.max_unreadable',
+  'train',
+)
 
 
 @contextlib.contextmanager
@@ -49,7 +63,7 @@ def prepare_run(
   """Returns what `config.json` is to hold, as far as it is known by now.
 
   Fields of the config that do not affect the steps that are done may differ
-  from those of the run in the folder; see `config.FREE_TO_CHANGE`. Each change
+  from those of the run in the folder; see `FREE_TO_CHANGE`. Each change
   is recorded under `changes`: the step, and key -> [before, now].
 
   Args:
@@ -70,7 +84,7 @@ def prepare_run(
     return {**run, 'vq_jax': vq_jax.__version__}
   old = checkpoints.read_config(folder)
   refuse_another(folder, old, run)
-  changed = config_lib.get_changes(old['card'], run['card'])
+  changed = get_changes(old['card'], run['card'])
   if not changed:
     return old
   record = {'step': checkpoints.latest_step(folder) or 0, 'keys': changed}
@@ -88,8 +102,8 @@ def refuse_another(
     old: its `config.json`.
     new: `card` and `data` as they are now.
   """
-  lines = config_lib.get_differences(old.get('card'), new['card'])
-  lines += config_lib.get_differences(old.get('data'), new['data'], 'images')
+  lines = get_differences(old.get('card'), new['card'])
+  lines += get_differences(old.get('data'), new['data'], 'images')
   if not lines:
     return
   hint = (
@@ -133,3 +147,35 @@ def claim(folder: pathlib.Path, run: Mapping[str, Any]) -> None:
     is_claimed(folder) and checkpoints.read_config(folder) == run
   ):
     checkpoints.write_config(folder, run)
+
+
+def get_changes(
+  old: Mapping[str, Any], new: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+  """Returns the differences in `FREE_TO_CHANGE`: key -> [before, now]."""
+  return {key: pair for key, pair in _compare(old, new, '') if _is_free(key)}
+
+
+def get_differences(
+  old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ''
+) -> list[str]:
+  """Returns a line for each field that differs and may not change."""
+  return [
+    f'  {key}: {before!r} there, {now!r} here'
+    for key, (before, now) in _compare(old, new, prefix)
+    if not _is_free(key)
+  ]
+
+
+def _is_free(key: str) -> bool:
+  return any(f'{key}.'.startswith(f'{free}.') for free in FREE_TO_CHANGE)
+
+
+def _compare(old: Any, new: Any, prefix: str):
+  """Yields the fields in which two configs differ: (key, [before, now])."""
+  if isinstance(old, Mapping) and isinstance(new, Mapping):
+    for key in sorted({*old, *new}):
+      path = f'{prefix}.{key}' if prefix else key
+      yield from _compare(old.get(key), new.get(key), path)
+  elif old != new:
+    yield prefix, [old, new]

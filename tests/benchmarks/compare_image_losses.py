@@ -91,16 +91,15 @@ START = 0.5  # of the training; the discriminator learns from 0.4 on
 def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
   """Returns the card of a folder's tokenizer, changed."""
   card = config_lib.load_config('configs/folder_tokenizer.py')
-  with card.unlocked():
-    card.model = MODELS[model]
-    card.loss = {**LOSSES[loss], 'quantizer': 1.0}
-    if 'adversary' in loss:
-      card.adversary = {
-        **ADVERSARY,
-        'start': {'steps': round(START * steps)},
-        'discriminator_start': {'steps': round(0.8 * START * steps)},
-      }
-  card.data.update(
+  card['model'] = MODELS[model]
+  card['loss'] = {**LOSSES[loss], 'quantizer': 1.0}
+  if 'adversary' in loss:
+    card['adversary'] = {
+      **ADVERSARY,
+      'start': {'steps': round(START * steps)},
+      'discriminator_start': {'steps': round(0.8 * START * steps)},
+    }
+  card['data'].update(
     source=f'folder:{pictures}',
     train_split='train',
     eval_split='test',
@@ -111,12 +110,12 @@ def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
     train_preprocess=({'type': 'random_flip'},),
     eval_preprocess=(),
   )
-  card.optim.learning_rate = 5e-4
-  card.optim.warmup = {'percent': 4}
+  card['optim']['learning_rate'] = 5e-4
+  card['optim']['warmup'] = {'percent': 4}
   card['train']['total_steps'] = steps
-  card.train.log_every = {'percent': 1}
-  card.train.eval_every = {'percent': 5}
-  card.train.save_every = {'percent': 10}
+  card['train']['log_every'] = {'percent': 1}
+  card['train']['eval_every'] = {'percent': 5}
+  card['train']['save_every'] = {'percent': 10}
   return card
 
 

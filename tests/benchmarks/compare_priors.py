@@ -105,14 +105,13 @@ ORDERS = {
 def card_of(changes: dict, tokenizer: pathlib.Path, steps: int):
   """Returns the quickstart's card of a prior, changed."""
   card = config_lib.load_config('configs/quickstart_maskgit.py')
-  card.autoencoder = str(tokenizer)
-  with card.unlocked():
-    for section, values in changes.items():
-      card[section] = values
-  card.optim.learning_rate = 1e-3
+  card['autoencoder'] = str(tokenizer)
+  for section, values in changes.items():
+    card[section] = values
+  card['optim']['learning_rate'] = 1e-3
   card['train']['total_steps'] = steps
-  card.train.log_every = {'steps': max(1, min(200, steps // 3))}
-  card.train.eval_every = {'percent': 100}
+  card['train']['log_every'] = {'steps': max(1, min(200, steps // 3))}
+  card['train']['eval_every'] = {'percent': 100}
   return card
 
 

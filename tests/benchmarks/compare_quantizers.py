@@ -56,13 +56,13 @@ TURNS, STEPS_IN_A_TURN = 12, 10
 def card_of(quantizer: dict, steps: int):
   """Returns the card that all share, with a quantizer in it."""
   card = config_lib.load_config(CARD)
-  card.model.quantizer = quantizer
-  card.loss = {'l2': 1.0, 'quantizer': 1.0}
-  card.optim.learning_rate = 2e-3
+  card['model']['quantizer'] = quantizer
+  card['loss'] = {'l2': 1.0, 'quantizer': 1.0}
+  card['optim']['learning_rate'] = 2e-3
   card['train']['total_steps'] = steps
-  card.train.log_every = {'steps': 100}
-  card.train.eval_every = {'percent': 100}
-  card.train.save_every = {'percent': 100}
+  card['train']['log_every'] = {'steps': 100}
+  card['train']['eval_every'] = {'percent': 100}
+  card['train']['save_every'] = {'percent': 100}
   return card
 
 
@@ -78,7 +78,7 @@ def prepared(card):
 
 def best_times(cards: dict) -> dict[str, float]:
   """Returns the seconds of a step of each, the best of many short turns."""
-  ready = {name: prepared(card) for name, card in tiny_configs.items()}
+  ready = {name: prepared(card) for name, card in cards.items()}
   best = dict.fromkeys(ready, float('inf'))
   for turn in range(TURNS + 1):
     for name, (step, state, batch) in ready.items():
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
       if name in wanted
     }
     results = {}
-    for name, card in tiny_configs.items():
+    for name, card in cards.items():
       folder = arguments.workdir / name.replace(', ', '_').replace(' ', '')
       loop.train(card, folder)
       results[name] = writers.last_evaluation(folder)

@@ -19,7 +19,6 @@ from tests.benchmarks import torch_vqgan
 from train import config as config_lib
 from train import intervals
 from train import optim as optim_lib
-from vq_jax.config import schema
 from train import sharding
 from train import state as state_lib
 from train import step as step_lib
@@ -29,6 +28,7 @@ from train.tasks import base
 from train.tasks import discriminator
 from vq_jax import features
 from vq_jax import losses
+from vq_jax.config import schema
 
 MODEL = {
   'channels': 32,
@@ -66,12 +66,10 @@ def card() -> dict:
 
 def ours():
   """Returns what trains one step, and waits for it."""
-  parsed = config_lib.section(adversarial.Config, '', card())
+  parsed = config_lib.parse_config(card())
   config = {'card': card(), 'data': {'image_shape': (64, 64, 3)}}
-  optim = schema.OptimConfig(**parsed.optim)
-  plan = intervals.Intervals.create(
-    schema.TrainConfig(**parsed.train), steps_per_epoch=1
-  )
+  optim = parsed.optim
+  plan = intervals.Intervals.create(parsed.train, steps_per_epoch=1)
   schedule = optim_lib.make_schedule(optim, plan)
   optimizer = optim_lib.make_optimizer(optim, schedule)
   lpips = losses.LPIPS(features.VGG16())
@@ -79,17 +77,14 @@ def ours():
   setup = base.Setup(
     config=parsed, run=config, folder=None, source=None, intervals=plan
   )
-  options = config_lib.section(
-    discriminator.Adversarial, 'adversary', parsed.adversary
-  )
   task = adversarial.AdversarialTask(
     model=autoencoder.make_model(setup),
-    config=autoencoder.Loss(**parsed.loss),
+    config=parsed.loss,
     perceptual={'lpips': lpips},
     perceptual_variables={
       'lpips': jax.jit(lpips.init)(jax.random.key(0), image, image)
     },
-    discriminator=discriminator.Discriminator.create(setup, options),
+    discriminator=discriminator.Discriminator.create(setup, parsed.adversary),
     start=0,
     warmup=0,
     discriminator_start=0,

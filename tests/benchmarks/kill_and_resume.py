@@ -32,21 +32,20 @@ def get_config(variant=''):
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   card = module.get_config(variant)
-  with card.unlocked():
-    card.adversary = {
-      'discriminator': {'type': 'patchgan', 'channels': 16, 'layers': 2},
-      'weight': 0.5,
-      'adaptive': True,
-      'start': {'steps': 2000},
-      'discriminator_start': {'steps': 1500},
-      'lecam': 0.001,
-      'optim': {'learning_rate': 1e-3, 'weight_decay': 0.0},
-    }
-  card.data.batch_size = 16
-  card.model.encoder.blocks = card.model.decoder.blocks = 1
+  card['adversary'] = {
+    'discriminator': {'type': 'patchgan', 'channels': 16, 'layers': 2},
+    'weight': 0.5,
+    'adaptive': True,
+    'start': {'steps': 2000},
+    'discriminator_start': {'steps': 1500},
+    'lecam': 0.001,
+    'optim': {'learning_rate': 1e-3, 'weight_decay': 0.0},
+  }
+  card['data']['batch_size'] = 16
+  card['model']['encoder']['blocks'] = card['model']['decoder']['blocks'] = 1
   card['train']['total_steps'] = 6000
-  card.train.eval_every = {'steps': 2000}
-  card.train.save_every = {'steps': 300}
+  card['train']['eval_every'] = {'steps': 2000}
+  card['train']['save_every'] = {'steps': 300}
   return card
 """
 

@@ -54,10 +54,9 @@ BOTTOM = {**TOP, 'heads': 0, 'output_layers': 0, 'parent_layers': 3}
 def autoencoder_card():
   """Returns the quickstart's card of a tokenizer, with two grids."""
   card = config_lib.load_config('configs/quickstart_tokenizer.py')
-  with card.unlocked():
-    card.model = CODES
-  card.data.train_preprocess = ()
-  card.optim.learning_rate = 2e-3
+  card['model'] = CODES
+  card['data']['train_preprocess'] = ()
+  card['optim']['learning_rate'] = 2e-3
   card['train']['total_steps'] = STEPS['codes']
   return card
 
@@ -67,17 +66,16 @@ def prior_card(
 ):
   """Returns the quickstart's card of a prior, for one of the grids."""
   card = config_lib.load_config('configs/quickstart_maskgit.py')
-  with card.unlocked():
-    card.model = model
-    card.level = 0 if coarser is None else 1
-    card.coarser = None if coarser is None else str(coarser)
-    card.loss = {'label_drop': 0.1}
-    card.sampling = {'guidance': 0.0}
-  card.autoencoder = str(autoencoder)
-  card.data.batch_size = 32
-  card.optim.ema_decay = 0.999
+  card['model'] = model
+  card['level'] = 0 if coarser is None else 1
+  card['parent_prior'] = None if coarser is None else str(coarser)
+  card['loss'] = {'label_drop': 0.1}
+  card['sampler'] = {'guidance': 0.0}
+  card['autoencoder'] = str(autoencoder)
+  card['data']['batch_size'] = 32
+  card['optim']['ema_decay'] = 0.999
   card['train']['total_steps'] = STEPS['bottom' if coarser else 'top']
-  card.train.num_images = 0 if coarser is None else 40
+  card['train']['num_images'] = 0 if coarser is None else 40
   return card
 
 

@@ -1,13 +1,13 @@
-"""Every card runs, and every leaf of it is read."""
+"""Every config runs, and every field of the schema can be set on it."""
 
 import ast
 import dataclasses
 import inspect
 import pathlib
 import textwrap
+import typing
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,20 +15,15 @@ from PIL import Image
 import vq_jax
 from train import config as config_lib
 from train import loop
-from vq_jax.config import schema
-from train import tasks
-from train.tasks import autoencoder
-from train.tasks import autoregressive
-from train.tasks import discriminator
-from train.tasks import maskgit
-from train.tasks import token_critic
-from train.tasks import vae
-from vq_jax import samplers
+from train import run_folder
+from vq_jax.config import parse
 from vq_jax.config import registry
+from vq_jax.config import schema
+from vq_jax.utils import fields as fields_lib
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
-CARDS = sorted(path.stem for path in CONFIGS.glob('*.py'))
-# What a card learns from: key of the card -> card that makes it.
+NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem != 'common')
+# The runs that a config needs: its field -> the config that makes the run.
 LEARNS_FROM = {
   'quickstart_maskgit': {'autoencoder': 'quickstart_tokenizer'},
   'folder_maskgit': {'autoencoder': 'folder_tokenizer'},
@@ -59,16 +54,14 @@ LEARNS_FROM = {
   'vqvae2_top_imagenet256': {'autoencoder': 'vqvae2_imagenet256'},
   'vqvae2_bottom_imagenet256': {
     'autoencoder': 'vqvae2_imagenet256',
-    'coarser': 'vqvae2_top_imagenet256',
+    'parent_prior': 'vqvae2_top_imagenet256',
   },
 }
 
 
-def smoke(name: str, folder: pathlib.Path) -> ml_collections.ConfigDict:
-  """The shrunken card, on images that it would find."""
-  card = config_lib.load_config(f'{CONFIGS / name}.py:smoke')
-  card.data.source = fake_source(card.data.source, folder)
-  return card
+def load(name: str, variant: str = '') -> dict:
+  path = f'{CONFIGS / name}.py'
+  return config_lib.load_config(f'{path}:{variant}' if variant else path)
 
 
 def fake_source(source: str, folder: pathlib.Path) -> str:
@@ -86,112 +79,112 @@ def fake_source(source: str, folder: pathlib.Path) -> str:
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-  """Trains a card once, by name, and its tokenizer before it."""
+  """Trains the smoke variant of a config once, and the runs that it needs."""
   done = {}
 
   def train(name: str) -> pathlib.Path:
     if name not in done:
       folder = tmp_path_factory.mktemp(name)
-      card = smoke(name, folder)
+      config = load(name, 'smoke')
+      source = fake_source(config['data']['source'], folder)
+      config['data'] = {**config['data'], 'source': source}
       for key, other in LEARNS_FROM.get(name, {}).items():
-        card[key] = str(train(other))
-      with Recorder() as recorder:
-        loop.train(card, folder / 'run')
-      recorder.check(card)
+        config[key] = str(train(other))
+      loop.train(config, folder / 'run')
       done[name] = folder / 'run'
     return done[name]
 
   return train
 
 
-class Recorder:
-  """Watches which fields of the settings' dataclasses are read."""
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_runs(name, trained):
+  loaded = vq_jax.load(trained(name))
+  want = config_lib.parse_config(load(name, 'smoke'))
+  assert loaded.config['card']['optim'] == parse.to_dict(want.optim)
 
-  CLASSES = (
-    schema.DataConfig,
-    schema.OptimConfig,
-    schema.TrainConfig,
-    schema.ParallelConfig,
-    schema.Config,
-    settings_lib.AutoencoderCard,
-    discriminator.Adversarial,
-    settings_lib.PriorCard,
-    settings_lib.CriticCard,
-    samplers.MaskGITSampler,
-    samplers.AutoregressiveSampler,
-    autoencoder.Loss,
-    autoregressive.Loss,
-    maskgit.Loss,
-    token_critic.Loss,
-    vae.Loss,
-  )
 
-  def __enter__(self):
-    self.read = {}
-    for cls in self.CLASSES:
-      cls.__getattribute__ = self._watch(cls)
-    return self
-
-  def __exit__(self, *exception):
-    for cls in self.CLASSES:
-      del cls.__getattribute__
-
-  def _watch(self, cls):
-    read = self.read.setdefault(cls.__name__ + cls.__module__, set())
-
-    def getattribute(instance, name):
-      read.add(name)
-      return object.__getattribute__(instance, name)
-
-    return getattribute
-
-  def check(self, card) -> None:
-    module = tasks.get_task_module(card.task)
-    causal_prior = card.task == 'autoregressive'
-    sampling = (
-      samplers.AutoregressiveSampler
-      if causal_prior
-      else samplers.MaskGITSampler
-    )
-    loss = autoencoder.Loss if card.task == 'adversarial' else module.Loss
-    classes = {
-      '': module.Config,
-      'data': schema.DataConfig,
-      'optim': schema.OptimConfig,
-      'train': schema.TrainConfig,
-      'parallel': schema.ParallelConfig,
-      'loss': loss,
-      'sampling': sampling,
-      'adversary': discriminator.Adversarial,
+def walk(holder, node, prefix=''):
+  """Yields the path, type and default of each field that can be set."""
+  if isinstance(holder, schema.Spec):
+    factory = registry.get_factory(holder.kind, node['type'])
+    defaults = {
+      name: parameter.default
+      for name, parameter in inspect.signature(factory).parameters.items()
     }
-    for section, cls in classes.items():
-      keys = set(card if not section else card.get(section, {}))
-      if not section:  # read by `vq_jax.model`, from config.json
-        keys.remove('model')
-      unread = keys - self.read[cls.__name__ + cls.__module__]
-      assert not unread, (
-        f'nothing reads {sorted(unread)} of {section or "config"}'
-      )
+    names = registry.get_field_names(factory)
+  else:
+    defaults = {f.name: f.default for f in dataclasses.fields(holder)}
+    names = list(defaults)
+  for name in names:
+    hint = parse._get_hint(holder, node, name, 'config')
+    inner, value = parse._get_holder(hint), node.get(name)
+    if inner is None:
+      yield f'{prefix}{name}', hint, value, defaults[name]
+    elif isinstance(inner, schema.Spec) and value is None:
+      continue
+    else:
+      yield from walk(inner, value or {}, f'{prefix}{name}.')
 
 
-@pytest.mark.parametrize('name', CARDS)
-def test_card_runs_and_every_leaf_is_read(name, trained):
-  folder = trained(name)
-  loaded = vq_jax.load(folder)
-  assert loaded.config['card']['seed'] == 0
+@pytest.mark.parametrize('name', NAMES)
+def test_every_field_is_set_from_the_command_line(name):
+  """Whether the config states it or not, to the value that it has."""
+  config = load(name)
+  cls = config_lib.get_config_class(config)
+  seen = 0
+  for path, _, value, default in walk(cls, config):
+    value = default if value is None else value
+    if value is dataclasses.MISSING or value is inspect.Parameter.empty:
+      continue
+    if callable(value):  # an initializer or a dtype, given by name
+      continue
+    changed = parse.merge(config, {})
+    config_lib.override(changed, path, str(value))
+    found = changed
+    for part in path.split('.'):
+      found = found[part]
+    assert found == value, path
+    seen += 1
+  assert seen > 50
 
 
-@pytest.mark.parametrize('name', CARDS)
+ELEVEN = {
+  'optim.accumulate': '2',
+  'optim.only': "('decoder',)",
+  'optim.eps': '1e-6',
+  'optim.final_scale': '0.1',
+  'model.dtype': 'bfloat16',
+  'model.quantizer.kmeans_iterations': '3',
+  'train.keep': '5',
+  'data.max_unreadable': '7',
+  'adversary.r1': '10',
+  'adversary.optim.b1': '0.5',
+  'loss.classifier': '0.1',
+}
+
+
+def test_fields_that_a_config_does_not_state_reach_the_training():
+  config = load('vqgan_f16_1024_imagenet256')
+  for key, text in ELEVEN.items():
+    config_lib.override(config, key, text)
+  found = config_lib.parse_config(config)
+  assert found.optim.accumulate == 2 and found.optim.only == ('decoder',)
+  assert found.adversary.r1 == 10 and found.adversary.optim.b1 == 0.5
+  assert found.adversary.optim.fill(found.optim).b1 == 0.5
+  model = registry.build('autoencoder', found.model)
+  assert model.quantizer.kmeans_iterations == 3
+  assert model.encoder.dtype == np.dtype('bfloat16')
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_fields_of_modules_are_read_by_their_code(name):
   """A field of a spec must stand in the code of the class that it builds."""
-  card = config_lib.load_config(f'{CONFIGS / name}.py')
-  root = {
-    'maskgit': 'prior',
-    'autoregressive': 'prior',
-    'token_critic': 'critic',
-  }.get(card.task, 'autoencoder')
-  for kind, spec in specs(root, card.model):
-    source = source_of(registry.REGISTRY[kind][spec['type']])
+  config = load(name)
+  hint = fields_lib.type_hints(config_lib.get_config_class(config))['model']
+  kind = typing.get_args(hint)[1].kind
+  for part, spec in specs(kind, config['model']):
+    source = source_of(registry.REGISTRY[part][spec['type']])
     for field in spec:
       if field not in ('type', *registry.REGISTRY):
         assert field in source, f'{spec["type"]} never reads {field}'
@@ -218,70 +211,33 @@ def source_of(factory) -> set[str]:
   }
 
 
-@pytest.mark.parametrize('name', CARDS)
-def test_cards_import_nothing_of_ours_and_name_a_command(name):
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_imports_only_configs_and_names_a_command(name):
   tree = ast.parse((CONFIGS / f'{name}.py').read_text())
   modules = {
-    (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
+    node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
     for node in ast.walk(tree)
     if isinstance(node, ast.Import | ast.ImportFrom)
   }
-  assert modules == {'ml_collections'}
-  assert 'python -m train.' in ast.get_docstring(tree)
+  assert modules == {'configs'}
+  assert f'configs/{name}.py' in ast.get_docstring(tree)
 
 
-@pytest.mark.parametrize('name', CARDS)
+def test_common_needs_only_the_standard_library():
+  tree = ast.parse((CONFIGS / 'common.py').read_text())
+  imports = (ast.Import, ast.ImportFrom)
+  assert not [node for node in ast.walk(tree) if isinstance(node, imports)]
+
+
+def test_the_configs_are_short():
+  lines = {n: len((CONFIGS / f'{n}.py').read_text().split('\n')) for n in NAMES}
+  assert sum(lines.values()) <= 1540 and max(lines.values()) <= 90
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_unknown_variant_is_refused(name):
   with pytest.raises(ValueError, match='no variant .*smoke'):
-    config_lib.load_config(f'{CONFIGS / name}.py:smokey')
-
-
-def card():
-  return config_lib.load_config(str(CONFIGS / 'quickstart_tokenizer.py'))
-
-
-@pytest.mark.parametrize(
-  ('key', 'text', 'value'),
-  [
-    ('optim.learning_rate', '1e-4', 1e-4),
-    ('optim.learning_rate', '1', 1.0),
-    ('train.total_steps', '7', 7),
-    ('data.source', 'folder:a b', 'folder:a b'),
-    ('data.eval_limit', '10', 10),
-    ('data.eval_limit', 'None', None),
-    ('init_from', 'runs/x', 'runs/x'),
-    ('init_keep', "('a', 'b')", ('a', 'b')),
-  ],
-)
-def test_leaves_are_overridden_by_type(key, text, value):
-  changed = card()
-  config_lib.override(changed, key, text)
-  found = changed
-  for part in key.split('.'):
-    found = found[part]
-  assert found == value and type(found) is type(value)
-
-
-def test_a_section_is_overridden_as_a_whole():
-  changed = card()
-  config_lib.override(changed, 'train.total_steps', "{'epochs': 3}")
-  assert changed.train.total_steps.to_dict() == {'epochs': 3}
-
-
-@pytest.mark.parametrize(
-  ('key', 'text', 'message'),
-  [
-    ('optim.lerning_rate', '1', "Did you mean 'learning_rate'.*Valid:.*b2"),
-    ('optm.b2', '1', "unknown key of config 'optm'. Did you mean 'optim'"),
-    ('optim.b2.x', '1', 'unknown key of config.optim.b2'),
-    ('data.batch_size', 'many', "is of type int .*got 'many'"),
-    ('data.batch_size', '1.5', 'is of type int'),
-    ('train.total_steps', '3', 'is of type dict'),
-  ],
-)
-def test_bad_overrides_are_named(key, text, message):
-  with pytest.raises(schema.ConfigError, match=message):
-    config_lib.override(card(), key, text)
+    load(name, 'smokey')
 
 
 @pytest.mark.parametrize(
@@ -296,64 +252,42 @@ def test_bad_overrides_are_named(key, text, message):
   ],
 )
 def test_unknown_keys_fail_before_anything_is_made(section, key, tmp_path):
-  changed = card()
-  changed[section][key] = 1
+  config = parse.merge(load('quickstart_tokenizer'), {section: {key: 1}})
   with pytest.raises(ValueError, match=f"{key}'.*Valid: "):
-    loop.train(changed, tmp_path / 'run')
+    loop.train(config, tmp_path / 'run')
   made = tmp_path / 'run'
   assert not made.exists() or {p.name for p in made.iterdir()} <= {'.lock'}
 
 
 def test_unknown_task_and_top_level_key_are_named(tmp_path):
-  changed = card()
-  changed.task = 'autoencode'
+  config = load('quickstart_tokenizer')
   with pytest.raises(ValueError, match="Did you mean 'autoencoder'"):
-    loop.train(changed, tmp_path)
-  changed = card()
-  changed.sede = 1
+    loop.train({**config, 'task': 'autoencode'}, tmp_path)
   with pytest.raises(ValueError, match="Did you mean 'seed'"):
-    loop.train(changed, tmp_path)
+    loop.train({**config, 'sede': 1}, tmp_path)
 
 
-def test_missing_cards_are_named_with_those_there_are():
+def test_missing_files_are_named_with_those_there_are():
   with pytest.raises(schema.ConfigError, match='quickstart_maskgit.py'):
     config_lib.load_config(str(CONFIGS / 'quickstar.py'))
-
-
-def test_durations():
-  def steps(total=200, **given):
-    duration = schema.Duration(**given)
-    return duration.resolve(steps_per_epoch=12.5, total=total)
-
-  assert steps(steps=7) == 7
-  assert steps(epochs=2) == 25
-  assert steps(percent=25) == 50
-  with pytest.raises(schema.ConfigError, match='percentage of itself'):
-    steps(total=None, percent=1)
-  for bad in ({}, {'steps': 1, 'epochs': 1}):
-    with pytest.raises(schema.ConfigError, match='one of'):
-      schema.Duration(**bad)
-  with pytest.raises(schema.ConfigError, match='steps must be a whole'):
-    schema.Duration(steps=-1)
 
 
 def test_differences_leave_out_what_is_free_to_change():
   old = {'data': {'workers': 0, 'batch_size': 2}, 'parallel': {'mode': 'jit'}}
   new = {'data': {'workers': 4, 'batch_size': 2}, 'parallel': {'mode': 'pmap'}}
-  assert config_lib.differences(old, new) == []
+  assert run_folder.get_differences(old, new) == []
+  assert run_folder.get_changes(old, new) == {
+    'data.workers': [0, 4],
+    'parallel.mode': ['jit', 'pmap'],
+  }
   new['data']['batch_size'] = 3
-  assert config_lib.differences(old, new) == [
+  assert run_folder.get_differences(old, new) == [
     '  data.batch_size: 2 there, 3 here'
   ]
 
 
-def test_settings_are_frozen_dataclasses():
-  for cls in Recorder.CLASSES:
-    assert dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen
-
-
 @pytest.mark.parametrize(
-  ('card', 'spread'),
+  ('name', 'spread'),
   [
     ('maskgit_tokenizer_imagenet256', np.sqrt(1 / 1024)),
     ('vqgan_f16_1024_imagenet256', 1 / 1024 / np.sqrt(3)),
@@ -363,8 +297,8 @@ def test_settings_are_frozen_dataclasses():
     ('vqvae_cifar10', np.sqrt(1 / 64)),
   ],
 )
-def test_codebooks_begin_as_published(card, spread):
-  spec = config_lib.load_config(str(CONFIGS / f'{card}.py')).to_dict()['model']
+def test_codebooks_begin_as_published(name, spread):
+  spec = load(name)['model']
   quantizer = registry.build('quantizer', spec['quantizer'])
   table = quantizer.codebook_init(
     jax.random.key(0), (quantizer.codebook_size, quantizer.code_dim)

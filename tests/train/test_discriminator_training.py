@@ -16,7 +16,6 @@ from train import config as config_lib
 from train import intervals
 from train import loop
 from train import optim as optim_lib
-from vq_jax.config import schema
 from train import state as state_lib
 from train import step as step_lib
 from train.logging import writers
@@ -25,6 +24,7 @@ from train.tasks import autoencoder
 from train.tasks import base
 from vq_jax import checkpoints
 from vq_jax import losses
+from vq_jax.config import schema
 from vq_jax.utils import trees
 
 PATCHGAN = {'type': 'patchgan', 'channels': 8, 'layers': 1}
@@ -57,12 +57,11 @@ class Networks:
       'codebook_size': 16,
       'code_dim': 4,
     }
-    plan = intervals.Intervals.create(
-      schema.TrainConfig(**card['train']), steps_per_epoch=1
-    )
+    config = config_lib.parse_config(card)
+    plan = intervals.Intervals.create(config.train, steps_per_epoch=1)
     self.task = adversarial.make_task(
       base.Setup(
-        config=config_lib.section(adversarial.Config, '', card),
+        config=config,
         run={'card': card, 'data': {'image_shape': (8, 8, 1)}},
         folder=None,
         source=None,
@@ -70,9 +69,7 @@ class Networks:
       )
     )
     self.discriminator = self.task.discriminator
-    self.optim = schema.OptimConfig(
-      **{**card['optim'], 'accumulate': accumulate}
-    )
+    self.optim = dataclasses.replace(config.optim, accumulate=accumulate)
     self.schedule = optim_lib.make_schedule(self.optim, plan)
     self.optimizer = optim_lib.make_optimizer(self.optim, self.schedule)
 

@@ -9,8 +9,8 @@ from tests.train import tiny_configs
 from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import loop
-from vq_jax.config import schema
 from vq_jax import checkpoints
+from vq_jax.config import schema
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from tests.train.saving import saved
 from train import loop
 from train import preemption
 from train import run_folder
-from vq_jax.config import schema
 from train import sharding
 from train.logging import window as window_lib
 from train.logging import writers
 from vq_jax import checkpoints
+from vq_jax.config import schema
 from vq_jax.data import pipeline
 from vq_jax.utils import trees
 

@@ -14,13 +14,13 @@ from tests.train import tiny_configs
 from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import loop
-from train import settings
 from train.logging import writers
 from train.tasks import maskgit
 from vq_jax import drawing
 from vq_jax import priors
 from vq_jax import samplers
 from vq_jax import tokenization
+from vq_jax.config import schema
 
 MODELS = {
   'autoregressive': {
@@ -403,7 +403,7 @@ def test_a_causal_prior_is_a_function_of_its_card(
   source, tokenizer, trained, tmp_path
 ):
   card = card_of('pixelcnn', source, tokenizer)
-  with pytest.raises(settings.ConfigError):
+  with pytest.raises(schema.ConfigError):
     loop.train({**card, 'level': 1}, tmp_path)
   assert not (tmp_path / 'config.json').exists()
   loop.train(card, tmp_path)

@@ -8,11 +8,11 @@ from tests.train import tiny_configs
 from train import datasets as datasets_lib
 from train import evaluate
 from train import loop
-from vq_jax.config import schema
 from train import sharding
 from train.tasks import checks
 from vq_jax import losses
 from vq_jax import metrics
+from vq_jax.config import schema
 
 
 def refused(card, folder, message):

@@ -6,9 +6,9 @@ import vq_jax
 from tests.train import tiny_configs
 from train import evaluate
 from train import loop
-from train import settings
 from train import tasks
 from train.logging import writers
+from vq_jax.config import schema
 
 
 def test_a_task_of_ones_own_is_trained_loaded_and_evaluated(source, tmp_path):
@@ -37,5 +37,5 @@ def test_a_task_of_ones_own_is_trained_loaded_and_evaluated(source, tmp_path):
   ],
 )
 def test_a_task_that_is_not_there_is_named(name, message):
-  with pytest.raises(settings.ConfigError, match=message):
+  with pytest.raises(schema.ConfigError, match=message):
     tasks.get_task_module(name)

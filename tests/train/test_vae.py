@@ -9,10 +9,10 @@ import pytest
 import vq_jax
 from tests.train import tiny_configs
 from train import loop
-from train import settings
 from train.logging import writers
 from train.tasks import vae as vae_task
 from vq_jax import losses
+from vq_jax.config import schema
 
 
 def records(folder, kind):
@@ -69,11 +69,11 @@ def test_pmap_trains_as_jit_does(source, vae_run, tmp_path):
 def test_a_model_and_a_task_that_do_not_fit_are_named(source, tmp_path):
   card = tiny_configs.vae(source)
   card['task'], card['loss'] = 'autoencoder', {'l2': 1.0}
-  with pytest.raises(settings.ConfigError, match="Use the task 'vae'"):
+  with pytest.raises(schema.ConfigError, match="Use the task 'vae'"):
     loop.train(card, tmp_path)
   card = tiny_configs.autoencoder(source)
   card['task'], card['loss'] = 'vae', {}
-  with pytest.raises(settings.ConfigError, match='got vqvae'):
+  with pytest.raises(schema.ConfigError, match='got vqvae'):
     loop.train(card, tmp_path)
 
 
