@@ -245,8 +245,8 @@ def test_each_public_module_of_a_room_can_be_built():
     known = [f for kind in kinds for f in registry.REGISTRY[kind].values()]
     for name in room.__all__:
       value = getattr(room, name)
-      if isinstance(value, type) and issubclass(value, nn.Module):
-        assert value in known, name
+      if isinstance(value, type) and value.__module__.split('.')[-1] != 'base':
+        assert not issubclass(value, nn.Module) or value in known, name
 
 
 def test_a_config_changes_only_what_it_names():
