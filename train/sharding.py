@@ -81,12 +81,16 @@ def use_cpu_cores(*batch_sizes: int) -> None:
     return
   affinity = getattr(os, 'sched_getaffinity', None)  # not on a Mac
   cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-  most = max(1, min(cores, min(batch_sizes) // _EXAMPLES_PER_CORE))
-  fitting = [
-    n for n in range(1, most + 1) if not any(b % n for b in batch_sizes)
-  ]
+  devices = count_cpu_devices(cores, batch_sizes)
   with contextlib.suppress(RuntimeError):  # the devices are started already
-    jax.config.update('jax_num_cpu_devices', fitting[-1])
+    jax.config.update('jax_num_cpu_devices', devices)
+
+
+def count_cpu_devices(cores: int, batch_sizes: Sequence[int]) -> int:
+  """Returns the largest useful number of cores that divides all batches."""
+  most = max(1, min(cores, min(batch_sizes) // _EXAMPLES_PER_CORE))
+  numbers = range(1, most + 1)
+  return max(n for n in numbers if not any(b % n for b in batch_sizes))
 
 
 def make_mesh(

@@ -30,7 +30,7 @@ MODELS = {
 
 def finetuning(source, init_from, model, autoencoder, **loss):
   """A card that changes nothing: its learning rate is 0."""
-  card = tiny_configs.prior(source, str(autoencoder))
+  card = tiny_configs.prior(source, str(autoencoder), total_steps=2)
   card.update(model=model, init_from=str(init_from), loss=loss, sampling={})
   card['optim'].update(learning_rate=0.0, ema_decay=None)
   return card
@@ -44,7 +44,7 @@ def parameters(model):
 def test_only_the_rows_of_the_classes_are_new(
   kind, source, tokenizer, tmp_path
 ):
-  first = tiny_configs.prior(source, tokenizer)
+  first = tiny_configs.prior(source, tokenizer, total_steps=2)
   first.update(model=MODELS[kind], loss={'label_drop': 0.0}, sampling={})
   loop.train(first, tmp_path / 'first')
   (tmp_path / 'other').mkdir()

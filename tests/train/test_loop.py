@@ -161,8 +161,8 @@ def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
 @pytest.mark.parametrize('card', STAGES, indirect=True)
 def test_bfloat16_trains(card, tmp_path):
   model = card['model']
-  for part in (model.get('encoder', model), model.get('decoder', model)):
-    part['dtype'] = 'bfloat16'
+  for name in {'encoder', 'decoder', 'transformer'} & model.keys():
+    model[name]['dtype'] = 'bfloat16'
   card['train']['total_steps'] = 40
   loop.train(card, tmp_path)
   records = [r for r in writers.read_metrics(tmp_path) if r['kind'] == 'train']

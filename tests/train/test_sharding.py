@@ -64,11 +64,15 @@ def test_unknown_modes_are_named():
   [((32, 200), 2, 2), ((32, 200), 3, 2), ((9, 12), 8, 1), ((64, 64), 16, 8)],
 )
 def test_cores_become_devices_that_divide_the_batches(batches, cores, devices):
-  script = f"""
+  assert sharding.count_cpu_devices(cores, batches) == devices
+
+
+def test_cores_become_devices_before_jax_starts_them():
+  script = """
 import os
-os.sched_getaffinity = lambda pid: range({cores})
+os.sched_getaffinity = lambda pid: range(3)
 from train import sharding
-sharding.use_cpu_cores(*{batches})
+sharding.use_cpu_cores(32, 200)
 import jax
 print(jax.device_count())
 sharding.use_cpu_cores(1)  # too late, and harmless
@@ -80,7 +84,7 @@ sharding.use_cpu_cores(1)  # too late, and harmless
     check=True,
     env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
   ).stdout
-  assert int(out) == devices
+  assert int(out) == 2
 
 
 PROCESS = """
