@@ -30,7 +30,6 @@ setuptools.setup(
     'grain>=0.2.18',
     'importlib_resources',  # tensorflow-datasets needs it, unsaid
     'jax>=0.10',
-    'ml_collections',
     'numpy>=2.0',
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12',

@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 import vq_jax
+from tests.train import custom_parts
+from tests.train import tiny_configs
 from train import config as config_lib
 from train import loop
 from train import run_folder
@@ -102,6 +104,20 @@ def test_a_config_runs(name, trained):
   loaded = vq_jax.load(trained(name))
   want = config_lib.parse_config(load(name, 'smoke'))
   assert loaded.config['card']['optim'] == parse.to_dict(want.optim)
+
+
+def test_a_quantizer_and_data_of_ones_own_need_no_change_here(tmp_path):
+  config = tiny_configs.autoencoder('tests.train.custom_parts:Stripes')
+  config['model']['quantizer'] = {
+    'type': 'tests.train.custom_parts:SignQuantizer',
+    'code_dim': 5,
+  }
+  config_lib.override(config, 'model.quantizer.code_dim', '3')
+  loop.train(config, tmp_path)
+  model = vq_jax.load(tmp_path)
+  assert model.config['data']['class_names'] == ['0', '1']
+  tokens = model.encode(custom_parts.Stripes('test').images[:2])
+  assert tokens.shape == (2, 4, 4) and tokens.max() < 8
 
 
 def walk(holder, node, prefix=''):
