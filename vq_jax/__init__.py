@@ -23,7 +23,7 @@ from vq_jax import tokenization
 from vq_jax.model import Model
 from vq_jax.runs import load
 
-__version__ = '0.6.0'
+__version__ = '0.7.0'
 
 __all__ = [
   'Model',
