@@ -26,6 +26,7 @@ setuptools.setup(
   install_requires=[
     'array_record',
     'chex',
+    'dm-pix',
     'flax>=0.12',
     'grain>=0.2.18',
     'importlib_resources',  # tensorflow-datasets needs it, unsaid

@@ -94,7 +94,7 @@ def probe(
     draws: of each number of shots, at most 10,000.
     seed: of the draws.
     cells: features are averaged over at most so many parts along a side.
-    penalty: of the regression; see `vq_jax.metrics.probe.ridge`.
+    penalty: of the regression; see `vq_jax.metrics.probe.probe_accuracy`.
     limit: at most so many images of each split.
 
   Returns:

@@ -16,26 +16,21 @@ def classes(n, width=6, apart=8.0, seed=0):
   return centres[labels] + rng.normal(size=(n, width)), labels
 
 
-@pytest.mark.parametrize('shape', [(40, 5), (5, 40), (20, 20)])
-@pytest.mark.parametrize('penalty', [0.01, 1.0])
-def test_ridge_is_the_minimum(shape, penalty):
-  """No step away from the solution lowers the objective; both systems."""
-  x, y = RNG.normal(size=shape), RNG.normal(size=(shape[0], 3))
-  weights, bias = probe.ridge(x, y, penalty)
-  residual = x @ weights + bias - y
-  strength = penalty * shape[1]
-  np.testing.assert_allclose(x.T @ residual + strength * weights, 0, atol=1e-8)
-  np.testing.assert_allclose(residual.sum(axis=0), 0, atol=1e-8)
-
-
-@pytest.mark.parametrize('shape', [(40, 5), (5, 40)])
-def test_without_a_penalty_it_is_least_squares(shape):
-  x, y = RNG.normal(size=shape), RNG.normal(size=(shape[0], 2))
-  weights, bias = probe.ridge(x, y, 0.0)
-  centred = x - x.mean(axis=0)
-  want = np.linalg.pinv(centred) @ (y - y.mean(axis=0))
-  np.testing.assert_allclose(weights, want, atol=1e-6)
-  np.testing.assert_allclose(x.mean(axis=0) @ weights + bias, y.mean(axis=0))
+@pytest.mark.parametrize('shape', [(40, 5), (12, 40)])
+@pytest.mark.parametrize('penalty', [0.0, 0.5])
+def test_a_probe_is_ridge_regression(shape, penalty):
+  """Its predictions are those of the closed form."""
+  x, other = RNG.normal(size=shape), RNG.normal(size=(90, shape[1]))
+  labels, targets = np.arange(len(x)) % 3, np.eye(3)[np.arange(len(x)) % 3]
+  mean, std = x.mean(axis=0), x.std(axis=0)
+  x, scaled = (x - mean) / std, (other - mean) / std
+  gram = x.T @ x + penalty * shape[1] * np.eye(shape[1])
+  weights = np.linalg.pinv(gram) @ x.T @ (targets - targets.mean(axis=0))
+  scores = scaled @ weights + targets.mean(axis=0)
+  accuracy = probe.probe_accuracy(
+    (x * std + mean, labels), (other, scores.argmax(axis=-1)), penalty=penalty
+  )
+  assert accuracy == 1.0
 
 
 def test_separate_classes_are_found_from_a_single_example():

@@ -1,7 +1,7 @@
-"""What frozen features know of the classes: linear and few-shot probes.
+"""Linear and few-shot probes of frozen features.
 
-A probe is ridge regression onto the classes' indicators, in closed form, so
-that a figure depends on nothing but features, draws and penalty.
+A probe is ridge regression onto one-hot labels, which has a closed form, so an
+accuracy depends only on the features, the sampled examples and the penalty.
 """
 
 from collections.abc import Iterable
@@ -15,66 +15,47 @@ Draws = Annotated[int, fields.Range(least=1, most=10_000)]
 
 
 @fields.checked
-def ridge(
-  features: np.ndarray, targets: np.ndarray, penalty: fields.NonNegativeFloat
-) -> tuple[np.ndarray, np.ndarray]:
-  """Minimises |X W + b - Y|^2 + l |W|^2 with l = penalty * N.
-
-  Features should be standardised; then l is `penalty` times the mean of the
-  diagonal of X X^T, whatever the numbers of examples and of features. The
-  smaller of the two systems of equations is solved.
-
-  Args:
-    features: X, float [B, N].
-    targets: Y, float [B, K].
-    penalty: at least 0; where it is 0 and B <= N, the smallest W is taken.
-
-  Returns:
-    W float64 [N, K] and b float64 [K].
-  """
-  x, y = np.asarray(features, np.float64), np.asarray(targets, np.float64)
-  x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-  x, y = x - x_mean, y - y_mean
-  examples, width = x.shape
-  strength = penalty * width
-  if width <= examples:
-    weights = _solve(x.T @ x, strength, x.T @ y)
-  else:
-    weights = x.T @ _solve(x @ x.T, strength, y)
-  return weights, y_mean - x_mean @ weights
-
-
-def _solve(gram: np.ndarray, strength: float, right: np.ndarray) -> np.ndarray:
-  """Solves (gram + strength I) w = right."""
-  if strength == 0:
-    return np.linalg.lstsq(gram, right, rcond=None)[0]
-  gram = gram + strength * np.eye(len(gram))
-  return np.linalg.solve(gram, right)
-
-
-@fields.checked
 def probe_accuracy(
   train: tuple[np.ndarray, np.ndarray],
   test: tuple[np.ndarray, np.ndarray],
   *,
   penalty: fields.NonNegativeFloat = 0.1,
 ) -> float:
-  """Returns the accuracy on `test` of a probe fitted to `train`.
+  """Fits a linear probe and returns its accuracy.
+
+  Features are standardised. The probe minimises |X W + b - Y|^2 + l |W|^2 with
+  l = penalty * N, where Y are the one-hot labels: `penalty` is relative to the
+  mean of the diagonal of X X^T, whatever the number of examples or features.
 
   Args:
     train: features float [B, N] and labels int [B].
-    test: likewise.
-    penalty: see `ridge`.
+    test: features float [B', N] and labels int [B'].
+    penalty: at least 0; with 0 the solution of least norm is taken.
+
+  Returns:
+    the fraction of the test examples whose label is predicted.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax.metrics import probe
+    >>> features = np.array([[0.0], [0.1], [1.0], [0.9]])
+    >>> examples = (features, np.array([0, 0, 1, 1]))
+    >>> probe.probe_accuracy(examples, examples)
+    1.0
   """
+  from sklearn import linear_model  # Importing it takes a second.
+
   x, labels = train
-  mean, spread = x.mean(axis=0), x.std(axis=0)
-  # A feature that does not vary says nothing; it is not blown up by rounding.
-  scale = np.where(spread > 1e-6 * np.abs(mean), spread, np.inf)
+  mean, std = x.mean(axis=0), x.std(axis=0)
+  # A constant feature stays 0, and is not divided by a rounding error.
+  scale = np.where(std > 1e-6 * np.abs(mean), std, np.inf)
   classes = np.unique(labels)
-  targets = (labels[:, None] == classes).astype(np.float64)
-  weights, bias = ridge((x - mean) / scale, targets, penalty)
-  scores = (test[0] - mean) / scale @ weights + bias
-  return float((classes[scores.argmax(axis=-1)] == test[1]).mean())
+  model = linear_model.LinearRegression()
+  if penalty:
+    model = linear_model.Ridge(alpha=penalty * x.shape[1])
+  model.fit((x - mean) / scale, (labels[:, None] == classes).astype(np.float64))
+  predicted = model.predict((test[0] - mean) / scale).argmax(axis=-1)
+  return float((classes[predicted] == test[1]).mean())
 
 
 @fields.checked
@@ -87,22 +68,23 @@ def few_shot_accuracy(
   seed: fields.Seed = 0,
   penalty: fields.NonNegativeFloat = 0.1,
 ) -> dict[int, tuple[float, float]]:
-  """Fits probes to few examples of each class.
+  """Fits probes to k examples of each class, for several k.
 
   Args:
-    train: features float [B, N] and labels int [B], to draw from.
-    test: likewise; all of it is judged.
+    train: features float [B, N] and labels int [B], from which examples are
+      sampled without replacement.
+    test: features float [B', N] and labels int [B'], all of which are used.
     shots: numbers k of examples of each class.
-    draws: how often each number is drawn, at most 10,000 times; without
-      repetition within a draw.
-    seed: of the draws; those of one seed are the same for all features.
-    penalty: see `ridge`.
+    draws: number of samples for each k, at most 10,000.
+    seed: seed of the sampling. Equal seeds select the same examples, whatever
+      the features.
+    penalty: see `probe_accuracy`.
 
   Returns:
-    k -> mean and standard deviation of the accuracy over the draws.
+    k -> mean and standard deviation of the accuracy over the samples.
 
   Raises:
-    ValueError: if a class has fewer examples than k.
+    ValueError: if a class has fewer than k examples.
   """
   labels = train[1]
   members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
@@ -113,10 +95,10 @@ def few_shot_accuracy(
   for k in shots:
     if k > fewest:
       raise ValueError(
-        f'shots must lie between 1 and {fewest}, the size of the smallest '
-        f'class of the training examples; got {k}.'
+        f'shots must be between 1 and {fewest}, the number of training '
+        f'examples of the smallest class; got {k}.'
       )
-  found = {}
+  results = {}
   for k in shots:
     accuracies = []
     for draw in range(draws):
@@ -124,7 +106,7 @@ def few_shot_accuracy(
       rows = np.concatenate(
         [rng.choice(own, k, replace=False) for own in members]
       )
-      few = (train[0][rows], labels[rows])
-      accuracies.append(probe_accuracy(few, test, penalty=penalty))
-    found[k] = (float(np.mean(accuracies)), float(np.std(accuracies)))
-  return found
+      sample = (train[0][rows], labels[rows])
+      accuracies.append(probe_accuracy(sample, test, penalty=penalty))
+    results[k] = (float(np.mean(accuracies)), float(np.std(accuracies)))
+  return results
