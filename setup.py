@@ -8,7 +8,7 @@ import setuptools
 _HERE = pathlib.Path(__file__).parent
 _VERSION = re.search(
   r"^__version__ = '(.+)'$",
-  (_HERE / 'vq_jax' / '__init__.py').read_text(),
+  (_HERE / 'vq_jax' / '_version.py').read_text(),
   re.MULTILINE,
 ).group(1)
 

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # A package imports itself and what stands in the rows above its own.
 ROWS = [
+  {'_version'},
   {'utils'},
   {'layers'},
   {'features'},

@@ -20,13 +20,13 @@ from vq_jax import probing
 from vq_jax import quantizers
 from vq_jax import samplers
 from vq_jax import tokenization
+from vq_jax._version import __version__
 from vq_jax.model import Model
 from vq_jax.runs import load
 
-__version__ = '0.7.0'
-
 __all__ = [
   'Model',
+  '__version__',
   'autoencoders',
   'convert',
   'data',

@@ -1,7 +1,6 @@
 """From released files to a `Model`."""
 
 import dataclasses
-import importlib
 import os
 import types
 import warnings
@@ -11,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from vq_jax import _version
 from vq_jax import model as model_lib
 from vq_jax.config import modules
 from vq_jax.config import registry
@@ -90,8 +90,7 @@ def _config(spec: dict[str, Any], size: Sequence[int]) -> dict[str, Any]:
       'num_classes': 1,
       'class_names': ['all'],
     },
-    # The front page stands after all its rooms, so it is not imported above.
-    'vq_jax': importlib.import_module('vq_jax').__version__,
+    'vq_jax': _version.__version__,
   }
 
 
