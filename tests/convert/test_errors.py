@@ -67,7 +67,7 @@ def test_two_names_for_one_thing(tmp_path):
   weights = weights_of('vit-vqgan')
   weights['encoder.norm.bias'] = np.zeros(8)
   said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
-  assert 'encoder/norm_out/bias has been given already' in said
+  assert 'encoder/norm_out/norm/bias has been given already' in said
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_two_files_that_do_not_belong_together(tmp_path):
   write(tmp_path / 'c', 'maskgit-tokenizer', weights)
   said = refusal(tokenizer=TOKENIZER, transformer=tmp_path / 'c')
   assert '? extra/bias: no rule knows' in said
-  assert '- params/norm_out/bias' in said
+  assert '- params/norm_out/norm/bias' in said
 
 
 def refusal(kind='maskgit', path=None, **files):

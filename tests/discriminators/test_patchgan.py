@@ -45,7 +45,7 @@ def test_patches(layers, side, patches):
 @pytest.mark.parametrize(('layers', 'side'), [(3, 23), (1, 5)])
 def test_an_image_without_a_patch_is_refused(layers, side):
   discriminator = discriminators.PatchGAN(channels=4, layers=layers)
-  with pytest.raises(ValueError, match=f'at least {side + 1} pixels'):
+  with pytest.raises(ValueError, match=f'at least {side + 1} x'):
     shapes(discriminator, side)
 
 

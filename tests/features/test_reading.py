@@ -92,7 +92,7 @@ def test_what_is_no_state_or_ends_early_is_refused(tmp_path):
   with (tmp_path / 'a').open('wb') as file:
     for _ in range(3):
       pickle.dump(1, file)
-  with pytest.raises(ValueError, match='does not begin'):
+  with pytest.raises(ValueError, match='is not a state dict'):
     reading.torch_state(tmp_path / 'a')
   writing.save_legacy(tmp_path / 'b', arrays())
   content = (tmp_path / 'b').read_bytes()

@@ -164,7 +164,7 @@ def test_pip_fetches_a_wheel(add, cache, tmp_path):
 def test_a_file_in_a_source_archive(add, cache, tmp_path, monkeypatch):
   add()
   archive = source_archive(tmp_path)
-  monkeypatch.setattr(released, '_fetch', lambda *_: archive)
+  monkeypatch.setattr(released, '_download_archive', lambda *_: archive)
   assert released.download('toy').read_bytes() == CONTENT
 
 
@@ -207,7 +207,7 @@ def test_the_program_fetches_only_what_is_missing(
     assert capsys.readouterr().out == f'toy: {cache / "toy.bin"} (none)\n'
   assert asked == ['toy']
   assert program.main(['toy', 'vgg']) == 1
-  assert 'no released weights' in capsys.readouterr().err
+  assert 'unknown weights' in capsys.readouterr().err
 
 
 def test_the_program_by_its_name():
@@ -217,7 +217,7 @@ def test_the_program_by_its_name():
     text=True,
   )
   assert done.returncode == 1
-  assert done.stderr.startswith("error: there are no released weights 'vgg'")
+  assert done.stderr.startswith("error: unknown weights 'vgg'")
 
 
 def test_what_stands_in_place_of_the_file_is_named(add, tmp_path):

@@ -17,7 +17,7 @@ WINDOWS = {
   'left': causal.WindowConv(F, (0, 0), (-3, -1)),
   'one to the left': causal.WindowConv(F, (0, 0), (-1, -1)),
   'left and itself': causal.WindowConv(F, (0, 0), (-1, 0)),
-  'before': causal.raster_conv(F, 5, itself=False),
+  'before': causal.raster_conv(F, 5, include_center=False),
   'before and itself': causal.raster_conv(F, 3),
   'itself': causal.raster_conv(F, 1),
 }
@@ -101,7 +101,7 @@ def test_a_row_and_a_pixel_equal_the_whole_map(name):
 @pytest.mark.parametrize('itself', [False, True])
 def test_a_raster_convolution_sees_what_comes_before(kernel, itself):
   """Of a square around the pixel, in the order of reading."""
-  conv = causal.raster_conv(F, kernel, itself=itself)
+  conv = causal.raster_conv(F, kernel, include_center=itself)
   one_pixel_each = np.eye(H * W, dtype=np.float32).reshape(-1, H, W, 1)
   variables = random_variables(conv, one_pixel_each)
   variables['params']['bias'] *= 0

@@ -31,7 +31,7 @@ def test_no_two_places_look_the_same():
 
 @pytest.mark.parametrize('width', [0, 6, 9])
 def test_the_width_holds_whole_waves(width):
-  with pytest.raises(ValueError, match=f'multiple of 4; got {width}'):
+  with pytest.raises(ValueError, match=f'multiple of 4.*; got {width}'):
     positions.sincos_2d((2, 2), width)
 
 
@@ -60,5 +60,5 @@ def test_turned_vectors_know_only_how_far_apart_they_are():
 
 @pytest.mark.parametrize('width', [0, 6, 9])
 def test_the_width_of_a_head_holds_whole_pairs(width):
-  with pytest.raises(ValueError, match=f'multiple of 4; got {width}'):
+  with pytest.raises(ValueError, match=f'multiple of 4.*; got {width}'):
     positions.rope_2d((2, 2), width)

@@ -47,7 +47,7 @@ def test_attention_by_its_formula():
   """Pixel by pixel, each to itself and those before it."""
   attention = snail.CausalAttention(HEADS)
   x, before = features(B, N, C), features(B, N, 3, seed=1)
-  places = snail.coordinates(jnp.arange(N), (2, 3))
+  places = snail.get_coordinates(jnp.arange(N), (2, 3))
   variables = random_variables(attention, x, before, places)
   got, _ = jax.jit(attention.apply)(variables, x, before, places)
 
@@ -73,7 +73,7 @@ def test_attention_by_its_formula():
 
 
 def test_coordinates_tell_row_and_column():
-  got = snail.coordinates(jnp.arange(6), (2, 3))
+  got = snail.get_coordinates(jnp.arange(6), (2, 3))
   rows, columns = np.indices((2, 3)).reshape(2, -1)
   np.testing.assert_allclose(got[:, 0], rows / 2 - 0.5, atol=1e-6)
   np.testing.assert_allclose(got[:, 1], columns / 3 - 0.5, atol=1e-6)

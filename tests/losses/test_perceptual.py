@@ -146,18 +146,18 @@ def test_a_distance_of_pooled_features_by_hand():
 
   image = jnp.zeros((1, 2, 2, 3))
   other = image.at[0, 0, 0].set(jnp.array([1.0, 2.0, 0.0]))
-  distance = perceptual.ClassifierDistance(Network(), on='pooled')
+  distance = perceptual.ClassifierDistance(Network(), features='pooled')
   got = distance.apply({}, image, other)
   np.testing.assert_allclose(got, [(0.5**2 + 1.0**2) / 3], rtol=1e-6)
   with pytest.raises(ValueError, match="'logits' or 'pooled'; got 'x'"):
-    distance.clone(on='x').apply({}, image, other)
+    distance.clone(features='x').apply({}, image, other)
 
 
 @every
 def test_two_shapes_are_refused(name):
   apply, variables = initialised(name)
   a, _ = pair()
-  with pytest.raises(ValueError, match=r'one shape; got \(3, .*\(1, '):
+  with pytest.raises(ValueError, match=r'the same shape; got \(3, .*\(1, '):
     apply(variables, a, a[:1])
 
 
@@ -180,7 +180,7 @@ def test_released_weights_agree_with_the_official_package(net):
 @pytest.mark.parametrize('on', ['logits', 'pooled'])
 def test_a_released_classifier_prefers_the_image_less_blurred(on):
   weights.need('efficientnet_lite0')
-  distance, variables = perceptual.load_classifier_distance(on=on)
+  distance, variables = perceptual.load_classifier_distance(features=on)
   image, blurred = lpips_reference.pairs()['blurred']
   more = lpips_reference.blur(blurred)
   others = np.stack([image, blurred, more])

@@ -111,5 +111,5 @@ def test_what_is_no_set_of_features_is_refused():
   one = frechet.fit(np.zeros((1, 3)))
   with pytest.raises(ValueError, match='at least 2'):
     frechet.frechet_distance(one, one)
-  with pytest.raises(ValueError, match='one width'):
+  with pytest.raises(ValueError, match='same number of features'):
     frechet.frechet_distance(frechet.fit(np.eye(2)), frechet.fit(np.eye(3)))

@@ -283,7 +283,7 @@ def load_loss(loss: Loss) -> dict[str, Any]:
   loaders = {
     'lpips': losses.load_lpips,
     'classifier': functools.partial(
-      losses.load_classifier_distance, on=loss.classifier_features
+      losses.load_classifier_distance, features=loss.classifier_features
     ),
   }
   loaded = {name: loaders[name]() for name in loss.perceptual}

@@ -69,7 +69,7 @@ class AutoregressiveTask(prior_lib.PriorTask):
     keys = jax.vmap(jax.random.split)(batch['key'])
     inputs = tokens
     if config.token_noise:
-      inputs = priors.random_codes(
+      inputs = priors.random_tokens(
         keys[:, 0], tokens, config.token_noise, prior.vocab.codebook_size
       )
     logits = prior.apply(

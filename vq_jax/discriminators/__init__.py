@@ -1,9 +1,8 @@
-"""Image -> how real it looks: what an autoencoder may learn against.
+"""Discriminators for adversarial training of autoencoders.
 
-`discriminator(image) -> logits`, [B] for the image or [B, h, w] for its
-patches; large is real. Real and reconstructed images go in by separate calls:
-what looks at the batch (batch norm, minibatch standard deviation) would mix
-them, and tell one by the company of the other.
+`discriminator(image) -> logits`, [B] for images or [B, h, w] for their patches,
+large for real images. Call it separately for real and for reconstructed images:
+batch norm and the minibatch standard deviation mix the images of a batch.
 """
 
 from vq_jax.discriminators.patchgan import PatchGAN

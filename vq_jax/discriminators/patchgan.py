@@ -1,4 +1,4 @@
-"""The discriminator of VQGAN: is each patch real?"""
+"""PatchGAN, the discriminator of VQGAN."""
 
 from typing import Literal
 
@@ -11,7 +11,8 @@ from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import replicas
 
-# Of convolutions, and of the scales of norms around 1 (Isola et al. 2017, 6.2).
+# Standard deviation of the kernels, and of the scales of norms around 1 (Isola
+# et al. 2017, section 6.2).
 _STDDEV = 0.02
 
 
@@ -20,17 +21,16 @@ def _around_one(rng, shape, dtype=jnp.float32):
 
 
 class BatchNorm(checked.CheckedModule):
-  """Normalises channels by the mean and the variance of this very batch.
+  """Batch normalisation without moving averages.
 
-  A discriminator only ever sees training batches, so there are no moving
-  averages, and no state.
+  A discriminator is only applied to training batches, so it needs no averages
+  for evaluation, and no state.
 
   Attributes:
     epsilon: added to the variance.
     dtype: dtype of the result; statistics are float32.
     param_dtype: dtype of the parameters.
-    axis_name: the pmap axis over which statistics are averaged; None under jit,
-      where the batch is global already.
+    axis_name: pmap axis over which statistics are averaged; None under jit.
   """
 
   epsilon: fields.PositiveFloat = 1e-5
@@ -60,25 +60,33 @@ class BatchNorm(checked.CheckedModule):
 
 
 class PatchGAN(checked.CheckedModule):
-  """4x4 convolutions whose every output judges one patch (Isola et al. 2017).
+  """PatchGAN: 4 x 4 convolutions with a logit for each patch.
 
-  The defaults are those of CompVis/taming-transformers: 3 layers that halve
-  the image, one that does not, then the logits, each of which sees 70 x 70
-  pixels. Each but the first and the last is normalised, all but the last end in
-  a leaky relu.
+  Isola et al. 2017, section 3.2.2 (https://arxiv.org/abs/1611.07004). The
+  defaults are those of CompVis/taming-transformers: 3 convolutions of stride 2,
+  one of stride 1, and the layer of the logits, each of which has a receptive
+  field of 70 x 70 pixels. All layers but the first and the last are normalised.
 
   Attributes:
-    channels: width of the first layer; each further one is twice as wide, up to
-      8 times.
-    layers: how many halve the image.
-    norm: 'batch', whose statistics are those of the batch (see `BatchNorm`);
-      'group', or 'none', by which a logit depends on nothing but its patch.
-    groups: of the group norm.
-    value_range: the pixel range inside; [0, 1] outside.
+    channels: width of the first layer; the width doubles with each layer, up to
+      8 times this number.
+    layers: number of convolutions of stride 2.
+    norm: 'batch' for `BatchNorm`; with 'group' or 'none' a logit depends only
+      on its own image.
+    groups: groups of the group norm.
+    value_range: range to which pixels in [0, 1] are mapped.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
-    axis_name: the pmap axis over which statistics are averaged; None under jit,
-      where the batch is global already.
+    axis_name: pmap axis over which statistics are averaged; None under jit.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import discriminators
+    >>> discriminator = discriminators.PatchGAN(channels=4, layers=1)
+    >>> image = jax.numpy.zeros((2, 16, 16, 3))
+    >>> logits, _ = discriminator.init_with_output(jax.random.key(0), image)
+    >>> logits.shape
+    (2, 6, 6)
   """
 
   channels: fields.PositiveInt = 64
@@ -94,25 +102,24 @@ class PatchGAN(checked.CheckedModule):
   def __call__(self, image: jax.Array) -> jax.Array:
     """Maps float [B, H, W, C] in [0, 1] to logits float32 [B, h, w].
 
-    h is H // 2 ** layers - 2, and w likewise.
+    h is H // 2 ** layers - 2, and w is W // 2 ** layers - 2.
 
     Raises:
-      ValueError: if the image is too small to have a logit, or the norm is
-        unknown.
+      ValueError: if the image is smaller than one patch.
     """
     smallest = 3 * 2**self.layers
     if min(image.shape[1:3]) < smallest:
       raise ValueError(
-        f'images must be at least {smallest} pixels high and wide for a '
-        f'PatchGAN of {self.layers} layers; got {image.shape[1:3]}. Take fewer '
-        'layers, or larger images.'
+        f'images must be at least {smallest} x {smallest} pixels for a '
+        f'PatchGAN of {self.layers} layers; got {image.shape[1:3]}. Set fewer '
+        'layers, or use larger images.'
       )
     x = images.to_range(image, self.value_range)
     x = nn.leaky_relu(self._conv('conv_0', self.channels, 2)(x), 0.2)
     for i in range(1, self.layers + 1):
       stride = 2 if i < self.layers else 1
       width = self.channels * min(2**i, 8)
-      # A norm has its own bias.
+      # A norm adds a bias itself.
       bias = self.norm == 'none'
       x = self._conv(f'conv_{i}', width, stride, bias)(x)
       x = nn.leaky_relu(self._normalise(x, f'norm_{i}'), 0.2)

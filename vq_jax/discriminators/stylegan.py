@@ -1,4 +1,4 @@
-"""The discriminator of StyleGAN, as MaskGIT, MAGVIT and ViT-VQGAN train it."""
+"""The StyleGAN discriminator of MaskGIT, MAGVIT and ViT-VQGAN."""
 
 import math
 
@@ -14,12 +14,12 @@ _SLOPE = 0.2
 
 
 def blur_pool(x: jax.Array) -> jax.Array:
-  """Halves height and width by the blur [1, 3, 3, 1] / 8 along both.
+  """Downsamples by 2 with the blur kernel [1, 3, 3, 1] / 8 along both axes.
 
-  Zhang 2019. Outside the image there are zeros.
+  Zhang 2019 (https://arxiv.org/abs/1904.11486). Borders are padded with zeros.
 
   Args:
-    x: [B, H, W, C], H and W even.
+    x: [B, H, W, C], with even H and W.
 
   Returns:
     [B, H / 2, W / 2, C].
@@ -28,7 +28,7 @@ def blur_pool(x: jax.Array) -> jax.Array:
 
 
 def _halve(x: jax.Array, axis: int) -> jax.Array:
-  # Sums of slices: on a CPU a convolution by channel takes far longer.
+  # On a CPU, sums of slices are much faster than a depthwise convolution.
   even, odd = (
     jax.lax.slice_in_dim(x, start, None, 2, axis) for start in (0, 1)
   )
@@ -41,18 +41,17 @@ def _halve(x: jax.Array, axis: int) -> jax.Array:
 
 
 def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
-  """Appends a channel that says how much the images of a group differ.
+  """Appends the minibatch standard deviation as a channel.
 
-  Karras et al. 2018, section 3: the standard deviation over the group, averaged
-  over pixels and channels. A decoder that gives all images the same look is
-  found out by it. A group is `group` images that follow one another, so that
-  replicas whose batches hold whole groups see what one device would; where
-  groups of this size do not fill the batch, they have the largest smaller one
-  that does.
+  The standard deviation over a group of images, averaged over pixels and
+  channels: Karras et al. 2018, section 3 (https://arxiv.org/abs/1710.10196).
+  Groups are consecutive images, so that a batch may be divided over replicas
+  between groups.
 
   Args:
     x: float [B, H, W, C].
-    group: images in a group.
+    group: images in a group. If B is not a multiple of it, the largest smaller
+      divisor of B is used.
 
   Returns:
     float [B, H, W, C + 1].
@@ -60,7 +59,7 @@ def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
   b, h, w, _ = x.shape
   group = next(n for n in range(min(group, b), 0, -1) if b % n == 0)
   grouped = x.astype(jnp.float32).reshape(b // group, group, -1)
-  # Without the constant the gradient of equal images is not finite.
+  # The constant keeps the gradient finite where all images are equal.
   stddev = jnp.sqrt(grouped.var(axis=1) + 1e-8).mean(axis=-1)
   per_image = jnp.repeat(stddev, group).astype(x.dtype)
   channel = jnp.broadcast_to(per_image.reshape(b, 1, 1, 1), (b, h, w, 1))
@@ -68,7 +67,7 @@ def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
 
 
 class ResidualBlock(checked.CheckedModule):
-  """3x3, blur to half the size, 3x3; a 1x1 beside; their sum over sqrt 2.
+  """(conv 3x3, blur pool, conv 3x3, plus a 1x1 shortcut) / sqrt 2.
 
   Attributes:
     channels: width of the output.
@@ -83,43 +82,53 @@ class ResidualBlock(checked.CheckedModule):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, H, W, C] to [B, H / 2, W / 2, channels]."""
-    fields = _fields(self)
-    y = nn.Conv(x.shape[-1], (3, 3), name='conv1', **fields)(x)
+    common = _layer_fields(self)
+    y = nn.Conv(x.shape[-1], (3, 3), name='conv1', **common)(x)
     y = blur_pool(nn.leaky_relu(y, _SLOPE))
-    y = nn.Conv(self.channels, (3, 3), name='conv2', **fields)(y)
+    y = nn.Conv(self.channels, (3, 3), name='conv2', **common)(y)
     y = nn.leaky_relu(y, _SLOPE)
     shortcut = nn.Dense(
-      self.channels, use_bias=False, name='shortcut', **fields
+      self.channels, use_bias=False, name='shortcut', **common
     )
     return (shortcut(blur_pool(x)) + y) / math.sqrt(2)
 
 
 class StyleGAN(checked.CheckedModule):
-  """Residual blocks with blurred halving, then two dense layers.
+  """Residual blocks with blur pooling, then two dense layers.
 
-  The defaults are google-research/maskgit's (`nets/discriminator.py`), with its
-  config's `channel_multiplier` 1 and `blur_resample`: at 256 x 256 the widths
-  64, 128, 256 and then 512 down to 4 x 4, a blur of four taps, Xavier's
-  initializer, no minibatch standard deviation; 23,998,017 parameters in 38
-  arrays. Its training code was not released; that the discriminator sees images
-  in [0, 1], as the tokenizer, is a guess.
+  The defaults are google-research/maskgit's `nets/discriminator.py` with
+  `channel_multiplier` 1 and `blur_resample`
+  (https://arxiv.org/abs/2202.04200): for 256 x 256 pixels the widths are 64,
+  128, 256 and then 512 down to 4 x 4; 23,998,017 parameters in 38 arrays. Its
+  training code was not released. That its input is in [0, 1], like that of the
+  tokenizer, is an assumption.
 
-  ViT-VQGAN's (StyleGAN2, channel multiplier 2) has the widths `channels=128,
-  multipliers=(2, 4, 4, 4, 4, 4), stddev_group=4`. StyleGAN2 itself begins with
-  a 1x1, blurs before a convolution of stride 2 and scales weights when they
-  are used; this module does not.
+  ViT-VQGAN (https://arxiv.org/abs/2110.04627) uses StyleGAN2 with channel
+  multiplier 2: `channels=128, multipliers=(2, 4, 4, 4, 4, 4), stddev_group=4`.
+  StyleGAN2 itself (https://arxiv.org/abs/1912.04958) begins with a 1 x 1
+  convolution, blurs before a convolution of stride 2 and scales weights at run
+  time, which this module does not.
 
-  The last map is flattened, so parameters depend on the size of the images: 64
-  x 64 ones want four blocks, such as `multipliers=(2, 4, 8, 8)`.
+  The last feature map is flattened, so the parameters depend on the image size:
+  for 64 x 64 pixels use four blocks, such as `multipliers=(2, 4, 8, 8)`.
 
   Attributes:
     channels: width before the blocks.
-    multipliers: width after each block, in `channels`; each block halves the
-      image.
-    stddev_group: images over which `minibatch_stddev` looks; None for none.
-    value_range: the pixel range inside; [0, 1] outside.
+    multipliers: width after each block, in units of `channels`; each block
+      halves height and width.
+    stddev_group: group size of `minibatch_stddev`; None to leave it out.
+    value_range: range to which pixels in [0, 1] are mapped.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import discriminators
+    >>> discriminator = discriminators.StyleGAN(channels=4, multipliers=(2,))
+    >>> image = jax.numpy.zeros((2, 8, 8, 3))
+    >>> logits, _ = discriminator.init_with_output(jax.random.key(0), image)
+    >>> logits.shape
+    (2,)
   """
 
   channels: fields.PositiveInt = 64
@@ -134,19 +143,19 @@ class StyleGAN(checked.CheckedModule):
     """Maps float [B, H, W, C] in [0, 1] to logits float32 [B].
 
     Raises:
-      ValueError: if the blocks do not divide the image.
+      ValueError: if the image size is not a multiple of the stride.
     """
     stride = 2 ** len(self.multipliers)
     if image.shape[1] % stride or image.shape[2] % stride:
       raise ValueError(
         f'height and width must be multiples of {stride} for a StyleGAN '
         f'discriminator of {len(self.multipliers)} blocks; got '
-        f'{image.shape[1:3]}. Give it fewer multipliers.'
+        f'{image.shape[1:3]}. Set fewer multipliers.'
       )
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    fields = _fields(self)
+    common = _layer_fields(self)
     x = images.to_range(image, self.value_range)
-    x = nn.Conv(self.channels, (3, 3), name='conv_in', **fields)(x)
+    x = nn.Conv(self.channels, (3, 3), name='conv_in', **common)(x)
     x = nn.leaky_relu(x, _SLOPE)
     for i, multiplier in enumerate(self.multipliers):
       width = self.channels * multiplier
@@ -154,15 +163,15 @@ class StyleGAN(checked.CheckedModule):
     width = x.shape[-1]
     if self.stddev_group is not None:
       x = minibatch_stddev(x, self.stddev_group)
-    x = nn.Conv(width, (3, 3), name='conv_out', **fields)(x)
+    x = nn.Conv(width, (3, 3), name='conv_out', **common)(x)
     x = nn.leaky_relu(x, _SLOPE).reshape(len(x), -1)
-    x = nn.leaky_relu(nn.Dense(width, name='dense', **fields)(x), _SLOPE)
-    logits = nn.Dense(1, name='dense_out', **fields)(x)
+    x = nn.leaky_relu(nn.Dense(width, name='dense', **common)(x), _SLOPE)
+    logits = nn.Dense(1, name='dense_out', **common)(x)
     return logits[:, 0].astype(jnp.float32)
 
 
-def _fields(module: nn.Module) -> dict:
-  """What the layers of a module have in common."""
+def _layer_fields(module: nn.Module) -> dict:
+  """Returns the fields that all layers of a module share."""
   return {
     'kernel_init': nn.initializers.xavier_uniform(),
     'dtype': module.dtype,

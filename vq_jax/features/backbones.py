@@ -1,4 +1,4 @@
-"""The trunks of VGG16 and of AlexNet, as LPIPS uses them."""
+"""The convolutions of VGG16 and AlexNet, as LPIPS uses them."""
 
 import functools
 import os
@@ -12,13 +12,13 @@ from vq_jax.features import inputs
 from vq_jax.features import reading
 from vq_jax.features import released
 
-# Of ImageNet, for pixels in [-1, 1].
+# Mean and standard deviation of ImageNet's pixels in [-1, 1].
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 
 
 def _normalize(image: jax.Array, smallest: int) -> jax.Array:
-  """Maps [0, 1] to what the trunks were trained with."""
+  """Normalises pixels in [0, 1] as in the training of the networks."""
   shift, scale = (
     jnp.asarray(value, jnp.float32).reshape(1, 1, 1, 3)
     for value in (_SHIFT, _SCALE)
@@ -27,9 +27,9 @@ def _normalize(image: jax.Array, smallest: int) -> jax.Array:
 
 
 def _max_pool(x: jax.Array, window: int) -> jax.Array:
-  """Maximum over windows, two pixels apart, that lie within the image.
+  """Max pooling with stride 2 and without padding.
 
-  Of strided slices: the gradient of a windowed maximum is slow on a CPU.
+  It uses strided slices because the gradient of `nn.max_pool` is slow on a CPU.
   """
   h, w = ((size - window) // 2 + 1 for size in x.shape[1:3])
   parts = [
@@ -41,7 +41,7 @@ def _max_pool(x: jax.Array, window: int) -> jax.Array:
 
 
 class VGG16(nn.Module):
-  """The convolutions of VGG16 (Simonyan and Zisserman 2015, table 1, D).
+  """The convolutions of VGG16 (https://arxiv.org/abs/1409.1556, table 1, D).
 
   Attributes:
     channels: width of each of the five blocks.
@@ -73,7 +73,7 @@ class VGG16(nn.Module):
 
 
 class AlexNet(nn.Module):
-  """The convolutions of AlexNet (Krizhevsky 2014, as in torchvision).
+  """The convolutions of torchvision's AlexNet (https://arxiv.org/abs/1404.5997).
 
   Attributes:
     channels: width of each of the five convolutions.
@@ -85,14 +85,13 @@ class AlexNet(nn.Module):
 
   @nn.compact
   def __call__(self, image: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns what follows each convolution and its relu.
+    """Returns the outputs of the five convolutions, after relu.
 
     Args:
       image: float [B, H, W, 3 or 1] in [0, 1], H and W at least 31.
 
     Returns:
-      Five arrays [B, h, w, channels[i]]: the first is a fourth of the image's
-      size, the second an eighth, the others a sixteenth, all less a border.
+      five arrays [B, h, w, channels[i]]; their strides are 4, 8, 16, 16, 16.
     """
     x = _normalize(image, smallest=31)
     found = []
@@ -117,7 +116,7 @@ NETWORKS = {'lpips_vgg16': VGG16, 'lpips_alexnet': AlexNet}
 def load(
   name: str, path: str | os.PathLike | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
-  """Loads a trunk; see `vq_jax.features.load`."""
+  """Loads a network; see `vq_jax.features.load`."""
   network = NETWORKS[name]()
   tree = reading.numpy_tree(released.find(name, path))
   return network, {'params': tree[f'{type(network).__name__}_0']}
@@ -126,14 +125,14 @@ def load(
 def load_heads(
   name: str, path: str | os.PathLike | None = None
 ) -> list[jax.Array]:
-  """Loads how much LPIPS v0.1 makes of each channel of a trunk.
+  """Loads the weights of channels of LPIPS v0.1.
 
   Args:
     name: 'lpips_vgg16' or 'lpips_alexnet'.
-    path: as `released.find` takes it.
+    path: see `released.find`.
 
   Returns:
-    float32 [channels[i]] for each of the five, not negative.
+    five arrays float32 [channels[i]], at least 0.
   """
   tree = reading.numpy_tree(released.find(name, path))
   heads = [tree[f'NetLinLayer_{i}']['Conv_0']['kernel'] for i in range(5)]

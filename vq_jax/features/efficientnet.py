@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, a classifier of ImageNet."""
+"""EfficientNet-Lite, an ImageNet classifier."""
 
 import math
 import os
@@ -14,10 +14,10 @@ from vq_jax.features import inputs
 from vq_jax.features import reading
 from vq_jax.features import released
 
-# Of the networks' batch norms.
+# Epsilon of the batch norms.
 _EPSILON = 1e-3
-# Blocks, kernel, stride, expansion and width of each stage, before scaling
-# (Tan and Le 2019, table 1).
+# Blocks, kernel, stride, expansion and width of each stage before scaling
+# (https://arxiv.org/abs/1905.11946, table 1).
 _STAGES = (
   (1, 3, 1, 1, 16),
   (2, 3, 2, 6, 24),
@@ -30,14 +30,14 @@ _STAGES = (
 
 
 class DepthwiseConv(nn.Module):
-  """Convolves each channel by itself, with 'SAME' padding.
+  """A depthwise convolution with 'SAME' padding.
 
-  A sum of shifted images: on a CPU, XLA's grouped convolution is about ten
-  times slower, forwards and backwards.
+  It is computed as a sum of shifted images: on a CPU, XLA's grouped convolution
+  and its gradient are about ten times slower.
 
   Attributes:
-    kernel: side of the kernel.
-    stride: pixels per output along a side.
+    kernel: kernel size.
+    stride: stride.
     dtype: dtype of the computation.
   """
 
@@ -67,7 +67,7 @@ class DepthwiseConv(nn.Module):
 
 
 class _Block(nn.Module):
-  """Widen, convolve each channel, narrow, add (Sandler et al. 2018)."""
+  """The inverted residual block (https://arxiv.org/abs/1801.04381)."""
 
   channels: int
   kernel: int
@@ -90,14 +90,16 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-  """EfficientNet without squeezing and with relu6; its norms are in the layers.
+  """EfficientNet with relu6 and without squeeze-and-excitation.
 
-  The defaults are Lite0; Lite2 is `width=1.1, depth=1.2, size=260`.
+  Batch norms are folded into the convolutions. The defaults are Lite0; Lite2 is
+  `width=1.1, depth=1.2, size=260`.
 
   Attributes:
-    width: of all stages, relative to Lite0.
-    depth: blocks per stage, but for the first and the last, likewise.
-    size: side that images are resized to.
+    width: width of all stages, relative to Lite0.
+    depth: number of blocks of all stages but the first and the last, relative
+      to Lite0.
+    size: side to which images are resized.
     dtype: dtype of the computation.
   """
 
@@ -114,8 +116,8 @@ class EfficientNetLite(nn.Module):
       image: float [B, H, W, 3 or 1] in [0, 1], of any size.
 
     Returns:
-      float32 logits [B, 1000], in ImageNet's order, and the features under
-      them, float32 [B, 1280] in [0, 6].
+      logits float32 [B, 1000], in the order of ImageNet, and pooled features
+      float32 [B, 1280] in [0, 6].
     """
     x = inputs.rgb(image)
     x = jax.image.resize(x, (len(x), self.size, self.size, 3), 'bilinear')
@@ -140,7 +142,7 @@ class EfficientNetLite(nn.Module):
 
 
 def _round_to_8(width: float) -> int:
-  """The nearest multiple of 8 that is not less than 0.9 of the width."""
+  """Returns the nearest multiple of 8 that is at least 0.9 of the width."""
   rounded = max(8, int(width + 4) // 8 * 8)
   return rounded if rounded >= 0.9 * width else rounded + 8
 
@@ -161,7 +163,7 @@ def load(
 
 
 def convert(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Returns the parameters that a released state dict holds."""
+  """Converts a released state dict to parameters."""
   params: dict[str, Any] = {'stem': _layer(state, '_conv_stem', '_bn0')}
   count = len({name.split('.')[1] for name in state if '_blocks.' in name})
   for i in range(count):
@@ -183,9 +185,9 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _layer(
   state: Mapping[str, np.ndarray], conv: str, norm: str
 ) -> dict[str, np.ndarray]:
-  """A convolution and the norm behind it as one; {} if there is none.
+  """Folds a batch norm into the convolution before it; {} if there is none.
 
-  (W x - mean) scale / sqrt(var) + shift has the weights W scale / sqrt(var).
+  (W x - mean) scale / sqrt(var) + shift has the kernel W scale / sqrt(var).
   """
   if f'{conv}.weight' not in state:
     return {}
@@ -197,7 +199,7 @@ def _layer(
   scale /= np.sqrt(variance + _EPSILON)
   kernel = weight.transpose(2, 3, 1, 0) * scale  # [k, k, in, out]
   if kernel.shape[2] == 1:
-    kernel = kernel[:, :, 0]  # each channel by itself
+    kernel = kernel[:, :, 0]  # a depthwise convolution
   elif kernel.shape[:2] == (1, 1):
     kernel = kernel[0, 0]  # a dense layer
   return {

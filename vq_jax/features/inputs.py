@@ -1,21 +1,21 @@
-"""What every network asks of an image."""
+"""The check of images that all networks share."""
 
 import jax
 import jax.numpy as jnp
 
 
 def rgb(image: jax.Array, smallest: int = 1) -> jax.Array:
-  """Repeats one channel to three.
+  """Repeats the channel of greyscale images three times.
 
   Args:
     image: float [B, H, W, 3] or [B, H, W, 1].
-    smallest: the least H and W.
+    smallest: the smallest allowed H and W.
 
   Returns:
     float [B, H, W, 3].
 
   Raises:
-    ValueError: if the image is neither, or is smaller.
+    ValueError: if the images have another shape, or are smaller.
   """
   if (
     image.ndim != 4

@@ -1,4 +1,4 @@
-"""A pretrained network by its name."""
+"""Loading of a pretrained network by its name."""
 
 import os
 from typing import Any
@@ -20,17 +20,17 @@ def load(
   Args:
     name: 'lpips_vgg16' (`VGG16`), 'lpips_alexnet' (`AlexNet`),
       'efficientnet_lite0' or 'efficientnet_lite2' (`EfficientNetLite`).
-    path: its file; looked for by default, see `released.find`.
+    path: file with the weights; by default see `released.find`.
 
   Returns:
-    The module, and the variables that its `apply` takes.
+    the module and its variables.
 
   Raises:
-    MissingWeights: if the weights are not here, with how to get them.
+    MissingWeights: if there is no such file; the message says how to get it.
     OSError: if `path` cannot be read.
-    ValueError: if there is no such name, or the file has another checksum.
+    ValueError: if the name is unknown, or the checksum of the file is wrong.
   """
   released.lookup(name)
-  room = backbones if name in backbones.NETWORKS else efficientnet
-  network, variables = room.load(name, path)
+  module = backbones if name in backbones.NETWORKS else efficientnet
+  network, variables = module.load(name, path)
   return network, jax.tree.map(jnp.asarray, variables)

@@ -1,7 +1,7 @@
-"""Reading the formats that released weights have, without PyTorch.
+"""Readers for the file formats of released weights, without PyTorch.
 
-Two are pickles, which may call anything: here they can call what rebuilds an
-array, and any other name is refused. The third, safetensors, holds arrays only.
+Two formats are pickles, which can call any function; these readers allow only
+the functions that rebuild arrays. The third is safetensors.
 """
 
 import collections
@@ -23,7 +23,7 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 class _Unpickler(pickle.Unpickler):
-  """Knows the names that it is given, and no others."""
+  """An unpickler that allows only given names."""
 
   def __init__(self, file, known: dict[str, Any]):
     super().__init__(file)
@@ -31,10 +31,10 @@ class _Unpickler(pickle.Unpickler):
     self.storages: dict[str, np.ndarray] = {}
 
   def find_class(self, module: str, name: str) -> Any:
-    """Returns what a name stands for.
+    """Returns the object of an allowed name.
 
     Raises:
-      ValueError: if weights have no need of it.
+      ValueError: if the name is not allowed.
     """
     if f'{module}.{name}' not in self._known:
       raise ValueError(
@@ -44,17 +44,17 @@ class _Unpickler(pickle.Unpickler):
     return self._known[f'{module}.{name}']
 
   def persistent_load(self, pid: tuple) -> np.ndarray:
-    """Returns where a tensor's numbers will be, once they are read."""
+    """Returns the array that will hold a tensor, before it is read."""
     _, dtype, key, _, size, _ = pid
     return self.storages.setdefault(key, np.empty(size, dtype))
 
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
-  """Opens a file of weights; refuses what holds none.
+  """Opens a file with weights.
 
   Raises:
-    ValueError: if the file is something else, or ends early.
+    ValueError: if the file is of another kind, or truncated.
     OSError: if it cannot be read.
   """
   with pathlib.Path(path).open('rb') as file:
@@ -71,10 +71,10 @@ def _opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def numpy_tree(path: str | os.PathLike) -> dict[str, Any]:
-  """Reads nested dicts of arrays that `pickle` wrote.
+  """Reads a pickle of nested dicts of arrays.
 
   Raises:
-    ValueError: if the file holds anything else.
+    ValueError: if the file contains anything else.
     OSError: if it cannot be read.
   """
   known = {
@@ -87,15 +87,15 @@ def numpy_tree(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads the older format of `torch.save`, or safetensors.
+  """Reads a state dict in the older format of `torch.save` or in safetensors.
 
-  The former is pickles, then the storages.
+  The former consists of pickles followed by the storages.
 
   Returns:
-    The arrays of a state dict by their names.
+    the arrays of the state dict by their names.
 
   Raises:
-    ValueError: if the file holds anything else.
+    ValueError: if the file contains anything else.
     OSError: if it cannot be read.
   """
   known = {
@@ -112,11 +112,11 @@ def torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
     file.seek(0)
     header = [_Unpickler(file, {}).load() for _ in range(3)]
     if header[:2] != [_MAGIC, _PROTOCOL]:
-      raise ValueError(f'{path} does not begin as a state of PyTorch does.')
+      raise ValueError(f'{path} is not a state dict of PyTorch.')
     unpickler = _Unpickler(file, known)
     state = unpickler.load()
     for key in _Unpickler(file, {}).load():
-      file.seek(8, os.SEEK_CUR)  # how many elements, which is known
+      file.seek(8, os.SEEK_CUR)  # The number of elements is known already.
       storage = unpickler.storages[key]
       if file.readinto(storage) != storage.nbytes:
         raise ValueError(f'{path} ends before its last tensor.')
@@ -124,10 +124,10 @@ def torch_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _tensor(storage, offset, shape, strides, *_) -> np.ndarray:
-  """A view of a storage, whose numbers are yet to be read.
+  """Returns a view of a storage, which is read later.
 
   Raises:
-    ValueError: if it would reach beyond the storage.
+    ValueError: if the view exceeds the storage.
   """
   size = storage.itemsize
   return np.ndarray(

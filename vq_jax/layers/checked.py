@@ -1,4 +1,4 @@
-"""The base class of modules whose numbers users set."""
+"""A base class of modules that validates their fields."""
 
 import flax.linen as nn
 
@@ -8,8 +8,8 @@ from vq_jax.utils import fields
 class CheckedModule(nn.Module):
   """A module that checks its fields against their annotations.
 
-  It raises ValueError when it is made with a number of another type, not
-  finite, or out of range; see `vq_jax.utils.fields`.
+  The constructor raises ValueError if a field has the wrong type, is not finite
+  or is out of range; see `vq_jax.utils.fields`.
   """
 
   def __post_init__(self):

@@ -1,4 +1,4 @@
-"""Blocks of the convolutional towers. Arrays are [B, H, W, C]."""
+"""Residual blocks of images [B, H, W, C], and convolution over tokens."""
 
 import flax.linen as nn
 import jax
@@ -6,7 +6,9 @@ import jax.numpy as jnp
 
 
 class ResidualBlock(nn.Module):
-  """relu, 3x3, relu, 1x1, add: the block of VQ-VAE (2017, section 4.1).
+  """The residual block of VQ-VAE: x + conv 1x1(relu(conv 3x3(relu(x)))).
+
+  Van den Oord et al. 2017, section 4.1 (https://arxiv.org/abs/1711.00937).
 
   Attributes:
     channels: width of the input and of the output.
@@ -29,10 +31,10 @@ class ResidualBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-  """1x1, gelu, 3x3, gelu, 1x1, add: a narrow convolution in a wide stream.
+  """A bottleneck block: x + 1x1(gelu(3x3(gelu(1x1(x))))).
 
-  Without a norm, and the last layer starts small: a stack of them begins near
-  the identity, and trains at high learning rates.
+  It has no normalisation; the last layer is initialised small, so that a stack
+  of blocks begins near the identity and trains at high learning rates.
 
   Attributes:
     channels: width of the input and of the output.
@@ -57,15 +59,15 @@ class BottleneckBlock(nn.Module):
 
 
 class GridConv(nn.Module):
-  """A convolution over the tokens that form a grid.
+  """A convolution over a sequence of tokens whose last h * w are a grid.
 
-  Tokens before the grid (the class token) see only the centre of the kernel:
-  for them it is a dense layer with the same weights.
+  For tokens before the grid, such as a class token, it is a dense layer with
+  the weights of the centre of the kernel.
 
   Attributes:
     features: output width.
-    kernel: side of the kernel, odd.
-    grid: (h, w); the last h * w tokens are the grid, row by row.
+    kernel: kernel size, odd.
+    grid: (h, w); the last h * w tokens are the grid in raster order.
     kernel_init: initializer of the kernel.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -94,8 +96,8 @@ class GridConv(nn.Module):
       'bias', nn.initializers.zeros_init(), (self.features,), self.param_dtype
     )
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-    # One product over the gathered neighbours: the gradient of a convolution
-    # over so small a grid takes a CPU nearly twice as long.
+    # One matrix product over gathered neighbours: on a CPU, the gradient of a
+    # convolution over such a small grid takes nearly twice as long.
     k, middle = self.kernel, self.kernel // 2
     around = ((0, 0), (middle, middle), (middle, middle), (0, 0))
     padded = jnp.pad(x[:, prefix:].reshape(b, h, w, d), around)

@@ -1,18 +1,19 @@
-"""Where parameters begin, by the names that configs give them.
+"""Initializers, by the names that configs use.
 
 Codebooks [K, D]:
 
 - `sonnet`: U(-a, a), a = sqrt(3 / D); Sonnet's VQ-VAE.
 - `taming`: U(-1 / K, 1 / K); CompVis/taming-transformers.
 - `maskgit`: U(-a, a), a = sqrt(3 / K); google-research/maskgit.
-- `llamagen`: rows of U(-1, 1), put to length 1; FoundationVision/LlamaGen.
+- `llamagen`: rows of U(-1, 1), l2-normalised; FoundationVision/LlamaGen.
 - `normal`: N(0, 1); ViT-VQGAN, IBQ, and PyTorch's tables.
 
 Kernels and embeddings:
 
 - `lecun`: variance 1 / fan-in; flax's default.
 - `xavier`: U(-a, a), a = sqrt(6 / (fan-in + fan-out)).
-- `bert`: N(0, 0.02^2), cut at two standard deviations, which leaves 0.0176.
+- `bert`: N(0, 0.02^2), truncated at two standard deviations, which gives a
+  standard deviation of 0.0176.
 - `gpt`: N(0, 0.02^2).
 - `zeros`.
 """
@@ -40,7 +41,7 @@ zeros: Initializer = nn.initializers.zeros_init()
 def taming(
   key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
 ) -> jax.Array:
-  """Draws from U(-1 / K, 1 / K) for a table [K, D]."""
+  """Samples a table [K, D] from U(-1 / K, 1 / K)."""
   bound = 1 / shape[0]
   return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -48,7 +49,7 @@ def taming(
 def llamagen(
   key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
 ) -> jax.Array:
-  """Draws from U(-1, 1) and gives each row of a table [K, D] the length 1."""
+  """Samples a table [K, D] from U(-1, 1) and l2-normalises its rows."""
   rows = jax.random.uniform(key, shape, dtype, -1, 1)
   return rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)
 

@@ -1,8 +1,8 @@
-"""Overlapping patches by way of the grid: image -> grid and grid -> image.
+"""Overlapping patches: image -> grid and grid -> image.
 
-The same maps as a strided convolution and its transpose with a large kernel,
-written as a rearrangement of pixels and a small convolution or one matrix
-product, which a CPU runs several times faster.
+The layers compute a strided convolution with a large kernel and its transpose,
+as a rearrangement of pixels and a small convolution or a matrix product, which
+is several times faster on a CPU.
 """
 
 import flax.linen as nn
@@ -11,16 +11,16 @@ import jax.numpy as jnp
 
 
 def check_patch(patch: int, stride: int) -> None:
-  """Raises ValueError unless a patch is made of whole strides."""
+  """Raises ValueError unless `patch` is a multiple of `stride`."""
   if stride < 1 or patch < stride or patch % stride:
     raise ValueError(
-      f'patch must be a multiple of its stride; got patch={patch} and '
+      f'patch must be a multiple of stride; got patch={patch} and '
       f'stride={stride}.'
     )
 
 
 class PatchConv(nn.Module):
-  """`nn.Conv(features, (patch, patch), strides=stride)`, the same numbers.
+  """Computes `nn.Conv(features, (patch, patch), strides=stride)`.
 
   Attributes:
     features: output channels.
@@ -57,7 +57,7 @@ class PatchConv(nn.Module):
     )
     before = (p - s) // 2
     x = jnp.pad(x, ((0, 0), *[(before, p - s - before)] * 2, (0, 0)))
-    # Each stride x stride block of pixels becomes the channels of one cell.
+    # The pixels of a stride x stride block become channels.
     x = x.reshape(b, h + r - 1, s, w + r - 1, s, c)
     x = x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h + r - 1, w + r - 1, -1)
     kernel = kernel.reshape(r, s, r, s, c, -1).transpose(0, 2, 1, 3, 4, 5)
@@ -72,9 +72,9 @@ class PatchConv(nn.Module):
 
 
 class OverlapAdd(nn.Module):
-  """Each cell of the grid paints a patch; where patches overlap, they add up.
+  """A transposed convolution: adds a patch for each cell of the grid.
 
-  A transposed convolution, whose kernel is stored as the patch is painted.
+  The kernel [patch, patch, D, features] is not flipped: it is the patch itself.
 
   Attributes:
     features: channels of the image.
@@ -107,11 +107,11 @@ class OverlapAdd(nn.Module):
       'bias', nn.initializers.zeros_init(), (c,), self.param_dtype
     )
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-    # Each patch is r x r blocks of stride x stride pixels.
+    # A patch consists of r x r blocks of stride x stride pixels.
     kernel = kernel.reshape(r, s, r, s, d, c).transpose(4, 0, 2, 1, 3, 5)
     blocks = x.reshape(-1, d) @ kernel.reshape(d, -1)
     blocks = blocks.reshape(b, h, w, r, r, s * s * c)
-    painted = sum(
+    summed = sum(
       jnp.pad(
         blocks[:, :, :, i, j],
         ((0, 0), (i, r - 1 - i), (j, r - 1 - j), (0, 0)),
@@ -119,7 +119,7 @@ class OverlapAdd(nn.Module):
       for i in range(r)
       for j in range(r)
     )
-    image = painted.reshape(b, h + r - 1, w + r - 1, s, s, c)
+    image = summed.reshape(b, h + r - 1, w + r - 1, s, s, c)
     image = image.transpose(0, 1, 3, 2, 4, 5)
     image = image.reshape(b, (h + r - 1) * s, (w + r - 1) * s, c)
     first = (p - s) // 2

@@ -1,4 +1,4 @@
-"""The blocks of VQGAN's towers. Arrays are [B, H, W, C]."""
+"""The blocks of VQGAN's encoder and decoder, on arrays [B, H, W, C]."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ Downsampling = Literal['strided', 'average']
 
 
 class NormSwish(nn.Module):
-  """Group normalisation, then swish: before every convolution here.
+  """Group normalisation followed by swish.
 
   Attributes:
     groups: groups of channels.
@@ -41,16 +41,17 @@ class NormSwish(nn.Module):
 
 
 class ResNetBlock(nn.Module):
-  """Twice norm, swish, 3x3; a 1x1 on the residual where the width changes.
+  """A residual block: two times norm, swish and a 3x3 convolution.
 
   Attributes:
     channels: width of the output.
-    shortcut: what the 1x1 is applied to. 'input' is a residual block. 'output'
-      is what google-research/maskgit computes, by a slip that its released
-      weights contain (its issue 3): y + conv(y), without the input.
+    shortcut: where the width changes, the argument of the 1x1 convolution of
+      the shortcut: 'input', or 'output' for y + conv(y) as in
+      google-research/maskgit, a bug of the code with which its weights were
+      trained (issue 3 there).
     use_bias: whether the convolutions have biases.
-    groups: of the norms.
-    epsilon: of the norms.
+    groups: groups of the normalisation layers.
+    epsilon: added to the variance.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -89,11 +90,11 @@ class ResNetBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-  """Norm, attention of all places to all with one head, add.
+  """A residual block of normalisation and self-attention with one head.
 
   Attributes:
-    groups: of the norm.
-    epsilon: of the norm.
+    groups: groups of the normalisation layer.
+    epsilon: added to the variance.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -117,9 +118,9 @@ class Downsample(nn.Module):
   """Halves height and width.
 
   Attributes:
-    kind: 'strided' is a 3x3 convolution of stride 2 whose input is padded to
-      the right and at the bottom only (taming-transformers); 'average' is the
-      mean of 2x2 pixels (MaskGIT).
+    kind: 'strided' is a 3x3 convolution of stride 2 whose input is padded only
+      right and below (taming-transformers); 'average' is average pooling over
+      2x2 pixels (MaskGIT).
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -149,7 +150,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-  """Doubles height and width: every pixel four times, then a 3x3.
+  """Doubles height and width by nearest neighbour, then a 3x3 convolution.
 
   Attributes:
     dtype: dtype of the computation.

@@ -1,7 +1,8 @@
-"""Blocks of PixelSNAIL (Chen et al. 2018): causal convolutions and attention.
+"""Blocks of PixelSNAIL: causal convolutions and attention.
 
-Features of a pixel know only the tokens before it. Whole maps are [B, h, w, C];
-`step` takes one pixel, [B, C], and what is cached of those before it.
+Chen et al. 2018 (https://arxiv.org/abs/1712.09763). `__call__` takes whole
+feature maps [B, h, w, C]; `step` takes one pixel [B, C] and a cache of the
+pixels before it.
 """
 
 import functools
@@ -17,27 +18,28 @@ from vq_jax.layers.attention import KVCache
 
 @flax.struct.dataclass
 class BlockCache:
-  """What sampling keeps of a block.
+  """The cache of a block.
 
   Attributes:
-    maps: of each layer, the inputs of both convolutions; see
+    maps: for each gated layer, the input feature maps of both convolutions; see
       `causal_convolution`.
-    seen: what the attention has seen; None without.
+    attention: keys and values; None without attention.
   """
 
   maps: list[tuple[jax.Array, jax.Array]]
-  seen: KVCache | None
+  attention: KVCache | None
 
 
 class GatedLayer(nn.Module):
-  """elu, k x k, elu, k x k, gate, add; the convolutions are causal.
+  """x + glu(conv(elu(conv(elu(x)))) + context), with causal convolutions.
 
-  The last convolution starts small: a stack begins near the identity.
+  The last convolution is initialised small, so that a stack of layers begins
+  near the identity.
 
   Attributes:
     channels: C.
     residual_channels: width between the convolutions.
-    kernel: side of the windows, odd; 1 for dense layers, which need no `step`.
+    kernel: kernel size, odd; 1 for dense layers.
     dropout: rate before the second convolution.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -74,8 +76,8 @@ class GatedLayer(nn.Module):
 
     Args:
       x: the features.
-      context: what else is known, [B, h or 1, w or 1, D]: a bias in the gates.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      context: conditioning [B, h or 1, w or 1, D], a bias of the gates.
+      train: whether dropout is active; it uses the stream 'dropout'.
     """
     y = nn.elu(self.conv1(nn.elu(x)))
     y = self.conv2(self.drop(y, deterministic=not train))
@@ -84,8 +86,8 @@ class GatedLayer(nn.Module):
   def start(
     self, batch_size: int, grid: tuple[int, int]
   ) -> tuple[jax.Array, jax.Array]:
-    """Returns the maps of both inputs before the first pixel."""
-    radius = causal.radius_of(self.kernel)
+    """Returns the empty feature maps of both convolutions."""
+    radius = causal.window_radius(self.kernel)
     return tuple(
       causal.empty_map(batch_size, grid, channels, radius, self.dtype)
       for channels in (self.channels, self.residual_channels)
@@ -98,7 +100,17 @@ class GatedLayer(nn.Module):
     context: jax.Array | None,
     position: jax.Array,
   ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Maps the pixel [B, C] at a position; its context is [B, D]."""
+    """Applies the layer to one pixel.
+
+    Args:
+      maps: input feature maps of both convolutions.
+      x: [B, C], the features of the pixel.
+      context: [B, D], its conditioning.
+      position: int32 [].
+
+    Returns:
+      [B, C], and the updated feature maps.
+    """
     first, second = maps
     y, first = causal.step(self.conv1, first, nn.elu(x), position)
     y, second = causal.step(self.conv2, second, nn.elu(y), position)
@@ -111,11 +123,11 @@ class GatedLayer(nn.Module):
 
 
 class CausalAttention(nn.Module):
-  """Attention of each pixel to those before it, and to itself.
+  """Attention of each pixel to earlier pixels and to itself.
 
-  Queries come from a pixel's features and its place, keys and values from these
-  and from the token before it, which its features need not know: at the left
-  edge no window reaches it.
+  Queries are projections of features and coordinates; keys and values also of
+  the token before the pixel. The features of a pixel at the left edge do not
+  depend on that token, since it is outside of all windows.
 
   Attributes:
     heads: attention heads.
@@ -131,48 +143,50 @@ class CausalAttention(nn.Module):
   def __call__(
     self,
     x: jax.Array,
-    before: jax.Array,
-    places: jax.Array,
-    seen: KVCache | None = None,
+    previous: jax.Array,
+    coordinates: jax.Array,
+    cache: KVCache | None = None,
     position: jax.Array | None = None,
   ) -> tuple[jax.Array, KVCache | None]:
-    """Attends within a sequence, or from one pixel of a cached one.
+    """Attends within a sequence, or with a cache from one pixel of it.
 
     Args:
       x: [B, N, C], the features; with a cache [B, 1, C].
-      before: likewise, the embedded token before each pixel.
-      places: [N, 2], or [1, 2]: see `coordinates`.
-      seen: keys and values before the position.
-      position: int32 [], with a cache.
+      previous: the embedded token before each pixel, of the shape of `x`.
+      coordinates: [N, 2]; see `get_coordinates`.
+      cache: keys and values of the pixels before `position`.
+      position: int32 []; needed with a cache.
 
     Returns:
-      [B, N, C], and the cache with the pixel's own key and value.
+      the output, of the shape of `x`, and with a cache the updated cache.
     """
     width = x.shape[-1]
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     project = functools.partial(
       nn.DenseGeneral, (self.heads, width // self.heads), **types
     )
-    places = jnp.broadcast_to(places[None].astype(x.dtype), (*x.shape[:2], 2))
-    known = jnp.concatenate([x, places], axis=-1)
-    query = project(name='query')(known)
-    known = jnp.concatenate([known, before], axis=-1)
-    key, value = project(name='key')(known), project(name='value')(known)
-    if seen is None:
+    coordinates = jnp.broadcast_to(
+      coordinates[None].astype(x.dtype), (*x.shape[:2], 2)
+    )
+    x = jnp.concatenate([x, coordinates], axis=-1)
+    query = project(name='query')(x)
+    x = jnp.concatenate([x, previous], axis=-1)
+    key, value = project(name='key')(x), project(name='value')(x)
+    if cache is None:
       y = jax.nn.dot_product_attention(query, key, value, is_causal=True)
     else:
-      own = KVCache.from_projections(key, value)
-      y = seen.attend(query, own, position)
-      seen = seen.write(own, position)
-    return nn.DenseGeneral(width, axis=(-2, -1), name='out', **types)(y), seen
+      new = KVCache.from_projections(key, value)
+      y = cache.attend(query, new, position)
+      cache = cache.write(new, position)
+    return nn.DenseGeneral(width, axis=(-2, -1), name='out', **types)(y), cache
 
 
 class Block(nn.Module):
-  """Gated layers, then attention.
+  """Gated layers, followed by attention.
 
   Attributes:
-    layer: template of the gated layers.
-    layers: how many.
+    layer: the gated layer, which is cloned for each layer.
+    layers: number of gated layers.
     heads: attention heads; 0 for no attention.
   """
 
@@ -191,7 +205,7 @@ class Block(nn.Module):
   def __call__(
     self,
     x: jax.Array,
-    before: jax.Array,
+    previous: jax.Array,
     context: jax.Array | None,
     *,
     train: bool = False,
@@ -200,52 +214,67 @@ class Block(nn.Module):
 
     Args:
       x: the features.
-      before: [B, N, C], the embedded token before each pixel.
+      previous: [B, N, C], the embedded token before each pixel.
       context: see `GatedLayer`.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      train: whether dropout is active; it uses the stream 'dropout'.
     """
     for layer in self.gated:
       x = layer(x, context, train=train)
     if not self.heads:
       return x
     b, h, w, c = x.shape
-    places = coordinates(jnp.arange(h * w), (h, w))
-    y, _ = self.attention(x.reshape(b, h * w, c), before, places)
+    coordinates = get_coordinates(jnp.arange(h * w), (h, w))
+    y, _ = self.attention(x.reshape(b, h * w, c), previous, coordinates)
     return self.merge(x + y.reshape(x.shape), train=train)
 
   def start(self, batch_size: int, grid: tuple[int, int]) -> BlockCache:
     """Returns the cache before the first pixel."""
-    seen, c = None, self.layer.channels
+    cache, c = None, self.layer.channels
     if self.heads:
       shape = (batch_size, self.heads, grid[0] * grid[1], c // self.heads)
-      seen = KVCache.zeros(shape, self.layer.dtype)
+      cache = KVCache.zeros(shape, self.layer.dtype)
     maps = [layer.start(batch_size, grid) for layer in self.gated]
-    return BlockCache(maps=maps, seen=seen)
+    return BlockCache(maps=maps, attention=cache)
 
   def step(
     self,
     cache: BlockCache,
     x: jax.Array,
-    before: jax.Array,
+    previous: jax.Array,
     context: jax.Array | None,
     position: jax.Array,
     grid: tuple[int, int],
   ) -> tuple[jax.Array, BlockCache]:
-    """Maps the pixel [B, C] at a position; see `__call__` for the rest."""
+    """Applies the block to one pixel.
+
+    Args:
+      cache: the cache of the pixels before `position`.
+      x: [B, C], the features of the pixel.
+      previous: [B, C], the embedded token before it.
+      context: [B, D], its conditioning.
+      position: int32 [].
+      grid: (h, w).
+
+    Returns:
+      [B, C], and the updated cache.
+    """
     maps = []
-    for layer, of_layer in zip(self.gated, cache.maps, strict=True):
-      x, of_layer = layer.step(of_layer, x, context, position)
-      maps.append(of_layer)
+    for layer, layer_maps in zip(self.gated, cache.maps, strict=True):
+      x, layer_maps = layer.step(layer_maps, x, context, position)
+      maps.append(layer_maps)
     if not self.heads:
       return x, cache.replace(maps=maps)
-    places = coordinates(position[None], grid)
-    y, seen = self.attention(
-      x[:, None], before[:, None], places, cache.seen, position
+    y, attention = self.attention(
+      x[:, None],
+      previous[:, None],
+      get_coordinates(position[None], grid),
+      cache.attention,
+      position,
     )
-    return self.merge(x + y[:, 0]), BlockCache(maps=maps, seen=seen)
+    return self.merge(x + y[:, 0]), BlockCache(maps=maps, attention=attention)
 
 
-def coordinates(position: jax.Array, grid: tuple[int, int]) -> jax.Array:
+def get_coordinates(position: jax.Array, grid: tuple[int, int]) -> jax.Array:
   """Returns row and column [..., 2] of positions [...], in [-0.5, 0.5)."""
   h, w = grid
   row, column = jnp.divmod(position, w)

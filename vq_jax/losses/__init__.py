@@ -1,4 +1,4 @@
-"""What is minimised, elementwise or per example: the caller averages."""
+"""Losses, per element or per example; the caller averages them."""
 
 from vq_jax.losses.adversarial import AdversarialLoss
 from vq_jax.losses.adversarial import Hinge

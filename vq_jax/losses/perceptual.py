@@ -1,9 +1,9 @@
-"""Distances between images as a trained network sees them.
+"""Perceptual losses: distances between features of a pretrained network.
 
-All are called alike, so that a trainer takes any of them:
-`distance.apply(variables, image, reconstruction) -> [B]`. Nothing in them is to
-be trained, and gradients reach both images. Under jit the variables should be
-an argument: XLA computes with constants while it compiles, for minutes.
+All have one interface, `distance.apply(variables, image, reconstruction) ->
+[B]`. Their variables are not trained; both images receive gradients. Under jit,
+pass the variables as an argument: as constants they would be folded by XLA,
+which makes compilation take minutes.
 """
 
 import os
@@ -14,19 +14,34 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax import features
+from vq_jax import features as features_lib
 from vq_jax.losses import reconstruction as reconstruction_lib
 
 
 class LPIPS(nn.Module):
-  """How different two images look to people (Zhang et al. 2018, eq. 1; v0.1).
+  """The learned perceptual metric LPIPS, version 0.1.
 
-  d = sum_l mean_hw w_l . (a_l - b_l)**2, where a_l and b_l are the features of
-  the two images in layer l, each of length 1 at each place, and w_l >= 0 was
-  fitted to what people said. Initialised, w_l is 1: the same distance unfitted.
+    d = sum_l mean_hw w_l . (a_l - b_l)^2
+
+  Here a_l and b_l are the features of both images in layer l, l2-normalised
+  over channels, and w_l >= 0 was fitted to human judgements: Zhang et al. 2018,
+  equation 1 (https://arxiv.org/abs/1801.03924). `init` sets all w_l to 1;
+  `load_lpips` returns the fitted weights.
 
   Attributes:
-    backbone: image -> features of each layer, [B, h, w, C].
+    backbone: image -> list of features [B, h, w, C] of the layers.
+
+  Example:
+    >>> import flax.linen as nn
+    >>> import jax
+    >>> from vq_jax import losses
+    >>> backbone = nn.Sequential([nn.Conv(4, (3, 3)), lambda x: [x]])
+    >>> image = jax.numpy.ones((2, 8, 8, 3))
+    >>> distance, _ = losses.LPIPS(backbone).init_with_output(
+    ...   jax.random.key(0), image, image
+    ... )
+    >>> distance.tolist()
+    [0.0, 0.0]
   """
 
   backbone: nn.Module
@@ -37,13 +52,14 @@ class LPIPS(nn.Module):
 
     Args:
       image: float [B, H, W, 3 or 1] in [0, 1].
-      reconstruction: of the same shape; it may leave the range.
+      reconstruction: float of the same shape; values may exceed the range.
 
     Raises:
-      ValueError: if the shapes differ, or the backbone refuses them.
+      ValueError: if the shapes differ, or the backbone does not accept them.
     """
     reconstruction_lib.check_shapes(image, reconstruction)
-    # One by one: as one batch, the gradient of one would cost that of both.
+    # Two calls: with one batch of both images, the gradient of one of them
+    # would cost as much as the gradients of both.
     layers = zip(
       self.backbone(image), self.backbone(reconstruction), strict=True
     )
@@ -52,41 +68,55 @@ class LPIPS(nn.Module):
       head = self.param(
         f'head_{i}', nn.initializers.ones, a.shape[-1:], jnp.float32
       )
-      difference = jnp.square(_unit(a) - _unit(b)).mean(axis=(1, 2))
+      difference = jnp.square(_l2_normalize(a) - _l2_normalize(b)).mean(
+        axis=(1, 2)
+      )
       total += (difference * jnp.expand_dims(head, 0)).sum(axis=-1)
     return total
 
 
 class ClassifierDistance(nn.Module):
-  """Mean squared difference between what a classifier makes of two images.
+  """Mean squared distance between logits or features of a classifier.
 
-  MAGVIT's tokenizers are trained with that of a ResNet-50's logits, and
-  MaskGIT's with that of its pooled features under them (`perceptual_loss_on_
-  logit` of their configs). It sees what tells classes apart, and little else.
+  MAGVIT's tokenizers are trained with the logits of a ResNet-50, MaskGIT's with
+  its pooled features (`perceptual_loss_on_logit` in their configs).
 
   Attributes:
     network: image -> (logits [B, classes], pooled features [B, D]).
-    on: 'logits' or 'pooled' features.
+    features: 'logits' or 'pooled' features.
+
+  Example:
+    >>> import flax.linen as nn
+    >>> import jax
+    >>> from vq_jax import losses
+    >>> mean = lambda x: x.mean(axis=(1, 2))
+    >>> network = nn.Sequential([mean, lambda x: (2 * x, x)])
+    >>> distance = losses.ClassifierDistance(network, features='logits')
+    >>> image = jax.numpy.ones((1, 8, 8, 3))
+    >>> distance.apply({}, image, image - 0.5).tolist()
+    [1.0]
   """
 
   network: nn.Module
-  on: Literal['logits', 'pooled'] = 'logits'
+  features: Literal['logits', 'pooled'] = 'logits'
 
   def __call__(self, image: jax.Array, reconstruction: jax.Array) -> jax.Array:
     """Returns the distances, float32 [B].
 
     Args:
       image: float [B, H, W, 3 or 1] in [0, 1].
-      reconstruction: of the same shape; it may leave the range.
+      reconstruction: float of the same shape; values may exceed the range.
 
     Raises:
-      ValueError: if the shapes differ, the network refuses them, or `on` is
-        neither.
+      ValueError: if the shapes differ, the network does not accept them, or
+        `features` is unknown.
     """
     reconstruction_lib.check_shapes(image, reconstruction)
-    if self.on not in ('logits', 'pooled'):
-      raise ValueError(f"on must be 'logits' or 'pooled'; got {self.on!r}.")
-    which = 0 if self.on == 'logits' else 1
+    if self.features not in ('logits', 'pooled'):
+      raise ValueError(
+        f"features must be 'logits' or 'pooled'; got {self.features!r}."
+      )
+    which = 0 if self.features == 'logits' else 1
     a, b = self.network(image)[which], self.network(reconstruction)[which]
     return jnp.square((a - b).astype(jnp.float32)).mean(axis=-1)
 
@@ -97,22 +127,22 @@ def load_lpips(
   """Loads LPIPS v0.1.
 
   Args:
-    net: 'vgg16', which VQGAN is trained with, or 'alexnet', which its authors
-      advise for evaluation.
-    path: its file; looked for by default.
+    net: 'vgg16', with which VQGAN is trained, or 'alexnet', which the authors
+      of LPIPS recommend for evaluation.
+    path: file with the weights; see `vq_jax.features.load` for the default.
 
   Returns:
-    The module, and the variables that its `apply` takes.
+    the module and its variables.
 
   Raises:
-    MissingWeights: if the weights are not here, with how to get them.
+    MissingWeights: if there is no such file; the message says how to get it.
     OSError: if `path` cannot be read.
-    ValueError: if there is no such net, or the file has another checksum.
+    ValueError: if the net is unknown, or the checksum of the file is wrong.
   """
   if net not in ('vgg16', 'alexnet'):
     raise ValueError(f"net must be 'vgg16' or 'alexnet'; got {net!r}.")
-  backbone, variables = features.load(f'lpips_{net}', path)
-  heads = features.load_heads(f'lpips_{net}', path)
+  backbone, variables = features_lib.load(f'lpips_{net}', path)
+  heads = features_lib.load_heads(f'lpips_{net}', path)
   params = {f'head_{i}': jnp.asarray(head) for i, head in enumerate(heads)}
   params['backbone'] = variables['params']
   return LPIPS(backbone), {'params': params}
@@ -121,33 +151,33 @@ def load_lpips(
 def load_classifier_distance(
   name: str = 'efficientnet_lite0',
   path: str | os.PathLike | None = None,
-  on: Literal['logits', 'pooled'] = 'logits',
+  features: Literal['logits', 'pooled'] = 'logits',
 ) -> tuple[ClassifierDistance, dict[str, Any]]:
-  """Loads a classifier to measure distances with.
+  """Loads a `ClassifierDistance` with a pretrained network.
 
   Args:
     name: 'efficientnet_lite0' or 'efficientnet_lite2'.
-    path: its file; looked for by default.
-    on: see `ClassifierDistance`.
+    path: file with the weights; see `vq_jax.features.load` for the default.
+    features: see `ClassifierDistance`.
 
   Returns:
-    The module, and the variables that its `apply` takes.
+    the module and its variables.
 
   Raises:
-    MissingWeights: if the weights are not here, with how to get them.
+    MissingWeights: if there is no such file; the message says how to get it.
     OSError: if `path` cannot be read.
-    ValueError: if there is no such network, or the file has another checksum.
+    ValueError: if the network is unknown, or the checksum of the file is wrong.
   """
-  network, variables = features.load(name, path)
-  return ClassifierDistance(network, on), {
+  network, variables = features_lib.load(name, path)
+  return ClassifierDistance(network, features), {
     'params': {'network': variables['params']}
   }
 
 
-def _unit(x: jax.Array) -> jax.Array:
+def _l2_normalize(x: jax.Array) -> jax.Array:
   """Returns x / (|x| + 1e-10) along the last axis, in float32.
 
-  The gradient is finite where x = 0, which the square root's is not.
+  The gradient is finite where x = 0, unlike that of the square root.
   """
   x = x.astype(jnp.float32)
   square = jnp.square(x).sum(axis=-1, keepdims=True)

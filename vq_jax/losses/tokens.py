@@ -1,4 +1,4 @@
-"""Losses over tokens, elementwise: the caller weighs and averages them."""
+"""Losses over tokens, and weighted means of them."""
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +9,24 @@ from vq_jax.utils import replicas
 def cross_entropy(
   logits: jax.Array, targets: jax.Array, label_smoothing: float = 0.0
 ) -> jax.Array:
-  """Returns -(1-s) log p(target) - s mean_k log p(k), in float32.
+  """Returns the cross-entropy with label smoothing s.
+
+    -(1 - s) log p(target) - s mean_k log p(k)
 
   Args:
     logits: float [..., K].
     targets: int32 [...].
-    label_smoothing: s.
+    label_smoothing: s, in [0, 1].
 
   Returns:
     float32 [...], in nats.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from vq_jax import losses
+    >>> logits = jnp.array([[0.0, 0.0], [-9.0, 9.0]])
+    >>> losses.cross_entropy(logits, jnp.array([0, 0])).astype(int).tolist()
+    [0, 18]
   """
   log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
   picked = jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
@@ -29,11 +38,18 @@ def cross_entropy(
 def weighted_mean(
   values: jax.Array, weights: jax.Array, axis_name: str | None = None
 ) -> jax.Array:
-  """Returns sum(w v) / sum(w), the divisor summed over all replicas.
+  """Returns the weighted mean over all elements, sum(w v) / sum(w).
 
-  Under pmap each replica returns its share times the number of replicas, so
-  that the mean over the replicas (of values and of gradients) is the mean over
-  the whole batch, however unevenly the weights fall.
+  Under pmap, sum(w) is averaged over the replicas, so that the mean of the
+  results over the replicas is the weighted mean over the whole batch.
+
+  Args:
+    values: float [...].
+    weights: float [...], at least 0.
+    axis_name: axis of the replicas, under pmap.
+
+  Returns:
+    float32 [].
   """
   weights = weights.astype(jnp.float32)
   divisor = replicas.pmean(weights.sum(), axis_name)
@@ -41,13 +57,15 @@ def weighted_mean(
 
 
 def mean_of_examples(values: jax.Array, weights: jax.Array) -> jax.Array:
-  """Returns the mean over examples of sum(w v) / sum(w), [].
-
-  Each example counts alike, whatever its weights sum to.
+  """Returns the mean over examples of each example's weighted mean.
 
   Args:
     values: float [B, N].
-    weights: float [B, N]; an example without weight counts as 0.
+    weights: float [B, N], at least 0; the mean of an example whose weights are
+      all 0 is 0.
+
+  Returns:
+    float32 [].
   """
   weights = weights.astype(jnp.float32)
   divisor = jnp.maximum(weights.sum(axis=-1), 1e-9)

@@ -1,6 +1,6 @@
-"""How good it is: reconstructions, codebooks, generated images.
+"""Metrics of reconstructions, codebooks and generated images.
 
-Images are uint8 or float in [0, 1], [B, H, W, C].
+Images are [B, H, W, C], uint8 or float in [0, 1].
 """
 
 from vq_jax.metrics import classifier

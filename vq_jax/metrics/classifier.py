@@ -1,9 +1,9 @@
-"""A small classifier of real images, to judge generated ones.
+"""A small classifier, trained on real images, for metrics of generated images.
 
-Where a generated image of class c is taken for a c, the prior has learnt what
-a c looks like; the distance between the features of real and of generated
-images (`vq_jax.metrics.frechet`) tells how varied they are. Neither figure is
-comparable with another classifier's.
+`class_agreement` is the fraction of generated images that are classified as the
+class they were conditioned on. The features are for
+`vq_jax.metrics.frechet_distance`. Neither metric is comparable between
+classifiers.
 """
 
 import dataclasses
@@ -28,22 +28,22 @@ from vq_jax.utils import images as image_lib
 from vq_jax.utils import paths
 from vq_jax.utils import trees
 
-# Part of a cached file's name: raise it when the same settings come to mean
-# another network or another training.
+# Part of the names of cached files; to be increased when network or training
+# change.
 _VERSION = 1
 
 
 class ConvClassifier(nn.Module):
-  """Convolutions on a grid of at most 8 x 8, then two dense layers.
+  """A strided convolution, max pooling, two convolutions, two dense layers.
 
-  The grid is reached by one strided convolution and by maximum pooling: on a
-  CPU a convolution costs far more than all else.
+  Max pooling reduces the grid to at most 8 x 8, so that the network is fast on
+  a CPU.
 
   Attributes:
-    num_classes: logits.
-    channels: width on the grid; the strided convolution has half of it.
-    features: width of the layer under the logits.
-    dropout: rate on the grid, when training.
+    num_classes: number of logits.
+    channels: width of the convolutions on the grid.
+    features: width of the layer before the logits.
+    dropout: rate on the grid.
   """
 
   num_classes: int
@@ -55,15 +55,15 @@ class ConvClassifier(nn.Module):
   def __call__(
     self, image: jax.Array, *, train: bool = False
   ) -> tuple[jax.Array, jax.Array]:
-    """Returns logits [B, num_classes] and features [B, features], >= 0.
+    """Returns logits [B, num_classes] and features [B, features].
 
     Args:
       image: float [B, H, W, C] in [0, 1].
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      train: whether dropout is active; it uses the stream 'dropout'.
     """
     x = nn.relu(nn.Conv(self.channels // 2, (5, 5), strides=2)(2 * image - 1))
     while max(x.shape[1:3]) > 8:
-      x = _halve(x)
+      x = _max_pool(x)
     for _ in range(2):
       x = nn.relu(nn.Conv(self.channels, (3, 3))(x))
     x = x.reshape(len(x), -1)
@@ -72,10 +72,10 @@ class ConvClassifier(nn.Module):
     return nn.Dense(self.num_classes)(x), x
 
 
-def _halve(x: jax.Array) -> jax.Array:
-  """Maximum over 2 x 2 of x >= 0, [B, H, W, C]; odd sides are rounded up.
+def _max_pool(x: jax.Array) -> jax.Array:
+  """Takes the maximum over 2 x 2 of x >= 0, [B, H, W, C], padded to even sides.
 
-  Written with reshape: the gradient of a windowed maximum is slow on a CPU.
+  It uses reshape because the gradient of `nn.max_pool` is slow on a CPU.
   """
   x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
   b, h, w, c = x.shape
@@ -84,11 +84,23 @@ def _halve(x: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-  """A fitted `ConvClassifier`.
+  """A trained `ConvClassifier`.
 
   Attributes:
     network: the module.
     params: its parameters.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax import metrics
+    >>> images = np.zeros((4, 8, 8, 1), np.uint8)
+    >>> images[2:] = 255
+    >>> classifier = metrics.classifier.fit(
+    ...   images, np.array([0, 0, 1, 1]), 2, epochs=1
+    ... )
+    >>> logits, features = classifier(images)
+    >>> logits.shape, features.shape
+    ((4, 2), (4, 64))
   """
 
   network: ConvClassifier
@@ -100,12 +112,12 @@ class Classifier:
     """Classifies images.
 
     Args:
-      images: uint8 or float in [0, 1], [B, H, W, C], of the size of those it
-        was fitted to; floats are clipped.
-      batch_size: images at a time.
+      images: uint8 or float in [0, 1], [B, H, W, C], of the size of the
+        training images; floats are clipped.
+      batch_size: number of images that are classified at once.
 
     Returns:
-      Logits float32 [B, num_classes] and features float32 [B, 64].
+      logits float32 [B, num_classes] and features float32 [B, 64].
     """
     parts = [
       _forward(self.network, self.params, images[i : i + batch_size])
@@ -124,20 +136,28 @@ def _forward(network, params, images):
 def class_agreement(
   predicted: jax.Array | np.ndarray, labels: jax.Array | np.ndarray
 ) -> float:
-  """Fraction of images classified as their label says.
-
-  For held-out real images this is the accuracy.
+  """Returns the fraction of images whose predicted class is their label.
 
   Args:
     predicted: logits [B, classes] or classes int [B].
     labels: int [B].
+
+  Raises:
+    ValueError: if the shapes do not fit.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax import metrics
+    >>> metrics.class_agreement(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2]))
+    0.75
   """
   predicted, labels = np.asarray(predicted), np.asarray(labels)
   if predicted.ndim == 2:
     predicted = predicted.argmax(axis=-1)
   if predicted.shape != labels.shape:
     raise ValueError(
-      f'one label per prediction; got {labels.shape} and {predicted.shape}.'
+      'predicted and labels must have the same length; got '
+      f'{predicted.shape} and {labels.shape}.'
     )
   return float(np.mean(predicted == labels))
 
@@ -154,20 +174,23 @@ def fit(
   learning_rate: fields.PositiveFloat = 2e-3,
   progress: Callable[[int, int], None] | None = None,
 ) -> Classifier:
-  """Trains a classifier; equal arguments give equal weights on one machine.
+  """Trains a classifier.
 
   Args:
     images: uint8 or float in [0, 1], [n, H, W, C], H and W at least 8.
-    labels: int [n].
-    num_classes: logits; every label lies under it.
-    seed: of the weights, of the order and of the dropout.
-    epochs: passes over the images.
-    batch_size: images per step; the rest of an epoch is left out.
-    learning_rate: at its peak.
-    progress: called with (epochs done, epochs) after each.
+    labels: int [n], in [0, num_classes).
+    num_classes: number of classes.
+    seed: seed of initialisation, shuffling and dropout.
+    epochs: number of passes over the images.
+    batch_size: images per step; an incomplete last batch is dropped.
+    learning_rate: peak learning rate.
+    progress: called with (finished epochs, epochs) after each epoch.
+
+  Returns:
+    the classifier; on one machine equal arguments give equal weights.
 
   Raises:
-    ValueError: if images and labels do not fit each other.
+    ValueError: if images and labels do not fit.
   """
   labels = np.asarray(labels, np.int32)
   _check(images, labels, num_classes)
@@ -191,7 +214,7 @@ def fit(
 
 @functools.cache
 def _optimizer(learning_rate: float, warmup: int, steps: int):
-  """The same object for the same settings, so that jit knows it again."""
+  """Returns one object for equal settings, so that jit does not recompile."""
   schedule = optax.warmup_cosine_decay_schedule(
     0.0, learning_rate, warmup, max(steps, warmup + 1)
   )
@@ -223,25 +246,30 @@ def load_or_fit(
   cache_dir: str | os.PathLike,
   **settings,
 ) -> Classifier:
-  """As `fit`, but keeps the weights in a file, named by all that made them.
+  """Loads a classifier from a cache, or trains it and caches its weights.
+
+  The name of the file is a hash of the images, the labels and the settings.
 
   Args:
     images: see `fit`.
     labels: see `fit`.
     num_classes: see `fit`.
-    cache_dir: folder of the files; made if missing.
+    cache_dir: folder of the files, which is created if needed.
     **settings: the keyword arguments of `fit`.
+
+  Returns:
+    the classifier.
   """
   labels = np.asarray(labels, np.int32)
-  made_by = {k: v for k, v in settings.items() if k != 'progress'}
-  name = _fingerprint(images, labels, [_VERSION, num_classes, made_by])
+  hashed = {k: v for k, v in settings.items() if k != 'progress'}
+  name = _fingerprint(images, labels, [_VERSION, num_classes, hashed])
   path = pathlib.Path(cache_dir) / f'classifier-{name}.npz'
   if path.exists():
     try:
       return _read(path, images, num_classes)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
       warnings.warn(
-        f'{path} cannot be read ({e}); fitting the classifier again.',
+        f'{path} cannot be read ({e}); the classifier is trained again.',
         stacklevel=2,
       )
   classifier = fit(images, labels, num_classes, **settings)
@@ -257,7 +285,8 @@ def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
     )
   if labels.shape != images.shape[:1] or not len(labels):
     raise ValueError(
-      f'one label per image; got {labels.shape} for {images.shape}.'
+      'images and labels must have the same length; got '
+      f'{images.shape} and {labels.shape}.'
     )
   if not 0 <= labels.min() <= labels.max() < num_classes:
     raise ValueError(

@@ -1,6 +1,7 @@
-"""Frechet distance between two sets of features, each seen as a Gaussian.
+"""The Frechet distance between Gaussians fitted to two sets of features.
 
-With the features of Inception-v3 this is the FID (Heusel et al. 2017).
+With the features of Inception-v3 it is the FID
+(https://arxiv.org/abs/1706.08500).
 """
 
 import dataclasses
@@ -15,9 +16,15 @@ class Gaussian:
   """Mean and covariance of a set of vectors, in float64.
 
   Attributes:
-    count: how many vectors.
+    count: number of vectors.
     mean: [D].
     scatter: [D, D], the sum of (x - mean)(x - mean)^T.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax.metrics import frechet
+    >>> frechet.fit(np.array([[0.0], [2.0]])).covariance.tolist()
+    [[2.0]]
   """
 
   count: int
@@ -39,10 +46,10 @@ class Gaussian:
 
 
 def fit(features: np.ndarray) -> Gaussian:
-  """Returns the Gaussian of features [n, D], n >= 1.
+  """Fits a Gaussian to features [n, D], n >= 1.
 
   Raises:
-    ValueError: if that is not the shape, or a feature is not finite.
+    ValueError: if the features have another shape, or are not finite.
   """
   features = np.asarray(features, np.float64)
   if features.ndim != 2 or not len(features):
@@ -57,7 +64,7 @@ def fit(features: np.ndarray) -> Gaussian:
 
 
 def merge(a: Gaussian, b: Gaussian) -> Gaussian:
-  """Returns the Gaussian of both sets together (Chan et al. 1979)."""
+  """Returns the Gaussian of the union of both sets (Chan et al. 1979)."""
   count = a.count + b.count
   delta = b.mean - a.mean
   between = np.outer(delta, delta) * (a.count * b.count / count)
@@ -69,43 +76,52 @@ def merge(a: Gaussian, b: Gaussian) -> Gaussian:
 
 
 def fit_batches(batches: Iterable[np.ndarray]) -> Gaussian:
-  """Returns the Gaussian of features that come in batches [n, D]."""
+  """Fits a Gaussian to batches of features [n, D]."""
   return functools.reduce(merge, map(fit, batches))
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-  """Squared 2-Wasserstein distance between two Gaussians.
+  """Returns the squared 2-Wasserstein distance between two Gaussians.
 
     |m_a - m_b|^2 + tr A + tr B - 2 tr (A^1/2 B A^1/2)^1/2
 
-  The last trace is the sum of the singular values of A^1/2 B^1/2, which takes
-  no root of a product that rounding has made indefinite: the result is real
-  and finite for singular covariances too, and symmetric in a and b.
+  The last trace is computed as the sum of the singular values of A^1/2 B^1/2,
+  which is real and finite for singular covariances too.
 
-  It falls with the number of vectors, so compare sets of one size only.
+  The distance decreases with the number of vectors, so compare only sets of the
+  same size.
 
   Args:
     a: Gaussian over D features.
     b: Gaussian over D features.
 
   Returns:
-    The distance, >= 0.
+    the distance, at least 0.
 
   Raises:
-    ValueError: if the widths differ.
+    ValueError: if the numbers of features differ.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax import metrics
+    >>> features = np.random.default_rng(0).normal(size=(50, 3))
+    >>> a = metrics.frechet.fit(features)
+    >>> b = metrics.frechet.fit(features + 1.0)
+    >>> round(metrics.frechet_distance(a, b), 6)
+    3.0
   """
   if a.mean.shape != b.mean.shape:
     raise ValueError(
-      'both sets must have features of one width; got '
+      'both Gaussians must have the same number of features; got '
       f'{a.mean.shape[0]} and {b.mean.shape[0]}.'
     )
   cov_a, cov_b = a.covariance, b.covariance
   cross = np.linalg.norm(_root(cov_a) @ _root(cov_b), 'nuc')
-  spread = np.trace(cov_a) + np.trace(cov_b) - 2 * cross
-  return max(float(np.sum(np.square(a.mean - b.mean)) + spread), 0.0)
+  traces = np.trace(cov_a) + np.trace(cov_b) - 2 * cross
+  return max(float(np.sum(np.square(a.mean - b.mean)) + traces), 0.0)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-  """The symmetric square root of a positive semidefinite matrix."""
+  """Returns the symmetric square root of a positive semidefinite matrix."""
   values, vectors = np.linalg.eigh(covariance)
   return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T

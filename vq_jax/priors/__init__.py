@@ -1,11 +1,11 @@
-"""Models of the codes: `prior(tokens, label=...) -> logits [B, N, K]`."""
+"""Priors, which model the distribution of tokens: tokens -> logits."""
 
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.priors.autoregressive import AutoregressiveTransformer
 from vq_jax.priors.maskgit import MaskGIT
 from vq_jax.priors.masking import drop_labels
-from vq_jax.priors.masking import random_codes
 from vq_jax.priors.masking import random_mask
+from vq_jax.priors.masking import random_tokens
 from vq_jax.priors.masking import training_labels
 from vq_jax.priors.pixelcnn import PixelCNN
 from vq_jax.priors.pixelsnail import PixelSNAIL
@@ -21,7 +21,7 @@ __all__ = [
   'TransformerConfig',
   'Vocab',
   'drop_labels',
-  'random_codes',
+  'random_tokens',
   'random_mask',
   'training_labels',
 ]

@@ -1,7 +1,7 @@
-"""What training hides or disturbs: tokens, and now and then the label.
+"""Corruptions of tokens and labels in the training of priors.
 
-Randomness comes as one key per example, so that a batch is treated alike
-however it is spread over devices.
+Each example has its own random key, so that results do not depend on how a
+batch is divided over devices.
 """
 
 from collections.abc import Callable
@@ -21,23 +21,32 @@ def random_mask(
   batch_key: jax.Array | None = None,
   independent: bool = False,
 ) -> jax.Array:
-  """Draws which tokens to hide (MaskGIT, section 3.1).
+  """Samples the masks of MaskGIT's training (Chang et al. 2022, section 3.1).
 
   For each example r ~ U(0, 1), and ceil(gamma(r) N) tokens, at least one, are
-  hidden, uniformly at random.
+  masked; which ones is uniformly random.
 
   Args:
     keys: [B] keys, one per example.
     num_tokens: N.
     schedule: gamma, from `vq_jax.samplers.schedules`.
-    min_ratio: no fewer than this fraction is hidden (FSQ, appendix A.4.2,
-      found training more stable with 0.45).
-    batch_key: if given, r is drawn from it, the same for all examples.
-    independent: hide each token by itself with probability gamma(r), and at
-      least one, rather than an exact number.
+    min_ratio: the smallest fraction of masked tokens. FSQ (appendix A.4.2)
+      found training more stable with 0.45.
+    batch_key: if given, the key of r, which is then the same for all examples.
+    independent: mask each token independently with probability gamma(r), and at
+      least one, instead of an exact number.
 
   Returns:
-    bool [B, N], True where hidden.
+    bool [B, N], True where masked.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import priors
+    >>> from vq_jax.samplers import schedules
+    >>> keys = jax.random.split(jax.random.key(0), 2)
+    >>> mask = priors.random_mask(keys, 16, schedules.cosine, min_ratio=1.0)
+    >>> mask.sum(axis=1).tolist()
+    [16, 16]
   """
 
   def one(key):
@@ -49,29 +58,32 @@ def random_mask(
     if independent:
       draws = jax.random.uniform(order_key, (num_tokens,))
       return (draws < ratio) | (draws == draws.min())
-    hidden = jnp.maximum(jnp.ceil(ratio * num_tokens), 1)
-    return jax.random.permutation(order_key, num_tokens) < hidden
+    num_masked = jnp.maximum(jnp.ceil(ratio * num_tokens), 1)
+    return jax.random.permutation(order_key, num_tokens) < num_masked
 
   return jax.vmap(one)(keys)
 
 
-def random_codes(
+def random_tokens(
   keys: jax.Array, tokens: jax.Array, rate: float, codebook_size: int
 ) -> jax.Array:
-  """Replaces tokens by random codes at `rate`.
+  """Replaces each token by a uniformly random one with a probability.
 
   Args:
     keys: [B] keys, one per example.
     tokens: int32 [B, N].
-    rate: probability that a token is drawn anew, from all codes alike.
+    rate: the probability of a replacement.
     codebook_size: K.
+
+  Returns:
+    int32 [B, N].
   """
 
   def one(key, row):
-    which_key, code_key = jax.random.split(key)
-    which = jax.random.bernoulli(which_key, rate, row.shape)
-    drawn = jax.random.randint(code_key, row.shape, 0, codebook_size)
-    return jnp.where(which, drawn.astype(row.dtype), row)
+    replace_key, token_key = jax.random.split(key)
+    replace = jax.random.bernoulli(replace_key, rate, row.shape)
+    random = jax.random.randint(token_key, row.shape, 0, codebook_size)
+    return jnp.where(replace, random.astype(row.dtype), row)
 
   return jax.vmap(one)(keys, tokens)
 
@@ -79,13 +91,19 @@ def random_codes(
 def drop_labels(
   keys: jax.Array, label: jax.Array, rate: float, null_label: int
 ) -> jax.Array:
-  """Replaces labels by the null label at `rate`, for guidance.
+  """Replaces each label by the null label with a probability.
+
+  This trains a prior for classifier-free guidance
+  (https://arxiv.org/abs/2207.12598).
 
   Args:
     keys: [B] keys, one per example.
     label: int32 [B].
-    rate: probability.
+    rate: the probability of a replacement.
     null_label: `Vocab.null_label`.
+
+  Returns:
+    int32 [B].
   """
   drop = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
   return jnp.where(drop, null_label, label)
@@ -94,13 +112,13 @@ def drop_labels(
 def training_labels(
   vocab: vocab_lib.Vocab, label: jax.Array, keys: jax.Array, drop_rate: float
 ) -> jax.Array | None:
-  """Returns the labels that a prior is trained with.
+  """Returns the labels for a training step of a prior.
 
   Args:
-    vocab: of the prior.
-    label: int32 [B], of the data.
+    vocab: the vocabulary of the prior.
+    label: int32 [B], the labels of the data.
     keys: [B] keys, one per example.
-    drop_rate: how often a label is hidden, where there is a null class.
+    drop_rate: the rate of `drop_labels`; not used without a null class.
 
   Returns:
     int32 [B], or None for a prior without classes.

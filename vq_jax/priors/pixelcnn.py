@@ -1,4 +1,4 @@
-"""Gated PixelCNN (van den Oord et al. 2016, section 2)."""
+"""Gated PixelCNN, a convolutional autoregressive prior."""
 
 import flax.linen as nn
 import flax.struct
@@ -14,18 +14,19 @@ from vq_jax.utils import fields
 
 @flax.struct.dataclass
 class Cache:
-  """What sampling keeps.
+  """The state of sampling between two steps.
 
   Attributes:
-    embedded: the tokens drawn so far, a map; see `causal_convolution`.
-    biases: of each layer, what the label adds to the vertical and the
-      horizontal gates, [B, 2 C].
-    above: of each layer but the first, the vertical features [B, r, w, C] of
-      the rows that the next row's windows see.
-    link: of each layer, what the vertical stack adds to the horizontal gates in
-      this row, [B, w, 2 C].
-    left: of each layer but the first, the horizontal features [B, r, C] of the
-      pixels that the next pixel's window sees.
+    embedded: feature map of the tokens sampled so far; see
+      `causal_convolution`.
+    biases: for each layer, the biases of the vertical and the horizontal gates
+      that depend on the label, [B, 2 C] each.
+    above: for each layer but the first, the vertical features [B, r, w, C] of
+      the rows inside the windows of the next row.
+    link: for each layer, the contribution of the vertical stack to the
+      horizontal gates of this row, [B, w, 2 C].
+    left: for each layer but the first, the horizontal features [B, r, C] of the
+      pixels inside the window of the next pixel.
   """
 
   embedded: jax.Array
@@ -36,29 +37,45 @@ class Cache:
 
 
 class PixelCNN(checked.CheckedModule):
-  """Predicts every token from those before it, by convolutions.
+  """Gated PixelCNN over tokens in raster order.
 
-  A vertical stack sees the rows above, a horizontal stack the pixels to the
-  left and, through the vertical one, the rows above: there is no blind spot. A
-  class label is a bias inside the gates of every layer.
+  Models p(tokens) = prod_i p(token_i | token_<i) by convolutions: van den Oord
+  et al. 2016, section 2 (https://arxiv.org/abs/1606.05328). The vertical stack
+  reads the rows above a pixel; the horizontal stack reads the pixels to its
+  left and the output of the vertical stack, so that there is no blind spot. The
+  class label is a bias of the gates in every layer.
 
-  VQ-VAE models its codes so (van den Oord et al. 2017, section 4.2). The
-  defaults suit a grid of 32 x 32.
+  It is the prior of VQ-VAE (https://arxiv.org/abs/1711.00937, section 4.2). The
+  defaults are for grids of 32 x 32.
 
-  Sampling computes the vertical stack once a row, and of the horizontal stack
-  one pixel at a time.
+  In cached sampling the vertical stack is computed once per row, the horizontal
+  stack once per pixel.
 
   Attributes:
-    vocab: what the ids mean.
+    vocab: the meaning of the token ids.
     grid: (h, w), N = h * w tokens.
     layers: layers of both stacks.
-    channels: width of both stacks.
-    first_kernel: side of the first layer's window, odd, at least 3.
-    kernel: side of the other layers' windows, odd.
-    head_channels: width of the layer before the logits.
-    dropout: rate on what the gates let through.
+    channels: C, width of both stacks.
+    first_kernel: kernel size of the first layer, odd, at least 3.
+    kernel: kernel size of the other layers, odd.
+    head_channels: width of the hidden layer before the logits.
+    dropout: rate on the outputs of the gates.
     dtype: dtype of the computation; logits are float32.
     param_dtype: dtype of the parameters.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import priors
+    >>> prior = priors.PixelCNN(
+    ...   vocab=priors.Vocab(codebook_size=16),
+    ...   grid=(2, 3),
+    ...   layers=1,
+    ...   channels=4,
+    ... )
+    >>> tokens = jax.numpy.zeros((1, 6), int)
+    >>> logits, _ = prior.init_with_output(jax.random.key(0), tokens)
+    >>> logits.shape
+    (1, 6, 16)
   """
 
   vocab: vocab_lib.Vocab
@@ -74,7 +91,7 @@ class PixelCNN(checked.CheckedModule):
 
   @property
   def num_tokens(self) -> int:
-    """N, the tokens of one image."""
+    """N, the number of tokens of an image."""
     return self.grid[0] * self.grid[1]
 
   def setup(self):
@@ -105,21 +122,21 @@ class PixelCNN(checked.CheckedModule):
     condition: jax.Array | None = None,
     train: bool = False,
   ) -> jax.Array:
-    """Returns the logits of every token, given those before it.
+    """Returns the logits of each token, given the tokens before it.
 
     Args:
-      tokens: int32 [B, N], codes.
+      tokens: int32 [B, N], codebook indices.
       label: int32 [B], a class or `vocab.null_label`; needed if the
         vocabulary has classes, None otherwise.
-      condition: None; this prior knows no coarser codes.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      condition: None; this prior has no parent level.
+      train: whether dropout is active; it uses the stream 'dropout'.
 
     Returns:
       float32 [B, N, K].
 
     Raises:
-      ValueError: if the tokens are not N, the label is missing or too much, or
-        there is a condition.
+      ValueError: if the tokens are not [B, N], if the label is missing or not
+        expected, or if there is a condition.
     """
     base.check_tokens(tokens, self.grid)
     biases = self._biases(len(tokens), label, condition)
@@ -136,9 +153,15 @@ class PixelCNN(checked.CheckedModule):
     label: jax.Array | None = None,
     condition: jax.Array | None = None,
   ) -> Cache:
-    """Returns the cache before the first token; see `__call__`."""
+    """Returns the cache before the first step.
+
+    Args:
+      batch_size: B.
+      label: see `__call__`.
+      condition: see `__call__`.
+    """
     h, w = self.grid
-    r, d, n = causal.radius_of(self.kernel), self.channels, self.layers
+    r, d, n = causal.window_radius(self.kernel), self.channels, self.layers
 
     def zeros(*shape):
       return jnp.zeros((batch_size, *shape), self.dtype)
@@ -148,7 +171,7 @@ class PixelCNN(checked.CheckedModule):
         batch_size,
         self.grid,
         d,
-        causal.radius_of(self.first_kernel),
+        causal.window_radius(self.first_kernel),
         self.dtype,
       ),
       biases=self._biases(batch_size, label, condition),
@@ -160,19 +183,19 @@ class PixelCNN(checked.CheckedModule):
   def step(
     self, cache: Cache, previous: jax.Array, position: jax.Array
   ) -> tuple[jax.Array, Cache]:
-    """Returns the logits of one token.
+    """Returns the logits of one token, and the cache for the next step.
 
     Args:
-      cache: from `start`, or from the step before.
-      previous: int32 [B], the token at position - 1; of no effect at 0.
-      position: int32 [], row by row.
+      cache: the result of `start` or of the step before.
+      previous: int32 [B], the token at `position - 1`; ignored at position 0.
+      position: int32 [], 0 in the first step and one more in each step.
 
     Returns:
-      float32 [B, K], and the cache for the next step.
+      float32 [B, K], and the updated cache.
     """
-    # Before the first token comes the margin, which stays zero.
+    # At position 0 this writes zeros into the margin.
     x = self.embedding(previous) * (position > 0)
-    radius = causal.radius_of(self.first_kernel)
+    radius = causal.window_radius(self.first_kernel)
     cache = cache.replace(
       embedded=causal.write_pixel(cache.embedded, x, position - 1, radius)
     )
@@ -185,19 +208,19 @@ class PixelCNN(checked.CheckedModule):
       cache,
     )
     window = causal.read_window(cache.embedded, position, radius)
-    x, keep = window[:, -1, :radius], []
+    x, new_left = window[:, -1, :radius], []
     for i, layer in enumerate(self.stacks):
       if i:
         x = jnp.concatenate([left[i - 1], x[:, None]], axis=1)
-        keep.append(x[:, 1:])
+        new_left.append(x[:, 1:])
       x = layer.pixel(
         x, jax.lax.dynamic_index_in_dim(link[i], column, 1, keepdims=False)
       )
-    return self._head(x), cache.replace(above=above, link=link, left=keep)
+    return self._head(x), cache.replace(above=above, link=link, left=new_left)
 
   def _start_row(self, cache, position):
-    """Returns `above`, `link` and `left` as a row begins."""
-    radius = causal.radius_of(self.first_kernel)
+    """Returns `above`, `link` and `left` at the start of a row."""
+    radius = causal.window_radius(self.first_kernel)
     x = causal.read_rows(cache.embedded, position, radius)[:, :-1]
     above, links = [], []
     for i, layer in enumerate(self.stacks):
@@ -209,7 +232,7 @@ class PixelCNN(checked.CheckedModule):
     return above, links, jax.tree.map(jnp.zeros_like, cache.left)
 
   def _biases(self, batch_size, label, condition):
-    """Returns what the label adds to the gates of each layer."""
+    """Returns the biases of the gates of each layer."""
     base.check_label(label, self.vocab)
     base.check_condition(condition, None)
     embedded = None if label is None else self.label_embedding(label)

@@ -1,4 +1,4 @@
-"""PixelSNAIL (Chen et al. 2018), as VQ-VAE-2 uses it (Razavi et al. 2019)."""
+"""PixelSNAIL, the prior of VQ-VAE-2: causal convolutions and attention."""
 
 import functools
 
@@ -18,13 +18,13 @@ from vq_jax.utils import fields
 
 @flax.struct.dataclass
 class Cache:
-  """What sampling keeps.
+  """The state of sampling between two steps.
 
   Attributes:
-    embedded: the tokens drawn so far, a map; see `causal_convolution`.
-    context: what label and coarser codes tell each pixel, [B, N, C]; None
-      without.
-    blocks: of each block.
+    embedded: feature map of the tokens sampled so far; see
+      `causal_convolution`.
+    context: features of label and parent level, [B, N, C], or None.
+    blocks: the cache of each block.
   """
 
   embedded: jax.Array
@@ -33,40 +33,66 @@ class Cache:
 
 
 class PixelSNAIL(checked.CheckedModule):
-  """Predicts every token from those before it, by convolutions and attention.
+  """PixelSNAIL over tokens in raster order.
 
-  Gated residual layers of causal convolutions alternate with attention to all
-  earlier pixels. The defaults are VQ-VAE-2's prior of its top level, 32 x 32.
-  Its finer level, 64 x 64, has no attention (heads=0), 1024 residual channels
-  and no output layers, but reads the coarser codes.
+  Models p(tokens) = prod_i p(token_i | token_<i). Blocks of gated residual
+  layers with causal convolutions alternate with causal attention: Chen et al.
+  2018 (https://arxiv.org/abs/1712.09763), as in VQ-VAE-2, Razavi et al. 2019
+  (https://arxiv.org/abs/1906.00446). The defaults are VQ-VAE-2's prior of the
+  top level, 32 x 32. That of the bottom level, 64 x 64, has no attention
+  (`heads=0`), 1024 residual channels and no output layers, and is conditioned
+  on the top level.
 
-  What differs from the papers: there is no weight norm, instead the last
-  convolution of a gated layer starts small; the label, and what residual blocks
-  make of the coarser codes, are biases in the gates; what attention finds is
-  added to the features, and a pixel attends to itself too, with the token
-  before it, where theirs attends to earlier pixels with their own tokens.
+  Differences from the papers:
 
-  Attention sees all tokens. Without it a pixel is blind to what lies far to the
-  right in the rows just above, as in the papers.
+  - No weight normalisation; the last convolution of a gated layer is
+    initialised small instead.
+  - Label and parent level, the latter after residual blocks, are biases of the
+    gates.
+  - The output of attention is added to the features, and a pixel attends to
+    itself with the token before it; in the papers it attends to earlier pixels
+    with their own tokens.
+
+  Without attention a pixel does not depend on tokens far to the right in the
+  rows just above, as in the papers.
 
   Attributes:
-    vocab: what the ids mean.
+    vocab: the meaning of the token ids.
     grid: (h, w), N = h * w tokens.
-    parent_codebook_size: K of the coarser codes; None for the coarsest level.
-    parent_grid: (h', w') of the coarser codes; it divides the grid.
-    blocks: how often gated layers and attention alternate.
+    parent_codebook_size: codebook size of the parent level, for a prior that is
+      conditioned on the tokens of a parent level.
+    parent_grid: (h', w') of the parent level; it divides the grid.
+    blocks: number of blocks of gated layers and attention.
     residual_layers: gated layers in a block.
-    channels: width of the features.
-    residual_channels: width inside a residual layer.
-    kernel: side of the causal windows, odd, at least 3.
+    channels: C, width of the features.
+    residual_channels: width inside a gated layer.
+    kernel: kernel size of the causal convolutions, odd, at least 3.
     heads: attention heads; 0 for no attention.
-    output_layers: gated layers of 1 x 1 before the logits.
-    parent_layers: residual blocks over the coarser codes.
+    output_layers: gated 1 x 1 layers before the logits.
+    parent_layers: residual blocks over the parent level.
     dropout: rate inside the gated layers.
-    remat: recompute the activations of a block in the backward pass, to save
-      memory.
+    remat: whether the activations of a block are recomputed in the backward
+      pass, which saves memory.
     dtype: dtype of the computation; logits are float32.
     param_dtype: dtype of the parameters.
+
+  Example:
+    >>> import jax
+    >>> from vq_jax import priors
+    >>> prior = priors.PixelSNAIL(
+    ...   vocab=priors.Vocab(codebook_size=16),
+    ...   grid=(2, 3),
+    ...   blocks=1,
+    ...   residual_layers=1,
+    ...   channels=4,
+    ...   residual_channels=4,
+    ...   heads=1,
+    ...   output_layers=0,
+    ... )
+    >>> tokens = jax.numpy.zeros((1, 6), int)
+    >>> logits, _ = prior.init_with_output(jax.random.key(0), tokens)
+    >>> logits.shape
+    (1, 6, 16)
   """
 
   vocab: vocab_lib.Vocab
@@ -88,11 +114,11 @@ class PixelSNAIL(checked.CheckedModule):
 
   @property
   def num_tokens(self) -> int:
-    """N, the tokens of one image."""
+    """N, the number of tokens of an image."""
     return self.grid[0] * self.grid[1]
 
   def setup(self):
-    """Declares the embeddings, the blocks and the two other stacks."""
+    """Declares embeddings, blocks, output layers and parent layers."""
     self._check_fields()
     types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     shape = (self.channels, self.residual_channels)
@@ -103,7 +129,7 @@ class PixelSNAIL(checked.CheckedModule):
     self.embedding = embed(self.vocab.codebook_size)
     self.label_embedding = embed(self.vocab.num_labels)
     self.first = causal.raster_conv(
-      self.channels, self.kernel, itself=False, **types
+      self.channels, self.kernel, include_center=False, **types
     )
     self.body = [
       snail.Block(layer, self.residual_layers, self.heads)
@@ -126,31 +152,31 @@ class PixelSNAIL(checked.CheckedModule):
     condition: jax.Array | None = None,
     train: bool = False,
   ) -> jax.Array:
-    """Returns the logits of every token, given those before it.
+    """Returns the logits of each token, given the tokens before it.
 
     Args:
-      tokens: int32 [B, N], codes.
+      tokens: int32 [B, N], codebook indices.
       label: int32 [B], a class or `vocab.null_label`; needed if the
         vocabulary has classes, None otherwise.
-      condition: int32 [B, h' * w'], the coarser codes row by row; needed with
+      condition: int32 [B, h' * w'], the tokens of the parent level; needed with
         `parent_grid`, None otherwise.
-      train: whether dropout acts, drawing from the stream 'dropout'.
+      train: whether dropout is active; it uses the stream 'dropout'.
 
     Returns:
       float32 [B, N, K].
 
     Raises:
-      ValueError: if the tokens are not N, or label or condition are missing or
-        too much.
+      ValueError: if the tokens are not [B, N], or if label or condition is
+        missing or not expected.
     """
     base.check_tokens(tokens, self.grid)
     context = self._context(label, condition)
     x = self.embedding(tokens)
-    before = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    previous = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
     x = self.first(x.reshape(-1, *self.grid, self.channels))
 
     def apply(block, x):
-      return block(x, before, context, train=train)
+      return block(x, previous, context, train=train)
 
     for block in self.body:
       x = nn.remat(apply)(block, x) if self.remat else apply(block, x)
@@ -163,7 +189,13 @@ class PixelSNAIL(checked.CheckedModule):
     label: jax.Array | None = None,
     condition: jax.Array | None = None,
   ) -> Cache:
-    """Returns the cache before the first token; see `__call__`."""
+    """Returns the cache before the first step.
+
+    Args:
+      batch_size: B.
+      label: see `__call__`.
+      condition: see `__call__`.
+    """
     context = self._context(label, condition)
     if context is not None:
       context = jnp.broadcast_to(
@@ -174,7 +206,7 @@ class PixelSNAIL(checked.CheckedModule):
         batch_size,
         self.grid,
         self.channels,
-        causal.radius_of(self.kernel),
+        causal.window_radius(self.kernel),
         self.dtype,
       ),
       context=context,
@@ -184,20 +216,22 @@ class PixelSNAIL(checked.CheckedModule):
   def step(
     self, cache: Cache, previous: jax.Array, position: jax.Array
   ) -> tuple[jax.Array, Cache]:
-    """Returns the logits of one token.
+    """Returns the logits of one token, and the cache for the next step.
 
     Args:
-      cache: from `start`, or from the step before.
-      previous: int32 [B], the token at position - 1; of no effect at 0.
-      position: int32 [], row by row.
+      cache: the result of `start` or of the step before.
+      previous: int32 [B], the token at `position - 1`; ignored at position 0.
+      position: int32 [], 0 in the first step and one more in each step.
 
     Returns:
-      float32 [B, K], and the cache for the next step.
+      float32 [B, K], and the updated cache.
     """
-    radius = causal.radius_of(self.kernel)
-    # Before the first token comes the margin, which stays zero.
-    before = self.embedding(previous) * (position > 0)
-    embedded = causal.write_pixel(cache.embedded, before, position - 1, radius)
+    radius = causal.window_radius(self.kernel)
+    # At position 0 this writes zeros into the margin.
+    previous = self.embedding(previous) * (position > 0)
+    embedded = causal.write_pixel(
+      cache.embedded, previous, position - 1, radius
+    )
     context = cache.context
     if context is not None:
       context = jax.lax.dynamic_index_in_dim(
@@ -205,15 +239,15 @@ class PixelSNAIL(checked.CheckedModule):
       )
     x = self.first.pixel(causal.read_window(embedded, position, radius))
     blocks = []
-    for block, of_block in zip(self.body, cache.blocks, strict=True):
-      x, of_block = block.step(
-        of_block, x, before, context, position, self.grid
+    for block, block_cache in zip(self.body, cache.blocks, strict=True):
+      x, block_cache = block.step(
+        block_cache, x, previous, context, position, self.grid
       )
-      blocks.append(of_block)
+      blocks.append(block_cache)
     return self._head(x), cache.replace(embedded=embedded, blocks=blocks)
 
   def _context(self, label, condition):
-    """Returns what is known besides the tokens: [B, h or 1, w or 1, C]."""
+    """Returns features of label and parent level, [B, h or 1, w or 1, C]."""
     base.check_label(label, self.vocab)
     base.check_condition(condition, self.parent_grid)
     context = None
@@ -236,10 +270,11 @@ class PixelSNAIL(checked.CheckedModule):
     return self.logits(nn.elu(x)).astype(jnp.float32)
 
   def _check_fields(self):
-    causal.radius_of(self.kernel, least=3)
+    causal.window_radius(self.kernel, least=3)
     if self.heads and self.channels % self.heads:
       raise ValueError(
-        'channels must be a multiple of the attention heads; got '
-        f'{self.channels} and {self.heads}. Change one, or set heads=0.'
+        'channels must be a multiple of heads; got '
+        f'channels={self.channels} and heads={self.heads}. Change one of them, '
+        'or set heads=0.'
       )
     base.check_parent(self.grid, self.parent_codebook_size, self.parent_grid)

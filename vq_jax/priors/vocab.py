@@ -1,4 +1,4 @@
-"""Token ids: the one place that adds offsets to them."""
+"""Token ids: this module alone does arithmetic with them."""
 
 import dataclasses
 
@@ -10,22 +10,28 @@ from vq_jax.utils import fields
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vocab:
-  """What the ids of a prior mean.
+  """The layout of the ids that a prior embeds.
 
   | ids | meaning |
   |---|---|
-  | 0 ... codebook_size - 1 | codes |
-  | then num_classes | class labels |
-  | then one, if null_class | "no class", for classifier-free guidance |
+  | 0 ... codebook_size - 1 | codebook indices |
+  | the next num_classes | class labels |
+  | the next one, with null_class | no class, for classifier-free guidance |
   | the last | the mask |
 
-  Without a null class this is the layout of MaskGIT's released weights, whose
-  own mask id -1 stands for the last row of the embedding.
+  Without a null class this is the layout of MaskGIT's released weights, in
+  which the mask id -1 selects the last row of the embedding.
 
   Attributes:
     codebook_size: K.
-    num_classes: 0 for an unconditional prior.
-    null_class: whether labels can be dropped.
+    num_classes: number of classes; 0 for an unconditional prior.
+    null_class: whether there is a label for "no class".
+
+  Example:
+    >>> from vq_jax import priors
+    >>> vocab = priors.Vocab(codebook_size=8, num_classes=3, null_class=True)
+    >>> vocab.size, vocab.mask_id, vocab.null_label
+    (13, 12, 3)
   """
 
   codebook_size: fields.PositiveInt
@@ -33,13 +39,9 @@ class Vocab:
   null_class: bool = False
 
   def __post_init__(self):
-    if self.codebook_size < 1 or self.num_classes < 0:
-      raise ValueError(
-        'a vocabulary needs codebook_size >= 1 and num_classes >= 0; got '
-        f'{self.codebook_size} and {self.num_classes}.'
-      )
+    fields.check(self)
     if self.null_class and not self.num_classes:
-      raise ValueError('null_class makes sense only with num_classes >= 1.')
+      raise ValueError('null_class=True needs num_classes >= 1; got 0.')
 
   @property
   def size(self) -> int:
@@ -48,48 +50,51 @@ class Vocab:
 
   @property
   def num_known(self) -> int:
-    """The ids but for the mask: all that a prior without masks embeds."""
+    """The number of ids without the mask, for priors that mask nothing."""
     return self.codebook_size + self.num_labels
 
   @property
   def num_labels(self) -> int:
-    """The labels that a prior accepts: the classes, and the null class."""
+    """The number of labels: the classes and the null class."""
     return self.num_classes + self.null_class
 
   @property
   def mask_id(self) -> int:
-    """The token that stands for "not decided yet"."""
+    """The id of a masked token."""
     return self.size - 1
 
   @property
   def null_label(self) -> int:
-    """The label (not the id) that means "no class".
+    """The label that means "no class"; its id is `label_id(null_label)`.
 
     Raises:
-      ValueError: if there is none.
+      ValueError: if there is no null class.
     """
     if not self.null_class:
       raise ValueError(
-        'this prior was trained without a null class, so there is no '
-        'classifier-free guidance for it; use guidance 0.'
+        'this prior was trained without a null class, so it cannot be used '
+        'with classifier-free guidance; set guidance to 0.'
       )
     return self.num_classes
 
   def label_id(self, label: jax.Array) -> jax.Array:
-    """Maps labels int32 [...] to ids."""
+    """Maps labels int32 [...] to ids int32 [...]."""
     return label + self.codebook_size
 
   def take_over(
     self, other: 'Vocab', theirs: jax.Array, ours: jax.Array
   ) -> jax.Array:
-    """Returns a table with the codes (and mask) of another, and our labels.
+    """Combines two tables: labels of this vocabulary, all else of another.
 
-    So a prior learns other classes without losing what it knows of codes.
+    This is for fine-tuning on other classes.
 
     Args:
-      other: a vocabulary of the same codes.
-      theirs: [other.size, ...], or [other.num_known, ...] without a mask.
-      ours: [size, ...], or [num_known, ...] without a mask.
+      other: a vocabulary with the same codebook size.
+      theirs: table [other.size, ...], or [other.num_known, ...] without a mask.
+      ours: table [size, ...], or [num_known, ...] without a mask.
+
+    Returns:
+      a table of the shape of `ours`.
     """
     k = self.codebook_size
     labels = ours[k : self.num_known]
