@@ -7,6 +7,7 @@ import pytest
 
 from tests.utils.variables import random_variables
 from vq_jax.layers import causal_convolution as causal
+from vq_jax.layers import gated_pixelcnn
 
 # With 8 and 16 channels XLA:CPU takes the ways that it takes with more.
 H, W, D, F = 4, 5, 8, 16
@@ -174,7 +175,7 @@ def test_steps_equal_the_whole_map():
 @pytest.mark.parametrize('first', [False, True])
 def test_a_layer_of_two_stacks_by_its_formula(first):
   """Figure 2 of the paper, from its two convolutions on."""
-  layer = causal.TwoStackLayer(D, 3, first=first)
+  layer = gated_pixelcnn.TwoStackLayer(D, 3, first=first)
   v, h = features(2, H, W, D), features(2, H, W, D, seed=1)
   bias = features(2, 2, 1, 1, 2 * D, seed=2)
   biases = tuple(bias[:, :, 0, 0])

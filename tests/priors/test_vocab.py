@@ -61,7 +61,7 @@ def test_the_layout_of_the_released_weights():
   ],
 )
 def test_impossible_vocabularies_are_refused(fields):
-  with pytest.raises(ValueError, match='codebook_size|null_class'):
+  with pytest.raises(ValueError, match='codebook_size|num_classes|null_class'):
     priors.Vocab(**fields)
 
 

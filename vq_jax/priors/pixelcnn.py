@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import causal_convolution as causal
 from vq_jax.layers import checked
+from vq_jax.layers import gated_pixelcnn
 from vq_jax.priors import base
 from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
@@ -102,7 +103,7 @@ class PixelCNN(checked.CheckedModule):
       self.vocab.num_labels, self.channels, **types
     )
     self.stacks = [
-      causal.TwoStackLayer(
+      gated_pixelcnn.TwoStackLayer(
         self.channels,
         self.kernel if i else self.first_kernel,
         first=not i,
