@@ -119,7 +119,7 @@ def test_wrong_inputs_are_named():
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'kernel': 4}, 'side must be odd'),
+    ({'kernel': 4}, 'kernel must be odd'),
     ({'first_kernel': 1}, 'at least 3'),
     ({'layers': 0}, 'layers must be a whole number of at least 1'),
   ],

@@ -162,8 +162,8 @@ def test_wrong_inputs_are_named():
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
-    ({'heads': 3}, 'multiple of the attention heads'),
-    ({'kernel': 4}, 'side must be odd'),
+    ({'heads': 3}, 'channels must be a multiple of heads'),
+    ({'kernel': 4}, 'kernel must be odd'),
     ({'kernel': 1}, 'at least 3'),
     ({'parent_codebook_size': 9}, 'both or neither'),
     ({'parent_grid': (2, 3)}, 'both or neither'),
