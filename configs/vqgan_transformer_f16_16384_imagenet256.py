@@ -4,8 +4,8 @@ Paper: Taming Transformers for High-Resolution Image Synthesis,
 https://arxiv.org/abs/2012.09841, tables 4 and 8. It reports FID 15.78 and an
 inception score of 74.3 with top-k 973 and top-p 0.88, and FID 5.20 and 280.3
 with top-k 600 and classifier rejection at an acceptance rate of 0.05
-(`vqjax generate --acceptance-rate 0.05`). The learning rate is 4.5e-6 times the
-batch size, as in its code. Sized for a TPU v3-32 or 32 GPUs.
+(`vqjax generate RUN --acceptance-rate 0.05`). The learning rate is 4.5e-6 times
+the batch size, as in its code. Sized for a TPU v3-32 or 32 GPUs.
 
     vqjax convert taming-vqgan last.ckpt --yaml model.yaml --out runs/vqgan
     python -m train.main \
