@@ -1,7 +1,9 @@
-"""The convolutional towers of VQ-VAE (van den Oord et al. 2017, section 4.1).
+"""The convolutional encoder and decoder of VQ-VAE.
 
-An encoder maps an image [B, H, W, C] to features [B, h, w, D'], a decoder maps
-codes [B, h, w, D] to an image. Each tower tells its stride, H / h.
+The layout is that of Sonnet's VQ-VAE example, by the authors of
+https://arxiv.org/abs/1711.00937. An encoder maps an image [B, H, W, C] to
+features [B, h, w, D'], a decoder maps codes [B, h, w, D] to an image; both have
+the field or property `stride`, which is H / h.
 """
 
 import flax.linen as nn
@@ -14,16 +16,25 @@ from vq_jax.utils import fields
 
 
 class ConvEncoder(checked.CheckedModule):
-  """Strided 4x4 convolutions, a 3x3 one, residual blocks, a last relu.
+  """Strided 4x4 convolutions, a 3x3 convolution, residual blocks and a relu.
 
   Attributes:
-    channels: width of the features. The strided convolutions have half of it
-      but for the last.
+    channels: width of the features. All strided convolutions but the last have
+      half this width.
     residual_channels: width inside a residual block.
-    residual_blocks: how many.
-    downsamples: strided convolutions; the stride is 2 ** downsamples.
+    residual_blocks: number of residual blocks.
+    downsamples: number of strided convolutions; the stride is 2 ** downsamples.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from vq_jax import autoencoders
+    >>> encoder = autoencoders.ConvEncoder(channels=8, residual_channels=4)
+    >>> image = jnp.zeros((1, 16, 16, 3))
+    >>> features, _ = encoder.init_with_output(jax.random.key(0), image)
+    >>> features.shape
+    (1, 4, 4, 8)
   """
 
   channels: fields.PositiveInt = 128
@@ -56,14 +67,14 @@ class ConvEncoder(checked.CheckedModule):
 
 
 class ConvDecoder(checked.CheckedModule):
-  """The mirror of `ConvEncoder`: 3x3, residual blocks, transposed 4x4.
+  """A 3x3 convolution, residual blocks and transposed 4x4 convolutions.
 
   Attributes:
-    out_channels: channels of the image.
+    out_channels: number of channels of the image.
     channels: width of the features.
     residual_channels: width inside a residual block.
-    residual_blocks: how many.
-    upsamples: transposed convolutions; the stride is 2 ** upsamples.
+    residual_blocks: number of residual blocks.
+    upsamples: number of transposed convolutions; the stride is 2 ** upsamples.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -83,7 +94,7 @@ class ConvDecoder(checked.CheckedModule):
 
   @property
   def last_layer(self) -> str:
-    """Name of the layer that gives the pixels."""
+    """Name of the layer whose output is the image."""
     return f'ConvTranspose_{self.upsamples - 1}'
 
   @nn.compact
