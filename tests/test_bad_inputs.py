@@ -244,7 +244,7 @@ COMMANDS = [
   ('interpolate {vae} {picture} {bad}/small.png', 'must have one shape'),
   (
     'interpolate {vae} {bad}/small.png {bad}/small.png',
-    'one vector for a grid of',
+    'but the features of this image have',
   ),
   # data
   (TOKENIZE + ' --passes 0', 'passes must be a whole number of at least 1'),

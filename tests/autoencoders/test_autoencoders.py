@@ -243,9 +243,9 @@ def test_only_a_training_call_moves_the_codebook(towers):
   assert (updates(train=False), updates(train=True)) == (0, 1)
 
 
-def test_towers_of_two_strides_are_refused():
+def test_two_strides_are_refused():
   towers = (Seen(), Echo(stride=2))
-  with pytest.raises(ValueError, match='encoder has 1, the decoder 2'):
+  with pytest.raises(ValueError, match='same stride; got 1 and 2'):
     make(towers).apply({}, jnp.zeros((1, 2, 2, 1)), method='decode')
 
 

@@ -1,8 +1,9 @@
-"""Images -> latent -> images: towers around a latent, plain or quantized.
+"""Autoencoders, which map images to latents and back.
 
-`autoencoder.encode(image)` gives a `Quantized` latent, a plain one or a normal
-distribution; `decode(codes) -> image`; with codes, `decode_indices(indices) ->
-image`, and `token_grids` tells what the indices mean.
+`autoencoder.encode(image)` returns a `Quantized`, a `Latent` (AE) or a normal
+distribution (VAE), and `decode(latents)` an image. An autoencoder with a
+quantizer also has `decode_indices(indices)`, and `token_grids`, which describes
+the indices.
 """
 
 from vq_jax.autoencoders.ae import AE

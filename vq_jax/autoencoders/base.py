@@ -1,4 +1,4 @@
-"""What every autoencoder tells of its latent, and what they share."""
+"""The description of an autoencoder's tokens, and functions that all share."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,12 +17,13 @@ MAX_COUNTED_CODES = 2**20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenGrid:
-  """One grid of codes: what its indices mean.
+  """The description of a grid of tokens, the indices of the codes of an image.
 
   Attributes:
     stride: pixels per latent along a side.
-    codebook_size: K of each index.
-    index_shape: shape of a vector's index, () or (G,).
+    codebook_size: K, the number of values of an index.
+    index_shape: shape of the index of one latent; see
+      `vq_jax.quantizers.Quantizer`.
   """
 
   stride: int
@@ -30,13 +31,13 @@ class TokenGrid:
   index_shape: tuple[int, ...] = ()
 
   def shape(self, height: int, width: int) -> tuple[int, ...]:
-    """Returns the shape of the indices of an image of that size."""
+    """Returns the shape of the indices of an image of that size in pixels."""
     grid = (height // self.stride, width // self.stride)
     return (*grid, *self.index_shape)
 
 
 def require_multiple(image: jax.Array, stride: int) -> None:
-  """Raises ValueError unless an image batch divides into latents."""
+  """Raises ValueError unless H and W of an image are multiples of `stride`."""
   if image.ndim != 4 or any(size % stride for size in image.shape[1:3]):
     raise ValueError(
       'the image must be [B, H, W, C] with H and W multiples of '
@@ -45,11 +46,11 @@ def require_multiple(image: jax.Array, stride: int) -> None:
 
 
 def require_one_stride(encoder: nn.Module, decoder: nn.Module) -> None:
-  """Raises ValueError unless two towers fit each other."""
+  """Raises ValueError unless encoder and decoder have the same stride."""
   if encoder.stride != decoder.stride:
     raise ValueError(
-      'the towers must have one stride; the encoder has '
-      f'{encoder.stride}, the decoder {decoder.stride}.'
+      'encoder and decoder must have the same stride; got '
+      f'{encoder.stride} and {decoder.stride}.'
     )
 
 
@@ -62,7 +63,7 @@ def encode_pixels(
     the features, float [B, h, w, D'].
 
   Raises:
-    ValueError: if an image does not divide into the grid.
+    ValueError: if H or W is not a multiple of the encoder's stride.
   """
   require_multiple(image, encoder.stride)
   return encoder(images.to_range(images.to_float(image), value_range))

@@ -1,7 +1,7 @@
-"""Autoencoders by their published names.
+"""Published autoencoders by name.
 
-Each takes any quantizer and names the published one. Fields that give a size
-are there to be made smaller.
+Each function takes any quantizer, and its docstring describes the published
+one. The arguments for sizes have the published values as defaults.
 """
 
 import flax.linen as nn
@@ -21,16 +21,18 @@ def vqvae_sonnet(
   dtype: jnp.dtype = jnp.float32,
   param_dtype: jnp.dtype = jnp.float32,
 ) -> vqvae.VQVAE:
-  """Sonnet's CIFAR-10 example: stride 4, 128 channels, two blocks of 32.
+  """The VQ-VAE of Sonnet's CIFAR-10 example.
 
-  Pixels lie in [-0.5, 0.5] inside, as there. Its quantizer has 512 codes of
-  width 64 and commitment weight 0.25, as moving averages of decay 0.99 or by
-  gradient, and `codebook_init` 'sonnet'. Kernels have variance 1 / fan-in here;
-  Sonnet's, cut at two standard deviations without a correction, 0.77 of it.
+  https://github.com/google-deepmind/sonnet: stride 4, 128 channels, two
+  residual blocks of 32 channels, pixels in [-0.5, 0.5]. Its quantizer has 512
+  codes of width 64, commitment weight 0.25 and `codebook_init` 'sonnet',
+  trained by moving averages of decay 0.99 or by gradient descent. Kernels are
+  initialised with variance 1 / fan-in; in Sonnet the truncation of the normal
+  distribution reduces it to 0.77 of that.
 
   Args:
     quantizer: any quantizer.
-    image_channels: channels of the image.
+    image_channels: number of channels of the image.
     likelihood: see `VQVAE`.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -56,18 +58,18 @@ def vqvae_2017(
   dtype: jnp.dtype = jnp.float32,
   param_dtype: jnp.dtype = jnp.float32,
 ) -> vqvae.VQVAE:
-  """VQ-VAE at its paper's width (van den Oord et al. 2017, section 4.1).
+  """VQ-VAE with the width of its paper (https://arxiv.org/abs/1711.00937, 4.1).
 
-  Two strided 4x4 convolutions, two residual blocks, 256 units in all of them
-  but one: the authors published no code of this model, so the layout is that
-  of their later example (`vqvae_sonnet`), whose first convolution has half the
-  width and which has a 3x3 before the blocks. Sonnet's pixel range stands in
-  for the unpublished one. The quantizer has 512 codes, commitment weight 0.25,
-  trained by gradient.
+  The paper describes two strided 4x4 convolutions and two residual blocks of
+  256 channels. The authors did not publish the code of this model. The layout
+  and the pixel range are therefore those of their later example,
+  `vqvae_sonnet`, in which the first convolution has half the width and a 3x3
+  convolution precedes the blocks. The quantizer has 512 codes and commitment
+  weight 0.25, and is trained by gradient descent.
 
   Args:
     quantizer: any quantizer.
-    image_channels: channels of the image.
+    image_channels: number of channels of the image.
     likelihood: see `VQVAE`.
     channels: width of the features, also inside the residual blocks.
     dtype: dtype of the computation.
@@ -104,25 +106,29 @@ def vqgan_taming(
   dtype: jnp.dtype = jnp.float32,
   param_dtype: jnp.dtype = jnp.float32,
 ) -> vqvae.VQVAE:
-  """VQGAN f16 of CompVis/taming-transformers (Esser et al. 2021, appendix A).
+  """VQGAN with stride 16 (https://arxiv.org/abs/2012.09841, appendix A).
 
+  The model of CompVis/taming-transformers, for pixels in [-1, 1].
   Its quantizer has 1,024 or 16,384 codes of width 256, `codebook_init`
   'taming', commitment weight 0.25; the released weights were trained with
-  `legacy`. 72,141,699 and 76,073,859 parameters. Pixels lie in [-1, 1] inside.
-  Kernels begin with variance 1 / fan-in and biases at 0 here; in PyTorch, whose
-  defaults theirs are, both are uniform in +-1 / sqrt(fan-in), which is a third
-  of that variance.
+  `legacy`. It has 72,141,699 or 76,073,859 parameters. Kernels are initialised
+  with variance 1 / fan-in, and biases with 0; taming has PyTorch's defaults,
+  U(-a, a) with a = 1 / sqrt(fan-in) for both, a third of that variance.
 
   Args:
     quantizer: any quantizer.
-    image_channels: channels of the image.
+    image_channels: number of channels of the image.
     channels: width of the first level.
-    multipliers: width of each level, in `channels`; stride 2 ** (levels - 1).
-    blocks: residual blocks per level of the encoder; the decoder has one more.
+    multipliers: width of each level in units of `channels`; the stride is
+      2 ** (len(multipliers) - 1).
+    blocks: number of residual blocks per level of the encoder; the decoder has
+      one more.
     attention_strides: strides of the levels with attention.
-    z_channels: width of the towers' ends.
-    groups: of the norms.
-    remat: recompute activations in the backward pass, to save memory.
+    z_channels: width of the output of the encoder and, after a projection of
+      the codes, of the input of the decoder.
+    groups: number of groups of the group norms.
+    remat: whether activations are recomputed in the backward pass, which saves
+      memory.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -162,12 +168,13 @@ def llamagen_vq16(
   dtype: jnp.dtype = jnp.float32,
   param_dtype: jnp.dtype = jnp.float32,
 ) -> vqvae.VQVAE:
-  """The tokenizer of LlamaGen, stride 16 (Sun et al. 2024, section 2.1).
+  """The tokenizer of LlamaGen (https://arxiv.org/abs/2406.06525, 2.1).
 
-  The towers of `vqgan_taming`, with attention at the last level whatever its
-  stride (multipliers (1, 2, 2, 4) make its VQ-8). Its quantizer normalises
-  latents and codes: 16,384 codes of width 8, `codebook_init` 'llamagen',
-  commitment weight 0.25. 71.9 M parameters.
+  Encoder and decoder are those of `vqgan_taming`, with attention in the level
+  of the lowest resolution. Its VQ-8, of stride 8, has the multipliers
+  (1, 2, 2, 4). The quantizer has 16,384 codes of width 8, `l2_normalize`,
+  `codebook_init` 'llamagen' and commitment weight 0.25. It has 71.9 M
+  parameters.
 
   Args:
     quantizer: any quantizer.
@@ -208,21 +215,24 @@ def maskgit_tokenizer(
   dtype: jnp.dtype = jnp.float32,
   param_dtype: jnp.dtype = jnp.float32,
 ) -> vqvae.VQVAE:
-  """The tokenizer of google-research/maskgit (Chang et al. 2022).
+  """The tokenizer of MaskGIT (https://arxiv.org/abs/2202.04200).
 
-  A VQGAN without attention, with averages for strided convolutions, and with
-  its shortcut on the block's output (see `resnet.ResNetBlock`). Its quantizer
-  has 1,024 codes of width 256, `codebook_init` 'maskgit', commitment weight
-  0.25. 54,515,587 parameters in 168 arrays. Pixels lie in [0, 1] inside, too.
+  The model of google-research/maskgit: a VQGAN without attention, with average
+  pooling in place of strided convolutions, and with the shortcut of
+  `vq_jax.layers.resnet.ResNetBlock` on the block's output. Its quantizer has
+  1,024 codes of width 256, `codebook_init` 'maskgit' and commitment weight
+  0.25. It has 54,515,587 parameters in 168 arrays. Pixels are in [0, 1].
 
   Args:
     quantizer: any quantizer.
-    image_channels: channels of the image.
+    image_channels: number of channels of the image.
     channels: width of the first level.
-    multipliers: width of each level, in `channels`; stride 2 ** (levels - 1).
-    blocks: residual blocks per level, and between the towers' levels and ends.
-    groups: of the norms.
-    remat: recompute activations in the backward pass, to save memory.
+    multipliers: width of each level in units of `channels`; the stride is
+      2 ** (len(multipliers) - 1).
+    blocks: number of residual blocks per level, and of middle blocks.
+    groups: number of groups of the group norms.
+    remat: whether activations are recomputed in the backward pass, which saves
+      memory.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """

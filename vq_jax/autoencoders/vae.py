@@ -1,20 +1,17 @@
-"""VAE: an autoencoder whose latent is a normal distribution."""
+"""VAE: an autoencoder whose latent has a normal distribution."""
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vq_jax.autoencoders import base
 from vq_jax.autoencoders import bottleneck
-from vq_jax.layers import checked
-from vq_jax.utils import fields
 from vq_jax.utils import images
 
 
 @flax.struct.dataclass
 class Gaussian:
-  """A normal distribution with independent components, one per example.
+  """A normal distribution with a diagonal covariance, one per example.
 
   Attributes:
     mean: float32 [B, ...].
@@ -25,7 +22,7 @@ class Gaussian:
   log_variance: jax.Array
 
   def sample(self, keys: jax.Array) -> jax.Array:
-    """Draws mean + s * e with e ~ N(0, I), so that gradients reach both.
+    """Samples z = mean + s * noise, which is differentiable in mean and s.
 
     Args:
       keys: one key per example, [B].
@@ -34,9 +31,9 @@ class Gaussian:
     return self.mean + jnp.exp(self.log_variance / 2) * noise(keys)
 
   def kl(self) -> jax.Array:
-    """Returns KL(q || N(0, I)) in nats, summed over the components: [B].
+    """Returns KL(q || N(0, I)) in nats, [B].
 
-    Of each it is log(1/s) + (s^2 + m^2) / 2 - 1/2.
+    It is the sum of (s^2 + m^2 - 1) / 2 - log s over the components.
     """
     terms = (
       jnp.exp(self.log_variance) + jnp.square(self.mean) - self.log_variance - 1
@@ -44,12 +41,12 @@ class Gaussian:
     return terms.reshape(terms.shape[0], -1).sum(axis=-1)
 
   def log_prob(self, z: jax.Array) -> jax.Array:
-    """Returns log q(z) in nats: [B]."""
+    """Returns log q(z) in nats, [B]."""
     return _normal_log_prob(z, self.mean, self.log_variance)
 
 
 def standard_log_prob(z: jax.Array) -> jax.Array:
-  """Returns the log density of z [B, ...] under N(0, I): [B]."""
+  """Returns the log density of z [B, ...] under N(0, I), [B]."""
   return _normal_log_prob(z, jnp.zeros_like(z), jnp.zeros_like(z))
 
 
@@ -62,36 +59,36 @@ def _normal_log_prob(z, mean, log_variance):
   return terms.reshape(z.shape[0], -1).sum(axis=-1)
 
 
-class VAE(checked.CheckedModule):
-  """A latent variable model of images (Kingma and Welling 2014).
+class VAE(bottleneck.ContinuousAutoencoder, kw_only=True):
+  """A variational autoencoder (https://arxiv.org/abs/1312.6114).
 
-  p(z) = N(0, I), p(x | z) is the `likelihood` of what the decoder gives, and
-  q(z | x) is the normal distribution that the encoder gives.
+  The prior is p(z) = N(0, I), the posterior q(z | x) is the normal distribution
+  whose mean and log variance the encoder gives, and p(x | z) is the
+  `likelihood` of the decoder's output.
 
   Attributes:
-    encoder: tower: image [B, H, W, C] -> features [B, h, w, D'].
-    decoder: tower: [B, h, w, D''] -> what the likelihood takes, [B, H, W, C].
     likelihood: see `vq_jax.autoencoders.likelihoods`.
-    latent_dim: D.
-    grid: (h, w) of the features if the whole image becomes one vector [B, D],
-      for images of one size; None for a map [B, h, w, D].
-    grid_channels: D'', the width of what the decoder is given, with a grid.
-    value_range: the pixel range that the encoder sees.
+
+  The other attributes are those of `ContinuousAutoencoder`.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from vq_jax import autoencoders
+    >>> model = autoencoders.VAE(
+    ...   encoder=autoencoders.PatchEncoder(channels=8, blocks=0),
+    ...   decoder=autoencoders.PatchDecoder(channels=8, blocks=0),
+    ...   likelihood=autoencoders.Gaussian(),
+    ...   latent_dim=2,
+    ... )
+    >>> image = jnp.zeros((1, 8, 8, 3))
+    >>> (decoded, q), _ = model.init_with_output(jax.random.key(0), image)
+    >>> decoded.shape, q.mean.shape
+    ((1, 8, 8, 3), (1, 2, 2, 2))
   """
 
-  encoder: nn.Module
-  decoder: nn.Module
   likelihood: nn.Module
-  latent_dim: fields.PositiveInt
-  grid: tuple[int, int] | None = None
-  grid_channels: fields.PositiveInt = 64
-  value_range: tuple[float, float] = (-1.0, 1.0)
 
-  def setup(self):
-    """Declares the layers between the towers."""
-    base.require_one_stride(self.encoder, self.decoder)
-    self.to_latent = bottleneck.ToLatent(2 * self.latent_dim, self.grid)
-    self.from_latent = bottleneck.FromLatent(self.grid_channels, self.grid)
+  _values_per_dim = 2
 
   def __call__(
     self, image: jax.Array, *, train: bool = False
@@ -99,7 +96,7 @@ class VAE(checked.CheckedModule):
     """Returns the image decoded from the mean of q, and q."""
     q = self.encode(image, train=train)
     output = self.decode_output(q.mean)
-    if self.is_initializing():  # a learned scale shows itself here alone
+    if self.is_initializing():  # a learned scale is a parameter
       self.likelihood(output, images.to_float(image))
     return self.likelihood.mean(output), q
 
@@ -107,34 +104,30 @@ class VAE(checked.CheckedModule):
     """Returns q(z | x) of images [B, H, W, C], float in [0, 1] or uint8.
 
     Raises:
-      ValueError: if the image does not divide into the grid, or does not have
-        the size that `grid` asks for.
+      ValueError: if H or W is not a multiple of `stride`, or the image does not
+        have the size that `grid` requires.
     """
-    del train  # nothing here behaves otherwise
+    del train
     both = self.to_latent(self.features(image)).astype(jnp.float32)
     mean, log_variance = jnp.split(both, 2, axis=-1)
     return Gaussian(mean=mean, log_variance=log_variance)
 
   def latents(self, image: jax.Array) -> jax.Array:
-    """Returns the means of q, float32 [B, D] or [B, h, w, D]."""
+    """Returns the mean of q, float32 [B, D] or [B, h, w, D]."""
     return self.encode(image).mean
 
-  def features(self, image: jax.Array) -> jax.Array:
-    """Returns what the encoder sees in images, float [B, h, w, D']."""
-    return base.encode_pixels(self.encoder, image, self.value_range)
-
-  def decode(self, codes: jax.Array) -> jax.Array:
-    """Decodes latents to the mean image, float32 [B, H, W, C]."""
-    return self.likelihood.mean(self.decode_output(codes))
+  def decode(self, z: jax.Array) -> jax.Array:
+    """Decodes latents to the mean of p(x | z), float32 [B, H, W, C]."""
+    return self.likelihood.mean(self.decode_output(z))
 
   def decode_output(self, z: jax.Array) -> jax.Array:
-    """Returns what the likelihood takes."""
+    """Returns the output of the decoder, the input of the likelihood."""
     return self.decoder(self.from_latent(z))
 
   def terms(
     self, image: jax.Array, keys: jax.Array
   ) -> tuple[jax.Array, Gaussian, jax.Array]:
-    """Draws z ~ q(z | x), one for each example.
+    """Samples z ~ q(z | x) and returns the terms of the training objective.
 
     Args:
       image: [B, H, W, C], float in [0, 1].
@@ -148,20 +141,10 @@ class VAE(checked.CheckedModule):
     return self.likelihood(self.decode_output(z), image), q, z
 
   def log_weight(self, image: jax.Array, keys: jax.Array) -> jax.Array:
-    """Returns log p(x | z) p(z) / q(z | x) of one z ~ q each: [B] in nats.
+    """Returns log p(x | z) p(z) / q(z | x) of one sample z ~ q, [B] in nats.
 
-    Its mean over z is the evidence lower bound; of several, see
-    `vq_jax.losses.iwae_bound`.
+    Its mean over z is the evidence lower bound; `vq_jax.losses.iwae_bound`
+    combines several samples to a tighter bound.
     """
     log_p, q, z = self.terms(image, keys)
     return log_p + standard_log_prob(z) - q.log_prob(z)
-
-  @property
-  def stride(self) -> int:
-    """Pixels per latent along a side."""
-    return self.encoder.stride
-
-  @property
-  def token_grids(self) -> tuple[base.TokenGrid, ...]:
-    """There are no codes."""
-    return ()

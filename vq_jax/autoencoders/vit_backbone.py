@@ -26,11 +26,11 @@ def _transform(
 ) -> jax.Array:
   """Applies positions, blocks, norm and head to [B, h, w, D].
 
-  To be called in the compact method of a module, which owns the layers.
+  It must be called in the compact method of a module, which owns the layers.
   """
   b, h, w, _ = x.shape
-  where = positions.sincos_2d((h, w), config.width).reshape(1, h, w, -1)
-  x = (x + where.astype(x.dtype)).reshape(b, h * w, -1)
+  encoding = positions.sincos_2d((h, w), config.width).reshape(1, h, w, -1)
+  x = (x + encoding.astype(x.dtype)).reshape(b, h * w, -1)
   x, _ = transformer_lib.TransformerStack(config, name='stack')(x)
   x = transformer_lib.OutputNorm(config, name='norm_out')(x)
   if head_width is not None:
@@ -54,6 +54,21 @@ class ViTEncoder(checked.CheckedModule):
     head_width: width of a last dense layer with tanh. With the autoencoder's
       projection to the code dimension, which follows, it is the paper's
       two-layer head. None for no such layer, as in the re-implementation.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from vq_jax import autoencoders
+    >>> from vq_jax.layers import transformer
+    >>> encoder = autoencoders.ViTEncoder(
+    ...   transformer=transformer.TransformerConfig(
+    ...     layers=1, width=8, heads=2, mlp_width=16
+    ...   ),
+    ...   head_width=16,
+    ... )
+    >>> image = jnp.zeros((1, 32, 32, 3))
+    >>> features, _ = encoder.init_with_output(jax.random.key(0), image)
+    >>> features.shape
+    (1, 4, 4, 16)
   """
 
   patch: fields.PositiveInt = 8
@@ -83,10 +98,12 @@ class ViTEncoder(checked.CheckedModule):
 
 
 class ViTDecoder(checked.CheckedModule):
-  """The mirror image of `ViTEncoder`, with its own positions.
+  """Fixed 2D positions, a pre-norm transformer and a map to patches of pixels.
+
+  The decoder of ViT-VQGAN, Yu et al. 2022, section 3.1.
 
   Attributes:
-    out_channels: channels of the image.
+    out_channels: number of channels of the image.
     patch: side of a patch in pixels, which is also the stride.
     overlap: as in the encoder; overlapping patches are added.
     transformer: config of the transformer; its width is a multiple of 4.
@@ -108,7 +125,7 @@ class ViTDecoder(checked.CheckedModule):
 
   @property
   def last_layer(self) -> str:
-    """Name of the layer that gives the pixels."""
+    """Name of the layer whose output is the image."""
     return 'pixels'
 
   @nn.compact

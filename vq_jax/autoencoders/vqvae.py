@@ -1,4 +1,4 @@
-"""VQVAE: any two towers around any quantizer."""
+"""VQVAE: an encoder, a quantizer and a decoder."""
 
 import flax.linen as nn
 import jax
@@ -11,18 +11,35 @@ from vq_jax.utils import images
 
 
 class VQVAE(checked.CheckedModule):
-  """An autoencoder whose latent is a grid of codes (van den Oord et al. 2017).
+  """An autoencoder with a quantized latent (https://arxiv.org/abs/1711.00937).
 
-  A linear layer takes the encoder's features to the width of the codes, so
-  that any quantizer fits any tower.
+  A linear layer projects the encoder's features to the width of the codes, so
+  that any quantizer can be combined with any encoder and decoder.
 
   Attributes:
-    encoder: tower: image [B, H, W, C] -> features [B, h, w, D'].
-    quantizer: `vq_jax.quantizers`: [B, h, w, D] -> `Quantized`.
-    decoder: tower: codes [B, h, w, D] -> image [B, H, W, C].
-    value_range: the pixel range inside; [0, 1] outside.
-    likelihood: what the decoder says of an image beyond a picture of it, see
-      `vq_jax.autoencoders.likelihoods`; None if it says nothing more.
+    encoder: module that maps an image [B, H, W, C] to features [B, h, w, D'].
+    quantizer: a quantizer of vectors [B, h, w, D]; see `vq_jax.quantizers`.
+    decoder: module that maps codes [B, h, w, D] to an image [B, H, W, C], or to
+      the output [B, H, W, C'] that `likelihood` requires.
+    value_range: range of the pixels inside encoder and decoder. Outside they
+      are in [0, 1].
+    likelihood: p(x | codes) as a function of the decoder's output; see
+      `vq_jax.autoencoders.likelihoods`. With None the output is the image.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from vq_jax import autoencoders, quantizers
+    >>> model = autoencoders.VQVAE(
+    ...   encoder=autoencoders.PatchEncoder(channels=8, blocks=0),
+    ...   quantizer=quantizers.VectorQuantizer(codebook_size=16, code_dim=2),
+    ...   decoder=autoencoders.PatchDecoder(channels=8, blocks=0),
+    ... )
+    >>> image = jnp.zeros((1, 8, 8, 3))
+    >>> (decoded, quantized), variables = model.init_with_output(
+    ...   jax.random.key(0), image
+    ... )
+    >>> decoded.shape, quantized.indices.shape
+    ((1, 8, 8, 3), (1, 2, 2))
   """
 
   encoder: nn.Module
@@ -44,14 +61,14 @@ class VQVAE(checked.CheckedModule):
     output = self.decode_output(quantized.quantized)
     if self.likelihood is None:
       return output, quantized
-    if self.is_initializing():  # a learned scale shows itself here alone
+    if self.is_initializing():  # a learned scale is a parameter
       self.likelihood(output, images.to_float(image))
     return self.likelihood.mean(output), quantized
 
   def terms(
     self, image: jax.Array, *, train: bool = False
   ) -> tuple[jax.Array, jax.Array, Quantized]:
-    """Returns log p(image | codes) [B] in nats, and what `__call__` returns."""
+    """Returns log p(image | codes) [B] in nats, reconstruction and latent."""
     quantized = self.encode(image, train=train)
     output = self.decode_output(quantized.quantized)
     log_p = self.likelihood(output, images.to_float(image))
@@ -63,27 +80,28 @@ class VQVAE(checked.CheckedModule):
     Args:
       image: [B, H, W, C], float in [0, 1] or uint8; H and W are multiples of
         `stride`.
-      train: whether the codebook learns from this batch.
+      train: passed to the quantizer.
 
     Raises:
-      ValueError: if the image does not divide into the grid.
+      ValueError: if H or W is not a multiple of `stride`.
     """
     features = self.features(image)
     return self.quantizer(self.to_code(features), train=train)
 
   def features(self, image: jax.Array) -> jax.Array:
-    """Returns what the encoder sees in images, float [B, h, w, D']."""
+    """Returns the output of the encoder, float [B, h, w, D']."""
     return base.encode_pixels(self.encoder, image, self.value_range)
 
   def decode(self, codes: jax.Array) -> jax.Array:
-    """Decodes codes [B, h, w, D] to float32 [B, H, W, C], [0, 1] unclipped."""
+    """Decodes codes to float32 [B, H, W, C] in [0, 1], not clipped."""
     output = self.decode_output(codes)
     return output if self.likelihood is None else self.likelihood.mean(output)
 
   def decode_output(self, codes: jax.Array) -> jax.Array:
-    """Returns what a likelihood takes, float32 [B, H, W, outputs(C)].
+    """Returns the decoder's output, float32 [B, H, W, C'].
 
-    Of the decoder's numbers only pixels lie in `value_range`.
+    Values that are pixels are mapped from `value_range` to [0, 1]; logits,
+    scales and weights of a likelihood are not changed.
     """
     x = self.decoder(codes).astype(jnp.float32)
     if self.likelihood is None:
@@ -101,12 +119,12 @@ class VQVAE(checked.CheckedModule):
 
   @property
   def last_layer(self) -> tuple[str, str]:
-    """Names that lead to the parameters of the layer that gives the pixels."""
+    """Path to the parameters of the layer whose output is the image."""
     return ('decoder', self.decoder.last_layer)
 
   @property
   def token_grids(self) -> tuple[base.TokenGrid, ...]:
-    """What the indices mean."""
+    """The description of the indices; a tuple of one."""
     return (
       base.TokenGrid(
         stride=self.stride,

@@ -1,4 +1,4 @@
-"""VQVAE2: several grids of codes, each finer one conditioned on the coarser."""
+"""VQVAE2: a hierarchy of token grids."""
 
 import math
 
@@ -15,29 +15,42 @@ from vq_jax.utils import images
 
 
 class VQVAE2(checked.CheckedModule):
-  """Hierarchical VQ-VAE (Razavi et al. 2019, section 3.1, algorithm 1).
+  """VQ-VAE-2 (https://arxiv.org/abs/1906.00446, 3.1, algorithm 1).
 
-  The encoder goes down from the image to the finest grid, and from each grid to
-  the next coarser. Quantization begins at the coarsest grid; all codes found so
-  far are decoded to the next finer one, where they join the encoder's features
-  before these are quantized. The image is decoded from the codes of all levels.
-  Each level has a codebook of its own.
+  A chain of encoders maps the image to the bottom grid, which has the highest
+  resolution, and from each grid to the one above. Quantization begins at the
+  top. The codes of all grids above are decoded to the resolution of the next
+  grid and concatenated with its features before these are quantized. The image
+  is decoded from the codes of all grids. Each grid has its own codebook.
 
-  Codes and indices are tuples, coarsest level first.
+  Codes and indices are tuples that begin with the top grid.
 
   Attributes:
-    quantizer: template; each level has a clone of it.
-    strides: pixels of the image per latent of the finest grid, then latents of
-      each grid per latent of the next coarser; powers of 2. (4, 2) takes
-      256 x 256 to 64 x 64 and 32 x 32; (8, 2, 2) takes 1024 x 1024 to 128, 64
-      and 32.
+    quantizer: the quantizer that is cloned for each grid.
+    strides: pixels per latent of the bottom grid, then latents of each grid per
+      latent of the grid above; powers of 2. An image of 256 x 256 has grids of
+      64 x 64 and 32 x 32 with (4, 2), and one of 1024 x 1024 has grids of 128,
+      64 and 32 with (8, 2, 2).
     channels: width of the features.
     residual_channels: width inside a residual block.
-    residual_blocks: in each tower.
-    image_channels: channels of the image.
-    value_range: the pixel range inside; [0, 1] outside.
+    residual_blocks: number of residual blocks of each encoder and decoder.
+    image_channels: number of channels of the image.
+    value_range: range of the pixels inside encoder and decoder. Outside they
+      are in [0, 1].
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
+
+  Example:
+    >>> import jax, jax.numpy as jnp
+    >>> from vq_jax import autoencoders, quantizers
+    >>> model = autoencoders.VQVAE2(
+    ...   quantizers.VectorQuantizer(codebook_size=16, code_dim=2),
+    ...   strides=(2, 2), channels=4, residual_channels=4, residual_blocks=1
+    ... )
+    >>> image = jnp.zeros((1, 8, 8, 3))
+    >>> (_, quantized), _ = model.init_with_output(jax.random.key(0), image)
+    >>> [indices.shape for indices in quantized.indices]
+    [(1, 2, 2), (1, 4, 4)]
   """
 
   quantizer: nn.Module
@@ -52,11 +65,11 @@ class VQVAE2(checked.CheckedModule):
 
   @property
   def levels(self) -> int:
-    """Number of grids."""
+    """The number of token grids."""
     return len(self.strides)
 
   def setup(self):
-    """Declares a tower, a layer and a codebook per level; finest first."""
+    """Declares the layers of each grid, beginning with the bottom grid."""
     bad = [s for s in self.strides if s < 2 or s & (s - 1)]
     if bad or not self.strides:
       raise ValueError(
@@ -79,13 +92,13 @@ class VQVAE2(checked.CheckedModule):
     self.quantizers = [
       self.quantizer.clone(parent=None, name=None) for _ in steps
     ]
-    # Decoder l leads from grid l to the next finer one, or to the image.
+    # Decoder l maps grid l to the grid below, or to the image.
     outputs = [self.image_channels] + [width] * (self.levels - 1)
     self.decoders = [
       conv_backbone.ConvDecoder(out_channels=out, upsamples=n, **shape)
       for out, n in zip(outputs, steps, strict=True)
     ]
-    # Coarser codes reach a grid by a transposed convolution of their own.
+    # Codes of the grids above are upsampled by a transposed convolution.
     self.upsamplers = [
       nn.ConvTranspose(
         width * (self.levels - 1 - level),
@@ -108,54 +121,54 @@ class VQVAE2(checked.CheckedModule):
     """Encodes images [B, H, W, C], float in [0, 1] or uint8.
 
     Returns:
-      codes and indices as tuples, coarsest first; the loss of all levels; and
-      their stats, named `<stat>_<level>`.
+      codes and indices as tuples that begin with the top grid; the sum of the
+      losses; and the statistics, named `<name>_<level>`.
 
     Raises:
-      ValueError: if the image does not divide into the coarsest grid.
+      ValueError: if H or W is not a multiple of `stride`.
     """
     features = self._features(image)
-    found, codes = [], None
+    parts, codes = [], None
     for level in reversed(range(self.levels)):
       x = features[level]
-      if found:
+      if parts:
         above = self.decoders[level + 1](codes)
         x = jnp.concatenate([x, above.astype(x.dtype)], axis=-1)
       part = self.quantizers[level](self.to_code[level](x), train=train)
-      found.append(part)
-      codes = self._joined(level, part.quantized, codes)
+      parts.append(part)
+      codes = self._concatenate(level, part.quantized, codes)
     stats = {
       f'{name}_{i}': value
-      for i, part in enumerate(found)
+      for i, part in enumerate(parts)
       for name, value in part.stats.items()
     }
     return Quantized(
-      quantized=tuple(part.quantized for part in found),
-      indices=tuple(part.indices for part in found),
-      loss=sum(part.loss for part in found),
+      quantized=tuple(part.quantized for part in parts),
+      indices=tuple(part.indices for part in parts),
+      loss=sum(part.loss for part in parts),
       stats=stats,
     )
 
   def features(self, image: jax.Array) -> jax.Array:
-    """Returns what the encoder sees at the coarsest grid, [B, h, w, D']."""
+    """Returns the encoder's features of the top grid, [B, h, w, D']."""
     return self._features(image)[-1]
 
   def decode(self, codes: tuple[jax.Array, ...]) -> jax.Array:
-    """Decodes codes, coarsest first, to float32 [B, H, W, C], unclipped."""
+    """Decodes codes, top grid first, to float32 [B, H, W, C], not clipped."""
     joined = None
     for level, part in zip(reversed(range(self.levels)), codes, strict=True):
-      joined = self._joined(level, part, joined)
+      joined = self._concatenate(level, part, joined)
     x = self.decoders[0](joined)
     return images.from_range(x.astype(jnp.float32), self.value_range)
 
   def decode_indices(self, indices: tuple[jax.Array, ...]) -> jax.Array:
-    """Decodes indices, coarsest first; see `decode`."""
+    """Decodes indices, top grid first; see `decode`."""
     books = reversed(self.quantizers)
     pairs = zip(books, indices, strict=True)
     return self.decode(tuple(book.lookup(index) for book, index in pairs))
 
   def _features(self, image: jax.Array) -> list[jax.Array]:
-    """Returns the features of each grid, finest first."""
+    """Returns the features of each grid, bottom grid first."""
     base.require_multiple(image, self.stride)
     x = images.to_range(images.to_float(image), self.value_range)
     features = []
@@ -164,23 +177,23 @@ class VQVAE2(checked.CheckedModule):
       features.append(x)
     return features
 
-  def _joined(
-    self, level: int, codes: jax.Array, coarser: jax.Array | None
+  def _concatenate(
+    self, level: int, codes: jax.Array, above: jax.Array | None
   ) -> jax.Array:
-    """Lays a level's codes beside all coarser ones, brought to its grid."""
-    if coarser is None:
+    """Concatenates a grid's codes with the upsampled codes of all above."""
+    if above is None:
       return codes
-    above = self.upsamplers[level](coarser).astype(codes.dtype)
+    above = self.upsamplers[level](above).astype(codes.dtype)
     return jnp.concatenate([above, codes], axis=-1)
 
   @property
   def stride(self) -> int:
-    """Pixels per latent of the coarsest grid along a side."""
+    """Pixels per latent of the top grid along a side."""
     return math.prod(self.strides)
 
   @property
   def token_grids(self) -> tuple[base.TokenGrid, ...]:
-    """What the indices mean, coarsest first."""
+    """The descriptions of the indices, top grid first."""
     return tuple(
       base.TokenGrid(
         stride=math.prod(self.strides[: level + 1]),
