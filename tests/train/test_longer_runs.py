@@ -48,9 +48,9 @@ def test_a_finished_run_trains_longer_and_is_the_longer_run_to_the_bit(
   assert 'takes 12 steps instead of 8' in capsys.readouterr().err
   assert_same(saved(tmp_path / 'whole'), saved(run))
   config = checkpoints.read_config(run)
-  assert config['card']['train']['duration'] == {'steps': 12}
+  assert config['card']['train']['total_steps'] == 12
   assert config['changes'] == [
-    {'step': 8, 'keys': {'train.total_steps': [{'steps': 8}, {'steps': 12}]}}
+    {'step': 8, 'keys': {'train.total_steps': [8, 12]}}
   ]
 
 
@@ -58,7 +58,7 @@ def test_a_longer_schedule_is_stated(source, tokenizer, tmp_path, capsys):
   card = tiny_configs.autoencoder(source)
   folder = shutil.copytree(tokenizer, tmp_path / 'run')
   # 12 epochs of 48 images in batches of 16 are 36 steps.
-  loop.train(changed(card, total_epochs=12), folder)
+  loop.train(changed(card, total_steps=None, total_epochs=12), folder)
   said = capsys.readouterr().err
   assert 'takes 36 steps instead of 8. The learning rate (cosine)' in said
   assert 'at step 8 the learning rate is 0.00' in said
@@ -72,9 +72,9 @@ def test_what_a_run_shows_of_itself_may_change_and_is_recorded(card, run):
   (record,) = checkpoints.read_config(run)['changes']
   assert record['step'] == 8
   assert set(record['keys']) == {
-    'parallel',
-    'train.log_every',
-    'train.save_every',
+    'parallel.mode',
+    'train.log_every.steps',
+    'train.save_every.steps',
   }
 
 
