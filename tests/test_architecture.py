@@ -171,7 +171,7 @@ def test_the_front_page_does_not_import_the_command_line():
   [
     ('vq_jax', {'train', 'configs', 'tests'}),
     ('train', {'configs', 'tests'}),
-    ('configs', {'vq_jax', 'train', 'tests', 'configs'}),
+    ('configs', {'vq_jax', 'train', 'tests'}),
   ],
 )
 def test_the_library_knows_no_trainer_and_a_config_nothing(folder, forbidden):

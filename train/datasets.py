@@ -51,7 +51,7 @@ def open_datasets(
     ConfigError: if batches do not divide over the devices, or the classes or
       the shapes of images differ between both.
   """
-  sharding.check_batch('batch_size', config.batch_size, runner)
+  _check_batch_size('batch_size', config.batch_size, runner)
   train = _open_split(config, config.train_split)
   held_out, eval_batches = open_eval_batches(config, runner)
   if held_out.class_names != train.class_names:
@@ -91,7 +91,7 @@ def open_eval_batches(
     DataError: if it cannot be read.
     ConfigError: if batches do not divide over the devices.
   """
-  sharding.check_batch('eval_batch_size', config.eval_batch_size, runner)
+  _check_batch_size('eval_batch_size', config.eval_batch_size, runner)
   source = _open_split(config, config.eval_split)
   batches = data.eval_batches(
     source,
@@ -102,6 +102,15 @@ def open_eval_batches(
     limit=config.eval_limit,
   )
   return source, batches
+
+
+def _check_batch_size(name: str, size: int, runner: sharding.JitRunner) -> None:
+  """Raises ConfigError unless a batch divides over the devices."""
+  if size % runner.mesh.size:
+    raise schema.ConfigError(
+      f'config.data.{name}={size} must be a multiple of the '
+      f'{runner.mesh.size} devices.'
+    )
 
 
 def _open_split(config: schema.DataConfig, split: str) -> data.Source:

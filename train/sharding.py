@@ -292,12 +292,3 @@ def make_runner(
   """Returns the runner of a mode; see `make_mesh`."""
   runners = {'jit': JitRunner, 'pmap': PmapRunner}
   return runners[settings.mode](settings, devices, batch_sizes)
-
-
-def check_batch(name: str, size: int, runner: JitRunner) -> None:
-  """Raises ConfigError unless a batch divides over the devices."""
-  if size % runner.mesh.size:
-    raise schema.ConfigError(
-      f'config.data.{name}={size} must be a multiple of the '
-      f'{runner.mesh.size} devices.'
-    )
