@@ -92,7 +92,7 @@ class Evaluator:
     counts = total.pop(_COUNTS, {})
     means = {name: float(value / n) for name, (value, n) in total.items()}
     stats = metrics_lib.codebook.dataset_stats(counts)
-    networks = {k: v for k, v in everything.items() if k in _NETWORKS}
+    networks = {**task.model.variables, task.trained: variables}
     model = dataclasses.replace(task.model, variables=jax.device_get(networks))
     return Evaluation(
       metrics={
@@ -105,6 +105,3 @@ class Evaluator:
         for suffix, array in counts.items()
       },
     )
-
-
-_NETWORKS = ('autoencoder', 'prior', 'critic')  # keys of `Model.variables`
