@@ -8,8 +8,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 MODULES = [
-  '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-  for path in sorted((ROOT / 'vq_jax').rglob('*.py'))
+  '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix(
+    '.__init__'
+  )
+  for folder in ('vq_jax', 'train')
+  for path in sorted((ROOT / folder).rglob('*.py'))
   if '>>> ' in path.read_text()
 ]
 

@@ -15,6 +15,14 @@ class Intervals:
     eval_every: steps between two evaluations.
     save_every: steps between two checkpoints.
     steps_per_epoch: steps in which every training example is seen once.
+
+  Example:
+    >>> config = schema.TrainConfig(total_epochs=2)
+    >>> intervals = Intervals.create(config, steps_per_epoch=50)
+    >>> intervals.total, intervals.eval_every
+    (100, 25)
+    >>> intervals.is_due(intervals.eval_every, step=75)
+    True
   """
 
   total: int
@@ -42,7 +50,11 @@ class Intervals:
     )
 
   def to_steps(self, duration: schema.Duration) -> int:
-    """Returns a duration in steps."""
+    """Returns a duration in steps.
+
+    Args:
+      duration: of the config, such as the warm-up of the learning rate.
+    """
     return duration.to_steps(
       steps_per_epoch=self.steps_per_epoch, total=self.total
     )

@@ -17,6 +17,19 @@ def make_schedule(
   Args:
     config: the config section `optim`.
     intervals: the length of the training.
+
+  Example:
+    >>> train = schema.TrainConfig(total_steps=100)
+    >>> schedule = make_schedule(
+    ...   schema.OptimConfig(
+    ...     learning_rate=1.0,
+    ...     schedule='linear',
+    ...     warmup=schema.Duration(percent=10),
+    ...   ),
+    ...   Intervals.create(train, steps_per_epoch=10),
+    ... )
+    >>> [round(float(schedule(step)), 2) for step in (0, 5, 10, 55, 100)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
   """
   peak, end = config.learning_rate, config.learning_rate * config.final_scale
   warmup = intervals.to_steps(config.warmup)

@@ -19,6 +19,13 @@ class Window:
 
   They are kept on the devices until they are written, so that the host is one
   step ahead of the devices, and never more.
+
+  Example:
+    >>> window = Window(start=0, batch_size=8)
+    >>> for loss in (1.0, 3.0):
+    ...   window.add({'loss': jnp.float32(loss)})
+    >>> window.flush()['loss']
+    2.0
   """
 
   def __init__(self, start: int, batch_size: int):

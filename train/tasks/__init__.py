@@ -27,6 +27,10 @@ def get_task_module(name: str) -> types.ModuleType:
 
   Raises:
     ConfigError: if there is no such module, or it defines no task.
+
+  Example:
+    >>> get_task_module('maskgit').Loss().schedule
+    'cosine'
   """
   if not isinstance(name, str) or '.' not in name:
     names = _get_names()

@@ -36,6 +36,10 @@ class Loss(schema.SubConfig):
       2016).
     iwae_samples: k of the importance-weighted bound in evaluation (Burda et al.
       2016).
+
+  Example:
+    >>> Loss(beta=4.0, kl_warmup=schema.Duration(epochs=10)).iwae_samples
+    50
   """
 
   beta: fields.NonNegativeFloat = 1.0
