@@ -130,7 +130,7 @@ def test_kl_is_the_formula_summed_over_the_latent():
   np.testing.assert_array_equal(standard.kl(), [0, 0])
 
 
-def test_kl_is_the_mean_log_ratio_of_draws():
+def test_kl_is_the_mean_log_ratio_of_samples():
   q = gaussian(shape=(1, 2))
   many = jax.tree.map(lambda x: jnp.repeat(x, 200_000, axis=0), q)
   z = many.sample(keys(200_000))
@@ -138,7 +138,7 @@ def test_kl_is_the_mean_log_ratio_of_draws():
   np.testing.assert_allclose(ratio.mean(), q.kl()[0], rtol=0.02)
 
 
-def test_draws_have_the_mean_and_variance_they_should():
+def test_samples_have_the_mean_and_variance_they_should():
   q = gaussian(shape=(1, 2))
   many = jax.tree.map(lambda x: jnp.repeat(x, 100_000, axis=0), q)
   z = np.asarray(many.sample(keys(100_000)))
@@ -148,7 +148,7 @@ def test_draws_have_the_mean_and_variance_they_should():
   )
 
 
-def test_a_draw_is_a_function_of_its_examples_key_alone():
+def test_a_sample_is_a_function_of_its_examples_key_alone():
   q = gaussian()
   z = q.sample(keys(5))
   half = jax.tree.map(lambda x: x[3:], q).sample(keys(5)[3:])
@@ -156,7 +156,7 @@ def test_a_draw_is_a_function_of_its_examples_key_alone():
 
 
 def test_log_weights_average_to_the_evidence_lower_bound():
-  """E log w = E log p(x|z) - KL, the one by draws, the other closed."""
+  """E log w = E log p(x|z) - KL, the one by samples, the other closed."""
   model = make('vae')
   variables = random_variables(model, images(1))
   image = np.repeat(images(1), 500, axis=0).astype(np.float32) / 255

@@ -1,4 +1,4 @@
-"""Laws of autoencoders: any two towers around any quantizer."""
+"""Laws of autoencoders: any two backbones around any quantizer."""
 
 import functools
 
@@ -36,8 +36,8 @@ def patch(stride, channels=3, dtype=jnp.float32, overlap=2):
   )
 
 
-def make(towers, quantizer=quantizers.VectorQuantizer, **fields):
-  encoder, decoder = towers
+def make(backbones, quantizer=quantizers.VectorQuantizer, **fields):
+  encoder, decoder = backbones
   return autoencoders.VQVAE(
     encoder=encoder,
     quantizer=quantizer(codebook_size=K, code_dim=D),
@@ -59,17 +59,17 @@ def call(model, variables, x, method='__call__'):
 each_quantizer = pytest.mark.parametrize(
   'quantizer', [quantizers.VectorQuantizer, quantizers.EMAVectorQuantizer]
 )
-each_tower = pytest.mark.parametrize('towers', [conv, patch])
+each_backbone = pytest.mark.parametrize('backbones', [conv, patch])
 
 
 @each_quantizer
-@each_tower
+@each_backbone
 @pytest.mark.parametrize(
   ('stride', 'size', 'channels'), [(2, (6, 10), 1), (8, (8, 16), 3)]
 )
-def test_round_trip_on_any_grid(towers, quantizer, stride, size, channels):
-  """Any quantizer fits any tower; images need be neither square nor RGB."""
-  model = make(towers(stride, channels), quantizer)
+def test_round_trip_on_any_grid(backbones, quantizer, stride, size, channels):
+  """Any quantizer fits any backbone; images need be neither square nor RGB."""
+  model = make(backbones(stride, channels), quantizer)
   assert (model.stride, model.token_grids[0].codebook_size) == (stride, K)
   image = images(2, *size, channels)
   variables = random_variables(model, image)
@@ -107,9 +107,9 @@ def test_patches_without_overlap_see_only_themselves():
   np.testing.assert_array_equal(moved, want)
 
 
-@each_tower
-def test_uint8_and_float_images_get_the_same_codes(towers):
-  model = make(towers(4))
+@each_backbone
+def test_uint8_and_float_images_get_the_same_codes(backbones):
+  model = make(backbones(4))
   image = images(3, 16, 16, 3)
   variables = random_variables(model, image)
   want = call(model, variables, image, 'encode')
@@ -175,10 +175,12 @@ class Witness(quantizers.VectorQuantizer):
     return super().__call__(z, train=train)
 
 
-@each_tower
-def test_bfloat16_towers_stay_near_float32_and_the_quantizer_in_it(towers):
+@each_backbone
+def test_bfloat16_backbones_stay_near_float32_and_the_quantizer_in_it(
+  backbones,
+):
   full, half = (
-    make(towers(4, dtype=dtype), Witness)
+    make(backbones(4, dtype=dtype), Witness)
     for dtype in (jnp.float32, jnp.bfloat16)
   )
   image = images(2, 16, 16, 3).astype(np.float32) / 255
@@ -186,8 +188,8 @@ def test_bfloat16_towers_stay_near_float32_and_the_quantizer_in_it(towers):
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {
     jnp.dtype('float32')
   }
-  tower = {'params': variables['params']['encoder']}
-  got, want = (call(m.encoder, tower, image) for m in (half, full))
+  backbone = {'params': variables['params']['encoder']}
+  got, want = (call(m.encoder, backbone, image) for m in (half, full))
   assert (got.dtype, want.dtype) == (jnp.bfloat16, jnp.float32)
   scale = np.abs(want).max()
   np.testing.assert_allclose(got.astype(jnp.float32), want, atol=0.04 * scale)
@@ -202,10 +204,10 @@ def test_bfloat16_towers_stay_near_float32_and_the_quantizer_in_it(towers):
 
 
 @each_quantizer
-@each_tower
-def test_the_gradient_reaches_every_parameter(towers, quantizer):
+@each_backbone
+def test_the_gradient_reaches_every_parameter(backbones, quantizer):
   """Through the codes to the encoder; to the codebook by its own loss."""
-  model = make(towers(2), quantizer)
+  model = make(backbones(2), quantizer)
   image = images(4, 8, 8, 3).astype(np.float32) / 255
   variables = random_variables(model, image)
 
@@ -229,9 +231,9 @@ def test_the_gradient_reaches_every_parameter(towers, quantizer):
   )
 
 
-@each_tower
-def test_only_a_training_call_moves_the_codebook(towers):
-  model = make(towers(4), quantizers.EMAVectorQuantizer)
+@each_backbone
+def test_only_a_training_call_moves_the_codebook(backbones):
+  model = make(backbones(4), quantizers.EMAVectorQuantizer)
   image = images(2, 8, 8, 3)
   variables = random_variables(model, image)
 
@@ -244,9 +246,9 @@ def test_only_a_training_call_moves_the_codebook(towers):
 
 
 def test_two_strides_are_refused():
-  towers = (Seen(), Echo(stride=2))
+  backbones = (Seen(), Echo(stride=2))
   with pytest.raises(ValueError, match='same stride; got 1 and 2'):
-    make(towers).apply({}, jnp.zeros((1, 2, 2, 1)), method='decode')
+    make(backbones).apply({}, jnp.zeros((1, 2, 2, 1)), method='decode')
 
 
 def test_a_pyramid_has_at_least_one_step():

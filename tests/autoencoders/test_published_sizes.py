@@ -45,8 +45,8 @@ def test_llamagen_vq16():
 
 def test_llamagen_attention_follows_the_last_level():
   model = autoencoders.llamagen_vq16(None, multipliers=(1, 2, 2, 4))
-  for tower in (model.encoder, model.decoder):
-    assert (tower.stride, tower.attention_strides) == (8, (8,))
+  for backbone in (model.encoder, model.decoder):
+    assert (backbone.stride, backbone.attention_strides) == (8, (8,))
 
 
 def test_vqvae_2017():
@@ -66,10 +66,10 @@ def test_vqvae_2017():
 )
 @pytest.mark.parametrize('reimplemented', [False, True])
 def test_vit_blocks_by_hand(size, published, released, reimplemented):
-  """The blocks of one tower, in millions.
+  """The number of parameters of the blocks of an encoder, in millions.
 
-  The paper's own counts, 32, 91 and 599, fit neither one tower of the paper's
-  dimensions nor two; see `vit_presets`.
+  The paper's own counts, 32, 91 and 599, fit neither one encoder of the paper's
+  dimensions nor encoder and decoder; see `vit_presets`.
   """
   layers, width, heads, mlp = {
     'small': (8, 512, 8, 2048),

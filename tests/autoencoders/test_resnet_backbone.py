@@ -1,4 +1,4 @@
-"""Laws of VQGAN's towers; their numbers are held against released ones in
+"""Laws of VQGAN's backbones; their numbers are held against released ones in
 tests/convert.
 """
 
@@ -77,8 +77,8 @@ def test_remat_changes_neither_names_nor_gradients(make):
   assert all(name.endswith('attention/key/bias') for name in still), still
 
 
-def shapes(tower, x):
-  tree = jax.eval_shape(tower.init, jax.random.key(0), x)['params']
+def shapes(backbone, x):
+  tree = jax.eval_shape(backbone.init, jax.random.key(0), x)['params']
   return {name: leaf.shape for name, leaf in trees.flatten(tree).items()}
 
 
@@ -89,14 +89,14 @@ def test_attention_stands_after_every_block_of_its_level(stride):
     'attention_strides': (stride,), 'middle_attention': False,
   }  # fmt: skip
   level = {1: 0, 2: 1, 4: 2}[stride]
-  for tower, x in (
+  for backbone, x in (
     (autoencoders.ResNetEncoder(**fields), images(1, 8, 8, 3)),
     (autoencoders.ResNetDecoder(**fields), images(1, 2, 2, 5)),
   ):
-    assert tower.stride == 4
+    assert backbone.stride == 4
     found = {
       name.split('/')[0]: shape
-      for name, shape in shapes(tower, x).items()
+      for name, shape in shapes(backbone, x).items()
       if name.endswith('query/kernel')
     }
     width = 4 * (level + 1)
@@ -112,16 +112,16 @@ def test_the_middle_has_its_own_blocks(middle_blocks, attention):
     **TOY, 'blocks': 1, 'attention_strides': (),
     'middle_blocks': middle_blocks, 'middle_attention': attention,
   }  # fmt: skip
-  for tower in (autoencoders.ResNetEncoder, autoencoders.ResNetDecoder):
+  for backbone in (autoencoders.ResNetEncoder, autoencoders.ResNetDecoder):
     names = {
-      n.split('/')[0] for n in shapes(tower(**fields), images(1, 4, 4, 3))
+      n.split('/')[0] for n in shapes(backbone(**fields), images(1, 4, 4, 3))
     }
     blocks = {name for name in names if name.startswith('middle_block')}
     assert blocks == {f'middle_block_{j}' for j in range(middle_blocks)}
     assert ('middle_attention' in names) == attention
 
 
-def test_the_ends_of_the_towers():
+def test_the_ends_of_the_backbones():
   image = images(1, 4, 4, 3)
   for width in (None, 5):
     encoder = autoencoders.ResNetEncoder(
@@ -141,37 +141,39 @@ def test_the_ends_of_the_towers():
 @pytest.mark.parametrize('epsilon', [1e-6, 1.0])
 def test_epsilon_reaches_the_norms(epsilon):
   """With a large one the features of a nearly black image stay near zero."""
-  tower = autoencoders.ResNetEncoder(
+  backbone = autoencoders.ResNetEncoder(
     **TOY, blocks=1, attention_strides=(), out_channels=None, epsilon=epsilon
   )
   image = 1e-3 * images(1, 4, 4, 3)
-  variables = random_variables(tower, image)
+  variables = random_variables(backbone, image)
   variables = jax.tree_util.tree_map_with_path(
     lambda path, v: jnp.zeros_like(v) if path[-1].key == 'bias' else v,
     variables,
   )
-  size = np.abs(jax.jit(tower.apply)(variables, image)).max()
+  size = np.abs(jax.jit(backbone.apply)(variables, image)).max()
   assert (size > 0.1) == (epsilon == 1e-6)
 
 
 def test_bfloat16_stays_near_float32():
   image = images(1, 8, 8, 3)
-  towers = [
+  backbones = [
     autoencoders.ResNetEncoder(
       **TOY, blocks=1, attention_strides=(2,), dtype=dtype
     )
     for dtype in (jnp.float32, jnp.bfloat16)
   ]
-  variables = random_variables(towers[0], image)
-  exact, coarse = (jax.jit(tower.apply)(variables, image) for tower in towers)
+  variables = random_variables(backbones[0], image)
+  exact, coarse = (
+    jax.jit(backbone.apply)(variables, image) for backbone in backbones
+  )
   assert coarse.dtype == jnp.bfloat16
   error = np.abs(exact - coarse.astype(jnp.float32)).mean()
   assert 0 < error < 0.1 * np.abs(exact).mean()
 
 
 @pytest.mark.parametrize(
-  'tower', [autoencoders.ResNetEncoder, autoencoders.ResNetDecoder]
+  'backbone', [autoencoders.ResNetEncoder, autoencoders.ResNetDecoder]
 )
-def test_attention_needs_a_level(tower):
+def test_attention_needs_a_level(backbone):
   with pytest.raises(ValueError, match=r'levels, \[1, 2\]; got \(16,\)'):
-    tower(**TOY).init(jax.random.key(0), images(1, 4, 4, 3))
+    backbone(**TOY).init(jax.random.key(0), images(1, 4, 4, 3))

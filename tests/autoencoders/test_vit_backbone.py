@@ -1,4 +1,4 @@
-"""Laws of ViT-VQGAN's towers; their numbers are held against a reference of
+"""Laws of ViT-VQGAN's backbones; their numbers are held against a reference of
 the released code in tests/convert.
 """
 
@@ -38,7 +38,7 @@ def decoder(**fields):
 
 
 @pytest.mark.parametrize('reimplemented', [False, True])
-def test_round_trip_on_any_grid_with_towers_of_two_sizes(reimplemented):
+def test_round_trip_on_any_grid_with_backbones_of_two_sizes(reimplemented):
   small = autoencoders.vit_vqgan(
     QUANTIZER,
     patch=2,
@@ -63,9 +63,9 @@ def test_round_trip_on_any_grid_with_towers_of_two_sizes(reimplemented):
 
 
 def test_without_blocks_an_encoder_is_patches_positions_norm_and_head():
-  tower = encoder(layers=0, scan=False, epsilon=0.1)
+  backbone = encoder(layers=0, scan=False, epsilon=0.1)
   image = images(2, 4, 6, 3)
-  variables = random_variables(tower, image)
+  variables = random_variables(backbone, image)
   p = jax.tree.map(np.asarray, variables['params'])
   patches = image.reshape(2, 2, 2, 3, 2, 3).transpose(0, 1, 3, 2, 4, 5)
   x = patches.reshape(2, 6, 12) @ p['embedding']['kernel'].reshape(12, 8)
@@ -73,9 +73,9 @@ def test_without_blocks_an_encoder_is_patches_positions_norm_and_head():
   x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1)
   x = x * p['norm_out']['norm']['scale'] + p['norm_out']['norm']['bias']
   want = np.tanh(x @ p['head']['kernel'] + p['head']['bias'])
-  got = apply(tower, variables, image)
+  got = apply(backbone, variables, image)
   np.testing.assert_allclose(got, want.reshape(2, 2, 3, 6), atol=1e-5)
-  plain = tower.clone(head_width=None)
+  plain = backbone.clone(head_width=None)
   del p['head']
   got = apply(plain, {'params': p}, image)
   np.testing.assert_allclose(got, x.reshape(2, 2, 3, 8), atol=1e-5)
@@ -83,10 +83,10 @@ def test_without_blocks_an_encoder_is_patches_positions_norm_and_head():
 
 @pytest.mark.parametrize('overlap', [1, 2, 3])
 def test_patches_reach_as_far_as_they_overlap(overlap):
-  def touched(tower, x, at):
-    variables = random_variables(tower, x)
-    change = apply(tower, variables, x.at[0, *at].add(1.0))
-    return jnp.any(change != apply(tower, variables, x), axis=(0, -1))
+  def touched(backbone, x, at):
+    variables = random_variables(backbone, x)
+    change = apply(backbone, variables, x.at[0, *at].add(1.0))
+    return jnp.any(change != apply(backbone, variables, x), axis=(0, -1))
 
   fields = {'layers': 0, 'scan': False, 'overlap': overlap}
   first = 2 * np.arange(6) - (overlap - 1)  # pixel of each patch
@@ -98,10 +98,10 @@ def test_patches_reach_as_far_as_they_overlap(overlap):
   np.testing.assert_array_equal(painted, np.outer(inside[1], inside[3]))
 
 
-@pytest.mark.parametrize(('tower', 'step'), [(encoder, 1), (decoder, 2)])
-def test_tokens_see_one_another_and_where_they_are(tower, step):
+@pytest.mark.parametrize(('backbone', 'step'), [(encoder, 1), (decoder, 2)])
+def test_tokens_see_one_another_and_where_they_are(backbone, step):
   x = np.ones((1, 4, 4, 3), np.float32)  # all tokens alike
-  module = tower()
+  module = backbone()
   variables = random_variables(module, x)
   y = np.asarray(apply(module, variables, x))
   assert np.abs(y[:, 0] - y[:, step]).max() > 1e-3
@@ -111,12 +111,12 @@ def test_tokens_see_one_another_and_where_they_are(tower, step):
   assert np.abs(y[:, 0, 0] - z[:, 0, 0]).max() > 1e-4
 
 
-@pytest.mark.parametrize('tower', [encoder, decoder])
-def test_options_do_what_they_say(tower):
+@pytest.mark.parametrize('backbone', [encoder, decoder])
+def test_options_do_what_they_say(backbone):
   x = images(1, 4, 4, 3)
 
   def names(**fields):
-    tree = jax.eval_shape(tower(**fields).init, jax.random.key(0), x)
+    tree = jax.eval_shape(backbone(**fields).init, jax.random.key(0), x)
     return tree['params']
 
   blocks = names()['stack']['blocks']['attention']
@@ -125,9 +125,9 @@ def test_options_do_what_they_say(tower):
   blocks = names(head_dim=3, qkv_bias=False)['stack']['blocks']
   assert blocks['attention']['query']['kernel'].shape == (2, 8, 2, 3)
   assert set(blocks['attention']['query']) == {'kernel'}
-  variables = random_variables(tower(), x)
-  want = apply(tower(), variables, x)
-  other = apply(tower(activation='tanh'), variables, x)
+  variables = random_variables(backbone(), x)
+  want = apply(backbone(), variables, x)
+  other = apply(backbone(activation='tanh'), variables, x)
   assert np.abs(want - other).max() > 1e-4
   unrolled = {
     **variables['params'],
@@ -138,7 +138,7 @@ def test_options_do_what_they_say(tower):
       for i in range(2)
     },
   }
-  got = apply(tower(scan=False), {'params': unrolled}, x)
+  got = apply(backbone(scan=False), {'params': unrolled}, x)
   np.testing.assert_allclose(got, want, atol=1e-5)
 
   def gradient(module):
@@ -146,8 +146,8 @@ def test_options_do_what_they_say(tower):
 
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
-    gradient(tower(remat=True)),
-    gradient(tower()),
+    gradient(backbone(remat=True)),
+    gradient(backbone()),
   )
 
 
@@ -158,7 +158,7 @@ def test_mistakes_are_named():
     autoencoders.vit_vqgan(QUANTIZER, encoder_size='huge')
 
 
-def test_the_re_implementation_draws_as_xavier():
+def test_the_re_implementation_samples_as_xavier():
   model = autoencoders.vit_vqgan(
     QUANTIZER,
     reimplemented=True,
@@ -166,8 +166,8 @@ def test_the_re_implementation_draws_as_xavier():
     patch=2,
   )
   params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
-  for tower in ('encoder', 'decoder'):
-    blocks = params['params'][tower]['stack']['blocks']
+  for backbone in ('encoder', 'decoder'):
+    blocks = params['params'][backbone]['stack']['blocks']
     kernel = blocks['mlp_in']['kernel']
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / 320), rtol=0.02)
   plain = autoencoders.vit_vqgan(QUANTIZER).encoder.transformer

@@ -1,4 +1,4 @@
-"""Laws of the hierarchy: coarse first, each finer level told of the coarser."""
+"""Laws of the hierarchy: each grid is conditioned on the grids above it."""
 
 import functools
 
@@ -83,7 +83,7 @@ def test_each_level_has_its_own_codebook():
   assert len({np.asarray(table).tobytes() for table in tables}) == 3
 
 
-def test_a_finer_level_is_told_of_the_coarser_codes_and_not_the_other_way():
+def test_a_grid_is_conditioned_on_the_grids_above_and_not_on_those_below():
   """With the coarse table exchanged the fine latents move; not vice versa."""
   model, variables = ready((2, 2))
   want = call(model, variables, images(), 'encode')

@@ -11,39 +11,39 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.quantizers import notions
+from tests.quantizers import references
 from vq_jax import quantizers
 
-K, D, BETA = notions.K, notions.D, notions.BETA
-lookup = notions.lookup
+K, D, BETA = references.K, references.D, references.BETA
+lookup = references.lookup
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """A quantizer to try, and what the laws mean for it.
+  """A quantizer under test.
 
   Attributes:
-    make: makes it; takes fields.
-    notion: what is nearest, what the gradient is, ...; see `notions`.
-    searches: whether it finds the nearest row of a table [K, D], which a test
-      may set.
-    learns: whether training moves the collection 'codebook'.
-    draws: whether training quantizes by chance, otherwise than evaluation.
+    make: returns the quantizer, given fields that differ from the default.
+    reference: its reference implementation.
+    searches: whether it chooses the nearest row of a codebook [K, D], which a
+      test may set.
+    learns: whether training changes the collection 'codebook'.
+    samples: whether training quantizes at random, unlike evaluation.
   """
 
   make: Callable[..., nn.Module]
-  notion: Any = notions.Notion()
+  reference: Any = references.Reference()
   searches: bool = False
   learns: bool = False
-  draws: bool = False
+  samples: bool = False
 
 
-def case(factory, notion=notions.Notion, *, flags=(), **fields):
+def case(factory, reference=references.Reference, *, flags=(), **fields):
   make = functools.partial(factory, **fields)
-  return Case(make, notion(), **dict.fromkeys(flags, True))
+  return Case(make, reference(), **dict.fromkeys(flags, True))
 
 
-def nested(factory, notion, inner, *, flags=(), **fields):
+def nested(factory, reference, inner, *, flags=(), **fields):
   """A quantizer of quantizers; fields given to `make` reach the inner one."""
 
   def make(**changes):
@@ -52,7 +52,7 @@ def nested(factory, notion, inner, *, flags=(), **fields):
     rest = {k: v for k, v in changes.items() if k not in own}
     return factory(quantizer=inner.make(**rest), **{**fields, **mine})
 
-  return Case(make, notion(inner.notion), **dict.fromkeys(flags, True))
+  return Case(make, reference(inner.reference), **dict.fromkeys(flags, True))
 
 
 SIZE = {'codebook_size': K, 'code_dim': D}
@@ -72,7 +72,7 @@ CASES = {
   'vq': case(quantizers.VectorQuantizer, flags=['searches'], **TABLE),
   'vq with all options': case(
     quantizers.VectorQuantizer,
-    notions.AllOptions,
+    references.AllOptions,
     flags=['learns'],
     **TABLE,
     **ALL_OPTIONS,
@@ -82,30 +82,30 @@ CASES = {
   ),
   'ema_vq with all options': case(
     quantizers.EMAVectorQuantizer,
-    notions.AllOptions,
+    references.AllOptions,
     flags=['learns'],
     **TABLE,
     **ALL_OPTIONS,
   ),
   'factorized_vq': case(
     quantizers.FactorizedVectorQuantizer,
-    notions.Normalized,
+    references.Normalized,
     dead_code_threshold=0.0,
     **TABLE,
   ),
   'gumbel': case(
     quantizers.GumbelQuantizer,
-    notions.Gumbel,
-    flags=['learns', 'draws'],
+    references.Gumbel,
+    flags=['learns', 'samples'],
     kl_weight=0.3,
     balance_weight=0.2,
     temperature=1.5,
     **SIZE,
   ),
-  'fsq': case(quantizers.FSQ, notions.FSQ, levels=notions.LEVELS),
+  'fsq': case(quantizers.FSQ, references.FSQ, levels=references.LEVELS),
   'lfq': case(
     quantizers.LFQ,
-    notions.LFQ,
+    references.LFQ,
     bits=D,
     scale=0.5,
     commitment_weight=BETA,
@@ -114,7 +114,7 @@ CASES = {
   ),
   'bsq': case(
     quantizers.BSQ,
-    notions.BSQ,
+    references.BSQ,
     flags=['learns'],
     bits=D,
     commitment_weight=BETA,
@@ -125,7 +125,7 @@ CASES = {
   'simvq': case(quantizers.SimVQ, **TABLE),
   'ibq': case(
     quantizers.IBQ,
-    notions.IBQ,
+    references.IBQ,
     entropy_weight=0.3,
     entropy_temperature=0.5,
     **TABLE,
@@ -133,13 +133,13 @@ CASES = {
 }
 EMA = CASES['ema_vq']
 CASES['residual of vq'] = nested(
-  quantizers.ResidualQuantizer, notions.Residual, CASES['vq'], levels=2
+  quantizers.ResidualQuantizer, references.Residual, CASES['vq'], levels=2
 )
 CASES['residual of ema_vq with level dropout'] = nested(
   quantizers.ResidualQuantizer,
-  notions.Residual,
+  references.Residual,
   EMA,
-  flags=['learns', 'draws'],
+  flags=['learns', 'samples'],
   levels=2,
   level_dropout=0.7,
 )
@@ -148,23 +148,23 @@ HALF = dataclasses.replace(
 )
 CASES['grouped of ema_vq'] = nested(
   quantizers.GroupedQuantizer,
-  notions.Grouped,
+  references.Grouped,
   HALF,
   flags=['learns'],
   groups=2,
 )
 CASES['residual of grouped'] = nested(
   quantizers.ResidualQuantizer,
-  notions.Residual,
+  references.Residual,
   CASES['grouped of ema_vq'],
-  flags=['learns', 'draws'],
+  flags=['learns', 'samples'],
   levels=2,
   level_dropout=0.7,
 )
 CASES['grouped of residual'] = nested(
   quantizers.GroupedQuantizer,
-  notions.Grouped,
-  nested(quantizers.ResidualQuantizer, notions.Residual, HALF, levels=2),
+  references.Grouped,
+  nested(quantizers.ResidualQuantizer, references.Residual, HALF, levels=2),
   flags=['learns'],
   groups=2,
 )
@@ -184,14 +184,14 @@ def those(flag):
 
 every = over(CASES)
 searching = over(those('searches'))
-# Where training draws it has laws of its own, in each quantizer's own test.
+# Where training samples it has laws of its own, in each quantizer's own test.
 in_both_modes = pytest.mark.parametrize(
   ('case', 'train'),
   [
     pytest.param(c, train, id=f'{name}, {"training" if train else "not"}')
     for name, c in CASES.items()
     for train in (False, True)
-    if not (train and c.draws)
+    if not (train and c.samples)
   ],
 )
 

@@ -102,7 +102,7 @@ def test_revival_ends(until):
   assert [n > 0 for n in revived] == [i < until for i in range(5)]
 
 
-def test_zero_never_revives_and_draws_nothing():
+def test_zero_never_revives_and_samples_nothing():
   quantizer = make(dead_code_threshold=0.0)
   variables = start(quantizer)
   quantized, updated = jax.jit(
@@ -114,13 +114,15 @@ def test_zero_never_revives_and_draws_nothing():
   )
 
 
-def test_a_vector_is_drawn_by_its_squared_error():
+def test_a_vector_is_sampled_by_its_squared_error():
   z = jnp.arange(4, dtype=jnp.float32)[:, None]
   codes = z + jnp.sqrt(jnp.array([[0.0], [1.0], [2.0], [5.0]]))
-  drawn = jax.jit(dead_codes.sample_replacements, static_argnums=3)(
+  sampled = jax.jit(dead_codes.sample_replacements, static_argnums=3)(
     jax.random.key(0), z, codes, 20_000
   )
-  frequencies = np.bincount(np.asarray(drawn[:, 0], int), minlength=4) / 20_000
+  frequencies = (
+    np.bincount(np.asarray(sampled[:, 0], int), minlength=4) / 20_000
+  )
   np.testing.assert_allclose(
     frequencies, np.array([0, 1, 2, 5]) / 8, atol=0.015
   )
@@ -129,9 +131,9 @@ def test_a_vector_is_drawn_by_its_squared_error():
 
 def test_a_batch_without_error_still_yields_its_vectors():
   z = cases.latents(2, 3)
-  draw = jax.jit(dead_codes.sample_replacements, static_argnums=3)
-  drawn = draw(jax.random.key(0), z, z, K)
-  assert is_a_row(drawn, z.reshape(-1, D)).all()
+  sample = jax.jit(dead_codes.sample_replacements, static_argnums=3)
+  sampled = sample(jax.random.key(0), z, z, K)
+  assert is_a_row(sampled, z.reshape(-1, D)).all()
 
 
 def test_a_chosen_code_is_alive_however_young_its_average():

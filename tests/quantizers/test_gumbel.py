@@ -1,4 +1,4 @@
-"""Laws of the quantizer that draws its codes."""
+"""Laws of the quantizer that samples its codes."""
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,12 @@ CASE = cases.CASES['gumbel']
 
 
 def probabilities(variables, z):
-  logits = np.asarray(CASE.notion.logits(variables, z), np.float64)
+  logits = np.asarray(CASE.reference.logits(variables, z), np.float64)
   p = np.exp(logits)
   return p / p.sum(axis=-1, keepdims=True)
 
 
-def test_training_draws_a_code_by_its_probability():
+def test_training_samples_a_code_by_its_probability():
   quantizer = CASE.make()
   variables = cases.init(quantizer)
   z = cases.latents(1)
@@ -29,7 +29,7 @@ def test_training_draws_a_code_by_its_probability():
   )
 
 
-def test_the_draw_is_another_with_another_key_and_place():
+def test_the_sample_is_another_with_another_key_and_place():
   quantizer = CASE.make()
   variables = cases.init(quantizer)
   z = np.repeat(cases.latents(1), 64, axis=0)
@@ -60,11 +60,11 @@ def test_the_gradient_of_training_with_the_noise_known(monkeypatch):
   (_, quantized), got = jax.value_and_grad(output, (0, 1), has_aux=True)(
     z, variables['params']
   )
-  noisy = CASE.notion.logits(variables, z) + noise
+  noisy = CASE.reference.logits(variables, z) + noise
   np.testing.assert_array_equal(quantized.indices, noisy.argmax(axis=-1))
 
   def by_hand(z):
-    logits = CASE.notion.logits(variables, z) + noise
+    logits = CASE.reference.logits(variables, z) + noise
     soft = jax.nn.softmax(logits / 0.8) @ codes
     return jnp.sum(soft * jnp.cos(quantized.quantized))
 

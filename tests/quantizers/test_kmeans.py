@@ -24,7 +24,7 @@ def error(z, codes):
   return cases.distances(z, codes).min(axis=-1).mean()
 
 
-def test_no_iteration_draws_vectors_of_the_batch_without_repetition():
+def test_no_iteration_samples_vectors_of_the_batch_without_repetition():
   z = cases.latents(40)
   centroids, counts = kmeans(z)
   rows = (np.asarray(centroids)[:, None] == np.asarray(z)).all(-1)

@@ -16,7 +16,7 @@ Z = cases.latents(40)
 VQ = quantizers.VectorQuantizer(K, D)
 EMA = quantizers.EMAVectorQuantizer(K, D, kmeans_iterations=2, decay=0.5)
 residual = functools.partial(quantizers.ResidualQuantizer, EMA)
-# Of three levels, as many are kept as the key draws.
+# Of three levels, as many are kept as the key samples.
 DROPPING = residual(3, level_dropout=1.0)
 
 
@@ -88,7 +88,7 @@ def test_more_levels_leave_a_smaller_error():
   assert errors[-1] < 0.1 * errors[1]
 
 
-def test_each_number_of_levels_is_drawn():
+def test_each_number_of_levels_is_sampled():
   assert set(steps()) == {1, 2}
 
 

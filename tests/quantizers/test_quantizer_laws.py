@@ -1,4 +1,4 @@
-"""Laws that every quantizer obeys; `notions` says what they mean for each."""
+"""Laws that every quantizer obeys; `references` implements each."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ ROWS = (7, 11)
 def settled(case):
   """A quantizer whose codes are quantized to themselves."""
   quantizer = case.make()
-  return quantizer, case.notion.settle(cases.init(quantizer))
+  return quantizer, case.reference.settle(cases.init(quantizer))
 
 
 def trained_once(case):
@@ -31,8 +31,10 @@ def some_indices(quantizer):
   """Indices [*ROWS, *index_shape], of which one comes often."""
   rng = np.random.default_rng(0)
   size = (*ROWS, *quantizer.index_shape)
-  drawn = rng.integers(0, quantizer.codebook_size, size)
-  return np.where(rng.random(size) < 0.3, drawn[:1, :1], drawn).astype(np.int32)
+  sampled = rng.integers(0, quantizer.codebook_size, size)
+  return np.where(rng.random(size) < 0.3, sampled[:1, :1], sampled).astype(
+    np.int32
+  )
 
 
 @cases.every
@@ -40,7 +42,7 @@ def test_codes_are_the_nearest_by_brute_force(case):
   quantizer, variables = trained_once(case)
   z = cases.latents(*ROWS)
   quantized, _ = cases.run(quantizer, variables, z)
-  want = case.notion.choose(quantizer, variables, z)
+  want = case.reference.choose(quantizer, variables, z)
   assert quantized.indices.dtype == jnp.int32
   assert len(np.unique(want)) > K / 3
   np.testing.assert_array_equal(quantized.indices, want)
@@ -76,7 +78,7 @@ def test_a_code_quantizes_to_itself(case):
   quantizer, variables = settled(case)
   indices = some_indices(quantizer)
   codes = np.asarray(cases.lookup(quantizer, variables, indices))
-  z = case.notion.latents_of(codes)
+  z = case.reference.latents_of(codes)
   quantized, _ = cases.run(quantizer, variables, z)
   np.testing.assert_array_equal(quantized.indices, indices)
   np.testing.assert_array_equal(quantized.quantized, codes)
@@ -93,7 +95,7 @@ def test_the_gradient_of_the_codes(case, train):
   flat = quantized.quantized.reshape(-1, D)
 
   def surrogate(x):
-    return case.notion.surrogate(
+    return case.reference.surrogate(
       quantizer, variables, x, z.reshape(-1, D), flat
     )
 
@@ -110,7 +112,7 @@ def test_the_gradient_of_the_loss_on_the_latents(case, train):
   quantized, got = cases.derivatives(quantizer, variables, z, train)
 
   def by_hand(x):
-    return case.notion.loss(quantizer, variables, x, z, quantized.quantized)
+    return case.reference.loss(quantizer, variables, x, z, quantized.quantized)
 
   want = jax.grad(by_hand)(z)
   np.testing.assert_allclose(got['loss'][1], want, rtol=1e-4, atol=1e-6)
@@ -127,8 +129,8 @@ def test_gradients_reach_the_parameters_they_should(case):
     return {path[-1].key for path, leaf in leaves if np.any(leaf)}
 
   known = names(jax.tree.map(jnp.ones_like, variables))
-  assert names(got['loss'][0]) == case.notion.trained_by_loss() & known
-  assert names(got['codes'][0]) == case.notion.trained_by_codes() & known
+  assert names(got['loss'][0]) == case.reference.trained_by_loss() & known
+  assert names(got['codes'][0]) == case.reference.trained_by_codes() & known
 
 
 @cases.every
@@ -166,7 +168,7 @@ def test_batch_stats_by_hand(case):
   quantizer, variables = settled(case)
   indices = some_indices(quantizer)
   codes = np.asarray(cases.lookup(quantizer, variables, indices))
-  z = case.notion.latents_of(codes)
+  z = case.reference.latents_of(codes)
   quantized, _ = cases.run(quantizer, variables, z)
   perplexities, usages = [], []
   for column in indices.reshape(np.prod(ROWS), -1).T:
@@ -340,7 +342,7 @@ TABLES = {
 
 
 @cases.over(TABLES)
-def test_the_table_is_drawn_as_told(case):
+def test_codebook_init_initialises_the_codebook(case):
   quantizer = case.make(codebook_init=jax.nn.initializers.constant(0.5))
   np.testing.assert_allclose(
     cases.table(quantizer, cases.init(quantizer)), 0.5, rtol=1e-6

@@ -1,7 +1,7 @@
-"""What the laws of quantizers mean for each: written out, without the library.
+"""Reference implementations of the quantizers, independent of the library.
 
-A law speaks of the nearest code, of the gradient, of the loss. A notion says
-what these are for a quantizer. Arrays named `codes` are the codes it chose.
+A reference defines the choice of the code, the gradient and the loss of a
+quantizer. Arrays named `codes` are the chosen codes.
 """
 
 import functools
@@ -51,7 +51,7 @@ def entropy_loss(logits, gamma=1.0):
   return mean_entropy(p) - gamma * mean_entropy(p.mean(axis=0)[None])
 
 
-class Notion:
+class Reference:
   """Nearest code in the space of the latents; straight-through; commitment."""
 
   def space(self, z):
@@ -92,7 +92,7 @@ class Notion:
     return codes
 
 
-class Normalized(Notion):
+class Normalized(Reference):
   """Nearest on the unit sphere, through which the gradient passes as well."""
 
   def space(self, z):
@@ -127,7 +127,7 @@ class AllOptions(Normalized):
     return commitment + 0.3 * entropy_loss(logits)
 
 
-class Gumbel(Notion):
+class Gumbel(Reference):
   """The largest logit; the gradient of the softmax."""
 
   def logits(self, variables, z):
@@ -163,7 +163,7 @@ class Gumbel(Notion):
     return {**variables, 'params': {**params, 'to_logits': layer}}
 
 
-class FSQ(Notion):
+class FSQ(Reference):
   """Nearest in the bounded space; the codes are the grid of levels."""
 
   def space(self, z):
@@ -212,7 +212,7 @@ class FSQ(Notion):
     return np.stack(columns, axis=-1).astype(np.float32)
 
 
-class LFQ(Notion):
+class LFQ(Reference):
   """Signs, with the entropy over all 2^D codes."""
 
   def codes(self, scale):
@@ -244,7 +244,7 @@ class BSQ(LFQ, Normalized):
 
   def loss(self, quantizer, variables, z, at, codes):
     u = self.space(z)
-    commitment = Notion.loss(self, quantizer, variables, z, at, codes)
+    commitment = Reference.loss(self, quantizer, variables, z, at, codes)
     ends = jnp.array([-1, 1]) * self.scale()
     ends = jnp.expand_dims(ends, range(u.ndim))
     per_bit = -jnp.square(u[..., None] - ends) / 0.8
@@ -252,7 +252,7 @@ class BSQ(LFQ, Normalized):
     return commitment + 0.1 * sum(entropies)
 
 
-class IBQ(Notion):
+class IBQ(Reference):
   """The largest product; a soft gradient to everything."""
 
   def logits(self, variables, z):
@@ -282,8 +282,8 @@ class IBQ(Notion):
     return {**variables, 'params': {'codebook': unit(codes)}}
 
 
-class Nested(Notion):
-  """Has an inner notion; parts are told apart by looking up one at a time."""
+class Nested(Reference):
+  """Combines the reference of an inner quantizer over groups or levels."""
 
   def __init__(self, inner):
     self.inner = inner
