@@ -26,7 +26,8 @@ class Latent:
 class AE(bottleneck.ContinuousAutoencoder):
   """An autoencoder without regularisation of the latent.
 
-  The attributes are those of `ContinuousAutoencoder`.
+  The attributes are those of
+  `vq_jax.autoencoders.bottleneck.ContinuousAutoencoder`.
 
   Example:
     >>> import jax, jax.numpy as jnp

@@ -69,7 +69,8 @@ class VAE(bottleneck.ContinuousAutoencoder, kw_only=True):
   Attributes:
     likelihood: see `vq_jax.autoencoders.likelihoods`.
 
-  The other attributes are those of `ContinuousAutoencoder`.
+  The other attributes are those of
+  `vq_jax.autoencoders.bottleneck.ContinuousAutoencoder`.
 
   Example:
     >>> import jax, jax.numpy as jnp

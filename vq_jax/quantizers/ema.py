@@ -31,7 +31,8 @@ class EMAVectorQuantizer(codebook.CodebookQuantizer):
   set, a code is S_k / |S_k| (spherical k-means). The entropy loss trains the
   latents but not the codes.
 
-  The attributes are those of `CodebookQuantizer`.
+  The attributes are those of
+  `vq_jax.quantizers.codebook.CodebookQuantizer`.
 
   Example:
     >>> import jax

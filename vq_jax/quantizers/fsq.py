@@ -103,9 +103,8 @@ class FSQ(base.Quantizer):
 
   def _bound(self, rows: jax.Array) -> jax.Array:
     """Bounds [N, D], so that rounding gives the integer code."""
-    return jnp.tanh(rows + self._row(_shift)) * self._row(
-      _bound_of
-    ) - self._row(_offset)
+    scaled = jnp.tanh(rows + self._row(_shift)) * self._row(_bound_of)
+    return scaled - self._row(_offset)
 
   def _to_indices(self, bounded: jax.Array) -> jax.Array:
     """Maps what `_bound` returns to int32 [N]."""
@@ -121,7 +120,7 @@ def _half(levels: int) -> float:
 
 
 def _bound_of(levels: int) -> float:
-  """Returns the bound of |z| in units of the integer code."""
+  """Returns (L - 1) / 2, the largest value before the offset is subtracted."""
   return 1.0 if levels == 2 else (levels - 1) * (1 - _EPSILON) / 2
 
 

@@ -31,7 +31,8 @@ class VectorQuantizer(codebook.CodebookQuantizer):
       `VectorQuantizer2`; issues 46 and 57 of its repository).
     param_dtype: dtype of the codebook.
 
-  The other attributes are those of `CodebookQuantizer`.
+  The other attributes are those of
+  `vq_jax.quantizers.codebook.CodebookQuantizer`.
 
   Example:
     >>> import jax
