@@ -163,7 +163,7 @@ def test_checkpoints_without_weights(tree, message, tmp_path):
     (flax.serialization.msgpack_serialize({'params': {}}), 'but 0 others'),
     (
       flax.serialization.msgpack_serialize({'params': {'a': {1: np.ones(2)}}}),
-      'names are no strings',
+      'names are not strings',
     ),
     (b'', 'cannot be read as a Flax checkpoint'),
     (b'\xc1', 'cannot be read as a Flax checkpoint'),

@@ -113,7 +113,7 @@ def test_one_storage_has_one_dtype_and_size(tmp_path):
     second = writing.Writer().dumps({'b': other})
     both = first[:-1] + b'(' + writing.plain('c') + second[2:-1] + b'u.'
     writing.save(tmp_path / 'a.pt', {}, **{'data.pkl': both})
-    with pytest.raises(errors.ConvertError, match='two things at once'):
+    with pytest.raises(errors.ConvertError, match='two types or sizes'):
       read(tmp_path / 'a.pt')
 
 

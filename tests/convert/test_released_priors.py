@@ -157,12 +157,12 @@ def test_two_files_that_do_not_belong_together(tmp_path):
   weights, _ = random(reference, *args)
   write(tmp_path / 'a', 'maskgit-tokenizer', weights)
   said = refusal(tokenizer=TOKENIZER, transformer=tmp_path / 'a')
-  assert 'knows 24 ids, too few for a mask and the 64 codes' in said
+  assert 'embeds 24 ids, too few for a mask and the 64 codes' in said
   reference = prior_references.MaskGIT(1, 8, 1, 12, 64, 3)
   weights, _ = random(reference, np.zeros((1, 5), int), np.zeros(1, int))
   write(tmp_path / 'b', 'maskgit-tokenizer', weights)
   said = refusal(tokenizer=TOKENIZER, transformer=tmp_path / 'b')
-  assert '5 tokens make no square picture' in said
+  assert '5 tokens are not a square grid' in said
   weights.pop('MlmLayer_0/mlm_ln/bias')
   weights['extra/bias'] = np.zeros(3, np.float32)
   places = 'Embed_0/position_embeddings/embedding'
@@ -270,14 +270,14 @@ def test_what_the_config_of_a_gpt_must_tell(tmp_path):
   file, config = tmp_path / 'gpt.ckpt', tmp_path / 'gpt.yaml'
   write_gpt(tmp_path, np.zeros((1, 16), int), np.zeros(1, int), {})
   kind = 'taming-transformer'
-  assert 'how many heads it has; give its YAML' in refusal(kind, file)
+  assert 'number of heads; give the YAML' in refusal(kind, file)
   depth = {'cond_stage_config': {'target': 'taming.models.vqgan.VQModel'}}
   many = {**CLASSES['cond_stage_config'], 'params': {'n_classes': 46}}
   five = taming_config(**CLASSES)
   five['model']['params']['transformer_config']['params']['n_head'] = 5
   for content, message in (
-    (taming_config(**depth), 'conditioned on what taming.models.vqgan.VQModel'),
-    (taming_config(cond_stage_config=many), 'tells of 46 classes'),
+    (taming_config(**depth), 'conditioned by taming.models.vqgan.VQModel'),
+    (taming_config(cond_stage_config=many), 'has 46 classes'),
     (taming_config(), 'is no config of a GPT'),
     (five, 'width of the GPT: 12 is no multiple of 5'),
   ):
@@ -351,7 +351,7 @@ def test_what_a_halton_maskgit_must_be(tmp_path):
   weights, _ = random(reference, *args)
   weights['in_proj.weight'] = np.zeros((8, 8, 2, 2), np.float32)
   writing.save(files['transformer'], {'model': weights})
-  assert 'joins four tokens to one' in refusal(kind, **files)
+  assert 'merges four tokens into one' in refusal(kind, **files)
   del weights['in_proj.weight'], weights['cls_emb.weight']
   writing.save(files['transformer'], weights)
   assert 'has no cls_emb.weight' in refusal(kind, **files)

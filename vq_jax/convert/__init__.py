@@ -1,6 +1,6 @@
-"""Released checkpoints -> our variables: a table of rules per source.
+"""Conversion of released checkpoints, with a table of rules for each source.
 
-`load(kind, path)` reads the architecture off the file and returns a `Model`.
+`load(kind, path)` infers the architecture from the file and returns a `Model`.
 """
 
 from vq_jax.convert.errors import ConvertError

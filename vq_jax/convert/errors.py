@@ -1,9 +1,9 @@
-"""What goes wrong when a released checkpoint is read."""
+"""Errors and warnings of the conversion."""
 
 
 class ConvertError(ValueError):
-  """A file is not what its kind says, or does not fit the architecture."""
+  """A file is not of the given kind, or does not fit the architecture."""
 
 
 class ConvertWarning(UserWarning):
-  """Weights were found elsewhere in a file than where they usually are."""
+  """Weights were not at their usual location in a file."""

@@ -1,8 +1,8 @@
 """The transformer of valeoai/Halton-MaskGIT: names and shapes.
 
-Two things are folded into one another, without changing a number: the scale
-(and bias) of a norm into the modulation that follows, and the tables of codes
-and of classes into one.
+Two pairs of arrays are combined, which changes no output: scale and bias of a
+norm with the adaptive LayerNorm that follows it, and the embeddings of tokens
+and classes.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,16 @@ from vq_jax.convert import rules as rules_lib
 from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
 
-# The table of codes once more, and what only tells the number of classes.
+# The embedding of tokens once more, and an array that only tells the number of
+# classes.
 LANDMARK, USUAL = 'tok_emb.weight', ('', 'model_state_dict')
 IGNORED = r'head\.weight|tables\.classes'
 
 reading = pickles.reading
 
-# (layers, width) of what was released -> heads, which no shape tells.
+# (layers, width) of the released sizes -> heads, which no shape tells.
 _HEADS = {(6, 384): 6, (12, 512): 6, (12, 768): 12, (24, 1024): 16}
-# What all sizes have in common, and how they are sampled.
+# The common fields of all sizes, and their sampling options.
 _TRANSFORMER = {
   'norm': 'pre',
   'norm_type': 'rms',
@@ -55,40 +56,40 @@ _SAMPLING = {
 
 
 def state(tree: Any) -> dict[str, Any]:
-  """Finds the tensors, and folds what here is one.
+  """Returns name -> array, with norms and embeddings combined.
 
   Raises:
-    ConvertError: if there are none, or they have other names.
+    ConvertError: if there are no tensors, or they have other names.
   """
   found = states.tensors(tree)
   if 'in_proj.weight' in found:
     raise errors.ConvertError(
-      'it joins four tokens to one (in_proj), which no prior here does'
+      'it merges four tokens into one (in_proj), which is not supported'
     )
   found = {name: x.numpy().astype(np.float32) for name, x in found.items()}
   _fold_tables(found)
   for i in range(states.count(found, r'transformer\.layers\.(\d+)\.')):
     at = f'transformer.layers.{i}'
-    parts = _modulation(found, f'{at}.mlp.1', 6)
+    parts = _adaln(found, f'{at}.mlp.1', 6)
     for first, norm in ((0, f'{at}.ln1'), (3, f'{at}.ln2')):
       _fold_norm(parts, first, _taken(found, f'{norm}.weight', 1), None)
-    _set_modulation(found, f'{at}.mlp.1', parts)
-  parts = _modulation(found, 'last_norm.mlp.1', 2)
+    _set_adaln(found, f'{at}.mlp.1', parts)
+  parts = _adaln(found, 'last_norm.mlp.1', 2)
   norm = 'last_norm.norm_final'
   scale, bias = (_taken(found, f'{norm}.{x}', 1) for x in ('weight', 'bias'))
   _fold_norm(parts, 0, scale, bias)
-  _set_modulation(found, 'last_norm.mlp.1', parts)
+  _set_adaln(found, 'last_norm.mlp.1', parts)
   return found
 
 
 def _taken(found: dict[str, np.ndarray], name: str, rank: int) -> np.ndarray:
-  """Takes an array out."""
+  """Removes an array and returns it."""
   states.shape(found, name, rank)
   return found.pop(name)
 
 
 def _fold_tables(found: dict[str, np.ndarray]) -> None:
-  """Makes one table of codes, classes, no class and mask, and one bias."""
+  """Combines the embeddings of tokens and classes, and pads the bias."""
   codes = _taken(found, 'tok_emb.weight', 2)
   classes = _taken(found, 'cls_emb.weight', 2)
   bias = _taken(found, 'head.bias', 1)
@@ -97,13 +98,13 @@ def _fold_tables(found: dict[str, np.ndarray]) -> None:
       f'tok_emb {codes.shape}, cls_emb {classes.shape} and head.bias '
       f'{bias.shape} do not fit each other'
     )
-  found['tables.classes'] = classes  # how many there are
+  found['tables.classes'] = classes  # for their number
   found['tables.embedding'] = np.concatenate([codes[:-1], classes, codes[-1:]])
-  nothing = np.zeros(len(classes), np.float32)
-  found['tables.bias'] = np.concatenate([bias[:-1], nothing, bias[-1:]])
+  zeros = np.zeros(len(classes), np.float32)
+  found['tables.bias'] = np.concatenate([bias[:-1], zeros, bias[-1:]])
 
 
-def _modulation(
+def _adaln(
   found: Mapping[str, np.ndarray], name: str, parts: int
 ) -> list[list[np.ndarray]]:
   """Returns the kernel [D, D'] and bias [D'] of each part: shift, scale, ..."""
@@ -116,10 +117,10 @@ def _modulation(
 
 
 def _fold_norm(parts, first: int, weight, bias) -> None:
-  """Makes a shift and a scale do what weight and bias of a norm did before.
+  """Folds weight and bias of a norm into the shift and the scale after it.
 
   (n w + b) (1 + s) + t = n (1 + s') + t' with s' = w (1 + s) - 1 and
-  t' = b (1 + s) + t; and s and t are linear in the condition.
+  t' = b (1 + s) + t, where s and t are linear in the condition.
   """
   (shift_kernel, shift_bias), (scale_kernel, scale_bias) = parts[
     first : first + 2
@@ -134,7 +135,7 @@ def _fold_norm(parts, first: int, weight, bias) -> None:
   ]
 
 
-def _set_modulation(found, name, parts) -> None:
+def _set_adaln(found, name, parts) -> None:
   found[f'{name}.weight'] = np.concatenate([k for k, _ in parts], axis=1).T
   found[f'{name}.bias'] = np.concatenate([bias for _, bias in parts])
 
@@ -146,7 +147,7 @@ def prior(
   yaml: None = None,
   heads: int | None = None,
 ) -> priors.Prior:
-  """Reads the architecture off the shapes.
+  """Infers the architecture from the shapes.
 
   Args:
     found: name -> array, from `state`.
@@ -212,7 +213,7 @@ def _rules(registers: int, head_dim: int) -> tuple[Rule, ...]:
   def weight(name, transform=rules_lib.same):
     return {'weight': ((name, transform),)}
 
-  def place_table(x):  # registers have no place
+  def position_table(x):  # registers have no positions
     return np.pad(x, ((registers, 0), (0, 0)))
 
   block, ours = r'transformer\.layers\.(\d+)', r'stack/blocks[\1]'
@@ -226,7 +227,7 @@ def _rules(registers: int, head_dim: int) -> tuple[Rule, ...]:
         'bias': (('bias_out', rules_lib.same),),
       },
     ),
-    Rule(r'pos_emb', 'position_embedding', weight('table', place_table)),
+    Rule(r'pos_emb', 'position_embedding', weight('table', position_table)),
     Rule(r'reg_tokens', '', weight('register')),
     *(
       Rule(

@@ -1,4 +1,4 @@
-"""What a file is instead of a checkpoint, and what to do about it."""
+"""Detection of files that are not checkpoints, with helpful errors."""
 
 import os
 import pathlib
@@ -11,30 +11,26 @@ _SUFFIXES = ('.bin', '.ckpt', '.msgpack', '.pt', '.pth', '.safetensors')
 
 
 def require_file(path: str | os.PathLike) -> None:
-  """Refuses a folder.
-
-  Raises:
-    ConvertError: if it is one; names what in it may be meant.
-  """
+  """Raises ConvertError for a folder, and lists the checkpoints in it."""
   path = pathlib.Path(path)
   if not path.is_dir():
     return
   found = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
-  inside = ', '.join(found[:5]) or 'none that is known by its name'
+  inside = ', '.join(found[:5]) or 'none with a known suffix'
   raise errors.ConvertError(
     f'{path} is a folder, and a checkpoint is one file; it holds {inside}.'
   )
 
 
 def refuse(head: bytes, other: str) -> None:
-  """Refuses what holds no weights, or has the format of other frameworks.
+  """Raises ConvertError for files without weights or of another framework.
 
   Args:
     head: the first bytes of the file.
-    other: the formats, 'msgpack' or 'pytorch', that are not meant.
+    other: the format of the other framework, 'msgpack' or 'pytorch'.
 
   Raises:
-    ConvertError: if it is such a file.
+    ConvertError: if the file has that format, or contains no weights.
   """
   found = file_kinds.describe_non_weights(head)
   if found is None and other == 'pytorch' and _is_pytorch(head):
@@ -55,5 +51,5 @@ def _is_pytorch(head: bytes) -> bool:
 
 
 def _is_map(head: bytes) -> bool:
-  """Whether it begins like a map of msgpack that is not empty."""
+  """Returns whether the first byte is that of a non-empty msgpack map."""
   return 0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)

@@ -1,4 +1,4 @@
-"""VQ-8 and VQ-16 of FoundationVision/LlamaGen: taming's towers, renamed."""
+"""VQ-8 and VQ-16 of FoundationVision/LlamaGen: taming's VQGAN, renamed."""
 
 import re
 from typing import Any
@@ -31,7 +31,7 @@ def state(tree: Any) -> dict[str, Any]:
 
 
 def _taming(name: str, levels: int) -> str:
-  """Returns taming's name; its decoder counts the levels the other way."""
+  """Returns taming's name; its decoder numbers the levels in reverse."""
   name = re.sub(
     r'^(..coder)\.mid\.([012])\.',
     lambda m: f'{m[1]}.mid.{_MIDDLE[m[2]]}.',

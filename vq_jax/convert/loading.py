@@ -1,4 +1,4 @@
-"""From released files to a `Model`."""
+"""Loading of released files as a `Model`."""
 
 import dataclasses
 import os
@@ -17,19 +17,19 @@ from vq_jax.config import registry
 from vq_jax.convert import errors
 from vq_jax.convert import halton_maskgit
 from vq_jax.convert import llamagen
+from vq_jax.convert import locations
 from vq_jax.convert import maskgit
 from vq_jax.convert import maskgit_transformer
 from vq_jax.convert import pickles
-from vq_jax.convert import places
 from vq_jax.convert import priors
 from vq_jax.convert import rules
 from vq_jax.convert import taming
 from vq_jax.convert import taming_transformer
 from vq_jax.convert import vit_vqgan
 
-# Each has LANDMARK and USUAL, by which the arrays are found in what was saved;
-# state, which prepares them; model, image_size and rules, which read their
-# names and shapes; and IGNORED.
+# Each module has LANDMARK and USUAL, by which the arrays are located in a
+# checkpoint; `state`, which prepares them; `model`, `image_size` and `rules`,
+# which depend on their names and shapes; and IGNORED.
 AUTOENCODERS: dict[str, types.ModuleType] = {
   'llamagen-vq': llamagen,
   'maskgit-tokenizer': maskgit,
@@ -40,13 +40,13 @@ AUTOENCODERS: dict[str, types.ModuleType] = {
 
 @dataclasses.dataclass(frozen=True)
 class System:
-  """A prior with the autoencoder of its codes.
+  """A prior and its autoencoder.
 
   Attributes:
-    autoencoder: its kind.
-    transformer: has reading, LANDMARK, USUAL, state, IGNORED, and prior, which
-      reads names, shapes and perhaps a config.
-    one_file: whether one file holds both.
+    autoencoder: kind of the autoencoder.
+    transformer: a module with `reading`, LANDMARK, USUAL, `state`, IGNORED and
+      `prior`, which infers the architecture.
+    one_file: whether one file contains both.
   """
 
   autoencoder: str
@@ -62,10 +62,10 @@ SYSTEMS: dict[str, System] = {
 KINDS = tuple(sorted({*AUTOENCODERS, *SYSTEMS}))
 
 
-def _squares(size: Sequence[int]) -> list[dict[str, Any]]:
-  """Returns what makes any image as large as those of training."""
+def _eval_preprocess(size: Sequence[int]) -> list[dict[str, Any]]:
+  """Returns preprocessing that gives images the size of the training images."""
   height, width = size
-  if height != width:  # nothing published says how those came about
+  if height != width:  # The preprocessing is not published.
     return []
   return [
     {'type': 'resize', 'size': height},
@@ -74,15 +74,15 @@ def _squares(size: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _config(spec: dict[str, Any], size: Sequence[int]) -> dict[str, Any]:
-  """Returns a config as training writes it, as far as it can be known."""
+  """Returns the config of a training run, as far as it is known."""
   return {
     'card': {
       'task': 'autoencoder',
       'model': spec,
       'data': {
         'source': 'unknown',
-        # How such models are evaluated; `vqjax tokenize` and `probe` read it.
-        'eval_preprocess': _squares(size),
+        # `vqjax tokenize` and `vqjax probe` use it.
+        'eval_preprocess': _eval_preprocess(size),
       },
     },
     'data': {
@@ -103,37 +103,36 @@ def load(
   yaml: str | os.PathLike | None = None,
   heads: int | None = None,
 ) -> model_lib.Model:
-  """Loads the weights that others have released.
+  """Loads a released checkpoint.
 
-  The architecture is read off the names and shapes, so that any size of a
-  kind can be loaded. The weights may lie under a key or a prefix of their own,
-  also as part of a larger model; of several, averaged ones (`ema`) are taken.
-  A `ConvertWarning` tells where they were, unless they are as released.
+  The architecture is inferred from names and shapes, so any size of a kind can
+  be loaded. The weights may be under a key or a prefix, also as part of a
+  larger model; if there are several, averaged ones (`ema`) are used. A
+  `ConvertWarning` reports their location unless it is that of the release.
 
   Args:
     kind: an autoencoder, 'llamagen-vq', 'maskgit-tokenizer', 'taming-vqgan' or
       'vit-vqgan'; or a prior with its autoencoder, 'maskgit',
       'halton-maskgit' or 'taming-transformer'.
-    path: the file. PyTorch's are read without running what they pickle, and
-      may be safetensors as well.
-    tokenizer: the file of the tokenizer of a 'maskgit' or 'halton-maskgit'
-      (LlamaGen's VQ-16), which has no one path.
-    transformer: that of its transformer.
-    yaml: the released config. That of a 'taming-vqgan' tells the size of the
-      images (256 x 256 by default) and is checked against the weights; a
-      'taming-transformer' needs it.
-    heads: attention heads of a 'halton-maskgit' of a size that was not
+    path: the file, for kinds with one file. PyTorch files are read without
+      executing pickled code, and may be in safetensors format.
+    tokenizer: the file of the tokenizer, for 'maskgit' and 'halton-maskgit'
+      (LlamaGen's VQ-16).
+    transformer: the file of the transformer, for the same kinds.
+    yaml: the released config. For a 'taming-vqgan' it is optional, determines
+      the image size (256 x 256 by default) and is checked against the weights;
+      a 'taming-transformer' needs it.
+    heads: attention heads, for a 'halton-maskgit' of a size that was not
       released.
 
   Returns:
-    The model, with a config as a run has it: `runs.export(model, folder)` makes
-    it one.
+    the model, which `runs.export(model, folder)` writes as a run folder.
 
   Raises:
-    ConvertError: if a file is of another kind or broken, or does not fit
-      the architecture: with all names and shapes that do not.
-    OSError: if it cannot be read.
-    SpecError: if there is no such kind.
+    ConvertError: if a file is damaged or of another kind, or does not fit the
+      architecture; the message lists all names and shapes that do not fit.
+    OSError: if a file cannot be read.
+    SpecError: if the kind is unknown.
   """
   registry.lookup({**AUTOENCODERS, **SYSTEMS}, kind, 'kind of checkpoint')
   _check_options(kind, (path, tokenizer, transformer), yaml, heads)
@@ -148,7 +147,7 @@ def load(
 
 
 def _check_options(kind, files, yaml, heads) -> None:
-  """Fails unless the files and options are those of the kind."""
+  """Raises ConvertError unless files and options fit the kind."""
   two = kind in SYSTEMS and not SYSTEMS[kind].one_file
   given = [file is not None for file in files]
   if given != [not two, two, two]:
@@ -168,12 +167,12 @@ def _check_options(kind, files, yaml, heads) -> None:
 
 
 def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:
-  """Returns the model, and what is to be told of its file."""
+  """Returns the model and notices about its file."""
   source = AUTOENCODERS[kind]
   reading = maskgit.reading if source is maskgit else pickles.reading
   with reading(path) as tree:
     try:
-      found = places.find(tree, source.LANDMARK, source.USUAL)
+      found = locations.find(tree, source.LANDMARK, source.USUAL)
       state = source.state(found.tree)
       spec = source.model(state)
       size = source.image_size(state)
@@ -183,7 +182,7 @@ def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:
       size = taming.read_config(yaml, spec)
     config = _config(spec, size)
     module = modules.make_autoencoder(config)
-    variables = _converted(
+    variables = _convert(
       state,
       source.rules(state),
       lambda rng: modules.init_autoencoder(module, config, rng),
@@ -196,18 +195,18 @@ def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:
     config=config,
     autoencoder_config=config,
   )
-  return model, _told(path, found)
+  return model, _notices(path, found)
 
 
 def _load_system(
   system: System, kind, tokenizer, transformer, yaml, heads
 ) -> tuple[model_lib.Model, list[str]]:
-  """Returns the model, and what is to be told of its files."""
+  """Returns the model and notices about its files."""
   inner, notices = _load_autoencoder(system.autoencoder, tokenizer, yaml)
   source = system.transformer
   with source.reading(transformer) as tree:
     try:
-      found = places.find(tree, source.LANDMARK, source.USUAL)
+      found = locations.find(tree, source.LANDMARK, source.USUAL)
       state = source.state(found.tree)
       read = source.prior(state, inner, yaml=yaml, heads=heads)
     except errors.ConvertError as error:
@@ -220,7 +219,7 @@ def _load_system(
     )
     config = _prior_config(read, own)
     prior = modules.make_prior(config, inner.autoencoder)
-    variables = _converted(
+    variables = _convert(
       state,
       read.rules,
       lambda rng: modules.init_prior(prior, rng),
@@ -235,20 +234,20 @@ def _load_system(
     config=config,
     autoencoder_config=own,
   )
-  if system.one_file:  # where the autoencoder lies beside the prior
+  if system.one_file:  # The prior's notice names the location of both.
     notices = []
-  return model, notices + _told(transformer, found)
+  return model, notices + _notices(transformer, found)
 
 
-def _told(path: str | os.PathLike, found: places.Found) -> list[str]:
+def _notices(path: str | os.PathLike, found: locations.Found) -> list[str]:
   return [f'{path}: {found.notice}'] if found.notice else []
 
 
-def _converted(state, rules_of, init, path, ignored) -> dict[str, Any]:
-  """Returns the variables that `init` makes, as the file has them."""
+def _convert(state, table, init, path, ignored) -> dict[str, Any]:
+  """Returns the variables of the module with the arrays of the file."""
   variables = rules.convert(
     state,
-    rules_of,
+    table,
     jax.eval_shape(init, jax.random.key(0)),
     source=str(path),
     ignored=ignored,
@@ -259,7 +258,7 @@ def _converted(state, rules_of, init, path, ignored) -> dict[str, Any]:
 def _prior_config(
   read: priors.Prior, autoencoder: dict[str, Any]
 ) -> dict[str, Any]:
-  """Returns a config of a prior's run; see `_config`."""
+  """Returns the config of a training run of a prior; see `_config`."""
   classes = max(read.num_classes, 1)
   is_maskgit = read.spec['type'] == 'maskgit'
   return {

@@ -41,10 +41,10 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
   """Reads a msgpack file of Flax.
 
   Yields:
-    The tree that was saved.
+    the saved tree.
 
   Raises:
-    ConvertError: if the file is something else, or broken.
+    ConvertError: if the file is of another kind or damaged.
     OSError: if it cannot be read.
   """
   kinds.require_file(path)
@@ -52,13 +52,13 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
   try:
     kinds.refuse(data[: file_kinds.HEAD], 'pytorch')
     tree = flax.serialization.msgpack_restore(data)
-  # A broken file raises whatever its first wrong byte leads to.
+  # A damaged file can raise any exception.
   except Exception as error:
     raise errors.ConvertError(
       f'{path} cannot be read as a Flax checkpoint: '
       f'{(str(error) or type(error).__name__).rstrip(".")}.'
     ) from error
-  del data  # the arrays are copies
+  del data  # The arrays are copies.
   yield tree
 
 
@@ -66,21 +66,21 @@ def state(tree: Any) -> dict[str, np.ndarray]:
   """Returns name -> array, without `params/`.
 
   Raises:
-    ConvertError: if there are none.
+    ConvertError: if there are no arrays.
   """
   if not (isinstance(tree, dict) and isinstance(tree.get('params'), dict)):
     raise errors.ConvertError('it holds no params')
   try:
     found = trees.flatten(tree['params'])
   except TypeError as error:
-    raise errors.ConvertError(f'its names are no strings: {error}') from error
+    raise errors.ConvertError(f'its names are not strings: {error}') from error
   return {n: x for n, x in found.items() if isinstance(x, np.ndarray)}
 
 
 def _counts(found: states.State) -> tuple[int, int]:
-  """Returns how many levels there are, and residual blocks in each.
+  """Returns the number of levels, and of residual blocks in each of them.
 
-  There are as many blocks again between the levels and the codes.
+  The middle, between the levels and the quantizer, has as many blocks.
   """
   levels = states.count(found, r'decoder/Conv_(\d+)/') - 1
   blocks = states.count(found, r'encoder/ResBlock_(\d+)/')
@@ -101,7 +101,7 @@ def model(found: states.State) -> dict[str, Any]:
     states.shape(found, f'encoder/ResBlock_{i * blocks}/Conv_0/kernel', 4)[-1]
     for i in range(levels)
   ]
-  tower = {
+  backbone = {
     'channels': channels,
     'multipliers': [
       states.multiple(width, channels, f'width of level {i}')
@@ -118,7 +118,7 @@ def model(found: states.State) -> dict[str, Any]:
     'type': 'vqvae',
     'encoder': {
       'type': 'resnet_encoder',
-      **tower,
+      **backbone,
       'downsampling': 'average',
       'out_channels': None,
     },
@@ -130,7 +130,7 @@ def model(found: states.State) -> dict[str, Any]:
     },
     'decoder': {
       'type': 'resnet_decoder',
-      **tower,
+      **backbone,
       'in_channels': None,
       'out_channels': image_channels,
     },
@@ -139,13 +139,13 @@ def model(found: states.State) -> dict[str, Any]:
 
 
 def rules(found: states.State) -> tuple[Rule, ...]:
-  """Returns the table of rules for these numbers of levels and blocks."""
+  """Returns the table of rules for the numbers of levels and blocks."""
   levels, blocks = _counts(found)
-  places = [
+  blocks_in_order = [
     f'level_{i}_block_{j}' for i in range(levels) for j in range(blocks)
   ]
   middle = [f'middle_block_{j}' for j in range(blocks)]
-  down = [*places, *middle]
+  down = [*blocks_in_order, *middle]
   up = [
     f'level_{i}_block_{j}'
     for i in reversed(range(levels))
@@ -162,9 +162,9 @@ def rules(found: states.State) -> tuple[Rule, ...]:
   for i in range(1, levels):
     ours = f'decoder/level_{levels - i}_up/conv'
     table.append(Rule(f'decoder/Conv_{i}', ours, _CONV))
-  for tower, names in {'encoder': down, 'decoder': [*middle, *up]}.items():
+  for side, names in {'encoder': down, 'decoder': [*middle, *up]}.items():
     for k, name in enumerate(names):
-      theirs, ours = f'{tower}/ResBlock_{k}', f'{tower}/{name}'
+      theirs, ours = f'{side}/ResBlock_{k}', f'{side}/{name}'
       for i in (1, 2):
         table += [
           Rule(f'{theirs}/GroupNorm_{i - 1}', f'{ours}/norm{i}/norm', _NORM),
@@ -175,6 +175,6 @@ def rules(found: states.State) -> tuple[Rule, ...]:
 
 
 def image_size(found: states.State) -> tuple[int, int]:
-  """Returns 256 x 256; the weights fit any size, and serve 512 x 512 too."""
+  """Returns 256 x 256; the same weights are released for 512 x 512 too."""
   del found
   return (256, 256)

@@ -64,33 +64,34 @@ def prior(
   yaml: None = None,
   heads: None = None,
 ) -> priors.Prior:
-  """Reads the architecture off the shapes.
+  """Infers the architecture from the shapes.
 
-  The vocabulary is the codes, the classes and the mask: there is no null class.
+  The vocabulary has no null class.
 
   Args:
-    found: name -> what has a shape.
-    tokenizer: of its codes.
-    yaml: there is none.
-    heads: the weights tell them.
+    found: name -> object with a shape.
+    tokenizer: the tokenizer of its tokens.
+    yaml: None.
+    heads: not needed, since the shapes tell them.
 
   Raises:
-    ConvertError: if the names are not those of the transformer, or it was made
-      for more or fewer codes than the tokenizer has.
+    ConvertError: if the names are not those of the transformer, or its codebook
+      size is not that of the tokenizer.
   """
   del yaml, heads
-  (codes,) = tokenizer.autoencoder.token_grids
+  (tokens,) = tokenizer.autoencoder.token_grids
   rows, width = states.shape(found, 'Embed_0/word_embeddings/embedding', 2)
-  places, _ = states.shape(found, 'Embed_0/position_embeddings/embedding', 2)
+  length, _ = states.shape(found, 'Embed_0/position_embeddings/embedding', 2)
   layer = 'TransformerLayer_0'
   query = f'{layer}/Attention_0/self_attention/query/kernel'
   _, heads, _ = states.shape(found, query, 3)
   mlp = f'{layer}/Mlp_0/intermediate_output/kernel'
-  classes = rows - codes.codebook_size - 1
+  classes = rows - tokens.codebook_size - 1
   if classes < 0:
     raise errors.ConvertError(
-      f'it knows {rows} ids, too few for a mask and the {codes.codebook_size} '
-      'codes of the tokenizer; they do not belong together'
+      f'it embeds {rows} ids, too few for a mask and the '
+      f'{tokens.codebook_size} codes of the tokenizer; they do not belong '
+      'together'
     )
   return priors.Prior(
     spec={
@@ -103,7 +104,7 @@ def prior(
       },
     },
     num_classes=classes,
-    grid=priors.square(places - bool(classes)),
+    grid=priors.square(length - bool(classes)),
     sampling={
       'steps': 8,
       'schedule': 'cosine',

@@ -1,6 +1,7 @@
-"""PyTorch's files without PyTorch; `unpickling` tells what is not run.
+"""A reader for PyTorch files that does not need PyTorch.
 
-The two formats of `torch.save`, and safetensors, which holds arrays alone.
+It reads both formats of `torch.save`, without executing pickled code (see
+`unpickling`), and safetensors.
 """
 
 import contextlib
@@ -28,20 +29,19 @@ _LEGACY_PROTOCOL = 1001
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike) -> Iterator[Any]:
-  """Opens a file that `torch.save` wrote, in either format, or safetensors.
+  """Opens a file of `torch.save`, in either format, or of safetensors.
 
-  What the file is, its first bytes tell; `.ckpt`, `.pt`, `.pth`, `.bin` and
-  `.safetensors` are the same here.
+  The format is detected from the first bytes, whatever the suffix.
 
   Args:
     path: the file.
 
   Yields:
-    What was saved: dicts and lists as they are, tensors as `Tensor`, which can
-    be read as long as the file is open, everything else as `Inert`.
+    the saved object: dicts and lists, tensors as `Tensor`, which can be read
+    while the file is open, and all other objects as `Inert`.
 
   Raises:
-    ConvertError: if the file is something else, or broken.
+    ConvertError: if the file is of another kind or damaged.
     OSError: if it cannot be opened.
   """
   kinds.require_file(path)
@@ -49,7 +49,7 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
     file = stack.enter_context(pathlib.Path(path).open('rb'))
     try:
       found = _read(file, stack)
-    # A broken file raises whatever its first wrong byte leads to.
+    # A damaged file can raise any exception.
     except Exception as error:
       raise errors.ConvertError(
         f'{path} cannot be read as a PyTorch checkpoint: '
@@ -62,7 +62,7 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
 
 
 def _read(file: BinaryIO, stack: contextlib.ExitStack) -> Any:
-  """Reads what was saved, by the format that the first bytes tell."""
+  """Reads the saved object in the format of the first bytes."""
   head = file_kinds.read_head(file)
   file.seek(0)
   if safetensors.is_safetensors(head):
@@ -78,7 +78,7 @@ def _read(file: BinaryIO, stack: contextlib.ExitStack) -> Any:
   kinds.refuse(head, 'msgpack')
   if not head.startswith(_PICKLE):
     raise errors.ConvertError(
-      f'its first bytes, {head[:8]!r}, are those of no format of PyTorch'
+      f'its first bytes, {head[:8]!r}, are not those of a PyTorch file'
     )
   try:
     return _read_legacy(file)
@@ -89,7 +89,7 @@ def _read(file: BinaryIO, stack: contextlib.ExitStack) -> Any:
 
 
 def _read_safetensors(file: BinaryIO) -> dict[str, unpickling.Tensor]:
-  """Reads the names of the arrays, and where they lie."""
+  """Reads names and offsets of the arrays."""
 
   def tensor(entry):
     strides = [math.prod(entry.shape[i + 1 :]) for i in range(len(entry.shape))]
@@ -103,12 +103,12 @@ def _read_safetensors(file: BinaryIO) -> dict[str, unpickling.Tensor]:
 
 
 def _last_read(read: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-  """Keeps what was read last: many tensors may share one storage."""
+  """Caches the last result, since several tensors may share one storage."""
   last: list = [None, b'']
 
   def cached(key):
     if last[0] != key:
-      last[:] = None, b''  # not two in memory
+      last[:] = None, b''  # so that two are never in memory
       last[:] = key, read(key)
     return last[1]
 
@@ -124,7 +124,7 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
       'it is a zip file without one data.pkl, which torch.save writes; unpack '
       'it and give the checkpoint in it'
     )
-  # PyTorch compresses nothing; then no record can be larger than the file.
+  # PyTorch does not compress, so no record can be larger than the file.
   if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):
     raise errors.ConvertError('it has compressed records')
   root = pickles[0].removesuffix('data.pkl')
@@ -161,19 +161,20 @@ def _read_legacy(file: BinaryIO) -> Any:
   found, keys = load(), load()
   end = os.fstat(file.fileno()).st_size
 
-  def read_at(place):
-    file.seek(place[0])
-    return file.read(place[1])
+  def read_at(span):
+    offset, size = span
+    file.seek(offset)
+    return file.read(size)
 
   read = _last_read(read_at)
   for key in keys:
     storage = storages[str(key)]
     size = storage.size * storage.dtype.itemsize
     (count,) = struct.unpack('<q', file.read(8))
-    place = (file.tell(), size)
-    if count != storage.size or sum(place) > end:
+    span = (file.tell(), size)
+    if count != storage.size or sum(span) > end:
       raise errors.ConvertError(f'storage {key} is cut off')
-    storage.read = lambda place=place: read(place)
+    storage.read = lambda span=span: read(span)
     file.seek(size, os.SEEK_CUR)
   unread = [key for key, storage in storages.items() if storage.read is None]
   if unread:

@@ -1,4 +1,4 @@
-"""What is read of a prior before its weights."""
+"""The architecture of a released prior."""
 
 import dataclasses
 import math
@@ -11,15 +11,15 @@ from vq_jax.convert.rules import Rule
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prior:
-  """A prior, as far as names, shapes and a config tell.
+  """What is known of a prior before its weights are converted.
 
   Attributes:
-    spec: of the module; see `vq_jax.config.registry`.
-    num_classes: 0 for an unconditional prior.
-    null_class: whether there is a label for no class.
+    spec: the spec of the module; see `vq_jax.config.registry`.
+    num_classes: number of classes; 0 for an unconditional prior.
+    null_class: whether there is a label for "no class".
     grid: (h, w) of the tokens.
-    sampling: section `sampling` of its card: how its authors sample it.
-    rules: what becomes of its arrays.
+    sampling: the sampling options of its authors.
+    rules: table of rules for its arrays.
   """
 
   spec: Mapping[str, Any]
@@ -31,12 +31,12 @@ class Prior:
 
 
 def square(tokens: int) -> tuple[int, int]:
-  """Returns the square grid of so many tokens.
+  """Returns the square grid with a number of tokens.
 
   Raises:
-    ConvertError: if there is none.
+    ConvertError: if the number is not a square.
   """
   side = math.isqrt(max(tokens, 0))
   if not side or side * side != tokens:
-    raise errors.ConvertError(f'{tokens} tokens make no square picture')
+    raise errors.ConvertError(f'{tokens} tokens are not a square grid')
   return (side, side)

@@ -1,4 +1,4 @@
-"""The YAML files that CompVis/taming-transformers releases with its weights."""
+"""The YAML configs that CompVis/taming-transformers releases with weights."""
 
 import contextlib
 import os
@@ -17,16 +17,16 @@ from vq_jax.utils import file_kinds
 def reading(
   path: str | os.PathLike, kind: str, fields: str
 ) -> Iterator[dict[str, Any]]:
-  """Yields `model.params`; what the block misses in it is an error of the file.
+  """Yields `model.params` of a config, and reports fields missing in the block.
 
   Args:
     path: the file.
-    kind: of the model that it should describe, for the message.
-    fields: what it should have, for the message.
+    kind: kind of the model, for the message.
+    fields: the expected fields, for the message.
 
   Raises:
-    ConvertError: if it is no YAML, or the block misses something.
-    OSError: if it cannot be read.
+    ConvertError: if the file is not YAML, or if a field is missing or wrong.
+    OSError: if the file cannot be read.
   """
   kinds.require_file(path)
   other = file_kinds.describe_placeholder(file_kinds.read_head(path))

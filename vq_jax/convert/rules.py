@@ -1,4 +1,4 @@
-"""One engine for every source: a table of rules says what becomes what."""
+"""Conversion of arrays by a table of rules."""
 
 import dataclasses
 import re
@@ -14,12 +14,13 @@ from vq_jax.convert import unpickling
 from vq_jax.utils import trees
 
 Transform = Callable[[np.ndarray], np.ndarray]
-# Name of an array in its module there -> names here, and how each is made.
+# Name of an array in its module of the checkpoint -> its names in our module,
+# each with a transform of the array.
 Leaves = Mapping[str, tuple[tuple[str, Transform], ...]]
 
 
 def same(x: np.ndarray) -> np.ndarray:
-  """Keeps an array."""
+  """Returns the array unchanged."""
   return x
 
 
@@ -28,7 +29,7 @@ def _conv(kernel: np.ndarray) -> np.ndarray:
 
 
 def dense_kernel(kernel: np.ndarray) -> np.ndarray:
-  """[O, I], or a 1x1 convolution [O, I, 1, 1], to [I, O]."""
+  """Transposes [O, I], or a 1x1 convolution [O, I, 1, 1], to [I, O]."""
   if kernel.shape[2:] not in ((), (1, 1)):
     raise ValueError(f'{kernel.shape} is no kernel of a 1x1 convolution')
   return kernel.reshape(kernel.shape[:2]).T
@@ -43,14 +44,15 @@ EMBEDDING: Leaves = {'weight': (('codebook', same),)}
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-  r"""What becomes of the arrays of a module.
+  r"""The conversion of the arrays of a module.
 
   Attributes:
-    pattern: regular expression for the whole name of the module there.
-    target: name of the module here, with references (`\1`) to the groups of
-      the pattern. `blocks[3]` is the fourth slice of arrays that are stacked;
-      '' is the model itself.
-    leaves: what becomes of the arrays in it; others are unknown.
+    pattern: regular expression for the full name of the module in the
+      checkpoint.
+    target: name of our module, with references (`\1`) to the groups of the
+      pattern. `blocks[3]` is the fourth slice of stacked arrays; '' is the
+      model itself.
+    leaves: the arrays of the module that are converted.
   """
 
   pattern: str
@@ -69,18 +71,18 @@ def convert(
   """Converts a checkpoint.
 
   Args:
-    state: name -> array, as released.
-    rules: the first whose pattern and leaves match a name applies.
-    shapes: the variables that the model expects.
-    source: where `state` comes from, for the message.
-    ignored: regular expression for the names that are not needed.
+    state: name -> array of the checkpoint.
+    rules: table of rules, of which the first that matches a name applies.
+    shapes: the variables of our module, or their shapes.
+    source: description of the checkpoint, for the message.
+    ignored: regular expression for names that are not converted.
 
   Returns:
-    Variables, float32, with the names and shapes of `shapes`.
+    variables, float32, with the names and shapes of `shapes`.
 
   Raises:
-    ConvertError: with all names that no rule knows, that are missing, and
-      whose shapes differ.
+    ConvertError: if a name matches no rule, is missing, or has another shape;
+      the message lists all of them.
   """
   rules, problems, found = tuple(rules), [], {}
   for name in sorted(state):
@@ -114,7 +116,7 @@ def convert(
 
 
 def _targets(name: str, rules: Iterable[Rule]) -> list[tuple[str, Transform]]:
-  """Returns the names here that an array there turns into."""
+  """Returns our names for an array of the checkpoint, and their transforms."""
   module, leaf = re.fullmatch(r'(?:(.*)[./])?(.*)', name, re.DOTALL).groups()
   for rule in rules:
     match = re.fullmatch(rule.pattern, module or '')
@@ -134,7 +136,7 @@ def _array(value: Any, transform: Transform) -> np.ndarray:
 def _stack(
   arrays: Mapping[str, np.ndarray], problems: list[str]
 ) -> dict[str, np.ndarray]:
-  """Stacks what `blocks[0]`, `blocks[1]`, ... hold; appends to `problems`."""
+  """Stacks the arrays of `blocks[0]`, `blocks[1]`, ..., and adds problems."""
   done, parts = {}, {}
   for name, array in arrays.items():
     whole, _, index, end = re.fullmatch(

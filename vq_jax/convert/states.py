@@ -1,4 +1,4 @@
-"""Reading an architecture off the names and shapes of a checkpoint."""
+"""Helpers that infer an architecture from names and shapes."""
 
 import re
 from collections.abc import Mapping
@@ -7,21 +7,21 @@ from typing import Any
 from vq_jax.convert import errors
 from vq_jax.convert import unpickling
 
-State = Mapping[str, Any]  # name -> what has a shape
+State = Mapping[str, Any]  # name -> object with a shape
 
 
-# Where tensors may lie in a checkpoint; `places` knows others by landmarks.
+# Keys under which tensors may be saved; `locations` finds others.
 _KEYS = ('ema', 'model_state_dict', 'state_dict', 'model')
 
 
 def tensors(tree: Any) -> dict[str, unpickling.Tensor]:
-  """Returns the tensors by name.
+  """Returns the tensors of a checkpoint by name.
 
   Args:
-    tree: name -> tensor, or a dict with such a dict.
+    tree: a dict of tensors, or a dict that contains such a dict.
 
   Raises:
-    ConvertError: if there are none.
+    ConvertError: if there are no tensors.
   """
   if not isinstance(tree, Mapping):
     raise errors.ConvertError(f'it holds no dict but a {type(tree).__name__}')
@@ -44,7 +44,7 @@ def shape(state: State, name: str, rank: int) -> tuple[int, ...]:
   """Returns the shape of an array.
 
   Raises:
-    ConvertError: if there is none, or it has another rank.
+    ConvertError: if the array is missing or has another rank.
   """
   if name not in state:
     raise errors.ConvertError(
@@ -57,7 +57,7 @@ def shape(state: State, name: str, rank: int) -> tuple[int, ...]:
 
 
 def count(state: State, pattern: str) -> int:
-  """Returns how many numbers the first group of a pattern matches in names."""
+  """Returns the number of distinct matches of the first group of a pattern."""
   matches = (re.match(pattern, name) for name in state)
   return len({match[1] for match in matches if match})
 
@@ -66,7 +66,7 @@ def multiple(whole: int, part: int, what: str) -> int:
   """Returns whole / part.
 
   Raises:
-    ConvertError: if that is no whole number.
+    ConvertError: if `whole` is not a multiple of `part`.
   """
   if part < 1 or whole < 1 or whole % part:
     raise errors.ConvertError(f'{what}: {whole} is no multiple of {part}')

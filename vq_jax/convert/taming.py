@@ -27,7 +27,7 @@ _ATTENTIONS = {
 
 
 def _one_head(x):
-  """[O, I, 1, 1] to [I, 1, O]: attention has an axis of heads here."""
+  """[O, I, 1, 1] to [I, 1, O], with an axis of heads."""
   return rules_lib.dense_kernel(x)[:, None]
 
 
@@ -44,7 +44,7 @@ _OUT = {
 def _rules():
   conv, dense, norm = rules_lib.CONV, rules_lib.DENSE, rules_lib.NORM
   for theirs, ours in _BLOCKS.items():
-    last = theirs.count('(')  # the groups so far
+    last = theirs.count('(')  # the number of groups
     yield Rule(rf'{theirs}\.norm([12])', rf'{ours}/norm\{last + 1}/norm', norm)
     yield Rule(rf'{theirs}\.conv([12])', rf'{ours}/conv\{last + 1}', conv)
     yield Rule(rf'{theirs}\.nin_shortcut', rf'{ours}/shortcut', dense)
@@ -72,13 +72,12 @@ def state(tree: Any) -> dict[str, Any]:
   """Returns name -> tensor.
 
   Raises:
-    ConvertError: if there are none, or those of another quantizer.
+    ConvertError: if there are no tensors, or if the quantizer is another one.
   """
   found = states.tensors(tree)
   if 'quantize.embed.weight' in found:
     raise errors.ConvertError(
-      'its quantizer is GumbelQuantize, whose codes are chosen by logits; only '
-      'VectorQuantizer can be converted'
+      'its quantizer is GumbelQuantize; only VectorQuantizer can be converted'
     )
   return found
 
@@ -90,16 +89,16 @@ def rules(found: states.State) -> tuple[Rule, ...]:
 
 
 def image_size(found: states.State) -> tuple[int, int]:
-  """Returns the size of all released models; the weights do not tell it."""
+  """Returns the image size of all released models."""
   del found
   return (256, 256)
 
 
-def towers(found: states.State) -> dict[str, Any]:
-  """Reads the architecture off the shapes.
+def encoder_and_decoder(found: states.State) -> dict[str, Any]:
+  """Infers the architecture from the shapes.
 
   Returns:
-    The specs of both towers.
+    the specs of encoder and decoder.
 
   Raises:
     ConvertError: if the names are not those of a VQGAN.
@@ -108,7 +107,7 @@ def towers(found: states.State) -> dict[str, Any]:
     found, 'encoder.conv_in.weight', 4
   )
 
-  def tower(prefix, side):
+  def backbone(prefix, side):
     levels = states.count(found, rf'{side}\.(\d+)\.')
     widths = [
       states.shape(found, f'{side}.{i}.block.0.conv1.weight', 4)[0]
@@ -137,11 +136,11 @@ def towers(found: states.State) -> dict[str, Any]:
     )
   return {
     'encoder': {
-      **tower('encoder', 'encoder.down'),
+      **backbone('encoder', 'encoder.down'),
       'out_channels': z_channels,
     },
     'decoder': {
-      **tower('decoder', 'decoder.up'),
+      **backbone('decoder', 'decoder.up'),
       'in_channels': from_code,
       'out_channels': out_channels,
     },
@@ -153,13 +152,13 @@ def model(found: states.State) -> dict[str, Any]:
   size, width = states.shape(found, 'quantize.embedding.weight', 2)
   return {
     'type': 'vqvae',
-    **towers(found),
+    **encoder_and_decoder(found),
     'quantizer': {
       'type': 'vq',
       'codebook_size': size,
       'code_dim': width,
       'commitment_weight': 0.25,
-      'legacy': True,  # the default there, in all released configs
+      'legacy': True,  # the default, in all released configs
     },
     'value_range': [-1.0, 1.0],
   }
@@ -168,17 +167,17 @@ def model(found: states.State) -> dict[str, Any]:
 def read_config(
   path: str | os.PathLike, spec: Mapping[str, Any]
 ) -> tuple[int, int]:
-  """Checks a released config against the architecture that was read.
+  """Checks a released config against the architecture of the weights.
 
   Args:
-    path: the YAML file, of a VQGAN or of a transformer on its codes.
-    spec: what `model` returned.
+    path: the YAML file, of a VQGAN or of a transformer.
+    spec: the result of `model`.
 
   Returns:
-    The size of the images.
+    the image size.
 
   Raises:
-    ConvertError: if it is no such file, or contradicts the weights.
+    ConvertError: if the file is of another kind, or contradicts the weights.
     OSError: if it cannot be read.
   """
   with released_configs.reading(
@@ -201,12 +200,12 @@ def read_config(
   }
   resolutions = [side // 2**i for i in range(len(found['ch_mult']))]
   attended = said['attn_resolutions']
-  if isinstance(attended, list):  # others have no effect there
+  if isinstance(attended, list):  # Other resolutions have no effect.
     with_effect = [n for n in resolutions if n in attended]
     if with_effect == found['attn_resolutions']:
       said['attn_resolutions'] = with_effect
   differences = [
-    f'  ! {name}: {said[name]} there, {found[name]} by the weights'
+    f'  ! {name}: {said[name]} in the file, {found[name]} in the weights'
     for name in found
     if said[name] != found[name]
   ]
@@ -218,7 +217,7 @@ def read_config(
 
 
 def _layout(spec: Mapping[str, Any], side: int) -> dict[str, Any]:
-  """Returns what `ddconfig` should say, for images of a side."""
+  """Returns the expected `ddconfig` for images of side `side`."""
   encoder, decoder = spec['encoder'], spec['decoder']
   return {
     'ch': encoder['channels'],

@@ -1,8 +1,8 @@
 """The GPT of CompVis/taming-transformers: names, shapes and configs.
 
-Its checkpoint holds the VQGAN too. A class is the token of its own number in
-front of the others, so it shares a row of the table with a code; without
-classes a fixed token stands there.
+Its checkpoint contains the VQGAN too. The label is prepended as the token with
+the same number, so that a class and a code share a row of the embedding; an
+unconditional GPT begins with a fixed token.
 """
 
 import os
@@ -20,7 +20,7 @@ from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
 
 LANDMARK, USUAL = 'transformer.tok_emb.weight', ('', 'state_dict')
-# The causal mask, and what the file holds beside the GPT.
+# The causal mask, and the other parts of the file.
 IGNORED = r'transformer\.blocks\.\d+\.attn\.mask|first_stage_model\..*'
 
 reading = pickles.reading
@@ -32,7 +32,7 @@ def state(tree: Any) -> dict[str, Any]:
   """Returns name -> tensor.
 
   Raises:
-    ConvertError: if there are none.
+    ConvertError: if there are no tensors.
   """
   return states.tensors(tree)
 
@@ -44,33 +44,34 @@ def prior(
   yaml: str | os.PathLike | None = None,
   heads: None = None,
 ) -> priors.Prior:
-  """Reads the architecture off the shapes and the released config.
+  """Infers the architecture from the shapes and the released config.
 
   Args:
-    found: name -> what has a shape.
+    found: name -> object with a shape.
     tokenizer: the VQGAN.
     yaml: the released config, which has the heads and the condition.
     heads: not needed, since the config has them.
 
   Raises:
-    ConvertError: if the names are not those of the GPT, the file is no such
-      config or contradicts the weights, or the GPT is conditioned on more than
-      a class.
+    ConvertError: if the names are not those of the GPT, if the config is of
+      another kind or contradicts the weights, or if the GPT is conditioned on
+      more than a class.
     OSError: if the file cannot be read.
   """
   rows, width = states.shape(found, 'transformer.tok_emb.weight', 2)
-  _, places, _ = states.shape(found, 'transformer.pos_emb', 3)
+  _, length, _ = states.shape(found, 'transformer.pos_emb', 3)
   heads, classes, start = _read_config(yaml)
-  (codes,) = tokenizer.autoencoder.token_grids
-  h, w = codes.shape(*tokenizer.config['data']['image_shape'][:2])
-  if rows < codes.codebook_size or places < h * w:
+  (tokens,) = tokenizer.autoencoder.token_grids
+  h, w = tokens.shape(*tokenizer.config['data']['image_shape'][:2])
+  if rows < tokens.codebook_size or length < h * w:
     raise errors.ConvertError(
-      f'its GPT knows {rows} tokens at {places} places, and its VQGAN makes '
-      f'{h * w} of {codes.codebook_size}; they do not belong together'
+      f'its GPT has {rows} tokens and {length} positions, and its VQGAN '
+      f'{tokens.codebook_size} codes and {h * w} positions; they do not belong '
+      'together'
     )
   if classes > rows:
     raise errors.ConvertError(
-      f'{yaml} tells of {classes} classes, and the GPT knows {rows} tokens'
+      f'{yaml} has {classes} classes, and the GPT {rows} tokens'
     )
   mlp = 'transformer.blocks.0.mlp.0.weight'
   return priors.Prior(
@@ -88,9 +89,9 @@ def prior(
     },
     num_classes=classes,
     grid=(h, w),
-    sampling={'top_k': min(600, codes.codebook_size), 'top_p': 0.92},
+    sampling={'top_k': min(600, tokens.codebook_size), 'top_p': 0.92},
     rules=_rules(
-      codes.codebook_size,
+      tokens.codebook_size,
       h * w,
       classes,
       start,
@@ -100,15 +101,15 @@ def prior(
 
 
 def _rules(
-  codes: int, places: int, classes: int, start: int, head: int
+  codes: int, length: int, classes: int, start: int, head: int
 ) -> tuple[Rule, ...]:
   """Returns the table of rules.
 
   Args:
-    codes: number of codes.
-    places: tokens of a picture.
-    classes: number of classes; 0 for none.
-    start: the token that stands in front then.
+    codes: codebook size.
+    length: number of tokens of an image.
+    classes: number of classes; 0 for an unconditional GPT.
+    start: the first token of an unconditional GPT.
     head: width of a head.
   """
 
@@ -123,8 +124,8 @@ def _rules(
   def table(rows):
     return np.concatenate([rows[:codes], rows[:classes]])
 
-  def place_table(x):  # nothing follows the last token, so it has no place
-    return np.pad(x[0, :places], ((0, 1), (0, 0)))
+  def position_table(x):  # the last token is never an input
+    return np.pad(x[0, :length], ((0, 1), (0, 0)))
 
   embedding = [('embedding/embedding', table)]
   if not classes:
@@ -140,7 +141,7 @@ def _rules(
     Rule(
       'transformer',
       'position_embedding',
-      {'pos_emb': (('table', place_table),)},
+      {'pos_emb': (('table', position_table),)},
     ),
     Rule(rf'{block}\.ln1', f'{ours}/attention_norm', _NORM),
     Rule(rf'{block}\.ln2', f'{ours}/mlp_norm', _NORM),
@@ -161,10 +162,10 @@ def _rules(
 
 
 def _read_config(path: str | os.PathLike | None) -> tuple[int, int, int]:
-  """Returns the heads, the classes (or 0) and the token in front otherwise."""
+  """Returns the numbers of heads and classes, and the start token."""
   if path is None:
     raise errors.ConvertError(
-      'its weights do not tell how many heads it has; give its YAML too'
+      'the weights do not tell the number of heads; give the YAML file too'
     )
   with released_configs.reading(
     path, 'GPT', 'transformer_config.params.n_head and cond_stage_config'
@@ -178,6 +179,6 @@ def _read_config(path: str | os.PathLike | None) -> tuple[int, int, int]:
     if target.endswith('.Labelator'):
       return heads, int(condition['params']['n_classes']), 0
   raise errors.ConvertError(
-    f'it is conditioned on what {target} makes, as {path} says; only GPTs of '
-    'classes, and those without a condition, can be converted'
+    f'it is conditioned by {target}, according to {path}; only unconditional '
+    'and class-conditional GPTs can be converted'
   )

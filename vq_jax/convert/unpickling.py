@@ -1,10 +1,10 @@
-"""Unpickling that runs nothing that a file asks for.
+"""Unpickling without executing code.
 
-A pickle may call anything. Here it can call what rebuilds a tensor or a dict;
-every other name, such as a class of PyTorch Lightning, stands for an inert
-object that does nothing when it is called. A file whose weights are made in
-such a way has no weights for us. One that names what runs programs, such as
-`os.system`, is refused: no checkpoint needs it.
+A pickle can call any function. This unpickler only calls the functions that
+rebuild tensors and dicts; all other names, such as classes of PyTorch
+Lightning, are replaced by an inert class that does nothing. A file with the
+name of a function that can run programs, such as `os.system`, is refused, since
+no checkpoint needs it.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ _DTYPES = {
 
 @dataclasses.dataclass
 class Storage:
-  """Where numbers lie; `read` is set once that is known."""
+  """A storage of PyTorch; `read` is set when its offset is known."""
 
   dtype: np.dtype
   size: int
@@ -48,13 +48,13 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-  """A tensor that is still in its file.
+  """A tensor whose elements are not read yet.
 
   Attributes:
-    storage: the numbers it is a view of.
-    offset: of its first element, in elements.
+    storage: the storage of its elements.
+    offset: offset of the first element, in elements.
     shape: its shape.
-    strides: in elements.
+    strides: its strides, in elements.
   """
 
   storage: Storage
@@ -66,14 +66,14 @@ class Tensor:
     """Does nothing: a pickle may call it."""
 
   def numpy(self) -> np.ndarray:
-    """Reads it.
+    """Reads the tensor.
 
     Raises:
-      ConvertError: if the file holds less than it says.
+      ConvertError: if the file is truncated.
     """
     dtype, data = self.storage.dtype, self.storage.read()
     if len(data) != self.storage.size * dtype.itemsize:
-      # A view would reach into the memory behind.
+      # Otherwise the view would exceed the memory of `data`.
       raise errors.ConvertError(
         f'its storage should have {self.storage.size} elements of '
         f'{dtype.itemsize} bytes; {len(data)} bytes could be read'
@@ -86,24 +86,24 @@ class Tensor:
         [stride * dtype.itemsize for stride in self.strides],
         writeable=False,
       )
-    except (OverflowError, ValueError) as error:  # of an empty one alone
+    except (OverflowError, ValueError) as error:  # only for empty tensors
       raise errors.ConvertError(
         f'no array has the shape {self.shape}: {error}'
       ) from error
 
 
 class _Dict(dict):
-  """An ordered dict, whose attributes a pickle cannot set."""
+  """An ordered dict whose attributes a pickle cannot set."""
 
   def __setstate__(self, state: Any) -> None:
     """Does nothing: a pickle may call it."""
 
 
 class Inert:
-  """What stands for an object of an unknown class: it takes all, does nothing.
+  """A replacement for objects of unknown classes, which does nothing.
 
   Attributes:
-    path: the name of the class.
+    path: the name of the unknown class.
   """
 
   path = ''
@@ -117,7 +117,7 @@ class Inert:
 
   @staticmethod
   def __setstate__(*state: Any) -> None:
-    """Does nothing; static, for a pickle may call it on the class."""
+    """Does nothing; it is static because a pickle may call it on the class."""
 
   def __setitem__(self, key: Any, value: Any) -> None:
     """Does nothing."""
@@ -129,14 +129,14 @@ class Inert:
 
 
 class _Known:
-  """A function that a pickle may call, and do no more with."""
+  """A function that a pickle may call, but not modify."""
 
   def __init__(self, function: Callable):
-    """Takes the function."""
+    """Stores the function."""
     self.call = function
 
   def __call__(self, *args: Any) -> Any:
-    """Calls it."""
+    """Calls the function."""
     return self.call(*args)
 
   def __setstate__(self, state: Any) -> None:
@@ -151,7 +151,7 @@ def _sizes(values: Any) -> tuple[int, ...]:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any):
-  """Rebuilds a tensor, if it lies within its storage."""
+  """Rebuilds a tensor, after a check that it is within its storage."""
   if not isinstance(storage, Storage):
     raise errors.ConvertError('a tensor has no storage')
   (offset,), shape, strides = _sizes([offset]), _sizes(shape), _sizes(strides)
@@ -161,7 +161,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any):
   last = offset + sum(
     (n - 1) * step for n, step in zip(shape, strides, strict=True)
   )
-  # A tensor that repeats its elements could be larger than any memory.
+  # A tensor with repeated elements could exceed any memory.
   if count and (last >= storage.size or count > storage.size):
     raise errors.ConvertError(
       f'a tensor of shape {shape} with strides {strides} at {offset} exceeds '
@@ -183,8 +183,8 @@ _KNOWN = {
 }
 
 
-# Names of what runs programs or code, opens files or imports. They would be
-# inert as well; that a file has them is reason enough to refuse it.
+# Modules and functions that run programs or code, open files or import modules.
+# They would be inert too, but a file that names them is refused.
 _HOSTILE_MODULES = frozenset(
   {'ctypes', 'importlib', 'nt', 'os', 'pickle', 'posix', 'pty', 'runpy'}
   | {'shutil', 'socket', 'subprocess', 'sys'}
@@ -196,19 +196,19 @@ _HOSTILE_BUILTINS = frozenset(
 
 
 class Unpickler(pickle.Unpickler):
-  """Unpickles with inert objects for all but `_KNOWN`."""
+  """An unpickler that replaces all names but those of `_KNOWN`."""
 
   def __init__(self, file: BinaryIO, storages: dict[str, Storage]):
-    """Takes the file, and a dict to fill with the storages by their keys."""
+    """Stores the file, and a dict that receives the storages by their keys."""
     super().__init__(file, encoding='latin1')
     self._storages = storages
     self._names = {}
 
   def find_class(self, module: str, name: str) -> Any:
-    """Returns a function of ours or a class of inert objects.
+    """Returns a known function, or an inert class.
 
     Raises:
-      ConvertError: if the name is one that only a hostile file has.
+      ConvertError: if only a hostile file would use the name.
     """
     key = (module, name)
     hostile = module.partition('.')[0] in _HOSTILE_MODULES
@@ -226,7 +226,7 @@ class Unpickler(pickle.Unpickler):
     return self._names[key]
 
   def persistent_load(self, pid: Any) -> Storage:
-    """Returns the storage that a tensor refers to."""
+    """Returns the storage of a tensor."""
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == 'storage'):
       raise errors.ConvertError(f'unknown reference {pid!r}')
     _, kind, key, _, size, *views = pid
@@ -238,5 +238,5 @@ class Unpickler(pickle.Unpickler):
     (size,) = _sizes([size])
     found = self._storages.setdefault(str(key), Storage(_DTYPES[name], size))
     if (found.dtype, found.size) != (_DTYPES[name], size):
-      raise errors.ConvertError(f'storage {key} is two things at once')
+      raise errors.ConvertError(f'storage {key} has two types or sizes')
     return found

@@ -1,7 +1,7 @@
 """ViT-VQGAN of thuanz123/enhancing-transformers: names and shapes.
 
-What its weights do not tell is taken as its released configs have it: codes
-that are normalised, one index per token, and no Gumbel noise.
+What the weights do not determine is that of the released configs: l2-normalised
+codes, one index per token, and no Gumbel noise.
 """
 
 import re
@@ -16,16 +16,16 @@ from vq_jax.convert import states
 from vq_jax.convert.rules import Rule
 from vq_jax.layers import positions
 
-_HEAD_DIM = 64  # whatever the width
+_HEAD_DIM = 64  # for all widths
 _POSITIONS = ('encoder.en_pos_embedding', 'decoder.de_pos_embedding')
 LANDMARK = 'encoder.to_patch_embedding.0.weight'
 USUAL = ('', 'state_dict')
-# Positions are computed here; `image_size` checks that they are the same.
+# Our positions are computed; `image_size` checks that they are equal.
 IGNORED = r'loss\..*|' + '|'.join(map(re.escape, _POSITIONS))
 
 
 def _projection(part: int):
-  """[3 * heads * 64, D] to the [D, heads, 64] of queries, keys or values."""
+  """[3 * heads * 64, D] to [D, heads, 64] of queries, keys or values."""
 
   def kernel(x):
     if x.ndim != 2 or len(x) % (3 * _HEAD_DIM):
@@ -69,7 +69,7 @@ RULES = (
   Rule(rf'{_LAYER}\.1\.norm', rf'{_BLOCK}/mlp_norm', _NORM),
   Rule(rf'{_LAYER}\.1\.fn\.net\.0', rf'{_BLOCK}/mlp_in', _DENSE),
   Rule(rf'{_LAYER}\.1\.fn\.net\.2', rf'{_BLOCK}/mlp_out', _DENSE),
-  # Earlier and later versions of the code name these two differently.
+  # These two have other names in earlier versions of the code.
   Rule(r'(..coder)\.(?:transformer\.)?norm', r'\1/norm_out/norm', _NORM),
   Rule(r'decoder\.to_pixel\.(?:1|conv_out)', 'decoder/pixels', _PIXELS),
   Rule(r'pre_quant', 'to_code', _DENSE),
@@ -85,9 +85,10 @@ def rules(found: states.State) -> tuple[Rule, ...]:
 
 
 def state(tree: Any) -> dict[str, Any]:
-  """Finds the model in a checkpoint.
+  """Returns name -> array.
 
-  One head as wide as the tokens has no last layer there: it gets the identity.
+  The code has no output projection for a single head as wide as the tokens; an
+  identity is added.
 
   Raises:
     ConvertError: if there are no tensors.
@@ -117,7 +118,7 @@ def model(found: states.State) -> dict[str, Any]:
   from_code, _ = states.shape(found, 'post_quant.weight', 2)
   size, code_dim = states.shape(found, 'quantizer.embedding.weight', 2)
 
-  def tower(name, width):
+  def backbone(name, width):
     first = f'{name}.transformer.layers.0'
     qkv, _ = states.shape(found, f'{first}.0.fn.to_qkv.weight', 2)
     mlp, _ = states.shape(found, f'{first}.1.fn.net.0.weight', 2)
@@ -136,7 +137,7 @@ def model(found: states.State) -> dict[str, Any]:
 
   return {
     'type': 'vqvae',
-    'encoder': tower('encoder', width),
+    'encoder': backbone('encoder', width),
     'quantizer': {
       'type': 'vq',
       'codebook_size': size,
@@ -145,7 +146,7 @@ def model(found: states.State) -> dict[str, Any]:
       'l2_normalize': True,
     },
     'decoder': {
-      **tower('decoder', from_code),
+      **backbone('decoder', from_code),
       'out_channels': image_channels,
     },
     'value_range': [0.0, 1.0],
@@ -153,10 +154,10 @@ def model(found: states.State) -> dict[str, Any]:
 
 
 def image_size(found: states.State) -> tuple[int, int]:
-  """Finds the grid whose fixed positions the file holds.
+  """Returns the image size of the grid whose fixed positions the file has.
 
   Raises:
-    ConvertError: if there is none: the positions are of another kind.
+    ConvertError: if the positions are not those of any grid.
   """
   tables = []
   for name in _POSITIONS:

@@ -1,9 +1,9 @@
-"""Where in a checkpoint the weights of a model lie.
+"""Locations of the weights of a model within a checkpoint.
 
-Programs save the same weights under a key of their own (`model`, `ema`), with
-prefixes of what the model was wrapped in (`module.`), or as part of something
-larger (`first_stage_model.` in a latent diffusion model). Each kind has a
-landmark, an array that all its checkpoints have: where it is, the others are.
+Programs save weights under different keys (`model`, `ema`), with prefixes of
+wrappers (`module.`), or as part of a larger model (`first_stage_model.` in a
+latent diffusion model). Each kind has a landmark: the name of an array that all
+its checkpoints contain, whose location is that of the other arrays.
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ import numpy as np
 from vq_jax.convert import errors
 from vq_jax.convert import unpickling
 
-_DEPTH = 5  # of dicts in dicts
-# What torch.compile, FSDP and activation checkpointing put into names.
+_DEPTH = 5  # of nested dicts
+# Parts of names that torch.compile, FSDP and activation checkpointing add.
 _WRAPPERS = re.compile(
   r'(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.'
 )
 _AVERAGED = re.compile(r'(?:^|[._])(?:averaged?|ema|polyak|shadow)(?:$|[._])')
-# Statistics of optimizers, which have the names of the weights.
+# Keys of optimizer statistics, which contain arrays with the same names.
 _STATISTICS = frozenset(
   {'exp_avg', 'exp_avg_sq', 'momentum', 'mu', 'nu', 'opt_state', 'param_states'}
 )
-# Of several places the one whose last key or prefix stands here first is taken.
+# Of several locations, the one whose last key or prefix is first here is used.
 _PREFERRED = (
   *('', 'first_stage_model', 'state_dict', 'model_state_dict', 'model'),
   *('params', 'target', 'module', 'vqgan', 'vqvae', 'tokenizer', 'generator'),
@@ -35,14 +35,14 @@ _PREFERRED = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Place:
-  """A place that holds the landmark.
+class Location:
+  """A location of the landmark.
 
   Attributes:
-    keys: of the dicts on the way to it.
-    prefix: of the names there.
-    arrays: all that lies beside it, by its name there.
-    wrapped: whether names there had to be freed of wrappers.
+    keys: keys of the nested dicts.
+    prefix: prefix of the names in the innermost dict.
+    arrays: the innermost dict.
+    wrapped: whether parts that wrappers add were removed from its names.
   """
 
   keys: tuple[str, ...]
@@ -51,7 +51,7 @@ class Place:
   wrapped: bool = False
 
   def __str__(self) -> str:
-    """Returns `key/key/prefix.`; '' for the names themselves."""
+    """Returns `key/key/prefix.`, or '' for the top level without a prefix."""
     return '/'.join((*self.keys, self.prefix)).rstrip('/')
 
 
@@ -60,9 +60,9 @@ class Found:
   """The weights of a model.
 
   Attributes:
-    tree: name -> array, or `params` in a dict for a checkpoint of Flax; all of
-      the checkpoint if it has no landmark.
-    notice: where they were found, if they are usually elsewhere.
+    tree: name -> array, or `{'params': ...}` for a Flax checkpoint; the whole
+      checkpoint if it has no landmark.
+    notice: a description of their location, if it is not a usual one.
   """
 
   tree: Any
@@ -70,30 +70,30 @@ class Found:
 
 
 def find(tree: Any, landmark: str, usual: tuple[str, ...]) -> Found:
-  """Finds the weights of a model in what a checkpoint holds.
+  """Finds the weights of a model in a checkpoint.
 
-  If several places hold the landmark, averaged weights (`ema`) are taken: they
-  are those that are evaluated in papers.
+  If there are several locations, averaged weights (`ema`) are preferred, since
+  papers evaluate them.
 
   Args:
-    tree: what was saved.
-    landmark: the name of an array that each checkpoint of the kind has, with
-      dots for PyTorch and slashes for Flax.
-    usual: the places of released checkpoints, of which nothing is told.
+    tree: the content of the checkpoint.
+    landmark: the name of an array that all checkpoints of the kind contain,
+      with dots for PyTorch and slashes for Flax.
+    usual: locations in released checkpoints, for which there is no notice.
 
   Raises:
-    ConvertError: if several places are equally good, or two arrays have one
-      name without what wraps it.
+    ConvertError: if several locations are equally good, or two arrays have the
+      same name without the parts that wrappers add.
   """
-  places = sorted(_places(tree, landmark, (), set()), key=_rank)
-  if not places:
+  locations = sorted(_locations(tree, landmark, (), set()), key=_rank)
+  if not locations:
     return Found(tree=tree)
-  best, *others = places
+  best, *others = locations
   if others and _rank(others[0]) == _rank(best):
-    listed = ', '.join(repr(str(place)) for place in places[:5])
+    listed = ', '.join(repr(str(location)) for location in locations[:5])
     raise errors.ConvertError(
-      f'it holds the model {len(places)} times, at {listed}; save a file with '
-      'one of them'
+      f'it holds the model {len(locations)} times, at {listed}; save a file '
+      'with one of them'
     )
   notice = None
   if others or best.wrapped or str(best) not in usual:
@@ -109,28 +109,28 @@ def find(tree: Any, landmark: str, usual: tuple[str, ...]) -> Found:
   return Found(tree=arrays, notice=notice)
 
 
-def _places(
+def _locations(
   tree: Any, landmark: str, keys: tuple[str, ...], seen: set[int]
-) -> Iterator[Place]:
-  """Yields each place of the landmark; `seen` are dicts, by their ids."""
-  # A pickle may hold dicts that hold themselves.
+) -> Iterator[Location]:
+  """Yields the locations of the landmark; `seen` are ids of visited dicts."""
+  # A dict of a pickle may contain itself.
   if not isinstance(tree, Mapping) or id(tree) in seen or len(keys) > _DEPTH:
     return
   seen.add(id(tree))
   if '/' in landmark:
     if isinstance(_inside(tree, landmark), np.ndarray):
-      yield Place(keys=keys, prefix='', arrays=tree)
+      yield Location(keys=keys, prefix='', arrays=tree)
   else:
-    yield from _flat_places(tree, landmark, keys)
+    yield from _flat_locations(tree, landmark, keys)
   for key, value in tree.items():
     if isinstance(key, str) and key not in _STATISTICS:
-      yield from _places(value, landmark, (*keys, key), seen)
+      yield from _locations(value, landmark, (*keys, key), seen)
 
 
-def _flat_places(
+def _flat_locations(
   tree: Mapping[Any, Any], landmark: str, keys: tuple[str, ...]
-) -> Iterator[Place]:
-  """Yields the prefixes of the landmark among the tensors of a dict."""
+) -> Iterator[Location]:
+  """Yields the locations of the landmark among the tensors of a dict."""
   tensors = {
     name: value
     for name, value in tree.items()
@@ -143,7 +143,7 @@ def _flat_places(
       'two of its arrays have one name without _orig_mod and the like'
     )
   for name in ends:
-    yield Place(
+    yield Location(
       keys=keys,
       prefix=name.removesuffix(landmark),
       arrays=bare,
@@ -157,22 +157,22 @@ def _inside(tree: Any, path: str) -> Any:
   return tree
 
 
-def _rank(place: Place) -> tuple[bool, int]:
-  """Returns what is least for the best place."""
-  parts = (*place.keys, *place.prefix.split('.')[:-1])
+def _rank(location: Location) -> tuple[bool, int]:
+  """Returns a sort key, smallest for the best location."""
+  parts = (*location.keys, *location.prefix.split('.')[:-1])
   last = parts[-1] if parts else ''
   known = _PREFERRED.index(last) if last in _PREFERRED else len(_PREFERRED)
   return not any(map(_AVERAGED.search, parts)), known
 
 
-def _notice(best: Place, others: list[Place]) -> str:
-  """Says where the weights were found, and what was not taken."""
+def _notice(best: Location, others: list[Location]) -> str:
+  """Describes the location of the weights, and what was not used."""
   parts = [f'the weights were found at {str(best) or "the top"!r}']
   if best.wrapped:
     parts.append('names were freed of _orig_mod and the like')
   if others:
-    places = ', '.join(repr(str(place) or 'the top') for place in others[:5])
-    parts.append(f'those at {places} were not taken')
+    listed = ', '.join(repr(str(x) or 'the top') for x in others[:5])
+    parts.append(f'those at {listed} were not taken')
   beside = [n for n in best.arrays if not n.startswith(best.prefix)]
   if beside:
     parts.append(

@@ -11,8 +11,8 @@ from vq_jax import convert
 from vq_jax.convert import errors
 from vq_jax.convert import halton_maskgit
 from vq_jax.convert import loading
+from vq_jax.convert import locations
 from vq_jax.convert import pickles
-from vq_jax.convert import places
 from vq_jax.convert import taming_transformer
 from vq_jax.utils import trees
 
@@ -30,7 +30,7 @@ def found(path, tree, source, **options):
   """Returns the names that are found with their first numbers, and a notice."""
   writing.save(path, tree)
   with pickles.reading(path) as read:
-    result = places.find(
+    result = locations.find(
       read,
       **{'landmark': source.LANDMARK, 'usual': source.USUAL, **options},
     )
@@ -148,11 +148,11 @@ def test_a_prefix_is_made_of_whole_parts(tmp_path):
 def test_dicts_that_hold_themselves_end():
   tree = {}
   tree['a'] = {'b': tree}
-  assert places.find(tree, 'x', ('',)) == places.Found(tree=tree)
+  assert locations.find(tree, 'x', ('',)) == locations.Found(tree=tree)
   tree = {}
   for _ in range(40):  # 2**40 paths
     tree = {'a': tree, 'b': tree}
-  assert places.find(tree, 'x', ('',)).notice is None
+  assert locations.find(tree, 'x', ('',)).notice is None
 
 
 def test_trees_of_flax():
@@ -166,7 +166,7 @@ def test_trees_of_flax():
     ({'optimizer': {'target': {'params': weights}}}, 'optimizer/target/params'),
     (weights, 'the top'),
   ):
-    result = places.find(tree, source.LANDMARK, source.USUAL)
+    result = locations.find(tree, source.LANDMARK, source.USUAL)
     assert result.tree['params'] is weights or told == 'the top'
     assert source.state(result.tree).keys() == trees.flatten(weights).keys()
     assert told in result.notice if told else result.notice is None
