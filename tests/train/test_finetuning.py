@@ -1,5 +1,6 @@
 """A prior learns other classes, and forgets nothing of the codes."""
 
+import copy
 import shutil
 
 import numpy as np
@@ -31,7 +32,13 @@ MODELS = {
 def finetuning(source, init_from, model, autoencoder, **loss):
   """A card that changes nothing: its learning rate is 0."""
   card = tiny_configs.prior(source, str(autoencoder), total_steps=2)
-  card.update(model=model, init_from=str(init_from), loss=loss, sampling={})
+  card.update(
+    task=model['type'],
+    model=model,
+    init_from=str(init_from),
+    loss=loss,
+    sampler={},
+  )
   card['optim'].update(learning_rate=0.0, ema_decay=None)
   return card
 
@@ -45,7 +52,9 @@ def test_only_the_rows_of_the_classes_are_new(
   kind, source, tokenizer, tmp_path
 ):
   first = tiny_configs.prior(source, tokenizer, total_steps=2)
-  first.update(model=MODELS[kind], loss={'label_drop': 0.0}, sampling={})
+  first.update(
+    task=kind, model=MODELS[kind], loss={'label_drop': 0.0}, sampler={}
+  )
   loop.train(first, tmp_path / 'first')
   (tmp_path / 'other').mkdir()
   two = tiny_configs.write_images(tmp_path / 'other', classes=2)
@@ -99,9 +108,10 @@ def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
   moved = np.abs(codes - given)
   assert 0 < moved.max() < 0.1
 
-  card['model']['transformer'] = {**card['model']['transformer'], 'layers': 2}
+  deeper = copy.deepcopy(card)
+  deeper['model']['transformer']['layers'] = 2
   with pytest.raises(ValueError, match='params/stack/blocks'):
-    loop.train(card, tmp_path / 'other')
+    loop.train(deeper, tmp_path / 'other')
 
   shutil.rmtree(tmp_path / 'released')  # what has begun needs it no longer
   loop.train(card, tmp_path / 'tuned')

@@ -308,7 +308,7 @@ def test_tokens_on_disk_give_the_same_run_as_images(
 def test_the_finer_level_depends_on_the_parent_level(trained_finer):
   """Other parent tokens give other tokens, sampled with the same keys."""
   model = vq_jax.load(trained_finer('maskgit'))
-  table = model.variables['prior']['params']['condition_embedding']
+  table = model.variables['prior']['params']['parent_embedding']
   table['embedding'] *= 1000  # so few steps have not taught it to listen
   calm = dataclasses.replace(
     model.coarser,

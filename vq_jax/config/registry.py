@@ -221,7 +221,7 @@ def _config(field: str, value: Any, default: Any, path: str) -> Any:
   if not isinstance(value, Mapping):
     raise SpecError(
       f'{path} must be a mapping of fields of {cls.__name__}; got '
-      f'{fields_lib.shown(value)}.'
+      f'{fields_lib.format_value(value)}.'
     )
   valid = [f.name for f in dataclasses.fields(cls)]
   for name in value:

@@ -27,7 +27,7 @@ reading = pickles.reading
 
 # (layers, width) of the released sizes -> heads, which no shape tells.
 _HEADS = {(6, 384): 6, (12, 512): 6, (12, 768): 12, (24, 1024): 16}
-# The common fields of all sizes, and their sampling options.
+# The common fields of all sizes, and their sampler options.
 _TRANSFORMER = {
   'norm': 'pre',
   'norm_type': 'rms',
@@ -44,7 +44,7 @@ _PRIOR = {
   'embedding_norm': False,
   'head': 'norm',
 }
-_SAMPLING = {
+_SAMPLER = {
   'steps': 32,
   'schedule': 'arccos',
   'rounding': 'decided',
@@ -196,7 +196,7 @@ def prior(
     num_classes=classes - 1,
     null_class=True,
     grid=priors.square(length),
-    sampling=_SAMPLING,
+    sampler=_SAMPLER,
     rules=_rules(registers, head_dim),
   )
 

@@ -267,7 +267,7 @@ def _prior_config(
       'conditional': bool(read.num_classes),
       'model': dict(read.spec),
       'data': autoencoder['card']['data'],
-      'sampler': dict(read.sampling),
+      'sampler': dict(read.sampler),
     },
     'data': {
       **autoencoder['data'],

@@ -105,7 +105,7 @@ def prior(
     },
     num_classes=classes,
     grid=priors.square(length - bool(classes)),
-    sampling={
+    sampler={
       'steps': 8,
       'schedule': 'cosine',
       'rounding': 'float32',

@@ -18,14 +18,14 @@ class Prior:
     num_classes: number of classes; 0 for an unconditional prior.
     null_class: whether there is a label for "no class".
     grid: (h, w) of the tokens.
-    sampling: the sampling options of its authors.
+    sampler: the sampler options of its authors.
     rules: table of rules for its arrays.
   """
 
   spec: Mapping[str, Any]
   num_classes: int
   grid: tuple[int, int]
-  sampling: Mapping[str, Any]
+  sampler: Mapping[str, Any]
   rules: tuple[Rule, ...]
   null_class: bool = False
 

@@ -89,7 +89,7 @@ def prior(
     },
     num_classes=classes,
     grid=(h, w),
-    sampling={'top_k': min(600, tokens.codebook_size), 'top_p': 0.92},
+    sampler={'top_k': min(600, tokens.codebook_size), 'top_p': 0.92},
     rules=_rules(
       tokens.codebook_size,
       h * w,
