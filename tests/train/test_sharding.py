@@ -144,7 +144,7 @@ def test_two_processes_compute_what_one_does(source, tokenizer, tmp_path):
     trees.flatten(vq_jax.load(folder).variables['autoencoder'])
     for folder in (tokenizer, tmp_path)
   )
-  assert_same(one, two, atol=1e-5)
+  assert_same(one, two, atol=5e-5)
 
 
 def test_a_compiler_without_the_option_goes_without(monkeypatch):
