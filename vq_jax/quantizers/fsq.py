@@ -111,7 +111,8 @@ class FSQ(base.Quantizer):
     levels = self._row(int)
     # Half precision could not represent the index.
     rounded = jnp.round(bounded).astype(jnp.int32) + levels // 2
-    digits = jnp.where(levels == 2, bounded > 0, rounded)
+    signs = (bounded > 0).astype(jnp.int32)
+    digits = jnp.where(levels == 2, signs, rounded)
     return jnp.sum(digits * self._strides(), axis=-1)
 
 

@@ -101,12 +101,13 @@ class ResidualQuantizer(base.Quantizer):
     def total(*leaves):
       return sum(leaves[1:], leaves[0])
 
+    divisor = jnp.asarray(kept, jnp.float32)
     loss, stats = jax.tree.map(total, *[(p.loss, p.stats) for p in parts])
     return base.Quantized(
-      quantized=gradients.with_gradient_of(codes, codes / kept),
+      quantized=gradients.with_gradient_of(codes, codes / divisor),
       indices=jnp.stack([p.indices for p in parts], axis=z.ndim - 1),
       loss=loss,
-      stats=jax.tree.map(lambda s: s / kept, stats),
+      stats=jax.tree.map(lambda s: s / divisor, stats),
     )
 
   def lookup(self, indices: jax.Array) -> jax.Array:
