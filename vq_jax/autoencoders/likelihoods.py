@@ -92,14 +92,14 @@ class Bernoulli(_PerChannel):
     return jax.nn.sigmoid(output.astype(jnp.float32))
 
 
-def _log_scale(module: nn.Module, initial: float) -> jax.Array:
-  """Returns the parameter `log_scale`, which all pixels share."""
-
-  def init(rng):
-    del rng
-    return jnp.full((), math.log(initial), jnp.float32)
-
-  return module.param('log_scale', init)
+def _log_scale(
+  likelihood: 'Gaussian | DiscretizedLogistic',
+) -> jax.Array:
+  """Returns log `scale`, [], which is a parameter if it is `learned`."""
+  log_scale = jnp.float32(math.log(likelihood.scale))
+  if not likelihood.learned:
+    return log_scale
+  return likelihood.param('log_scale', lambda rng: log_scale)
 
 
 class Gaussian(_PerChannel):
@@ -131,9 +131,7 @@ class Gaussian(_PerChannel):
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log density [B]."""
     check_output(self, output, image)
-    log_scale = math.log(self.scale)
-    if self.learned:
-      log_scale = _log_scale(self, self.scale)
+    log_scale = _log_scale(self)
     error = (image - output.astype(jnp.float32)) * jnp.exp(-log_scale)
     log_p = -0.5 * jnp.square(error) - log_scale - 0.5 * math.log(2 * math.pi)
     return log_p.sum(axis=_PIXEL_AXES)
@@ -173,9 +171,7 @@ class DiscretizedLogistic(_PerChannel):
   def __call__(self, output: jax.Array, image: jax.Array) -> jax.Array:
     """Returns the log-probability [B]; pixels are rounded to 256 values."""
     check_output(self, output, image)
-    log_scale = jnp.float32(math.log(self.scale))
-    if self.learned:
-      log_scale = _log_scale(self, self.scale)
+    log_scale = _log_scale(self)
     log_p = logistic_log_p(image, output.astype(jnp.float32), log_scale)
     return log_p.sum(axis=_PIXEL_AXES)
 

@@ -124,8 +124,7 @@ def vqgan_taming(
     blocks: number of residual blocks per level of the encoder; the decoder has
       one more.
     attention_strides: strides of the levels with attention.
-    z_channels: width of the output of the encoder and, after a projection of
-      the codes, of the input of the decoder.
+    z_channels: width of the encoder's output and of the decoder's input.
     groups: number of groups of the group norms.
     remat: whether activations are recomputed in the backward pass, which saves
       memory.
