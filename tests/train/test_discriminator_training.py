@@ -118,7 +118,7 @@ def runs(source, tmp_path_factory):
   return folder
 
 
-def test_until_it_is_felt_an_adversary_changes_nothing(runs):
+def test_an_adversarial_loss_changes_nothing_before_its_start(runs):
   def differing(step):
     a, b = (saved(runs / name, step) for name in ('plain', 'adversarial'))
     return [k for k in a if not np.array_equal(a[k], b[k])]
@@ -127,7 +127,7 @@ def test_until_it_is_felt_an_adversary_changes_nothing(runs):
   assert differing(5)
 
 
-def test_a_discriminator_learns_before_it_is_felt(runs):
+def test_a_discriminator_is_trained_before_its_loss_is_active(runs):
   states = [saved(runs / 'adversarial', step) for step in (1, 2, 4)]
   kernels = [
     name for name in states[0] if 'auxiliary' in name and 'kernel' in name
@@ -148,10 +148,10 @@ def test_metrics_tell_of_each_phase(runs):
     r['step']: ('discriminator_loss' in r, 'adversarial_loss' in r)
     for r in records
   }
-  learns, felt = (True, False), (True, True)
+  trained, active = (True, False), (True, True)
   assert has == dict.fromkeys((1, 2), (False, False)) | dict.fromkeys(
-    (3, 4), learns
-  ) | dict.fromkeys((5, 6, 7, 8), felt)
+    (3, 4), trained
+  ) | dict.fromkeys((5, 6, 7, 8), active)
 
 
 @pytest.mark.parametrize(('kept', 'phases'), [(1, 3), (3, 2), (5, 1)])
@@ -166,8 +166,8 @@ def test_a_stop_on_the_way_changes_nothing(
       shutil.rmtree(path)
   loop.train(adversarial_card(source), folder)
   assert_same(saved(runs / 'adversarial'), saved(folder))
-  told = capsys.readouterr().err.count('begins a new phase')
-  assert told == phases - 1
+  messages = capsys.readouterr().err.count('begins a new phase')
+  assert messages == phases - 1
 
 
 @pytest.mark.parametrize('changes', [

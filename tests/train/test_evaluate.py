@@ -18,7 +18,7 @@ def run(capsys, *argv) -> tuple[int, str, str]:
   return code, captured.out, captured.err
 
 
-def test_a_trained_run_gives_what_its_training_told(
+def test_an_evaluation_has_the_metrics_of_the_training(
   tokenizer, maskgit, tmp_path, capsys
 ):
   for folder in (tokenizer, maskgit):
@@ -26,13 +26,13 @@ def test_a_trained_run_gives_what_its_training_told(
     code, said, _ = run(capsys, folder, '--out', out)
     assert code == 0
     found = json.loads((out / 'metrics.json').read_text())
-    told = writers.last_evaluation(folder)
-    assert found.keys() <= told.keys() and len(found) > 1
+    logged = writers.last_evaluation(folder)
+    assert found.keys() <= logged.keys() and len(found) > 1
     for name, value in found.items():
-      assert value == pytest.approx(told[name], rel=1e-4), name
+      assert value == pytest.approx(logged[name], rel=1e-4), name
       assert name in said
-  pictures = {'reconstructions.png', 'samples.png', 'metrics.json'}
-  assert {p.name for p in out.iterdir()} == pictures
+  files = {'reconstructions.png', 'samples.png', 'metrics.json'}
+  assert {p.name for p in out.iterdir()} == files
 
 
 def test_a_converted_prior_on_ones_own_images(tmp_path, capsys):

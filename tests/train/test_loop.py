@@ -46,12 +46,12 @@ def whole(card, tokenizer, maskgit) -> pathlib.Path:
 
 def stop_after(monkeypatch, steps: int) -> None:
   """As if SIGTERM came during a step."""
-  drawn = {'count': 0}
+  read = {'count': 0}
   draw = pipeline.TrainIterator.__next__
 
   def spy(self):
-    drawn['count'] += 1
-    if drawn['count'] == steps:
+    read['count'] += 1
+    if read['count'] == steps:
       os.kill(os.getpid(), signal.SIGTERM)
     return draw(self)
 

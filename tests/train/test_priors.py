@@ -1,4 +1,4 @@
-"""Every prior learns the codes of every tokenizer, and draws new ones."""
+"""Training, evaluation and sampling of all priors."""
 
 import dataclasses
 import types
@@ -78,7 +78,7 @@ def trained(source, tokenizer, maskgit, tmp_path_factory):
 
 
 @pytest.mark.parametrize('kind', MODELS)
-def test_a_causal_prior_learns_and_draws(kind, trained):
+def test_a_causal_prior_is_trained_and_sampled(kind, trained):
   model = vq_jax.load(trained(kind))
   made = np.asarray(model.generate(0, num=3))
   assert made.shape == (3, 8, 8, 1)
@@ -90,7 +90,7 @@ def test_a_causal_prior_learns_and_draws(kind, trained):
 
 @pytest.mark.parametrize('kind', ['autoregressive', 'pixelcnn'])
 def test_bits_per_token_are_those_of_the_chain_rule(kind, trained, source):
-  """The run tells the mean of -log2 p over all codes that were held out."""
+  """The logged value is the mean of -log2 p over all held-out tokens."""
   folder = trained(kind)
   model = vq_jax.load(folder)
   file = np.load(source.removeprefix('npz:'))
@@ -101,8 +101,8 @@ def test_bits_per_token_are_those_of_the_chain_rule(kind, trained, source):
   )
   log_p = np.asarray(jax.nn.log_softmax(logits))
   picked = np.take_along_axis(log_p, tokens[..., None], axis=-1)
-  told = writers.last_evaluation(folder)['bits_per_token']
-  np.testing.assert_allclose(told, -picked.mean() / np.log(2), rtol=1e-4)
+  logged = writers.last_evaluation(folder)['bits_per_token']
+  np.testing.assert_allclose(logged, -picked.mean() / np.log(2), rtol=1e-4)
 
 
 def test_the_bound_of_a_maskgit_is_that_of_the_code_it_knows(
@@ -222,7 +222,7 @@ def test_every_option_reaches_the_sampler(options, trained):
 
 @pytest.mark.parametrize('kind', ['maskgit', 'autoregressive'])
 def test_images_take_shape(kind, trained):
-  """Step by step, to the image that is drawn without looking."""
+  """The last of the intermediate images is the sample."""
   model = vq_jax.load(trained(kind))
   (steps,) = model.generate_batches(0, num=2, trace=True)
   assert steps.shape == (2, 3 if kind == 'maskgit' else 4, 8, 8, 1)
@@ -319,11 +319,11 @@ def test_the_finer_level_depends_on_the_parent_level(trained_finer):
   )
   keys = samplers.example_keys(jax.random.key(0), np.arange(3))
   label = np.arange(3)
-  drawn = [
+  tokens = [
     drawing.draw_levels(m, keys, label, drawing.plan_of(m, {}))
     for m in (model, dataclasses.replace(model, coarser=calm))
   ]
-  for one, other in zip(*drawn, strict=True):
+  for one, other in zip(*tokens, strict=True):
     assert (np.asarray(one) != np.asarray(other)).any()
 
 
@@ -393,7 +393,9 @@ def test_a_critic_learns_and_orders(source, maskgit, tmp_path):
   assert 0 < found['critic_loss'] < 1
 
 
-def test_a_critic_judges_a_maskgit(source, trained, tokenizer, tmp_path):
+def test_a_critic_needs_the_run_of_a_maskgit(
+  source, trained, tokenizer, tmp_path
+):
   for run in (trained('pixelcnn'), tokenizer):
     with pytest.raises(ValueError, match='judges the tokens of a MaskGIT'):
       loop.train(critic_card(source, run), tmp_path / 'run')
@@ -420,7 +422,7 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
     'quantizer': {'type': 'ema_vq', 'codebook_size': 16, 'code_dim': 4},
   }
   card['loss'] = {'l2': 0.0, 'nll': 1.0, 'quantizer': 1.0}
-  told = loop.train(card, tmp_path / 'tokenizer')
+  found = loop.train(card, tmp_path / 'tokenizer')
   lines = writers.read_metrics(tmp_path / 'tokenizer')
   nll = [line['nll'] for line in lines if line['kind'] == 'train']
   assert nll[-1] < nll[0]
@@ -430,7 +432,7 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
     model.variables['autoencoder'], image, method='terms'
   )
   want = -np.mean(log_p) / 64 / np.log(2)
-  np.testing.assert_allclose(told['decoder_bits_per_dim'], want, rtol=1e-4)
+  np.testing.assert_allclose(found['decoder_bits_per_dim'], want, rtol=1e-4)
   np.testing.assert_allclose(
     np.clip(mean, 0, 1), model.reconstruct(image), atol=1e-5
   )

@@ -1,4 +1,4 @@
-"""The whole road at smoke size, as a newcomer runs it."""
+"""The quickstart with a few training steps."""
 
 import json
 
@@ -9,7 +9,7 @@ import vq_jax
 from train import quickstart
 
 
-def test_the_road_leads_from_images_to_new_images(tmp_path, capsys):
+def test_the_quickstart_trains_samples_and_evaluates(tmp_path, capsys):
   workdir = tmp_path / 'quickstart'
   assert quickstart.main(['--smoke', '--workdir', str(workdir)]) == 0
   summary = json.loads((workdir / 'summary.json').read_text())
@@ -25,11 +25,11 @@ def test_the_road_leads_from_images_to_new_images(tmp_path, capsys):
     'seconds',
   } <= summary.keys()
   assert all(np.isfinite(value) for value in summary.values())
-  # One epoch of the classifier tells real garments apart, and noise is noise.
+  # One epoch of the classifier is enough for real images; samples are noise.
   assert summary['class_agreement_real'] > 0.5
   assert summary['frechet_distance_real'] < summary['frechet_distance']
-  picture = np.asarray(Image.open(workdir / 'samples.png'))
-  assert picture.std() > 10
+  grid = np.asarray(Image.open(workdir / 'samples.png'))
+  assert grid.std() > 10
   assert vq_jax.load(workdir / 'maskgit').generate(0, num=2).shape[0] == 2
   out = capsys.readouterr().out
   assert 'class agreement' in out and 'vqjax generate' in out

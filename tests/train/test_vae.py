@@ -36,9 +36,9 @@ def test_evaluation_is_the_bound_of_the_held_out_images(source, vae_run):
 
   @jax.jit
   def log_weight(k):
-    drawn = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
+    keys_k = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
     return model.autoencoder.apply(
-      variables, images, drawn, method='log_weight'
+      variables, images, keys_k, method='log_weight'
     )
 
   log_weights = np.stack([log_weight(k) for k in range(3)])
@@ -50,9 +50,9 @@ def test_evaluation_is_the_bound_of_the_held_out_images(source, vae_run):
     found['iwae_bits_per_dim'], -iwae / np.log(2) / 64, rtol=1e-4
   )
   assert found['iwae'] > found['elbo']
-  pictures = pathlib.Path(vae_run, 'samples')
+  folder = pathlib.Path(vae_run, 'samples')
   for name in ('samples', 'reconstructions'):
-    assert list(pictures.glob(f'{name}_*.png'))
+    assert list(folder.glob(f'{name}_*.png'))
 
 
 def test_pmap_trains_as_jit_does(source, vae_run, tmp_path):

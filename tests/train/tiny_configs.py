@@ -1,4 +1,4 @@
-"""Tiny cards: seconds to train, all the machinery."""
+"""Configs of tiny models, which train in seconds."""
 
 import pathlib
 
