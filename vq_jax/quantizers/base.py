@@ -35,7 +35,7 @@ class Quantizer(checked.CheckedModule):
   A quantizer has the fields or properties `codebook_size` (K, the number of
   values of an index), `code_dim` (D, the width of the vectors) and
   `index_shape`, and the methods `__call__(z, *, train=False) -> Quantized` and
-  `lookup(indices) -> codes`. Autoencoders use nothing else of it.
+  `lookup(indices) -> codes`. These are all that autoencoders use.
   """
 
   @property
