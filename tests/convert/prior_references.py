@@ -56,8 +56,8 @@ class MaskGIT:
     )
     if front:
       tokens = jnp.concatenate([self.codes + labels[:, None], tokens], axis=1)
-    places = w('Embed_0/position_embeddings/embedding', n + front, d)
-    x = norm('Embed_0/embeddings_ln', table[tokens] + places[None])
+    positions = w('Embed_0/position_embeddings/embedding', n + front, d)
+    x = norm('Embed_0/embeddings_ln', table[tokens] + positions[None])
     for i in range(self.layers):
       at = f'TransformerLayer_{i}'
       attention = f'{at}/Attention_0/self_attention'
@@ -109,8 +109,8 @@ class TamingGPT:
 
     table = w('transformer.tok_emb.weight', self.vocab, d)
     sequence = jnp.concatenate([front[:, None], tokens[:, :-1]], axis=1)
-    places = w('transformer.pos_emb', 1, self.block_size, d)[:, :n]
-    x = table[sequence] + places
+    positions = w('transformer.pos_emb', 1, self.block_size, d)[:, :n]
+    x = table[sequence] + positions
     for i in range(self.layers):
       at = f'transformer.blocks.{i}'
       w(f'{at}.attn.mask', 1, 1, self.block_size, self.block_size)

@@ -58,7 +58,7 @@ def test_logits_equal_the_published_ones(maskgit):
 
 
 @pytest.mark.parametrize('steps', [1, 4, 8])
-def test_greedy_pictures_are_those_of_the_published_tokens(maskgit, steps):
+def test_greedy_images_are_those_of_the_published_tokens(maskgit, steps):
   made = maskgit.generate(0, labels=VECTORS['labels'], steps=steps, **GREEDY)
   tokens = VECTORS[f'greedy_{steps}'][:, -1].reshape(-1, 6, 6)
   np.testing.assert_array_equal(made, maskgit.decode(tokens))
@@ -115,9 +115,9 @@ def test_other_sizes(tmp_path, reference, side):
 def test_every_leaf_of_the_published_size_is_accounted_for():
   """393 leaves of 24 layers, of which ours stack: 16 in blocks, 10 others."""
   shapes = references.Shapes()
-  for places, count in ((256, 172_457_193), (1024, 173_047_017)):
+  for length, count in ((256, 172_457_193), (1024, 173_047_017)):
     shapes.clear()
-    tokens = jax.ShapeDtypeStruct((1, places), jnp.int32)
+    tokens = jax.ShapeDtypeStruct((1, length), jnp.int32)
     jax.eval_shape(
       lambda *args: prior_references.MaskGIT()(shapes, *args),
       tokens,
@@ -165,8 +165,8 @@ def test_two_files_that_do_not_belong_together(tmp_path):
   assert '5 tokens are not a square grid' in said
   weights.pop('MlmLayer_0/mlm_ln/bias')
   weights['extra/bias'] = np.zeros(3, np.float32)
-  places = 'Embed_0/position_embeddings/embedding'
-  weights[places] = weights[places][:5]
+  positions = 'Embed_0/position_embeddings/embedding'
+  weights[positions] = weights[positions][:5]
   write(tmp_path / 'c', 'maskgit-tokenizer', weights)
   said = refusal(tokenizer=TOKENIZER, transformer=tmp_path / 'c')
   assert '? extra/bias: no rule knows' in said
@@ -199,7 +199,7 @@ VQGAN = references.Taming(
 
 
 def taming_config(**condition):
-  """A released config of a GPT on VQGAN, for pictures of 8 x 8 pixels."""
+  """A released config of a GPT on VQGAN, for images of 8 x 8 pixels."""
   ddconfig = {
     'double_z': False, 'z_channels': 24, 'resolution': 8, 'in_channels': 3,
     'out_ch': 3, 'ch': 32, 'ch_mult': [1, 2], 'num_res_blocks': 1,

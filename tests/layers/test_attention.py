@@ -86,7 +86,7 @@ def test_token_by_token_with_a_cache_is_the_causal_pass(fields):
   variables = random_variables(layer, x)
   want, nothing = jax.jit(layer.apply)(variables, x, angles=angles)
   assert nothing is None
-  # What stands at later places must not matter.
+  # What stands at later positions must not matter.
   junk = np.full((3, 2, 5, 4), 1e9, np.float32)
   cache = attention.KVCache(key=junk, value=junk)
 

@@ -47,9 +47,9 @@ def test_attention_by_its_formula():
   """Pixel by pixel, each to itself and those before it."""
   attention = snail.CausalAttention(HEADS)
   x, before = features(B, N, C), features(B, N, 3, seed=1)
-  places = snail.get_coordinates(jnp.arange(N), (2, 3))
-  variables = random_variables(attention, x, before, places)
-  got, _ = jax.jit(attention.apply)(variables, x, before, places)
+  coordinates = snail.get_coordinates(jnp.arange(N), (2, 3))
+  variables = random_variables(attention, x, before, coordinates)
+  got, _ = jax.jit(attention.apply)(variables, x, before, coordinates)
 
   params = jax.tree.map(np.asarray, variables['params'])
 
@@ -58,7 +58,7 @@ def test_attention_by_its_formula():
     return np.einsum('nc,chd->nhd', x, kernel) + bias
 
   for b in range(B):
-    known = np.concatenate([x[b], places], axis=-1)
+    known = np.concatenate([x[b], coordinates], axis=-1)
     more = np.concatenate([known, before[b]], axis=-1)
     query, key = project('query', known), project('key', more)
     value = project('value', more)

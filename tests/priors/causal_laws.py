@@ -46,8 +46,8 @@ def run_steps(prior, variables, tokens, given):
     logits, cache = prior.apply(variables, cache, *inputs, method='step')
     return cache, logits
 
-  places = jnp.arange(prior.num_tokens)
-  _, logits = jax.lax.scan(step, cache, (previous.T, places))
+  positions = jnp.arange(prior.num_tokens)
+  _, logits = jax.lax.scan(step, cache, (previous.T, positions))
   return jnp.swapaxes(logits, 0, 1)
 
 

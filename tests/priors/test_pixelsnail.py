@@ -11,7 +11,7 @@ from vq_jax.priors import vocab as vocab_lib
 
 LABELLED = vocab_lib.Vocab(codebook_size=25, num_classes=3)
 PLAIN = vocab_lib.Vocab(codebook_size=25)
-COARSE = {'parent_codebook_size': 9, 'parent_grid': (2, 3)}
+PARENT = {'parent_codebook_size': 9, 'parent_grid': (2, 3)}
 NO_ATTENTION = {'heads': 0, 'output_layers': 0, 'kernel': 5}
 
 
@@ -32,7 +32,7 @@ def tiny(**fields):
 
 
 def given(prior):
-  """Labels, and coarser codes that differ from each other."""
+  """Labels, and tokens of the parent level that differ from each other."""
   inputs = {}
   if prior.vocab.num_classes:
     inputs['label'] = jnp.array([2, 1])
@@ -42,7 +42,7 @@ def given(prior):
   return inputs
 
 
-@pytest.mark.parametrize('fields', [{}, COARSE])
+@pytest.mark.parametrize('fields', [{}, PARENT])
 def test_every_earlier_token_counts_and_no_other(fields):
   prior = tiny(**fields)
   causal_laws.check_every_earlier_token_counts_and_no_other(prior, given(prior))
@@ -66,16 +66,16 @@ def test_without_attention_it_sees_only_its_windows():
 
 
 def test_a_token_moves_only_what_follows():
-  prior = tiny(**COARSE)
+  prior = tiny(**PARENT)
   causal_laws.check_a_token_moves_only_what_follows(prior, given(prior))
 
 
 @pytest.mark.parametrize(
   'fields',
   [
-    COARSE,
+    PARENT,
     {'vocab': PLAIN},
-    {**COARSE, **NO_ATTENTION, 'vocab': PLAIN, 'parent_layers': 0},
+    {**PARENT, **NO_ATTENTION, 'vocab': PLAIN, 'parent_layers': 0},
     {**NO_ATTENTION, 'grid': (1, 7)},
   ],
 )
@@ -85,7 +85,7 @@ def test_cached_steps_equal_the_full_pass(fields):
 
 
 def test_bfloat16_stays_near_float32():
-  prior = tiny(**COARSE)
+  prior = tiny(**PARENT)
   causal_laws.check_bfloat16_stays_near_float32(prior, given(prior), atol=0.2)
 
 
@@ -95,13 +95,13 @@ def test_dropout_acts_only_in_training():
 
 
 def test_it_learns_a_grid_by_heart():
-  prior = tiny(**COARSE)
+  prior = tiny(**PARENT)
   causal_laws.check_it_learns_a_grid_by_heart(prior, given(prior))
 
 
-def test_a_coarser_code_counts_from_its_first_pixel_on():
+def test_a_parent_token_has_an_effect_from_its_first_pixel_on():
   """Each pixel knows the code above it, and those of earlier pixels."""
-  prior = tiny(**COARSE, parent_layers=0)
+  prior = tiny(**PARENT, parent_layers=0)
   inputs = given(prior)
   variables = causal_laws.draw_variables(prior, inputs, scale=2)
   seen = causal_laws.influence(
@@ -111,9 +111,9 @@ def test_a_coarser_code_counts_from_its_first_pixel_on():
   np.testing.assert_array_equal(seen > 0, np.arange(24)[:, None] >= first)
 
 
-def test_a_stack_reads_all_around_a_coarser_code():
+def test_the_parent_layers_read_the_neighbours_of_a_parent_token():
   """With blocks of 3 x 3 the first pixel knows its cell's neighbours too."""
-  prior = tiny(**COARSE, parent_layers=1)
+  prior = tiny(**PARENT, parent_layers=1)
   inputs = given(prior)
   variables = causal_laws.draw_variables(prior, inputs, scale=2)
   seen = causal_laws.influence(
@@ -123,7 +123,7 @@ def test_a_stack_reads_all_around_a_coarser_code():
   np.testing.assert_array_equal(seen[0] > 0, near)
 
 
-@pytest.mark.parametrize('fields', [{}, COARSE])
+@pytest.mark.parametrize('fields', [{}, PARENT])
 def test_the_label_counts_at_every_position(fields):
   prior = tiny(**fields)
   tokens, inputs = causal_laws.draw_tokens(prior), given(prior)
@@ -137,7 +137,7 @@ def test_the_label_counts_at_every_position(fields):
 
 
 def test_wrong_inputs_are_named():
-  top, prior = tiny(), tiny(**COARSE)
+  top, prior = tiny(), tiny(**PARENT)
   tokens, right = causal_laws.draw_tokens(prior), given(prior)
   label, condition = right['label'], right['condition']
   variables = causal_laws.draw_variables(prior, right)
@@ -167,7 +167,7 @@ def test_wrong_inputs_are_named():
     ({'kernel': 1}, 'at least 3'),
     ({'parent_codebook_size': 9}, 'both or neither'),
     ({'parent_grid': (2, 3)}, 'both or neither'),
-    ({**COARSE, 'parent_grid': (3, 3)}, 'must divide the grid'),
+    ({**PARENT, 'parent_grid': (3, 3)}, 'must divide the grid'),
   ],
 )
 def test_impossible_fields_are_refused(fields, message):

@@ -53,9 +53,8 @@ def prior(
     heads: not needed, since the config has them.
 
   Raises:
-    ConvertError: if the names are not those of the GPT, if the config is of
-      another kind or contradicts the weights, or if the GPT is conditioned on
-      more than a class.
+    ConvertError: if names or config are of another kind or contradict each
+      other, or if the GPT is conditioned on more than a class.
     OSError: if the file cannot be read.
   """
   rows, width = states.shape(found, 'transformer.tok_emb.weight', 2)

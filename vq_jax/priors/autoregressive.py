@@ -246,9 +246,9 @@ class AutoregressiveTransformer(checked.CheckedModule):
     """Embeds the label and the tokens of the parent level."""
     base.check_label(label, self.vocab)
     base.check_condition(condition, self.parent_grid)
-    if label is not None:
-      label = self.embedding(self.vocab.label_id(label))
-    first, adaln = embeddings.route_label(label, self.conditioning)
+    first, adaln = embeddings.embed_label(
+      self.embedding, self.vocab, label, self.conditioning
+    )
     if first is None:
       start = self.start_vector.astype(self.transformer.dtype)
       first = jnp.tile(start, (batch_size, 1))

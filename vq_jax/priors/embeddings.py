@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from vq_jax.layers import checked
 from vq_jax.layers import positions as positions_lib
 from vq_jax.layers import transformer as transformer_lib
+from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
 
 Conditioning = Literal['token', 'adaln_zero']
@@ -36,19 +37,27 @@ def check_conditioning(conditioning: Conditioning, num_classes: int) -> None:
     )
 
 
-def route_label(
-  vector: jax.Array | None, conditioning: Conditioning
+def embed_label(
+  embedding: nn.Embed,
+  vocab: vocab_lib.Vocab,
+  label: jax.Array | None,
+  conditioning: Conditioning,
 ) -> tuple[jax.Array | None, jax.Array | None]:
-  """Returns the embedded label as (token, condition of adaLN).
+  """Embeds a label as a token or as the condition of adaLN.
 
   Args:
-    vector: [B, D], the embedded label, or None.
-    conditioning: 'token' prepends the label to the sequence, 'adaln_zero' makes
-      it the condition of every block.
+    embedding: the token embedding, which has rows for labels.
+    vocab: the meaning of its rows.
+    label: int32 [B], or None for an unconditional prior.
+    conditioning: 'token' or 'adaln_zero'.
 
   Returns:
-    `(vector, None)` or `(None, vector)`.
+    the token and the condition, of which at least one is None; the other is
+    float [B, D].
   """
+  if label is None:
+    return None, None
+  vector = embedding(vocab.label_id(label))
   return (vector, None) if conditioning == 'token' else (None, vector)
 
 

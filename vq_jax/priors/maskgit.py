@@ -171,9 +171,9 @@ class MaskGIT(checked.CheckedModule):
       x += embeddings.upsample_parent(
         self.parent_embedding(condition), self.parent_grid, self.grid
       )
-    if label is not None:
-      label = self.embedding(self.vocab.label_id(label))
-    label_token, adaln = embeddings.route_label(label, self.conditioning)
+    label_token, adaln = embeddings.embed_label(
+      self.embedding, self.vocab, label, self.conditioning
+    )
     prefix = [] if label_token is None else [label_token[:, None]]
     if self.registers:
       prefix.append(jnp.tile(self.register.astype(dtype), (len(x), 1, 1)))

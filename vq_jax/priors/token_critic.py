@@ -104,9 +104,9 @@ class TokenCritic(checked.CheckedModule):
     base.check_tokens(tokens, self.grid)
     base.check_label(label, self.vocab)
     x = self.embedding(tokens)
-    if label is not None:
-      label = self.embedding(self.vocab.label_id(label))
-    label_token, adaln = embeddings.route_label(label, self.conditioning)
+    label_token, adaln = embeddings.embed_label(
+      self.embedding, self.vocab, label, self.conditioning
+    )
     if label_token is not None:
       x = jnp.concatenate([label_token[:, None], x], axis=1)
     positions = self.position_embedding().astype(self.transformer.dtype)
