@@ -41,7 +41,7 @@ def test_it_learns_to_find_what_does_not_belong():
 
   def batch(key):
     code, where, what = jax.random.split(key, 3)
-    tokens = jnp.tile(jax.random.randint(code, (64, 1), 0, 12), (1, 12))
+    tokens = jnp.tile(jax.random.randint(code, (32, 1), 0, 12), (1, 12))
     replaced = jax.random.bernoulli(where, 0.2, tokens.shape)
     other = (tokens + jax.random.randint(what, tokens.shape, 1, 12)) % 12
     return jnp.where(replaced, other, tokens), ~replaced
@@ -61,7 +61,7 @@ def test_it_learns_to_find_what_does_not_belong():
   def train(rng):
     params = critic.init(rng, batch(rng)[0])['params']
     start = (params, optimizer.init(params))
-    return jax.lax.scan(update, start, jax.random.split(rng, 400))[0][0]
+    return jax.lax.scan(update, start, jax.random.split(rng, 300))[0][0]
 
   params = train(jax.random.key(0))
   tokens, real = batch(jax.random.key(7))
