@@ -27,18 +27,15 @@ ROWS = [
   {'guidance'},
   {'metrics'},
   {'config'},
-  {'checkpoints'},
-  {'checks', 'generation'},
-  {'class_labels', 'latent_space'},
-  {'drawing'},
-  {'editing'},
+  {'inference'},
   {'model'},
   {'runs'},
-  {'convert', 'probing', 'tokenization'},
+  {'workflows'},
+  {'convert'},
   {'cli'},
 ]
-# Two stand aside: the data needs no model, and neither does a checkpoint.
-ONLY_UTILS = {'data', 'checkpoints'}
+# The data needs no model, and stands aside.
+ONLY_UTILS = {'data'}
 FIRST_TO_SEE_DATA = 'config'
 
 # The same for the modules and packages of train.

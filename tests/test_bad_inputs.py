@@ -14,12 +14,12 @@ from PIL import Image
 import vq_jax
 from train import main as train_main
 from vq_jax import data
-from vq_jax import latent_space
-from vq_jax import probing
 from vq_jax import samplers
-from vq_jax import tokenization
 from vq_jax.cli import main as cli
 from vq_jax.utils import images as images_lib
+from vq_jax.workflows import mixture
+from vq_jax.workflows import probe
+from vq_jax.workflows import tokenize
 
 LFS = b'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n'
 HTML = b'<!DOCTYPE html><html><body>Not found</body></html>'
@@ -29,11 +29,11 @@ def write_files(folder: pathlib.Path) -> None:
   """Writes pictures and what is no picture, data and what is none."""
   rng = np.random.default_rng(0)
   pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
-  Image.fromarray(pixels).save(folder / 'picture.png')
+  Image.fromarray(pixels).save(folder / 'image.png')
   Image.fromarray(pixels[:4, :6]).save(folder / 'small.png')
   Image.fromarray(pixels[:1, :1]).save(folder / 'dot.png')
   Image.fromarray(pixels.astype(np.float32)).save(folder / 'floats.tif')
-  (folder / 'cut.png').write_bytes((folder / 'picture.png').read_bytes()[:70])
+  (folder / 'cut.png').write_bytes((folder / 'image.png').read_bytes()[:70])
   for name, content in {'lfs': LFS, 'html': HTML, 'empty': b''}.items():
     for suffix in ('png', 'npz', 'ckpt', 'safetensors'):
       (folder / f'{name}.{suffix}').write_bytes(content)
@@ -117,7 +117,7 @@ def places(tokenizer, maskgit, vae_run, source, tmp_path_factory):
     'vae': vae_run,
     'source': source,
     'bad': str(folder),
-    'picture': str(folder / 'picture.png'),
+    'image': str(folder / 'image.png'),
   }
 
 
@@ -128,7 +128,7 @@ def load():
 
 
 GENERATE = 'generate {maskgit}'
-EDIT = 'edit {maskgit} {picture} --box 2,2,4,4'
+EDIT = 'edit {maskgit} {image} --box 2,2,4,4'
 TOKENIZE = 'tokenize {tokenizer} --data {source} --out tokens'
 PROBE = 'probe {tokenizer} --data {source} --test-split train'
 COMMANDS = [
@@ -148,7 +148,7 @@ COMMANDS = [
   ('info {bad}/no_checkpoint', 'has no complete checkpoint yet'),
   ('info {bad}/damaged', '8 cannot be read: '),
   ('info {bad}/unfinished', '8 cannot be read: '),
-  ('generate {tokenizer}', 'holds an autoencoder alone, which cannot generate'),
+  ('generate {tokenizer}', 'an autoencoder without a prior, so it cannot gen'),
   # numbers
   (GENERATE + ' --seed 99999999999999999999999', 'the seed must be a whole'),
   (GENERATE + ' --seed -1', 'the seed must be a whole number in [0, 4294967'),
@@ -193,7 +193,7 @@ COMMANDS = [
   (GENERATE + ' --labels apple', "no class 'apple'. Classes: 0 0, 1 1"),
   (GENERATE + ' --labels 0.5', "no class '0.5'"),
   (GENERATE + ' --labels ,', '--labels needs at least one class'),
-  ('generate {vae} --labels 1', 'a VAE knows no classes'),
+  ('generate {vae} --labels 1', 'a VAE has no classes'),
   ('generate {vae} --steps 3', 'a VAE has no sampling options'),
   (EDIT + ' --label 0,1', '--label must be one class'),
   (EDIT + ' --label ,', '--label must be one class'),
@@ -216,35 +216,35 @@ COMMANDS = [
   ('edit {maskgit} {bad}/empty.png --box 2,2,4,4', 'it is empty'),
   ('edit {maskgit} {bad} --box 2,2,4,4', 'cannot be read as an image'),
   ('edit {maskgit} {bad}/floats.tif --box 2,2,4,4', 'its pixels are floats'),
-  ('edit {maskgit} {picture}', 'give either --mask or --box'),
-  ('edit {maskgit} {picture} --mask {bad}/small.png', 'got 4 x 6'),
-  ('edit {maskgit} {picture} --mask {bad}/html.png', 'it is a web page'),
-  ('edit {maskgit} {picture} --box 1,2,3', '--box takes four whole numbers'),
-  ('edit {maskgit} {picture} --box 1,2,3,4.5', '--box takes four whole number'),
-  ('edit {maskgit} {picture} --box 4,4,5,2', '--box must lie within the pict'),
-  ('edit {maskgit} {picture} --box=-1,0,2,2', '--box must lie within the pict'),
-  ('edit {maskgit} {picture} --box 0,0,0,2', '--box must lie within the pict'),
-  ('edit {maskgit} {picture} --box 9999999999999999999,0,1,1', 'lie within'),
+  ('edit {maskgit} {image}', 'give either --mask or --box'),
+  ('edit {maskgit} {image} --mask {bad}/small.png', 'got 4 x 6'),
+  ('edit {maskgit} {image} --mask {bad}/html.png', 'it is a web page'),
+  ('edit {maskgit} {image} --box 1,2,3', '--box takes four whole numbers'),
+  ('edit {maskgit} {image} --box 1,2,3,4.5', '--box takes four whole number'),
+  ('edit {maskgit} {image} --box 4,4,5,2', '--box must lie within the imag'),
+  ('edit {maskgit} {image} --box=-1,0,2,2', '--box must lie within the imag'),
+  ('edit {maskgit} {image} --box 0,0,0,2', '--box must lie within the imag'),
+  ('edit {maskgit} {image} --box 9999999999999999999,0,1,1', 'lie within'),
   (EDIT + ' --dilate -1', 'dilate must be a whole number in [0, 4096]'),
   (EDIT + ' --dilate 99999', 'dilate must be a whole number in [0, 4096]'),
-  ('outpaint {maskgit} {picture}', 'to be drawn, not all 0'),
-  ('outpaint {maskgit} {picture} --left -1', 'left must be a whole number in'),
-  ('outpaint {maskgit} {picture} --top 99999999999', 'top must be a whole'),
+  ('outpaint {maskgit} {image}', 'numbers of pixels, not all 0'),
+  ('outpaint {maskgit} {image} --left -1', 'left must be a whole number in'),
+  ('outpaint {maskgit} {image} --top 99999999999', 'top must be a whole'),
   ('reconstruct {tokenizer} {bad}/dot.png', 'is smaller than 2 x 2 pixels'),
   ('reconstruct {tokenizer} {bad}/lfs.png', 'a pointer of Git LFS'),
   # latents
-  ('mixture {tokenizer}', 'this run holds a VQVAE'),
+  ('mixture {tokenizer}', 'this run has a VQVAE'),
   ('mixture {vae} --components 0', 'components must be a whole number of at'),
   ('mixture {vae} --components 99', 'needs between 1 and 48 components'),
   ('mixture {vae} --limit 0', 'limit must be a whole number of at least 1'),
   ('mixture {vae} --split test', "has no split 'test'; it has train"),
   ('mixture {vae} --seed 4294967296', 'seed must be a whole number in'),
-  ('interpolate {vae} {picture} {picture} --steps 1', 'steps must be a whole'),
-  ('interpolate {vae} {picture} {picture} --steps 99999999', 'steps must be'),
-  ('interpolate {vae} {picture} {bad}/small.png', 'must have one shape'),
+  ('interpolate {vae} {image} {image} --steps 1', 'steps must be a whole'),
+  ('interpolate {vae} {image} {image} --steps 99999999', 'steps must be'),
+  ('interpolate {vae} {image} {bad}/small.png', 'resize or crop it'),
   (
     'interpolate {vae} {bad}/small.png {bad}/small.png',
-    'but the features of this image have',
+    'the model takes images (8, 8, 1)',
   ),
   # data
   (TOKENIZE + ' --passes 0', 'passes must be a whole number of at least 1'),
@@ -302,8 +302,8 @@ COMMANDS = [
   ('convert llamagen-vq {bad}/cut.safetensors --out run', 'cut.safetensors'),
   ('convert llamagen-vq {bad}/half.safetensors --out run', 'half.safetensors'),
   ('convert maskgit --out run', 'is released as two files'),
-  ('convert vit-vqgan {picture} --out run', 'it is a PNG image'),
-  ('convert vit-vqgan {picture} --out {bad}', 'is there already'),
+  ('convert vit-vqgan {image} --out run', 'it is a PNG image'),
+  ('convert vit-vqgan {image} --out {bad}', 'exists already'),
 ]
 
 
@@ -368,6 +368,10 @@ MASK = np.ones((8, 8), bool)
 
 def generate(*rng, **options):
   return lambda m: m.prior.generate(*(rng or (0,)), **options)
+
+
+def sampler(**options):
+  return lambda m: samplers.with_options(m.prior.info.sampler, options)
 
 
 def edit(image=GREY, mask=MASK, rng=0, **options):
@@ -435,26 +439,26 @@ CALLS = [
   (generate(num=10**18), 'num must be a whole number in'),
   (generate(batch_size=None), 'batch_size must be a whole number in'),
   # options of the sampler
-  (generate(steps=2.5), 'steps must be a whole number in [1, 4096]; got 2.5'),
-  (generate(steps='3'), "steps must be a whole number in [1, 4096]; got '3'"),
-  (generate(temperature=np.nan), 'temperature must be a finite number'),
-  (generate(temperature=10**400), 'temperature must be a finite number'),
-  (generate(temperature=None), 'temperature must be a finite number in'),
-  (generate(guidance=np.inf), 'guidance must be a finite number in'),
-  (generate(guidance=[1.0]), '1000000]; got [1.0]'),
-  (generate(order=None), 'an instance of Order; got None'),
-  (generate(order=['random']), "an instance of Order; got ['random']"),
-  (generate(remask=True), 'remask must be a finite number in [0, 1]; got True'),
-  (generate(tempertaure=1), "unknown sampling option 'tempertaure'"),
-  (generate(cache=False), "unknown sampling option 'cache'"),
-  # pictures
+  (sampler(steps=2.5), 'steps must be a whole number in [1, 4096]; got 2.5'),
+  (sampler(steps='3'), "steps must be a whole number in [1, 4096]; got '3'"),
+  (sampler(temperature=np.nan), 'temperature must be a finite number'),
+  (sampler(temperature=10**400), 'temperature must be a finite number'),
+  (sampler(temperature=None), 'temperature must be a finite number in'),
+  (sampler(guidance=np.inf), 'guidance must be a finite number in'),
+  (sampler(guidance=[1.0]), '1000000]; got [1.0]'),
+  (sampler(order=None), 'an instance of Order; got None'),
+  (sampler(order=['random']), "an instance of Order; got ['random']"),
+  (sampler(remask=True), 'remask must be a finite number in [0, 1]; got True'),
+  (sampler(tempertaure=1), "unknown sampling option 'tempertaure'"),
+  (sampler(cache=False), "unknown sampling option 'cache'"),
+  # images
   (encode(GREY.astype(np.int32)), 'images must be uint8 in [0, 255] or float'),
-  (encode(GREY[0, ..., 0]), 'images must be [B, H, W, 1], with grey values'),
-  (encode(GREY[0]), 'images must be [B, H, W, 1], with grey values alone; got'),
-  (encode(GREY.repeat(3, axis=-1)), 'grey values alone; got (2, 8, 8, 3)'),
-  (encode(GREY[:0]), 'grey values alone; got (0, 8, 8, 1)'),
-  (encode(None), 'grey values alone; got ()'),
-  (encode('a.png'), 'grey values alone; got ()'),
+  (encode(GREY[0, ..., 0]), 'images must be [B, H, W, 1], with one grey'),
+  (encode(GREY[0]), 'images must be [B, H, W, 1], with one grey channel; got'),
+  (encode(GREY.repeat(3, axis=-1)), 'one grey channel; got (2, 8, 8, 3)'),
+  (encode(GREY[:0]), 'one grey channel; got (0, 8, 8, 1)'),
+  (encode(None), 'one grey channel; got ()'),
+  (encode('a.png'), 'one grey channel; got ()'),
   (encode([GREY[0], GREY[1, :4]]), 'images must be one array'),
   (encode(GREY + 255.0), 'float images must lie in [0, 1]; got 255 to 255'),
   (encode(GREY - 0.1), 'float images must lie in [0, 1]; got -0.1'),
@@ -463,7 +467,9 @@ CALLS = [
   (encode(GREY.astype(object)), 'images must be uint8 in [0, 255] or float'),
   (encode(GREY[:, :7]), 'multiples of 2'),
   (lambda m: m.tokenizer.reconstruct(GREY + 255.0), 'got 255 to 255. Divide'),
-  (lambda m: m.vae.encode(GREY), 'this autoencoder has no codes'),
+  (lambda m: m.vae.preprocess(GREY[0, :4]), 'the model takes images (8, 8, 1)'),
+  (lambda m: m.vae.preprocess(GREY[:, :, :, 0]), 'an image must be [H, W]'),
+  (lambda m: m.vae.preprocess('no.png'), 'no.png cannot be read as an image'),
   (lambda m: m.vae.reconstruct(GREY * np.nan), 'float images must lie in'),
   # codes
   (decode(CODES + 36), 'indices must lie in [0, 16); got values from 36 to 36'),
@@ -472,34 +478,33 @@ CALLS = [
   (decode(CODES > 0), 'indices must be integers [B, h, w]; got bool'),
   (decode(CODES[0]), 'indices must be integers [B, h, w]; got int64 (4, 4)'),
   (decode('codes'), 'indices must be integers [B, h, w]; got'),
-  (decode([[0], [0, 1]]), 'this autoencoder has 1 grid(s) of codes'),
-  (decode((CODES, CODES)), 'this autoencoder has 1 grid(s) of codes'),
+  (decode([[0], [0, 1]]), 'this autoencoder has 1 token grid(s)'),
+  (decode((CODES, CODES)), 'this autoencoder has 1 token grid(s)'),
   (complete(CODES, CODES), 'known must be bool of the shape of the indices'),
   (complete(CODES, CODES[0] > 0), 'known must be bool of the shape of the ind'),
   (complete(CODES + 99, CODES == 0), 'indices must lie in [0, 16)'),
   (complete(CODES * 1.0, CODES > 0), 'indices must be integers'),
-  (complete(CODES[:, :3], CODES[:, :3] > 0), 'this run needs 4 x 4 codes'),
+  (complete(CODES[:, :3], CODES[:, :3] > 0), 'this run needs 4 x 4 tokens'),
   # edits
   (edit(mask=MASK * 1), 'mask must be bool [8, 8] or [2, 8, 8], True where'),
-  (edit(mask=MASK[:4]), 'redrawn; got bool (4, 8)'),
-  (edit(mask=None), 'redrawn; got object ()'),
-  (edit(mask=np.stack([MASK] * 3)), 'redrawn; got bool (3, 8, 8)'),
+  (edit(mask=MASK[:4]), 'anew; got bool (4, 8)'),
+  (edit(mask=None), 'anew; got object ()'),
+  (edit(mask=np.stack([MASK] * 3)), 'anew; got bool (3, 8, 8)'),
   (edit(image=GREY[0, ..., 0]), 'images must be [B, H, W, 1] or [H, W, 1]'),
   (edit(image=GREY + 2.0, mask=~MASK), 'float images must lie in [0, 1]; got'),
   (edit(rng=None), KEY),
   (edit(label='apple'), "no class 'apple'"),
   (edit(label=7), 'labels must lie in [0, 3); got 7'),
   (edit(dilate=0.5), 'dilate must be a whole number in [0, 4096]; got 0.5'),
+  (edit(sampler=1), 'sampler must be a MaskGITSampler or an'),
+  (generate(sampler=samplers.MaskGITSampler), 'sampler must be a MaskGIT'),
   (edit(batch_size=0), 'batch_size must be a whole number of at least 1'),
   (edit(keep_pixels=1), 'keep_pixels must be True or False; got 1'),
   (edit(trace='yes'), "trace must be True or False; got 'yes'"),
-  (edit(steps=0), 'steps must be a whole number in [1, 4096]; got 0'),
-  (edit(colour=1), "unknown sampling option 'colour'"),
-  (outpaint(), 'to be drawn, not all 0'),
+  (outpaint(), 'numbers of pixels, not all 0'),
   (outpaint(left=True), 'left must be a whole number in [0, 16384]; got True'),
   (outpaint(left=np.nan), 'left must be a whole number in [0, 16384]; got nan'),
-  (outpaint(keep_pixels=False, left=2), "unknown sampling option 'keep_pixels"),
-  (lambda m: m.tokenizer.edit(0, GREY, MASK), 'an autoencoder alone, which dr'),
+  (lambda m: m.tokenizer.edit(0, GREY, MASK), 'an autoencoder without a prior'),
   # samplers
   (lambda m: samplers.MaskGITSampler(order='spiral'), "unknown order 'spiral'"),
   (
@@ -535,18 +540,15 @@ CALLS = [
     'batch_size must be a whole number of at least 1; got 0.5',
   ),
   # latents
-  (lambda m: latent_space.encode(m.tokenizer, GREY), 'holds a VQVAE'),
-  (lambda m: latent_space.encode(m.vae, GREY, batch_size=0), 'batch_size must'),
-  (lambda m: latent_space.decode(m.vae, np.zeros((1, 4))), '3]; got (1, 4)'),
-  (lambda m: latent_space.decode(m.vae, np.zeros(3)), 'one row for each image'),
-  (lambda m: latent_space.decode(m.vae, [['a'] * 3]), 'latents must be float'),
-  (
-    lambda m: latent_space.decode(m.vae, np.full((1, 3), np.nan)),
-    'latents must be finite',
-  ),
-  (lambda m: latent_space.fit_mixture(np.full((3, 2), np.inf), 1), 'be finite'),
-  (lambda m: latent_space.fit_mixture(np.zeros((3, 2)), 2.5), 'components mus'),
-  (lambda m: latent_space.fit_mixture(np.zeros((3, 2)), 1, seed=-1), 'seed mu'),
+  (lambda m: m.tokenizer.interpolate(GREY[0], GREY[1]), 'run has a VQVAE'),
+  (lambda m: m.vae.interpolate(GREY[0], GREY[1], steps=1), 'steps must be a'),
+  (lambda m: m.vae.decode(np.zeros((1, 4))), '3]; got (1, 4)'),
+  (lambda m: m.vae.decode(np.zeros(3)), 'one row for each image'),
+  (lambda m: m.vae.decode([['a'] * 3]), 'latents must be float'),
+  (lambda m: m.vae.decode(np.full((1, 3), np.nan)), 'latents must be finite'),
+  (lambda m: mixture.fit_mixture(np.full((3, 2), np.inf), 1), 'be finite'),
+  (lambda m: mixture.fit_mixture(np.zeros((3, 2)), 2.5), 'components must'),
+  (lambda m: mixture.fit_mixture(np.zeros((3, 2)), 1, seed=-1), 'seed must'),
   # data
   (lambda m: data.ArraySource(GREY * 1.0), 'images must be a non-empty uint8'),
   (lambda m: data.ArraySource(GREY, [0, 2**40]), 'labels must be the numbers'),
@@ -568,12 +570,12 @@ CALLS = [
   ),
   (lambda m: data.Resize(size=np.nan), 'size must be a whole number in'),
   (
-    lambda m: tokenization.tokenize(
+    lambda m: tokenize.tokenize(
       m.tokenizer, 'tokens', source='x', shard_size=0.5
     ),
     'shard_size must be a whole number of at least 1; got 0.5',
   ),
-  (lambda m: probing.probe(m.tokenizer, 'x', penalty=np.nan), 'penalty must'),
+  (lambda m: probe.probe(m.tokenizer, 'x', penalty=np.nan), 'penalty must'),
   # files of pictures
   (lambda m: images_lib.save_image('a.xyz', GREY[0]), 'cannot be written as'),
   (lambda m: images_lib.save_image('a\0.png', GREY[0]), 'a zero character'),

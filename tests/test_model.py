@@ -11,10 +11,11 @@ import pytest
 
 import vq_jax
 from train import sharding
-from vq_jax import checkpoints
-from vq_jax import generation
-from vq_jax import runs
+from vq_jax import samplers
 from vq_jax.config import schema
+from vq_jax.inference import generate
+from vq_jax.runs import export as export_lib
+from vq_jax.runs import layout
 from vq_jax.utils import devices
 from vq_jax.utils import trees
 
@@ -88,11 +89,12 @@ def test_generate_in_parts_fills_up_the_last(model):
 
 def test_other_seeds_and_labels_compile_nothing_new(model):
   model.generate(0, labels=[0, 1, 2])
-  compiled = generation.sample_tokens._cache_size()
+  compiled = generate.sample_tokens._cache_size()
   model.generate(7, labels=[2, 2, 1])
-  assert generation.sample_tokens._cache_size() == compiled
-  model.generate(0, labels=[0, 1, 2], steps=2)
-  assert generation.sample_tokens._cache_size() == compiled + 1
+  assert generate.sample_tokens._cache_size() == compiled
+  sampler = dataclasses.replace(model.info.sampler, steps=2)
+  model.generate(0, labels=[0, 1, 2], sampler=sampler)
+  assert generate.sample_tokens._cache_size() == compiled + 1
 
 
 def test_labels_default_to_all_classes_and_one_serves_all(model):
@@ -122,7 +124,7 @@ def test_spread_over_devices_the_same_is_drawn(model):
     ({'labels': [-1]}, r'labels must lie in \[0, 3\)'),
     ({'labels': [0, 1], 'num': 3}, r'\[3\]; got \(2,\)'),
     ({'num': 0}, 'num must be a whole number in'),
-    ({'steps': 0}, 'steps must be a whole number in'),
+    ({'sampler': 'halton'}, 'sampler must be a MaskGITSampler'),
   ],
 )
 def test_impossible_requests_are_refused(model, options, message):
@@ -131,7 +133,7 @@ def test_impossible_requests_are_refused(model, options, message):
 
 
 def test_an_autoencoder_alone_cannot_generate(autoencoder):
-  with pytest.raises(ValueError, match='an autoencoder alone'):
+  with pytest.raises(ValueError, match='an autoencoder without a prior'):
     autoencoder.generate(0)
 
 
@@ -160,11 +162,9 @@ def test_images_of_another_kind_are_refused(autoencoder):
 
 def test_guidance_needs_a_null_class(model):
   vocab = dataclasses.replace(model.vocab, null_class=False)
-  without = dataclasses.replace(
-    model, prior=model.prior.clone(vocab=vocab), vocab=vocab
-  )
+  without = dataclasses.replace(model, prior=model.prior.clone(vocab=vocab))
   with pytest.raises(ValueError, match='without a null class'):
-    without.generate(0, num=1, guidance=1.0)
+    without.generate(0, num=1, sampler=samplers.MaskGITSampler(guidance=1))
 
 
 def test_a_damaged_weight_draws_nothing(model, images):
@@ -191,12 +191,12 @@ def test_a_damaged_weight_draws_nothing(model, images):
 
 
 def test_no_run_and_no_checkpoint_are_named(tokenizer, tmp_path):
-  with pytest.raises(checkpoints.RunError, match='no such run folder'):
+  with pytest.raises(layout.RunError, match='no such run folder'):
     vq_jax.load(tmp_path / 'none')
-  with pytest.raises(checkpoints.RunError, match='has no config.json'):
+  with pytest.raises(layout.RunError, match='has no config.json'):
     vq_jax.load(tmp_path)
   shutil.copy(pathlib.Path(tokenizer) / 'config.json', tmp_path)
-  with pytest.raises(checkpoints.RunError, match='no complete checkpoint yet'):
+  with pytest.raises(layout.RunError, match='no complete checkpoint yet'):
     vq_jax.load(tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_a_broken_checkpoint_is_named(tokenizer, tmp_path):
   for file in (broken / 'checkpoints' / '8' / 'variables').rglob('*'):
     if file.is_file():
       file.write_bytes(b'')
-  with pytest.raises(checkpoints.RunError, match='cannot be read'):
+  with pytest.raises(layout.RunError, match='cannot be read'):
     vq_jax.load(broken)
 
 
@@ -219,7 +219,7 @@ def test_a_checkpoint_of_another_model_is_refused(tokenizer, tmp_path):
 
 
 def test_export_serves_loading_alone(autoencoder, tmp_path, images):
-  runs.export_autoencoder(autoencoder, tmp_path / 'exported')
+  export_lib.export_autoencoder(autoencoder, tmp_path / 'exported')
   again = vq_jax.load(tmp_path / 'exported')
   np.testing.assert_array_equal(
     autoencoder.encode(images), again.encode(images)

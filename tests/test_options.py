@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 import vq_jax
-from vq_jax import class_labels
-from vq_jax import drawing
-from vq_jax import editing
 from vq_jax import samplers
 from vq_jax.cli import main as cli
+from vq_jax.inference import edit
+from vq_jax.inference import generate
+from vq_jax.inference import labels as labels_lib
 
 law = functools.partial(
   hypothesis.settings,
@@ -143,7 +143,7 @@ KINDS = (
   samplers.MaskGITSampler,
   *map(type, ORDERS),
   samplers.AutoregressiveSampler,
-  editing.How,
+  edit.EditOptions,
 )
 
 
@@ -218,7 +218,7 @@ def test_options_of_samplers(kind):
     counts['refused'] += option is None
     if option is None:
       return
-    if kind is not editing.How:
+    if kind is not edit.EditOptions:
       hash(option)  # it is static under jit
     with jax.disable_jit():
       tokens = draw_with(option)
@@ -231,7 +231,7 @@ def test_options_of_samplers(kind):
   holds()
   if dataclasses.fields(kind):
     assert counts['refused']
-  assert counts['drawn'] or kind is editing.How
+  assert counts['drawn'] or kind is edit.EditOptions
   # Each operation was compiled by itself; see `forget_programs` in conftest.py.
   jax.clear_caches()
 
@@ -263,7 +263,7 @@ LABELS = st.one_of(
 @hypothesis.given(LABELS)
 def test_classes(labels):
   try:
-    found = class_labels.indices(labels, 3, ['a', '1', 'cé'])
+    found = labels_lib.class_indices(labels, 3, ['a', '1', 'cé'])
   except ValueError as error:
     said = str(error)
     assert len(said.splitlines()) == 1
@@ -310,12 +310,12 @@ TEXTS = (
 )  # fmt: skip
 RUNS = {
   'generate': 'generate {maskgit} --num 2',
-  'edit': 'edit {maskgit} {picture} --box 2,2,4,4',
-  'outpaint': 'outpaint {maskgit} {picture} --left 2',
-  'reconstruct': 'reconstruct {tokenizer} {picture}',
+  'edit': 'edit {maskgit} {image} --box 2,2,4,4',
+  'outpaint': 'outpaint {maskgit} {image} --left 2',
+  'reconstruct': 'reconstruct {tokenizer} {image}',
   'mixture': 'mixture {vae} --components 1 --num 2',
-  'interpolate': 'interpolate {vae} {picture} {picture} --steps 2',
-  'convert': 'convert vit-vqgan {picture} --out run',
+  'interpolate': 'interpolate {vae} {image} {image} --steps 2',
+  'convert': 'convert vit-vqgan {image} --out run',
   'tokenize': 'tokenize {tokenizer} --data {source} --out codes',
   'probe': 'probe {tokenizer} --data {source} --test-split train --shots 1 '
   '--draws 1',
@@ -333,11 +333,18 @@ def commands() -> dict[str, argparse.ArgumentParser]:
   return subparsers.choices
 
 
+# The flags of the samplers are declared once, for all commands.
+SAMPLER_FLAGS = {
+  f'--{field.name.replace("_", "-")}'
+  for field in dataclasses.fields(samplers.MaskGITSampler)
+}
 FLAGS = [
   (name, action.option_strings[-1])
   for name, parser in commands().items()
   for action in parser._actions
-  if action.option_strings and action.nargs != 0
+  if action.option_strings
+  and action.nargs != 0
+  and (name == 'generate' or action.option_strings[-1] not in SAMPLER_FLAGS)
 ]
 PLACES = [
   (name, place)
@@ -355,12 +362,12 @@ def test_every_command_has_a_run_of_its_own():
 
 @pytest.fixture(scope='module')
 def places(tokenizer, maskgit, vae_run, source, tmp_path_factory):
-  picture = tmp_path_factory.mktemp('picture') / 'picture.png'
+  image = tmp_path_factory.mktemp('image') / 'image.png'
   pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
-  Image.fromarray(pixels).save(picture)
+  Image.fromarray(pixels).save(image)
   return {
     'tokenizer': tokenizer, 'maskgit': maskgit, 'vae': vae_run,
-    'source': source, 'picture': str(picture),
+    'source': source, 'image': str(image),
   }  # fmt: skip
 
 
@@ -385,7 +392,7 @@ def here(loaded, tmp_path, monkeypatch):
     return jnp.stack([tokens] * 2, axis=1) if k['trace'] else tokens
 
   # What the options do to draws is tested above.
-  monkeypatch.setattr(drawing.generation, 'sample_tokens', sample_tokens)
+  monkeypatch.setattr(generate, 'sample_tokens', sample_tokens)
   return tmp_path
 
 

@@ -7,8 +7,9 @@ import pathlib
 from train import run_folder
 from train import sharding
 from train.state import TrainState
-from vq_jax import checkpoints
 from vq_jax import data
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
 
 _WRITE_ERRORS = (OSError, ValueError, RuntimeError)
 
@@ -57,14 +58,14 @@ class Checkpointer:
         self._manager, latest, self._runner.abstract(state.to_items())
       )
     except (OSError, ValueError, KeyError) as error:
-      raise checkpoints.RunError(
+      raise layout.RunError(
         f'the checkpoint of step {latest} cannot be read: {error}. Delete its '
         'folder to go on from the one before.'
       ) from error
     try:
       batches.set_state(position)
     except data.DataError as error:
-      raise checkpoints.RunError(
+      raise layout.RunError(
         f'{self._folder} was trained on other images until now: {error} '
         f'{run_folder.get_other_images_hint(self._folder)}'
       ) from error
@@ -106,13 +107,13 @@ class Checkpointer:
     except _WRITE_ERRORS as error:
       raise self._write_error(error) from error
 
-  def _write_error(self, error: Exception) -> checkpoints.RunError:
+  def _write_error(self, error: Exception) -> layout.RunError:
     """Returns an error that says what a failed save means, and what to do."""
     kept = self._manager.latest_step()
     left = 'nothing is saved yet' if kept is None else f'step {kept} is kept'
     full = os.strerror(errno.ENOSPC)
     why = full if full in str(error) else str(error).strip().splitlines()[0]
-    return checkpoints.RunError(
+    return layout.RunError(
       f'a checkpoint could not be written, {left}: {why}. Mend that; the same '
       'command then goes on.'
     )

@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 from train import preemption
 from train.logging import window
-from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax.config import registry
 from vq_jax.config import schema
+from vq_jax.runs import layout
 from vq_jax.utils import console
 
 _USER_ERRORS = (
   registry.SpecError,
-  checkpoints.RunError,
+  layout.RunError,
   schema.ConfigError,
   data.DataError,
   window.DivergedError,

@@ -50,7 +50,7 @@ def evaluate(
     schema.DataConfig,
     {
       'eval_batch_size': 64,
-      'channels': model.config['data']['image_shape'][-1],
+      'channels': model.info.image_shape[-1],
       **config['data'],
       **changes,
     },
@@ -83,7 +83,7 @@ def _check_classes(
   folder: pathlib.Path, model: Model, source: data.Source
 ) -> None:
   """Raises ConfigError if a conditional prior knows other classes."""
-  known, found = model.config['data']['class_names'], source.class_names
+  known, found = model.info.class_names, source.class_names
   conditional = model.vocab is not None and model.vocab.num_classes
   if conditional and not checks.have_same_classes(known, found):
     raise schema.ConfigError(

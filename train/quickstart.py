@@ -18,7 +18,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ from train import config as config_lib
 from train import errors
 from train import loop
 from vq_jax import data
+from vq_jax import inference
 from vq_jax import metrics
+from vq_jax import samplers
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.metrics import frechet
 from vq_jax.utils import devices
@@ -73,17 +75,19 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
   return summary
 
 
-def _load_images(config: Mapping[str, Any]) -> list[data.ArraySource]:
+def _load_images(
+  training: inference.TrainingData,
+) -> list[data.ArraySource]:
   """Returns the training images and the held-out images.
 
   Args:
-    config: the config section `data`.
+    training: the data of a run.
   """
   return [
     data.in_memory(
-      data.open_source(config['source'], split, data_dir=config['data_dir'])
+      data.open_source(training.source, split, data_dir=training.data_dir)
     )
-    for split in (config['train_split'], config['eval_split'])
+    for split in (training.train_split, training.eval_split)
   ]
 
 
@@ -93,7 +97,7 @@ def evaluate(
   *,
   generated: int = GENERATED,
   epochs: int = 8,
-  **sampling,
+  sampler: samplers.Sampler | Sequence[samplers.Sampler] | None = None,
 ) -> dict:
   """Evaluates samples with a classifier of real images, and saves some of them.
 
@@ -107,12 +111,12 @@ def evaluate(
     workdir: folder for `samples.png` and the classifier.
     generated: number of samples.
     epochs: number of epochs for which the classifier is trained.
-    **sampling: see `vq_jax.Model.generate`.
+    sampler: the sampler; see `vq_jax.Model.generate`.
 
   Returns:
     the metrics by name, and `generated`.
   """
-  train, test = _load_images(model.config['card']['data'])
+  train, test = _load_images(model.info.data)
   classifier = classifier_lib.load_or_fit(
     train.images,
     train.labels,
@@ -125,7 +129,9 @@ def evaluate(
   labels = np.arange(generated) % classes
   size = min(generated, 200)
   spread = {'batch_size': size, 'sharding': devices.batch_sharding(size)}
-  samples = np.asarray(model.generate(0, labels=labels, **spread, **sampling))
+  samples = np.asarray(
+    model.generate(0, labels=labels, sampler=sampler, **spread)
+  )
   held_out = test.images[:generated]
   sets = {
     '': (samples, labels),

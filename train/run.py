@@ -25,10 +25,11 @@ from train.logging.progress import Progress
 from train.state import TrainState
 from train.tasks.base import Setup
 from train.tasks.base import Task
-from vq_jax import checkpoints
 from vq_jax import data
 from vq_jax.config import parse
 from vq_jax.config import schema
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
 from vq_jax.utils import trees
 
 
@@ -174,7 +175,7 @@ def make_initial_state(
     and checkpoints.latest_step(setup.folder) is None
   ):
     loaded, _ = checkpoints.load_variables(config.init_from)
-    other = checkpoints.read_config(config.init_from)
+    other = layout.read_config(config.init_from)
     variables = trees.merge_strict(
       variables,
       task.adapt_weights(variables, loaded, other),
@@ -207,7 +208,7 @@ def get_previous_intervals(
   previous = Intervals.create(
     parse.from_dict(
       schema.TrainConfig,
-      checkpoints.read_config(folder)['card']['train'],
+      layout.read_config(folder)['card']['train'],
       'config.train',
     ),
     steps_per_epoch=intervals.steps_per_epoch,

@@ -10,11 +10,11 @@ from typing import Any
 import jax
 
 import vq_jax
-from vq_jax import checkpoints
-from vq_jax import runs
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
 
 # Names that a run which ended before its first step may leave in its folder.
-_BEFORE_CLAIM = ('.lock', runs.AUTOENCODER, runs.COARSER, runs.GENERATOR)
+_BEFORE_CLAIM = ('.lock', layout.AUTOENCODER, layout.PARENT, layout.GENERATOR)
 
 
 # Fields that may change while a run trains, because they do not affect the
@@ -45,7 +45,7 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
       if jax.process_index() == 0:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-      raise checkpoints.RunError(
+      raise layout.RunError(
         f'another process is training in {folder}. Wait for it, or give '
         'another --workdir.'
       ) from error
@@ -54,7 +54,7 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
 
 def is_claimed(folder: pathlib.Path) -> bool:
   """Returns whether a run has begun in a folder."""
-  return (folder / checkpoints.CONFIG).is_file()
+  return (folder / layout.CONFIG).is_file()
 
 
 def prepare_run(
@@ -77,12 +77,12 @@ def prepare_run(
   run = {'card': dict(config), 'data': dict(facts)}
   if not is_claimed(folder):
     if any(p.name not in _BEFORE_CLAIM for p in folder.iterdir()):
-      raise checkpoints.RunError(
+      raise layout.RunError(
         f'{folder} is not empty and holds no run. Give a new folder as '
         '--workdir.'
       )
     return {**run, 'vq_jax': vq_jax.__version__}
-  old = checkpoints.read_config(folder)
+  old = layout.read_config(folder)
   refuse_another(folder, old, run)
   changed = get_changes(old['card'], run['card'])
   if not changed:
@@ -112,7 +112,7 @@ def refuse_another(
   )
   if old.get('data') != new['data']:
     hint = get_other_images_hint(folder) + _get_class_order_hint(old, new)
-  raise checkpoints.RunError(
+  raise layout.RunError(
     f'{folder} holds the run of another config. {hint} They differ in:\n'
     + '\n'.join(lines)
   )
@@ -144,9 +144,9 @@ def _get_class_order_hint(
 def claim(folder: pathlib.Path, run: Mapping[str, Any]) -> None:
   """Writes `config.json`, if it is new or has changed."""
   if jax.process_index() == 0 and not (
-    is_claimed(folder) and checkpoints.read_config(folder) == run
+    is_claimed(folder) and layout.read_config(folder) == run
   ):
-    checkpoints.write_config(folder, run)
+    layout.write_config(folder, run)
 
 
 def get_changes(

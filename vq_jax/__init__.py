@@ -1,6 +1,6 @@
 """vq_jax: vector-quantized image models in JAX and Flax.
 
-Images become discrete codes, a prior learns the codes, a sampler draws new
+Images become discrete tokens, a prior learns the tokens, a sampler samples new
 ones, and the decoder turns them back into images.
 
     model = vq_jax.load('runs/maskgit')
@@ -12,17 +12,17 @@ from vq_jax import convert
 from vq_jax import data
 from vq_jax import discriminators
 from vq_jax import features
-from vq_jax import latent_space
+from vq_jax import inference
 from vq_jax import losses
 from vq_jax import metrics
 from vq_jax import priors
-from vq_jax import probing
 from vq_jax import quantizers
+from vq_jax import runs
 from vq_jax import samplers
-from vq_jax import tokenization
+from vq_jax import workflows
 from vq_jax._version import __version__
 from vq_jax.model import Model
-from vq_jax.runs import load
+from vq_jax.runs.load import load
 
 __all__ = [
   'Model',
@@ -32,13 +32,13 @@ __all__ = [
   'data',
   'discriminators',
   'features',
-  'latent_space',
+  'inference',
   'load',
   'losses',
   'metrics',
   'priors',
-  'probing',
   'quantizers',
+  'runs',
   'samplers',
-  'tokenization',
+  'workflows',
 ]

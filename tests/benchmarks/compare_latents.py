@@ -21,12 +21,12 @@ from train import config as config_lib
 from train import errors
 from train import loop
 from vq_jax import data
-from vq_jax import latent_space
-from vq_jax import probing
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.metrics import frechet
 from vq_jax.utils import images
 from vq_jax.utils import paths
+from vq_jax.workflows import mixture
+from vq_jax.workflows import probe
 
 CARDS = {
   'AE': 'ae_fashion',
@@ -60,7 +60,7 @@ def probes(models: dict, shots: tuple[int, ...] = (1, 5, 10, 100)) -> list[str]:
     '|---|---|' + '---|' * (len(shots) + 1),
   ]
   for name, (model, evaluation) in models.items():
-    found = probing.probe(model, SOURCE, shots=shots)
+    found = probe.probe(model, SOURCE, shots=shots)
     cells = [f'{m:.3f} +- {s:.3f}' for m, s in found['shots'].values()]
     psnr = evaluation['psnr']
     lines.append(
@@ -74,11 +74,9 @@ def drawn(models: dict, train: data.ArraySource) -> dict[str, np.ndarray]:
   made = {}
   for name in ('AE', 'VAE'):
     model, _ = models[name]
-    z = latent_space.encode(model, train.images)
-    mixture = latent_space.fit_mixture(z, COMPONENTS)
-    made[f'{name}, mixture'] = latent_space.decode(
-      model, mixture.sample(0, DRAWN)
-    )
+    z = model.encode(train.images)
+    gaussians = mixture.fit_mixture(z, COMPONENTS)
+    made[f'{name}, mixture'] = model.decode(gaussians.sample(0, DRAWN))
   made['VAE, N(0, I)'] = models['VAE'][0].generate(0, num=DRAWN)
   return made
 

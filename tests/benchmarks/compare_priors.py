@@ -23,6 +23,7 @@ from train import errors
 from train import loop
 from train import quickstart
 from train.logging import writers
+from vq_jax import samplers
 from vq_jax.utils import paths
 
 TRANSFORMER = {
@@ -182,7 +183,10 @@ def sampler_table(folder: pathlib.Path, workdir: pathlib.Path) -> str:
   for name, options in ORDERS.items():
     cells = []
     for scale in scales:
-      found = quickstart.evaluate(model, workdir, guidance=scale, **options)
+      sampler = samplers.with_options(
+        model.info.sampler, {'guidance': scale, **options}
+      )
+      found = quickstart.evaluate(model, workdir, sampler=sampler)
       cells.append(
         f'{found["frechet_distance"]:.3f} / {found["class_agreement"]:.3f}'
       )

@@ -8,6 +8,7 @@ to drawing and encoding.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 import time
@@ -27,16 +28,20 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--turns', type=int, default=3)
   arguments = parser.parse_args(argv)
   model, num = vq_jax.load(arguments.run), arguments.num
-  height, width, _ = model.config['data']['image_shape']
+  height, width, _ = model.info.image_shape
   mask = np.zeros((height, width), bool)
   mask[height // 4 : -height // 4, width // 4 : -width // 4] = True
   label = 0 if model.vocab.num_classes else None
-  options = {'steps': arguments.steps, 'guidance': 0.0}
-  pictures = np.asarray(model.generate(0, labels=label, num=num, **options))
+  sampler = dataclasses.replace(
+    model.info.sampler, steps=arguments.steps, guidance=0.0
+  )
+  options = {'label': label, 'sampler': sampler}
+  wanted = {'labels': label, 'num': num, 'sampler': sampler}
+  pictures = np.asarray(model.generate(0, **wanted))
   players = {
-    'draw': lambda: model.generate(1, labels=label, num=num, **options),
+    'draw': lambda: model.generate(1, **wanted),
     'encode': lambda: model.encode(pictures),
-    'edit': lambda: model.edit(1, pictures, mask, label=label, **options),
+    'edit': lambda: model.edit(1, pictures, mask, **options),
   }
   seconds = {name: [] for name in players}
   for turn in range(arguments.turns + 1):

@@ -19,6 +19,7 @@ from train import errors
 from train import loop
 from train import quickstart
 from train.logging import writers
+from vq_jax import samplers
 from vq_jax.utils import paths
 
 STEPS = {'codes': 3000, 'top': 6000, 'bottom': 4000}
@@ -99,9 +100,11 @@ def main(argv: list[str] | None = None) -> int:
       ('as_they_come', {}),
       ('guided', {'guidance': 3.0, 'temperature': 0.9}),
     ):
-      figures[name] = quickstart.evaluate(
-        vq_jax.load(bottom), workdir, **sampling
-      )
+      model = vq_jax.load(bottom)
+      chosen = [
+        samplers.with_options(level.sampler, sampling) for level in model.levels
+      ]
+      figures[name] = quickstart.evaluate(model, workdir, sampler=chosen)
       (workdir / 'samples.png').rename(workdir / f'{name}.png')
     text = json.dumps(figures, indent=2) + '\n'
     paths.write_text(workdir / 'figures.json', text)

@@ -20,10 +20,10 @@ import numpy as np
 
 from tests.priors import tiny
 from vq_jax import autoencoders
-from vq_jax import generation
 from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax import samplers
+from vq_jax.inference import generate
 from vq_jax.utils import trees
 
 VOCAB = priors.Vocab(codebook_size=1024, num_classes=1000)
@@ -74,7 +74,7 @@ def sampling(prior, variables, batch: int, sampler) -> Callable[[int], None]:
   empty = jnp.zeros((batch, prior.num_tokens), jnp.int32)
 
   def draw(seed):
-    drawn = generation.sample_tokens(
+    drawn = generate.sample_tokens(
       sampler,
       jax.random.split(jax.random.key(seed), batch),
       prior,
@@ -166,10 +166,10 @@ def compilations() -> str:
   """Returns the line of how often other labels and seeds compile anew."""
   prior = tiny.make(priors.MaskGIT, vocab=VOCAB, grid=(4, 4), **SMALL)
   draw = sampling(prior, variables_of(prior), 2, samplers.MaskGITSampler())
-  generation.sample_tokens.clear_cache()
+  generate.sample_tokens.clear_cache()
   for seed in range(5):
     draw(seed)
-  count = generation.sample_tokens._cache_size()
+  count = generate.sample_tokens._cache_size()
   return f'| five requests, other seeds and labels: compilations | | {count} |'
 
 

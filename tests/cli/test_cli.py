@@ -113,7 +113,7 @@ def test_info_tells_what_a_run_holds(runs, capsys):
       ['generate', '{tokenizer}/samples'],
       'is not a run folder: it has no config.json',
     ),
-    (['generate', '{tokenizer}'], 'holds an autoencoder alone'),
+    (['generate', '{tokenizer}'], 'an autoencoder without a prior'),
     (['generate', '{maskgit}', '--labels', '7'], 'got 7. Classes: 0'),
     (['generate', '{maskgit}', '--labels', 'cat'], "no class 'cat'"),
     (['generate', '{maskgit}', '--num', '0'], 'num must be a whole number in'),

@@ -58,8 +58,8 @@ def test_mistakes_are_told_in_a_line(tmp_path, capsys):
   empty.mkdir()
   (used / 'notes.txt').write_text('mine')
   for out, file, message in (
-    (used, TOY, 'used is there already'),
-    (used / 'notes.txt', TOY, 'notes.txt is there already'),
+    (used, TOY, 'used exists already'),
+    (used / 'notes.txt', TOY, 'notes.txt exists already'),
     (empty, used / 'notes.txt', 'notes.txt cannot be read as a PyTorch'),
     (empty, tmp_path / 'nowhere', 'No such file'),
   ):

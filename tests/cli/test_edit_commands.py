@@ -1,5 +1,6 @@
 """`vqjax edit` and `vqjax outpaint`, right and wrong."""
 
+import dataclasses
 import shlex
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vq_jax
+from vq_jax.cli import edit
 from vq_jax.cli import main as cli
 
 
@@ -112,7 +115,7 @@ BOX = ['--box', '2,2,4,4']
     (['edit', '{run}', 'no.png', *BOX], 'no.png cannot be read as an image'),
     (['edit', '{run}', '{picture}', '--mask', 'no.png'], 'no.png cannot be'),
     (['edit', 'nowhere', '{picture}', *BOX], 'no such run folder: nowhere'),
-    (['edit', '{alone}', '{picture}', *BOX], 'holds an autoencoder alone'),
+    (['edit', '{alone}', '{picture}', *BOX], 'an autoencoder without a prior'),
     (['edit', '{run}', '{picture}'], 'give either --mask or --box'),
     (
       ['edit', '{run}', '{picture}', *BOX, '--mask', '{picture}'],
@@ -122,13 +125,13 @@ BOX = ['--box', '2,2,4,4']
     (['edit', '{run}', '{picture}', '--box', '1,2,3,x'], 'four whole numbers'),
     (
       ['edit', '{run}', '{picture}', '--box', '4,4,5,2'],
-      'within the picture, 8 x 8 pixels; got 5 x 2 from row 4, column 4',
+      'within the image, 8 x 8 pixels; got 5 x 2 from row 4, column 4',
     ),
-    (['edit', '{run}', '{picture}', '--box=-1,4,5,2'], 'within the picture'),
-    (['edit', '{run}', '{picture}', '--box', '0,0,0,2'], 'within the picture'),
+    (['edit', '{run}', '{picture}', '--box=-1,4,5,2'], 'within the image'),
+    (['edit', '{run}', '{picture}', '--box', '0,0,0,2'], 'within the image'),
     (
       ['edit', '{run}', '{picture}', '--mask', '{small}'],
-      'must have the size of the picture, 8 x 8 pixels; got 4 x 6',
+      'must have the size of the image, 8 x 8 pixels; got 4 x 6',
     ),
     (['edit', '{run}', '{picture}', *BOX, '--label', 'cat'], "no class 'cat'"),
     (
@@ -164,18 +167,15 @@ def test_mistakes_get_one_clear_line(
   assert err.count('\n') == 1
 
 
-def test_a_class_needs_a_prior_that_knows_it(maskgit, picture, capsys):
-  from vq_jax.cli import edit
-
-  class Plain:
-    prior = vocab = object()
-
-  Plain.vocab = type('Vocab', (), {'num_classes': 0})
+def test_a_label_needs_a_prior_with_classes(maskgit, picture, capsys):
+  model = vq_jax.load(maskgit)
+  vocab = dataclasses.replace(model.vocab, num_classes=0, null_class=False)
+  plain = dataclasses.replace(model, prior=model.prior.clone(vocab=vocab))
   arguments = cli.parser().parse_args(
     ['edit', maskgit, str(picture), '--label', '1']
   )
   with pytest.raises(ValueError, match='leave --label out'):
-    edit._label(arguments, Plain)
+    edit._find_label(arguments, plain)
 
 
 HELP = """

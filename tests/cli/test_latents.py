@@ -55,12 +55,12 @@ def test_info_tells_of_a_latent(vae_run, capsys):
 @pytest.mark.parametrize(
   ('argv', 'message'),
   [
-    (['mixture', '{tokenizer}'], 'holds a VQVAE'),
+    (['mixture', '{tokenizer}'], 'run has a VQVAE'),
     (['mixture', '{vae}', '--components', '1000'], 'between 1 and 48'),
     (['mixture', '{vae}', '--num', '0'], 'num must be a whole number in'),
     (['mixture', '{vae}', '--data', 'npz:/no.npz'], '/no.npz'),
     (['interpolate', '{vae}', 'no.png', 'no.png'], 'no.png'),
-    (['generate', '{vae}', '--labels', '1'], 'knows no classes'),
+    (['generate', '{vae}', '--labels', '1'], 'has no classes'),
   ],
 )
 def test_mistakes_get_one_clear_line(argv, message, vae_run, tokenizer, capsys):

@@ -16,14 +16,18 @@ from tests.convert import writing
 from tests.convert.released import GOLDEN
 from tests.convert.released import write
 from vq_jax import convert
-from vq_jax import runs
 from vq_jax import samplers
+from vq_jax.runs import export as export_lib
 from vq_jax.samplers import orders
 
 TOKENIZER = GOLDEN / 'maskgit_tokenizer_toy.msgpack'
 TRANSFORMER = GOLDEN / 'maskgit_transformer_toy.msgpack'
 VECTORS = dict(np.load(GOLDEN / 'maskgit_transformer_toy.npz'))
 GREEDY = {'temperature': 0, 'choice_temperature': 0}
+
+
+def with_options(model, **options):
+  return samplers.with_options(model.info.sampler, options)
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +63,8 @@ def test_logits_equal_the_published_ones(maskgit):
 
 @pytest.mark.parametrize('steps', [1, 4, 8])
 def test_greedy_images_are_those_of_the_published_tokens(maskgit, steps):
-  made = maskgit.generate(0, labels=VECTORS['labels'], steps=steps, **GREEDY)
+  sampler = with_options(maskgit, steps=steps, **GREEDY)
+  made = maskgit.generate(0, labels=VECTORS['labels'], sampler=sampler)
   tokens = VECTORS[f'greedy_{steps}'][:, -1].reshape(-1, 6, 6)
   np.testing.assert_array_equal(made, maskgit.decode(tokens))
 
@@ -129,14 +134,16 @@ def test_every_leaf_of_the_published_size_is_accounted_for():
 
 def test_there_is_no_guidance_without_a_null_class(maskgit):
   with pytest.raises(ValueError, match='without a null class'):
-    maskgit.generate(0, labels=[1], guidance=1.0)
+    sampler = with_options(maskgit, guidance=1.0)
+    maskgit.generate(0, labels=[1], sampler=sampler)
 
 
 @pytest.mark.parametrize('order', ['confidence', 'halton', 'random'])
 def test_a_run_of_it_is_sampled_by_every_order(maskgit, tmp_path, order):
-  runs.export(maskgit, tmp_path / 'run')
+  export_lib.export(maskgit, tmp_path / 'run')
   again = vq_jax.load(tmp_path / 'run')
-  options = {'labels': [1, 2], 'order': order, 'steps': 3}
+  sampler = with_options(maskgit, order=order, steps=3)
+  options = {'labels': [1, 2], 'sampler': sampler}
   np.testing.assert_array_equal(
     again.generate(0, **options), maskgit.generate(0, **options)
   )
@@ -145,7 +152,7 @@ def test_a_run_of_it_is_sampled_by_every_order(maskgit, tmp_path, order):
 def test_a_critic_is_no_run_of_a_prior(maskgit, tmp_path):
   critic = dataclasses.replace(maskgit, critic=maskgit.prior)
   with pytest.raises(ValueError, match='give the run of its generator'):
-    runs.export(critic, tmp_path / 'run')
+    export_lib.export(critic, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
 
 
@@ -261,8 +268,9 @@ def test_gpts_of_taming_transformers(tmp_path, condition, front):
   assert model.vocab.num_classes == (4 if condition is CLASSES else 0)
   found = logits_of(model, tokens, labels)
   np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5)
-  runs.export(model, tmp_path / 'run')
-  made = vq_jax.load(tmp_path / 'run').generate(0, num=2, temperature=0)
+  export_lib.export(model, tmp_path / 'run')
+  again = vq_jax.load(tmp_path / 'run')
+  made = again.generate(0, num=2, sampler=with_options(again, temperature=0))
   assert made.shape == (2, 8, 8, 3)
 
 
@@ -324,8 +332,9 @@ def test_transformers_of_halton_maskgit(tmp_path, reference, wrapper):
   tokens = np.where(tokens == 40, model.vocab.mask_id, tokens)
   found = logits_of(model, tokens, labels)
   np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5)
-  runs.export(model, tmp_path / 'run')
-  made = vq_jax.load(tmp_path / 'run').generate(0, num=2, steps=2)
+  export_lib.export(model, tmp_path / 'run')
+  again = vq_jax.load(tmp_path / 'run')
+  made = again.generate(0, num=2, sampler=with_options(again, steps=2))
   assert made.shape == (2, 8, 8, 3)
 
 

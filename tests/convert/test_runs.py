@@ -16,10 +16,10 @@ from tests.convert.released import GOLDEN
 from tests.convert.released import write
 from tests.train import tiny_configs
 from train import loop
-from vq_jax import checkpoints
 from vq_jax.config import registry
 from vq_jax.convert import loading
 from vq_jax.convert import pickles
+from vq_jax.runs import export as export_lib
 from vq_jax.utils import trees
 
 
@@ -54,7 +54,7 @@ def test_export_load_encode_decode_and_one_gradient(kind, tmp_path):
   model = vq_jax.convert.load(kind, path)
   config = copy.deepcopy(model.config)
   run = tmp_path / 'run'
-  checkpoints.export(run, model.config, model.variables['autoencoder'])
+  export_lib.write_run(run, model.config, model.variables['autoencoder'])
   again = vq_jax.load(run)
   assert json.loads(json.dumps(config)) == again.config == config
   assert again.autoencoder == model.autoencoder
@@ -112,7 +112,7 @@ def test_tokens_are_made_of_images_of_any_size(tmp_path):
   pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3))
   np.savez(tmp_path / 'x.npz', images=pixels.astype(np.uint8))
   source = f'npz:{tmp_path / "x.npz"}'
-  vq_jax.tokenization.tokenize(model, tmp_path / 'tokens', source=source)
+  vq_jax.workflows.tokenize.tokenize(model, tmp_path / 'tokens', source=source)
   batch = vq_jax.data.open_source(f'tokens:{tmp_path / "tokens"}').batch(
     np.arange(3)
   )
@@ -141,7 +141,7 @@ def test_training_starts_from_it(tmp_path):
   path, _ = released('vit-vqgan', tmp_path)
   model = vq_jax.convert.load('vit-vqgan', path)
   run = tmp_path / 'run'
-  checkpoints.export(run, model.config, model.variables['autoencoder'])
+  export_lib.write_run(run, model.config, model.variables['autoencoder'])
   card = tiny_configs.autoencoder(
     tiny_configs.write_images(tmp_path, channels=3), total_steps=1
   )

@@ -11,10 +11,10 @@ import tensorflow_datasets as tfds
 
 import vq_jax
 from vq_jax import data
-from vq_jax import probing
-from vq_jax import tokenization
 from vq_jax.cli import main as cli
 from vq_jax.data import tokens as tokens_lib
+from vq_jax.workflows import probe
+from vq_jax.workflows import tokenize
 
 OPTIONS = {'shard_size': 20, 'batch_size': 16}
 SPLITS = {'train': 'train', 'held_out': 'train[:20]'}
@@ -28,7 +28,7 @@ def model(tokenizer):
 @pytest.fixture
 def written(model, source, tmp_path):
   folder = tmp_path / 'tokens'
-  tokenization.tokenize(model, folder, source=source, splits=SPLITS, **OPTIONS)
+  tokenize.tokenize(model, folder, source=source, splits=SPLITS, **OPTIONS)
   return folder
 
 
@@ -56,14 +56,12 @@ def test_damage_is_named_and_mended(content, model, source, written):
     data.open_source(f'tokens:{written}')
   if content is not None:
     with pytest.raises(data.DataError, match='are damaged: '):
-      tokenization.tokenize(
-        model, written, source=source, splits=SPLITS, **OPTIONS
-      )
+      tokenize.tokenize(model, written, source=source, splits=SPLITS, **OPTIONS)
   shard.unlink(missing_ok=True)
   (written / '.tokens-train.array_record-00001-of-00003.99').write_bytes(
     b'half'
   )
-  tokenization.tokenize(model, written, source=source, splits=SPLITS, **OPTIONS)
+  tokenize.tokenize(model, written, source=source, splits=SPLITS, **OPTIONS)
   after = data.open_source(f'tokens:{written}').batch(np.arange(48))
   np.testing.assert_array_equal(before['tokens'], after['tokens'])
   assert not list(written.glob('.*'))  # what a killed process left is gone
@@ -81,7 +79,7 @@ def test_images_that_cannot_be_read_are_left_out(model, source, tmp_path):
     if i in (1, 8):
       path.write_bytes(b'')
   with pytest.warns(data.UnreadableImageWarning, match=names[8]):
-    counts = tokenization.tokenize(
+    counts = tokenize.tokenize(
       model,
       tmp_path / 'tokens',
       source=f'folder:{tmp_path / "images"}',
@@ -96,15 +94,16 @@ def test_images_that_cannot_be_read_are_left_out(model, source, tmp_path):
   np.testing.assert_array_equal(found['tokens'], model.encode(images[kept]))
 
 
+def with_training(model, *preprocess):
+  facts = dataclasses.replace(model.info.data, preprocess=preprocess)
+  info = dataclasses.replace(model.info, data=facts)
+  return dataclasses.replace(model, info=info)
+
+
 def test_only_the_training_split_gets_further_passes(model, source, tmp_path):
-  card = dict(model.config['card'])
-  card['data'] = {
-    **card['data'],
-    'train_preprocess': ({'type': 'random_flip'},),
-  }
-  flipping = dataclasses.replace(model, config={**model.config, 'card': card})
+  flipping = with_training(model, data.RandomFlip())
   for _ in range(2):  # the second finds its own beginning, tuples or not
-    counts = tokenization.tokenize(
+    counts = tokenize.tokenize(
       flipping,
       tmp_path / 'a',
       source=source,
@@ -114,16 +113,16 @@ def test_only_the_training_split_gets_further_passes(model, source, tmp_path):
     )
     assert counts == {'train': 96, 'held_out': 20}
   with pytest.raises(ValueError, match='made of the split train, .* test'):
-    tokenization.tokenize(
+    tokenize.tokenize(
       flipping,
       tmp_path / 'b',
       source=source,
       splits={'test': 'train'},
       passes=2,
     )
-  card['data']['train_preprocess'] = ({'type': 'random_flip'},) * 2
+  flipping = with_training(model, data.RandomFlip(), data.RandomFlip())
   with pytest.raises(data.DataError, match='differ in preprocess: ') as error:
-    tokenization.tokenize(
+    tokenize.tokenize(
       flipping,
       tmp_path / 'a',
       source=source,
@@ -152,9 +151,9 @@ def test_parts_of_splits_are_those_of_every_source(written, monkeypatch):
 def test_tokens_cannot_be_encoded_or_probed(model, written, tmp_path):
   own = f'tokens:{written}'
   with pytest.raises(data.DataError, match='images are needed; .*npz:'):
-    tokenization.tokenize(model, tmp_path / 'more', source=own)
+    tokenize.tokenize(model, tmp_path / 'more', source=own)
   with pytest.raises(data.DataError, match='images are needed; .*npz:'):
-    probing.probe(model, own, test_split='held_out')
+    probe.probe(model, own, test_split='held_out')
 
 
 @pytest.mark.parametrize('limit', [tokens_lib.LIMIT, 0])

@@ -16,7 +16,9 @@ VOCAB = priors.Vocab(codebook_size=8, num_classes=2, null_class=True)
 GRID, N = (2, 3), 6
 CAUSAL = priors.PixelCNN(vocab=VOCAB, grid=GRID, layers=1, channels=4)
 MASKED = priors.MaskGIT(
-  vocab=VOCAB, grid=GRID, layers=1, width=8, heads=2, mlp_width=8
+  vocab=VOCAB,
+  grid=GRID,
+  transformer=priors.TransformerConfig(layers=1, width=8, heads=2, mlp_width=8),
 )
 TOKENS = jnp.array([[0] * N, [5, 0, 3, 0, 0, 7], [1, 2, 3, 4, 5, 6]])
 KNOWN = TOKENS > 0

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from vq_jax import checkpoints
+from vq_jax.runs import layout
 
 
 def saved(folder, step: int | None = None) -> dict[str, np.ndarray]:
   """Everything a checkpoint holds, flat; by default the latest."""
-  path = pathlib.Path(folder) / checkpoints.CHECKPOINTS
+  path = pathlib.Path(folder) / layout.CHECKPOINTS
   if step is None:
     step = max(ocp.utils.checkpoint_steps(path))
   handler = ocp.PyTreeCheckpointHandler()

@@ -22,9 +22,10 @@ from train.logging import writers
 from train.tasks import adversarial
 from train.tasks import autoencoder
 from train.tasks import base
-from vq_jax import checkpoints
 from vq_jax import losses
 from vq_jax.config import schema
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
 from vq_jax.utils import trees
 
 PATCHGAN = {'type': 'patchgan', 'channels': 8, 'layers': 1}
@@ -161,7 +162,7 @@ def test_a_stop_on_the_way_changes_nothing(
   """In any phase, to the bit, the adversary and its optimizer too."""
   folder = tmp_path / 'stopped'
   shutil.copytree(runs / 'adversarial', folder)
-  for path in (folder / checkpoints.CHECKPOINTS).iterdir():
+  for path in (folder / layout.CHECKPOINTS).iterdir():
     if path.name.isdigit() and int(path.name) > kept:
       shutil.rmtree(path)
   loop.train(adversarial_card(source), folder)
@@ -365,7 +366,7 @@ def test_a_loss_whose_weights_are_missing_says_where_they_are(
   card['loss']['lpips'] = 1.0
   with pytest.raises(ValueError, match='lpips'):
     loop.train(card, tmp_path / 'run')
-  assert not (tmp_path / 'run' / checkpoints.CONFIG).exists()
+  assert not (tmp_path / 'run' / layout.CONFIG).exists()
 
 
 class Blue:

@@ -9,7 +9,7 @@ from tests.train import tiny_configs
 from train import evaluate
 from train.logging import writers
 from vq_jax import convert
-from vq_jax import runs
+from vq_jax.runs import export as export_lib
 
 
 def run(capsys, *argv) -> tuple[int, str, str]:
@@ -42,7 +42,7 @@ def test_a_converted_prior_on_ones_own_images(tmp_path, capsys):
     transformer=GOLDEN / 'maskgit_transformer_toy.msgpack',
   )
   folder = tmp_path / 'run'
-  runs.export(released, folder)
+  export_lib.export(released, folder)
   ten = tiny_configs.write_images(tmp_path, size=24, channels=3, classes=10)
   options = ('--source', ten, '--split', 'train[:20]', '--batch-size', 16)
   code, out, err = run(capsys, folder, *options)

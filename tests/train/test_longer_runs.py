@@ -9,8 +9,8 @@ from tests.train import tiny_configs
 from tests.train.saving import assert_same
 from tests.train.saving import saved
 from train import loop
-from vq_jax import checkpoints
 from vq_jax.config import schema
+from vq_jax.runs import layout
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_finished_run_trains_longer_and_is_the_longer_run_to_the_bit(
   loop.train(longer, run)
   assert 'takes 12 steps instead of 8' in capsys.readouterr().err
   assert_same(saved(tmp_path / 'whole'), saved(run))
-  config = checkpoints.read_config(run)
+  config = layout.read_config(run)
   assert config['card']['train']['total_steps'] == 12
   assert config['changes'] == [
     {'step': 8, 'keys': {'train.total_steps': [8, 12]}}
@@ -69,7 +69,7 @@ def test_what_a_run_shows_of_itself_may_change_and_is_recorded(card, run):
   other = changed(card, log_every={'steps': 3}, save_every={'steps': 5})
   other['parallel'] = {'mode': 'pmap'}
   loop.train(other, run)
-  (record,) = checkpoints.read_config(run)['changes']
+  (record,) = layout.read_config(run)['changes']
   assert record['step'] == 8
   assert set(record['keys']) == {
     'parallel.mode',
@@ -90,6 +90,6 @@ def test_a_shorter_training_is_refused(card, run):
 def test_what_changes_the_past_names_another_way(card, run):
   other = json.loads(json.dumps(card))
   other['optim']['learning_rate'] = 1e-3
-  with pytest.raises(checkpoints.RunError, match='config.init_from=') as error:
+  with pytest.raises(layout.RunError, match='config.init_from=') as error:
     loop.train(other, run)
   assert 'optim.learning_rate: 0.003 there, 0.001 here' in str(error.value)

@@ -23,9 +23,10 @@ from train import run_folder
 from train import sharding
 from train.logging import window as window_lib
 from train.logging import writers
-from vq_jax import checkpoints
 from vq_jax.config import schema
 from vq_jax.data import pipeline
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
 from vq_jax.utils import trees
 
 STAGES = ['autoencoder', 'prior']
@@ -174,7 +175,7 @@ def test_a_run_of_another_config_is_refused(source, tokenizer):
   before = saved(tokenizer)
   card['optim']['learning_rate'] = 1e-4
   with pytest.raises(
-    checkpoints.RunError, match='optim.learning_rate: 0.003 there, 0.0001 here'
+    layout.RunError, match='optim.learning_rate: 0.003 there, 0.0001 here'
   ):
     loop.train(card, tokenizer)
   assert_same(saved(tokenizer), before)
@@ -182,7 +183,7 @@ def test_a_run_of_another_config_is_refused(source, tokenizer):
 
 def test_a_folder_of_something_else_is_refused(source, tmp_path):
   (tmp_path / 'thesis.tex').write_text('')
-  with pytest.raises(checkpoints.RunError, match='not empty and holds no run'):
+  with pytest.raises(layout.RunError, match='not empty and holds no run'):
     loop.train(tiny_configs.autoencoder(source), tmp_path)
   assert [p.name for p in tmp_path.iterdir() if p.name != '.lock'] == [
     'thesis.tex'
@@ -191,7 +192,7 @@ def test_a_folder_of_something_else_is_refused(source, tmp_path):
 
 def test_a_folder_in_use_is_refused(source, tmp_path):
   with run_folder.lock(tmp_path):
-    with pytest.raises(checkpoints.RunError, match='another process'):
+    with pytest.raises(layout.RunError, match='another process'):
       loop.train(tiny_configs.autoencoder(source), tmp_path)
 
 
@@ -241,13 +242,13 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
 
   with monkeypatch.context() as patched:
     patched.setattr(checkpoints, 'save', full)
-    with pytest.raises(checkpoints.RunError, match='No space left') as error:
+    with pytest.raises(layout.RunError, match='No space left') as error:
       loop.train(card, tmp_path)
   assert 'step 2 is kept' in str(error.value)
   assert str(error.value).count('\n') == 0
   loop.train(card, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path))
-  found = {p.name for p in (tmp_path / checkpoints.CHECKPOINTS).iterdir()}
+  found = {p.name for p in (tmp_path / layout.CHECKPOINTS).iterdir()}
   assert found == {'4', '6', '8'}
 
 
@@ -393,7 +394,7 @@ def start(source, workdir) -> subprocess.Popen:
 def wait_for_checkpoint(folder: pathlib.Path, process) -> None:
   import orbax.checkpoint as ocp
 
-  path = folder / checkpoints.CHECKPOINTS
+  path = folder / layout.CHECKPOINTS
   while not (path.is_dir() and ocp.utils.checkpoint_steps(path)):
     assert process.poll() is None, process.stderr.read()
     time.sleep(0.05)
@@ -454,7 +455,7 @@ def test_images_without_classes_train_an_unconditional_prior(
   model = vq_jax.load(tmp_path / 'prior')
   assert model.vocab.num_classes == 0
   assert model.generate(0, num=2).shape == (2, 8, 8, 1)
-  with pytest.raises(ValueError, match='knows no classes'):
+  with pytest.raises(ValueError, match='has no classes'):
     model.generate(0, labels=[0])
 
 

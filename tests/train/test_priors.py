@@ -16,11 +16,11 @@ from tests.train.saving import saved
 from train import loop
 from train.logging import writers
 from train.tasks import maskgit
-from vq_jax import drawing
 from vq_jax import priors
 from vq_jax import samplers
-from vq_jax import tokenization
 from vq_jax.config import schema
+from vq_jax.inference import generate
+from vq_jax.workflows import tokenize
 
 MODELS = {
   'autoregressive': {
@@ -164,7 +164,7 @@ def test_over_what_the_masked_loss_is_averaged(reduction):
   model = types.SimpleNamespace(
     prior=prior,
     autoencoder=types.SimpleNamespace(token_grids=(None,)),
-    coarser=None,
+    level=0,
   )
   task = maskgit.MaskGITTask(model=model, config=settings)
   rngs = {'dropout': jax.random.key(3), 'code': None}
@@ -193,7 +193,8 @@ def test_over_what_the_masked_loss_is_averaged(reduction):
 def test_what_does_not_fit_a_prior_is_refused(kind, options, message, trained):
   model = vq_jax.load(trained(kind))
   with pytest.raises(ValueError, match=message):
-    model.generate(0, num=1, **options)
+    samplers.with_options(model.info.sampler, options)
+    model.generate(0, num=1, sampler=samplers.MaskGITSampler(**options))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,9 @@ def test_what_does_not_fit_a_prior_is_refused(kind, options, message, trained):
 def test_every_option_reaches_the_sampler(options, trained):
   model = vq_jax.load(trained('maskgit'))
   plain = np.asarray(model.generate(0, num=12))
-  assert (plain != np.asarray(model.generate(0, num=12, **options))).any()
+  sampler = samplers.with_options(model.info.sampler, options)
+  other = np.asarray(model.generate(0, num=12, sampler=sampler))
+  assert (plain != other).any()
 
 
 @pytest.mark.parametrize('kind', ['maskgit', 'autoregressive'])
@@ -256,7 +259,7 @@ def hierarchy(source, tmp_path_factory):
   loop.train(two_levels(source), folder / 'vqvae2')
   top = card_of('autoregressive', source, str(folder / 'vqvae2'))
   loop.train(top, folder / 'top')
-  tokenization.tokenize(
+  tokenize.tokenize(
     vq_jax.load(folder / 'vqvae2'),
     folder / 'tokens',
     source=source,
@@ -288,7 +291,7 @@ def trained_finer(source, hierarchy, tmp_path_factory):
 @pytest.mark.parametrize('kind', ['pixelsnail', 'autoregressive', 'maskgit'])
 def test_levels_are_learned_one_by_one_and_sampled_as_one(kind, trained_finer):
   model = vq_jax.load(trained_finer(kind))
-  assert model.prior.grid == (4, 8) and model.coarser.prior.grid == (2, 4)
+  assert model.prior.grid == (4, 8) and model.parent.prior.grid == (2, 4)
   samples = np.asarray(model.generate(0, num=3))
   assert samples.shape == (3, 8, 8, 1)
   np.testing.assert_array_equal(samples, model.generate(0, num=3))
@@ -311,17 +314,17 @@ def test_the_finer_level_depends_on_the_parent_level(trained_finer):
   table = model.variables['prior']['params']['parent_embedding']
   table['embedding'] *= 1000  # so few steps have not taught it to listen
   calm = dataclasses.replace(
-    model.coarser,
+    model.parent,
     variables={
-      **model.coarser.variables,
-      'prior': jax.tree.map(np.zeros_like, model.coarser.variables['prior']),
+      **model.parent.variables,
+      'prior': jax.tree.map(np.zeros_like, model.parent.variables['prior']),
     },
   )
   keys = samplers.example_keys(jax.random.key(0), np.arange(3))
   label = np.arange(3)
   tokens = [
-    drawing.draw_levels(m, keys, label, drawing.plan_of(m, {}))
-    for m in (model, dataclasses.replace(model, coarser=calm))
+    generate.sample_levels(m.levels, keys, label)
+    for m in (model, dataclasses.replace(model, parent=calm))
   ]
   for one, other in zip(*tokens, strict=True):
     assert (np.asarray(one) != np.asarray(other)).any()
@@ -373,7 +376,7 @@ def critic_card(source, generator, **train):
       },
     },
     loss={'schedule': 'cosine', 'temperature': 1.0},
-    sampling={'steps': 3, 'order': 'critic', 'choice_temperature': 2.0},
+    sampler={'steps': 3, 'order': 'critic', 'choice_temperature': 2.0},
   )
   return card
 
@@ -383,7 +386,8 @@ def test_a_critic_learns_and_orders(source, maskgit, tmp_path):
   model = vq_jax.load(tmp_path)
   made = np.asarray(model.generate(0, num=6))
   assert made.shape == (6, 8, 8, 1)
-  assert (made != np.asarray(model.generate(0, num=6, order='random'))).any()
+  sampler = dataclasses.replace(model.info.sampler, order='random')
+  assert (made != np.asarray(model.generate(0, num=6, sampler=sampler))).any()
   deaf = jax.tree.map(np.zeros_like, model.variables['critic'])
   without = dataclasses.replace(
     model, variables={**model.variables, 'critic': deaf}
@@ -397,7 +401,7 @@ def test_a_critic_needs_the_run_of_a_maskgit(
   source, trained, tokenizer, tmp_path
 ):
   for run in (trained('pixelcnn'), tokenizer):
-    with pytest.raises(ValueError, match='judges the tokens of a MaskGIT'):
+    with pytest.raises(ValueError, match='scores the tokens of a MaskGIT'):
       loop.train(critic_card(source, run), tmp_path / 'run')
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from train import checkpointing
 from train import run_folder
-from vq_jax import checkpoints
 from vq_jax import data
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
 
 HELP = 'Bring the same files back, or begin a new run .*--config.init_from='
 
@@ -26,7 +27,7 @@ def test_one_image_more_than_the_run_was_trained_on(tmp_path, monkeypatch):
   parts = types.SimpleNamespace(to_items=lambda: None)
   checkpointer = checkpointing.Checkpointer(tmp_path / 'run', runner, keep=1)
   with pytest.raises(
-    checkpoints.RunError,
+    layout.RunError,
     match=f'length is 4 in the state and 5 here.*{HELP}{tmp_path / "run"}',
   ):
     checkpointer.restore(parts, batches(5))
@@ -37,13 +38,13 @@ def test_classes_that_are_others_or_in_another_order(tmp_path):
     return {'card': {}, 'data': {'class_names': list(names)}}
 
   old = config('1', '10', '2')
-  with pytest.raises(checkpoints.RunError, match=HELP) as error:
+  with pytest.raises(layout.RunError, match=HELP) as error:
     run_folder.refuse_another(tmp_path, old, config('1', '2', '10'))
   assert 'in another order' in str(error.value)
-  with pytest.raises(checkpoints.RunError, match=HELP) as error:
+  with pytest.raises(layout.RunError, match=HELP) as error:
     run_folder.refuse_another(tmp_path, old, config('1', '2'))
   assert 'in another order' not in str(error.value)
   other = {**old, 'card': {'seed': 1}}
-  with pytest.raises(checkpoints.RunError) as error:
+  with pytest.raises(layout.RunError) as error:
     run_folder.refuse_another(tmp_path, old, other)
   assert 'Bring' not in str(error.value)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from train.logging import writers
-from vq_jax import checkpoints
+from vq_jax.runs import layout
 from vq_jax.utils import paths
 
 _STYLE = """
@@ -31,7 +31,7 @@ def write(folder: pathlib.Path) -> None:
   """Writes the report of a run from the files in its folder."""
   if jax.process_index() != 0:
     return
-  config = checkpoints.read_config(folder)
+  config = layout.read_config(folder)
   records = writers.read_metrics(folder)
   parts = [
     f'<h1>{html.escape(folder.resolve().name)}</h1>',

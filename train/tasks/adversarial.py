@@ -110,7 +110,7 @@ class AdversarialTask(autoencoder.AutoencoderTask):
 
   def init_auxiliary(self, rng: jax.Array) -> DiscriminatorState:
     """Returns the first state of the discriminator."""
-    image_shape = self.model.config['data']['image_shape']
+    image_shape = self.model.info.image_shape
     return self.discriminator.init(rng, tuple(image_shape))
 
   def get_weight(self, step: jax.Array) -> jax.Array:

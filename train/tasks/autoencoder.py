@@ -27,6 +27,7 @@ from vq_jax.autoencoders import base as autoencoders_base
 from vq_jax.config import modules
 from vq_jax.config import schema
 from vq_jax.model import Model
+from vq_jax.runs import load as load_lib
 from vq_jax.utils import fields
 from vq_jax.utils import images
 
@@ -263,12 +264,7 @@ def make_model(setup: Setup) -> Model:
   """
   module = modules.make_autoencoder(setup.run)
   checks.check_output(module, setup.run['data']['image_shape'])
-  return Model(
-    autoencoder=module,
-    variables={},
-    config=setup.run,
-    autoencoder_config=setup.run,
-  )
+  return load_lib.make_model(module, {}, setup.run)
 
 
 def load_loss(loss: Loss) -> dict[str, Any]:

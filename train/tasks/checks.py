@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from vq_jax import data
-from vq_jax import tokenization
 from vq_jax.config import schema
 from vq_jax.model import Model
+from vq_jax.runs import export as export_lib
 
 
 def check_output(module: nn.Module, image_shape: Sequence[int]) -> None:
@@ -53,7 +53,7 @@ def check_image_shape(tokenizer: Model, image_shape: Sequence[int]) -> None:
   Raises:
     ConfigError: if they have not.
   """
-  want = tuple(tokenizer.config['data']['image_shape'])
+  want = tokenizer.info.image_shape
   if tuple(image_shape) != want:
     raise schema.ConfigError(
       f'the autoencoder was trained on images {want}, but the data gives '
@@ -75,7 +75,7 @@ def check_tokens(tokenizer: Model, source: data.Source) -> None:
   if not isinstance(source, data.TokenSource):
     return
   made_by = source.record['tokenizer']
-  own = tokenization.fingerprint(tokenizer)
+  own = export_lib.fingerprint(tokenizer)
   if made_by != own:
     raise schema.ConfigError(
       f'{source.name} was made by another tokenizer ({made_by[:12]}) than '
@@ -98,13 +98,13 @@ def check_parent(
   Raises:
     ConfigError: if the parent has another level or another autoencoder.
   """
-  found = parent.config['card'].get('level', 0)
+  found = parent.level
   if found != level - 1:
     raise schema.ConfigError(
       f'config.parent_prior must be the prior of level {level - 1}; {name} is '
       f'that of level {found}.'
     )
-  if tokenization.fingerprint(parent) != tokenization.fingerprint(tokenizer):
+  if export_lib.fingerprint(parent) != export_lib.fingerprint(tokenizer):
     raise schema.ConfigError(
       f'{name} was trained on the tokens of another autoencoder than '
       'config.autoencoder.'

@@ -18,14 +18,15 @@ from train.tasks import image_grids
 from train.tasks import image_metrics
 from train.tasks.base import Setup
 from train.tasks.base import Task
-from vq_jax import checkpoints
 from vq_jax import priors
-from vq_jax import runs
 from vq_jax import samplers
 from vq_jax.config import modules
 from vq_jax.config import schema
 from vq_jax.data import tokens as tokens_lib
 from vq_jax.model import Model
+from vq_jax.runs import export as export_lib
+from vq_jax.runs import layout
+from vq_jax.runs import load as load_lib
 from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import trees
@@ -63,11 +64,6 @@ def get_tokens(
     grids = indices if isinstance(indices, tuple) else (indices,)
   flat = [grid.reshape(grid.shape[0], -1) for grid in grids]
   return flat[level], flat[level - 1] if level else None
-
-
-def get_level(model: Model) -> int:
-  """Returns the token grid that a prior learns: its number of parents."""
-  return 0 if model.coarser is None else 1 + get_level(model.coarser)
 
 
 def get_label(
@@ -143,14 +139,13 @@ class PriorTask(Task):
         f'the task {setup.config.task!r} does not train a '
         f'{type(prior).__name__}. Use the task {other!r}.'
       )
-    model = Model(
-      autoencoder=tokenizer.autoencoder,
-      prior=prior,
-      vocab=prior.vocab,
-      variables={'autoencoder': tokenizer.variables['autoencoder']},
-      config=run,
+    model = load_lib.make_model(
+      tokenizer.autoencoder,
+      {'autoencoder': tokenizer.variables['autoencoder']},
+      run,
       autoencoder_config=tokenizer.config,
-      coarser=parent,
+      prior=prior,
+      parent=parent,
     )
     return cls(
       model=model,
@@ -162,7 +157,7 @@ class PriorTask(Task):
   @property
   def level(self) -> int:
     """Index of the token grid that the prior learns; 0 is the coarsest."""
-    return get_level(self.model)
+    return self.model.level
 
   def init(self, rng: jax.Array) -> Tree:
     """Returns the first variables of the prior."""
@@ -206,7 +201,7 @@ class PriorTask(Task):
     bits = found.pop('nll') / math.log(2)
     decoder_bits = found.pop('decoder_bits_per_dim', None)
     if decoder_bits is not None:
-      dims = math.prod(self.model.config['data']['image_shape'])
+      dims = math.prod(self.model.info.image_shape)
       tokens_bits = bits * self.model.prior.num_tokens / dims
       found['bits_per_dim'] = decoder_bits + tokens_bits
     return {'bits_per_token': bits, **found}
@@ -228,7 +223,7 @@ class PriorTask(Task):
     own = dataclasses.asdict(prior.vocab)
     other = config.get('labels', own)
     same = checks.have_same_classes(
-      config['data']['class_names'], self.model.config['data']['class_names']
+      config['data']['class_names'], self.model.info.class_names
     )
     if same and all(own[name] == value for name, value in other.items()):
       return loaded
@@ -251,9 +246,9 @@ def copy_models(setup: Setup) -> tuple[Model, Model | None]:
   tokenizer = vq_jax.load(
     copies.copy_run(
       setup.folder,
-      runs.AUTOENCODER,
+      layout.AUTOENCODER,
       config.autoencoder,
-      runs.export_autoencoder,
+      export_lib.export_autoencoder,
     )
   )
   if config.parent_prior is None:
@@ -261,12 +256,12 @@ def copy_models(setup: Setup) -> tuple[Model, Model | None]:
 
   def export(model, folder):
     checks.check_parent(model, tokenizer, config.level, config.parent_prior)
-    runs.export_prior(model, folder)
+    export_lib.export_prior(model, folder)
 
   copy = copies.copy_run(
-    setup.folder, runs.COARSER, config.parent_prior, export
+    setup.folder, layout.PARENT, config.parent_prior, export
   )
-  return tokenizer, runs.load_prior(copy, tokenizer)
+  return tokenizer, load_lib.load_prior(copy, tokenizer)
 
 
 def make_labels(setup: Setup, label_drop: float) -> dict[str, Any]:
@@ -279,7 +274,7 @@ def make_labels(setup: Setup, label_drop: float) -> dict[str, Any]:
   config: PriorConfig = setup.config
   num_classes = setup.run['data']['num_classes']
   init_from = config.init_from
-  other = checkpoints.read_config(init_from) if init_from else {}
+  other = layout.read_config(init_from) if init_from else {}
   most = max(num_classes, other.get('labels', {}).get('num_classes', 0))
   conditional = config.conditional and most > 1
   return {

@@ -19,11 +19,13 @@ from train.tasks.base import Setup
 from train.tasks.base import Task
 from train.tasks.base import get_loss_config
 from vq_jax import priors
-from vq_jax import runs
 from vq_jax import samplers
 from vq_jax.config import modules
 from vq_jax.config import schema
 from vq_jax.model import Model
+from vq_jax.runs import export as export_lib
+from vq_jax.runs import layout
+from vq_jax.runs import load as load_lib
 from vq_jax.utils import fields
 
 Tree = Any
@@ -101,7 +103,7 @@ class TokenCriticTask(Task):
       self.model.autoencoder,
       variables['autoencoder'],
       batch,
-      prior_lib.get_level(self.model),
+      self.model.level,
     )
     schedule = samplers.schedules.by_name(self.config.schedule)
     keys = jax.vmap(jax.random.split)(keys)
@@ -158,15 +160,22 @@ def make_task(setup: Setup) -> Task:
   config: Config = setup.config
   generator = vq_jax.load(
     copies.copy_run(
-      setup.folder, runs.GENERATOR, config.generator, runs.export_generator
+      setup.folder,
+      layout.GENERATOR,
+      config.generator,
+      export_lib.export_generator,
     )
   )
   checks.check_image_shape(generator, setup.run['data']['image_shape'])
   checks.check_tokens(generator, setup.source)
-  model = dataclasses.replace(
-    generator,
+  model = load_lib.make_model(
+    generator.autoencoder,
+    generator.variables,
+    setup.run,
+    autoencoder_config=generator.autoencoder_config,
+    prior=generator.prior,
+    parent=generator.parent,
     critic=modules.make_critic(setup.run, generator.prior),
-    config=setup.run,
   )
   return TokenCriticTask(
     model=model,

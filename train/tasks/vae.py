@@ -132,7 +132,7 @@ class VAETask(Task):
 
   def summarize(self, means):
     """Adds the bounds on the bits per pixel and channel, from above."""
-    dims = math.prod(self.model.config['data']['image_shape'])
+    dims = math.prod(self.model.info.image_shape)
     bins = self.model.autoencoder.likelihood.bins
     return {
       **image_metrics.add_psnr(means),

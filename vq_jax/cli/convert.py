@@ -3,6 +3,10 @@
 import pathlib
 from collections.abc import Callable
 
+from vq_jax import convert
+from vq_jax.runs import export
+from vq_jax.utils import trees
+
 _KINDS = (
   'halton-maskgit',
   'llamagen-vq',
@@ -24,35 +28,42 @@ def add(commands, command: Callable) -> None:
   parser = command(
     commands,
     'convert',
-    'Make a run of a checkpoint that others have released.',
+    'Convert a released checkpoint to a run folder.',
     run,
   )
   parser.add_argument(
-    'kind', choices=_KINDS, metavar='KIND', help=' | '.join(_KINDS)
+    'kind',
+    choices=_KINDS,
+    metavar='KIND',
+    help=f'The kind of the checkpoint: {", ".join(_KINDS)}.',
   )
   parser.add_argument(
     'file',
     metavar='FILE',
     nargs='?',
-    help='the checkpoint; for the kinds that are two, see below',
+    help='The checkpoint file. The kinds with two files need --tokenizer and '
+    '--transformer instead.',
   )
   for part in ('tokenizer', 'transformer'):
     parser.add_argument(
-      f'--{part}', metavar='FILE', help=f"the checkpoint of a maskgit's {part}"
+      f'--{part}',
+      metavar='FILE',
+      help=f'The checkpoint file of the {part} of a MaskGIT.',
     )
   parser.add_argument(
-    '--out', metavar='RUN', required=True, help='the run folder to write'
+    '--out', metavar='RUN', required=True, help='The run folder to write.'
   )
   parser.add_argument(
     '--yaml',
     metavar='FILE',
-    help='the released config of a taming-vqgan: it is checked, and tells the '
-    'size of the images (otherwise 256). A taming-transformer needs it',
+    help='The released config of a taming-vqgan, which is checked and has the '
+    'size of the images (256 without it). A taming-transformer needs it.',
   )
   parser.add_argument(
     '--heads',
     type=int,
-    help='attention heads of a halton-maskgit of a size that was not released',
+    help='The number of attention heads of a halton-maskgit of a size that was '
+    'not released.',
   )
 
 
@@ -62,14 +73,10 @@ def run(arguments) -> None:
   Raises:
     ValueError: if the folder is in use or the file cannot be converted.
   """
-  from vq_jax import convert
-  from vq_jax import runs
-  from vq_jax.utils import trees
-
   folder = pathlib.Path(arguments.out)
   if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
     raise ValueError(
-      f'{folder} is there already; give --out a new or an empty folder.'
+      f'{folder} exists already; give --out a new or an empty folder.'
     )
   model = convert.load(
     arguments.kind,
@@ -79,8 +86,8 @@ def run(arguments) -> None:
     yaml=arguments.yaml,
     heads=arguments.heads,
   )
-  runs.export(model, folder)
-  size = ' x '.join(map(str, model.config['data']['image_shape']))
+  export.export(model, folder)
+  size = ' x '.join(map(str, model.info.image_shape))
   (grid,) = model.autoencoder.token_grids
   classes = ''
   if model.vocab is not None and model.vocab.num_classes:

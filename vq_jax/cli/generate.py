@@ -1,9 +1,20 @@
-"""`vqjax generate`: new images, as a picture or as they take shape."""
+"""`vqjax generate`: new images, and how they develop."""
 
 import argparse
+import pathlib
 from collections.abc import Callable
+from collections.abc import Iterator
 
+import numpy as np
+
+import vq_jax
+from vq_jax import samplers
 from vq_jax.cli import sampling
+from vq_jax.inference import labels as labels_lib
+from vq_jax.inference import validate
+from vq_jax.utils import devices
+from vq_jax.utils import images
+from vq_jax.workflows import classifier_scores
 
 
 def add(commands, command: Callable) -> None:
@@ -14,115 +25,116 @@ def add(commands, command: Callable) -> None:
     command: (commands, name, help, run) -> the parser of a new one.
   """
   parser = command(
-    commands, 'generate', 'Draw new images with a prior, or with a VAE.', run
+    commands, 'generate', 'Generate images with a prior or a VAE.', run
   )
-  parser.add_argument('folder', metavar='RUN', help='run folder of a prior')
+  parser.add_argument(
+    'folder', metavar='RUN', help='The run folder of a prior or a VAE.'
+  )
   parser.add_argument(
     '--labels',
     metavar='3,7',
-    help='classes, by number from 0 or by name (name:7 for a class called 7); '
-    'they are repeated in turn until there are --num images (default: all '
-    'classes)',
+    help='The classes, by number from 0 or by name; name:7 is the class that '
+    'is called 7. They are repeated until there are --num images. By default '
+    'all classes are used in turn.',
     default=argparse.SUPPRESS,
   )
-  parser.add_argument('--num', type=int, default=16, help='how many images')
-  parser.add_argument('--seed', type=int, default=0, help='of the randomness')
   parser.add_argument(
-    '--batch-size', type=int, default=100, help='images made at a time'
+    '--num', type=int, default=16, help='The number of images.'
+  )
+  parser.add_argument(
+    '--seed', type=int, default=0, help='The seed of the random numbers.'
+  )
+  parser.add_argument(
+    '--batch-size',
+    type=int,
+    default=100,
+    help='The number of images in a batch.',
   )
   sampling.add(parser)
   parser.add_argument(
     '--acceptance-rate',
     type=float,
     metavar='FRACTION',
-    help='draw more images, of which this fraction is kept: those a classifier '
-    "is surest of. It is fitted to the run's data, and kept in the run",
+    help='The fraction of images that is kept by rejection sampling: those '
+    'whose class is most certain to a classifier. The classifier is fitted to '
+    'the data of the run and kept in the run folder.',
     default=argparse.SUPPRESS,
   )
   parser.add_argument(
     '--gif',
     metavar='FILE',
-    help='also write how the images take shape',
+    help='An animation to write, with the images after each step.',
     default=argparse.SUPPRESS,
   )
   parser.add_argument(
-    '--out', default='samples.png', help='the picture to write'
+    '--out', default='samples.png', help='The image file to write.'
   )
 
 
 def run(arguments) -> None:
   """Runs the command."""
-  import numpy as np
-
-  import vq_jax
-  from vq_jax import checks
-  from vq_jax import class_labels
-  from vq_jax.utils import images
-
-  checks.checked_num(arguments.num, '--num')
+  validate.check_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
-  channels = model.config['data']['image_shape'][-1]
-  sampling.check_files(arguments, channels)
-  labels, names = None, model.config['data']['class_names']
-  if 'labels' in arguments:
-    found = sampling.find_classes(arguments.labels, names)
-    if not found:
-      raise ValueError('--labels needs at least one class, such as 3,7.')
-    numbers = class_labels.indices(found, len(names), names)
-    labels = np.resize(numbers, arguments.num)
-  options = sampling.options_from(arguments)
+  sampling.check_files(arguments, model.info.image_shape[-1])
+  labels = _find_labels(model, arguments)
   if model.prior is None:
-    made = model.generate(
-      arguments.seed, labels=labels, num=arguments.num, **options
-    )
+    if sampling.options_from(arguments):
+      raise ValueError('a VAE has no sampling options; leave them out.')
+    generated = model.generate(arguments.seed, labels=labels, num=arguments.num)
   elif 'acceptance_rate' in arguments:
-    labels, _ = class_labels.from_request(labels, arguments.num, model)
-    made = _accepted(model, arguments, labels, options)
+    generated = _generate_accepted(model, arguments, labels)
   else:
-    made = _drawn(model, arguments, labels, options)
+    generated = _generate(model, arguments, labels)
   images.save_image(
-    arguments.out, images.grid(made), comment=arguments.command_line
+    arguments.out, images.grid(generated), comment=arguments.command_line
   )
-  print(f'{len(made)} images in {arguments.out}')
+  print(f'{len(generated)} images in {arguments.out}')
 
 
-def _drawn(model, arguments, labels, options):
-  """Draws the images, and with --gif how they take shape."""
-  import numpy as np
+def _find_labels(model: vq_jax.Model, arguments) -> np.ndarray | None:
+  """Returns the class of each image, or None if no classes were given."""
+  if 'labels' not in arguments:
+    return None
+  names = model.info.class_names
+  found = sampling.find_classes(arguments.labels, names)
+  if not found:
+    raise ValueError('--labels needs at least one class, such as 3,7.')
+  numbers = labels_lib.class_indices(found, len(names), names)
+  return np.resize(numbers, arguments.num)
 
-  from vq_jax.utils import images
 
+def _generate(
+  model: vq_jax.Model, arguments, labels: np.ndarray | None
+) -> np.ndarray:
+  """Samples the images, and writes the animation with --gif."""
   gif = 'gif' in arguments
-  batches = _batches(
-    model, arguments, labels, arguments.num, trace=gif, **options
-  )
-  made = np.concatenate(list(batches))
+  batches = _batches(model, arguments, labels, arguments.num, trace=gif)
+  generated = np.concatenate(list(batches))
   if not gif:
-    return made
-  frames = [images.grid(frame) for frame in np.swapaxes(made, 0, 1)]
+    return generated
+  frames = [images.grid(frame) for frame in np.swapaxes(generated, 0, 1)]
   images.save_animation(arguments.gif, np.stack(frames))
   print(f'{len(frames)} steps in {arguments.gif}')
-  return made[:, -1]
+  return generated[:, -1]
 
 
-def _accepted(model, arguments, labels, options):
-  """Draws more images than asked for, and keeps the best by a classifier."""
-  import numpy as np
-
-  from vq_jax import samplers
-
+def _generate_accepted(
+  model: vq_jax.Model, arguments, labels: np.ndarray | None
+) -> np.ndarray:
+  """Samples candidates and keeps the best by a classifier."""
+  labels, _ = labels_lib.for_generation(labels, arguments.num, model.pipeline())
   if labels is None or 'gif' in arguments:
     raise ValueError(
-      '--acceptance-rate keeps the images in which a classifier sees the class '
-      'asked for: it needs a prior with classes, and goes without --gif.'
+      '--acceptance-rate keeps the images in which a classifier sees their '
+      'class: it needs a prior with classes, and goes without --gif.'
     )
   candidates = samplers.rejection.candidate_labels(
     labels, arguments.acceptance_rate
   )
-  score = _class_scores(model, arguments.folder)
-  batches = iter(
-    _batches(model, arguments, candidates, len(candidates), **options)
+  score = classifier_scores.fit_scores(
+    model, pathlib.Path(arguments.folder) / 'classifier'
   )
+  batches = _batches(model, arguments, candidates, len(candidates))
   return samplers.rejection_sample(
     lambda start, part: np.asarray(next(batches)),
     score,
@@ -132,44 +144,15 @@ def _accepted(model, arguments, labels, options):
   )
 
 
-def _class_scores(model, folder):
-  """Returns (images, labels) -> the log-probability of the label: [B]."""
-  import pathlib
-
-  import jax
-  import numpy as np
-
-  from vq_jax import data
-  from vq_jax.config import registry
-  from vq_jax.metrics import classifier as classifier_lib
-
-  card = model.config['card']['data']
-  batches = data.open_eval_batches(
-    card['source'],
-    card['train_split'],
-    data_dir=card.get('data_dir'),
-    channels=model.config['data']['image_shape'][-1],
-    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
-  )
-  classifier = classifier_lib.load_or_fit(
-    *batches.to_arrays(),
-    batches.source.num_classes,
-    cache_dir=pathlib.Path(folder) / 'classifier',
-  )
-
-  def score(images, labels):
-    logits, _ = classifier(images)
-    log_p = np.asarray(jax.nn.log_softmax(logits))
-    return log_p[np.arange(len(labels)), labels]
-
-  return score
-
-
-def _batches(model, arguments, labels, num, **options):
-  """Draws over all devices, and shows progress."""
+def _batches(
+  model: vq_jax.Model,
+  arguments,
+  labels: np.ndarray | None,
+  num: int,
+  trace: bool = False,
+) -> Iterator[np.ndarray]:
+  """Samples batches over all devices, with a progress bar."""
   import tqdm
-
-  from vq_jax.utils import devices
 
   size = min(arguments.batch_size, max(num, 1))
   with tqdm.tqdm(
@@ -179,9 +162,10 @@ def _batches(model, arguments, labels, num, **options):
       arguments.seed,
       labels=labels,
       num=num,
+      sampler=sampling.samplers_from(arguments, model),
       batch_size=size,
       sharding=devices.batch_sharding(size) if size > 0 else None,
-      **options,
+      trace=trace,
     ):
       yield part
       bar.update(len(part))

@@ -3,6 +3,11 @@
 import argparse
 from collections.abc import Callable
 
+import vq_jax
+from vq_jax.inference import validate
+from vq_jax.utils import images
+from vq_jax.workflows import mixture
+
 
 def add(commands, command: Callable) -> None:
   """Adds the commands to the parser.
@@ -11,107 +16,105 @@ def add(commands, command: Callable) -> None:
     commands: the parser's subcommands.
     command: (commands, name, help, run) -> the parser of a new one.
   """
-  mixture = command(
+  _add_mixture(commands, command)
+  _add_interpolate(commands, command)
+
+
+def _add_mixture(commands, command: Callable) -> None:
+  parser = command(
     commands,
     'mixture',
-    'Draw new images with an AE or VAE, from a Gaussian mixture fitted to the '
-    'latents of a data set.',
-    draw,
+    'Generate images with an AE or VAE, from a Gaussian mixture that is fitted '
+    'to the latents of a data set.',
+    run_mixture,
   )
-  mixture.add_argument('folder', metavar='RUN', help='run of an AE or a VAE')
-  mixture.add_argument(
+  parser.add_argument(
+    'folder', metavar='RUN', help='The run folder of an AE or VAE.'
+  )
+  parser.add_argument(
     '--data',
-    help='tfds:<name>, folder:<path> or npz:<file> (default: as in training)',
+    help='The data set: tfds:<name>, folder:<path> or npz:<file>. By default '
+    'it is that of the training.',
     default=argparse.SUPPRESS,
   )
-  mixture.add_argument('--split', default='train', help='of the data')
-  mixture.add_argument('--components', type=int, default=50, help='normals')
-  mixture.add_argument('--num', type=int, default=16, help='how many images')
-  mixture.add_argument('--seed', type=int, default=0, help='of the randomness')
-  mixture.add_argument(
-    '--limit', type=int, default=10_000, help='fit to so many images at most'
+  parser.add_argument(
+    '--split', default='train', help='The split of the data set.'
   )
-  mixture.add_argument(
-    '--out', default='samples.png', help='the picture to write'
+  parser.add_argument(
+    '--components',
+    type=int,
+    default=50,
+    help='The number of Gaussians in the mixture.',
   )
-  between = command(
+  parser.add_argument(
+    '--num', type=int, default=16, help='The number of images to generate.'
+  )
+  parser.add_argument(
+    '--seed', type=int, default=0, help='The seed of the random numbers.'
+  )
+  parser.add_argument(
+    '--limit',
+    type=int,
+    default=10_000,
+    help='The largest number of images that the mixture is fitted to.',
+  )
+  parser.add_argument(
+    '--out', default='samples.png', help='The image file to write.'
+  )
+
+
+def _add_interpolate(commands, command: Callable) -> None:
+  parser = command(
     commands,
     'interpolate',
-    'Decode the points of a line between the latents of two images.',
-    interpolate,
+    'Decode points on the line between the latents of two images.',
+    run_interpolate,
   )
-  between.add_argument('folder', metavar='RUN', help='run of an AE or a VAE')
-  between.add_argument('first', metavar='IMAGE', help='where the line begins')
-  between.add_argument('last', metavar='IMAGE', help='where it ends')
-  between.add_argument('--steps', type=int, default=8, help='points on it')
-  between.add_argument(
-    '--out', default='interpolation.png', help='the picture to write'
+  parser.add_argument(
+    'folder', metavar='RUN', help='The run folder of an AE or VAE.'
+  )
+  parser.add_argument(
+    'first', metavar='IMAGE', help='The image where the line begins.'
+  )
+  parser.add_argument(
+    'last', metavar='IMAGE', help='The image where the line ends.'
+  )
+  parser.add_argument(
+    '--steps', type=int, default=8, help='The number of points on the line.'
+  )
+  parser.add_argument(
+    '--out', default='interpolation.png', help='The image file to write.'
   )
 
 
-def draw(arguments) -> None:
+def run_mixture(arguments) -> None:
   """Runs `vqjax mixture`."""
-  import numpy as np
-
-  import vq_jax
-  from vq_jax import checks
-  from vq_jax import latent_space
-  from vq_jax.config import registry
-  from vq_jax.utils import images
-
-  checks.checked_num(arguments.num, '--num')
+  validate.check_num(arguments.num, '--num')
   model = vq_jax.load(arguments.folder)
-  channels = model.config['data']['image_shape'][-1]
-  images.check_image_path(arguments.out, channels=channels)
-  latent_space.latent_shape(model)  # says so at once if there is none
-  card = model.config['card']['data']
-  batches = vq_jax.data.open_eval_batches(
-    getattr(arguments, 'data', card['source']),
+  images.check_image_path(arguments.out, channels=model.info.image_shape[-1])
+  z = mixture.encode_source(
+    model,
+    getattr(arguments, 'data', None),
     arguments.split,
-    data_dir=card.get('data_dir'),
-    channels=channels,
-    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
     limit=arguments.limit,
   )
-  z = np.concatenate(
-    [latent_space.encode(model, b['image'][b['mask']]) for b in batches]
-  )
-  mixture = latent_space.fit_mixture(
-    z, arguments.components, seed=arguments.seed
-  )
-  made = latent_space.decode(
-    model, mixture.sample(arguments.seed, arguments.num)
-  )
+  gaussians = mixture.fit_mixture(z, arguments.components, seed=arguments.seed)
+  generated = model.decode(gaussians.sample(arguments.seed, arguments.num))
   images.save_image(
-    arguments.out, images.grid(made), comment=arguments.command_line
+    arguments.out, images.grid(generated), comment=arguments.command_line
   )
-  print(f'{len(made)} images in {arguments.out}')
+  print(f'{len(generated)} images in {arguments.out}')
 
 
-def interpolate(arguments) -> None:
+def run_interpolate(arguments) -> None:
   """Runs `vqjax interpolate`."""
-  import vq_jax
-  from vq_jax import latent_space
-  from vq_jax.config import registry
-  from vq_jax.data import decode
-  from vq_jax.data import preprocessing
-  from vq_jax.utils import images
-
   model = vq_jax.load(arguments.folder)
-  card = model.config['card']['data']
-  steps = registry.preprocess(card.get('eval_preprocess', ()))
-  channels = model.config['data']['image_shape'][-1]
-  images.check_image_path(arguments.out, channels=channels)
-  ends = [
-    preprocessing.apply(
-      steps, decode.decode_image(path, channels=channels, name=path), None
-    )
-    for path in (arguments.first, arguments.last)
-  ]
-  made = latent_space.interpolate(model, *ends, steps=arguments.steps)
+  images.check_image_path(arguments.out, channels=model.info.image_shape[-1])
+  ends = map(model.preprocess, (arguments.first, arguments.last))
+  generated = model.interpolate(*ends, steps=arguments.steps)
   images.save_image(
     arguments.out,
-    images.grid(made, columns=len(made)),
+    images.grid(generated, columns=len(generated)),
     comment=arguments.command_line,
   )
-  print(f'{len(made)} images in {arguments.out}')
+  print(f'{len(generated)} images in {arguments.out}')

@@ -1,8 +1,12 @@
-"""`vqjax probe`: what an encoder learned of the classes."""
+"""`vqjax probe`: linear probes of the features of an encoder."""
 
 import argparse
 import json
 from collections.abc import Callable
+
+import vq_jax
+from vq_jax.utils import paths
+from vq_jax.workflows import probe
 
 
 def add(commands, command: Callable) -> None:
@@ -15,45 +19,55 @@ def add(commands, command: Callable) -> None:
   parser = command(
     commands,
     'probe',
-    'Classify by the frozen features of an encoder: with all training images, '
-    'and with few of each class.',
+    'Classify images by linear probes of the features of an encoder.',
     run,
   )
-  parser.add_argument('folder', metavar='RUN', help='a run folder')
+  parser.add_argument('folder', metavar='RUN', help='The run folder.')
   parser.add_argument(
-    '--data', required=True, help='tfds:<name>, folder:<path> or npz:<file>'
+    '--data',
+    required=True,
+    help='The data set: tfds:<name>, folder:<path> or npz:<file>.',
   )
-  parser.add_argument('--train-split', default='train', help='to learn from')
-  parser.add_argument('--test-split', default='test', help='to be judged by')
+  parser.add_argument(
+    '--train-split', default='train', help='The split for training.'
+  )
+  parser.add_argument(
+    '--test-split', default='test', help='The split for testing.'
+  )
   parser.add_argument(
     '--data-dir',
-    help='where TFDS keeps its data sets',
+    help='The folder of the data sets of TFDS.',
     default=argparse.SUPPRESS,
   )
   parser.add_argument(
     '--shots',
     type=_numbers,
     default='1,5,10,100',
-    help='examples of each class',
+    help='The numbers of examples of each class.',
   )
   parser.add_argument(
-    '--draws', type=int, default=10, help='draws of each number of shots'
+    '--draws',
+    type=int,
+    default=10,
+    help='The number of samples for each number of shots.',
   )
-  parser.add_argument('--seed', type=int, default=0, help='of the draws')
+  parser.add_argument(
+    '--seed', type=int, default=0, help='The seed of these samples.'
+  )
   parser.add_argument(
     '--pool',
     type=int,
     default=4,
-    help='features are averaged over at most so many parts along a side',
+    help='Features are averaged over at most this many parts along a side.',
   )
   parser.add_argument(
     '--limit',
     type=int,
-    help='at most so many images of each split',
+    help='The largest number of images of each split.',
     default=argparse.SUPPRESS,
   )
   parser.add_argument(
-    '--out', help='a JSON file to write', default=argparse.SUPPRESS
+    '--out', help='The JSON file to write.', default=argparse.SUPPRESS
   )
 
 
@@ -66,13 +80,9 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def run(arguments) -> None:
   """Runs the command."""
-  import vq_jax
-  from vq_jax import probing
-  from vq_jax.utils import paths
-
   if 'out' in arguments:
     paths.check_file(arguments.out)
-  found = probing.probe(
+  found = probe.probe(
     vq_jax.load(arguments.folder),
     arguments.data,
     train_split=arguments.train_split,

@@ -2,14 +2,18 @@
 
 import argparse
 import dataclasses
+import pathlib
 import sys
 import types
 import typing
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
+import vq_jax
 from vq_jax import samplers
 from vq_jax.utils import docstrings
+from vq_jax.utils import images
 
 _GROUPS = (
   ('options of all samplers', samplers.TokenSampler),
@@ -57,6 +61,24 @@ def options_from(arguments: argparse.Namespace) -> dict[str, Any]:
   return {k: v for k, v in vars(arguments).items() if k in names}
 
 
+def samplers_from(
+  arguments: argparse.Namespace, model: vq_jax.Model
+) -> list[samplers.Sampler] | None:
+  """Returns the samplers of all levels, with the options that were given.
+
+  None, if no option was given: the samplers of the run.
+
+  Raises:
+    ValueError: if the sampler of a level has no such option.
+  """
+  options = options_from(arguments)
+  if not options:
+    return None
+  return [
+    samplers.with_options(level.sampler, options) for level in model.levels
+  ]
+
+
 def check_files(arguments: argparse.Namespace, channels: int) -> None:
   """Checks, before long work, that --out and --gif can be written.
 
@@ -64,10 +86,6 @@ def check_files(arguments: argparse.Namespace, channels: int) -> None:
     ValueError: see `images.check_image_path`; or if both are one file.
     OSError: see `images.check_image_path`.
   """
-  import pathlib
-
-  from vq_jax.utils import images
-
   images.check_image_path(arguments.out, channels=channels)
   if 'gif' not in arguments:
     return
@@ -79,18 +97,18 @@ def check_files(arguments: argparse.Namespace, channels: int) -> None:
     )
 
 
-def find_classes(text: str, names: list[str]) -> list[int | str]:
+def find_classes(text: str, names: Sequence[str]) -> list[int | str]:
   """Reads classes, given by number or by name and separated by commas.
 
-  A number is the place of a class in the run's list, from 0. A class whose name
-  is itself a number is asked for by `name:7`. Names may hold commas.
+  A number is that of a class, from 0. A class whose name is itself a number is
+  written `name:7`. Names may contain commas.
 
   Args:
     text: such as '3,7' or 'cat,tench, Tinca tinca'.
-    names: of the run's classes.
+    names: the names of the classes of the run.
 
   Returns:
-    numbers and names; what is neither is returned as a name.
+    numbers and names; a part that is neither is returned as a name.
   """
   known = {unicodedata.normalize('NFC', name) for name in names}
   parts = unicodedata.normalize('NFC', text).split(',')
@@ -109,7 +127,7 @@ def find_classes(text: str, names: list[str]) -> list[int | str]:
       found.append(_name(part))
   for number in found:
     if isinstance(number, int) and 0 <= number < len(names):
-      _tell_number_from_name(number, names)
+      _warn_if_a_name_is_the_number(number, names)
   return found
 
 
@@ -118,13 +136,13 @@ def _is_number(text: str) -> bool:
 
 
 def _name(text: str) -> str:
-  """Returns the name that a text means, or '' for a number."""
+  """Returns the name in a text, or '' for a number."""
   text = text.strip()
   return '' if _is_number(text) else text.removeprefix('name:').strip()
 
 
-def _tell_number_from_name(number: int, names: list[str]) -> None:
-  """Says which class a number is where another class has that name."""
+def _warn_if_a_name_is_the_number(number: int, names: Sequence[str]) -> None:
+  """Prints a note if another class is called by the number of a class."""
   if names[number] != str(number) and str(number) in names:
     print(
       f"note: {number} is the class number {number}, '{names[number]}'. Write "

@@ -3,6 +3,9 @@
 import argparse
 from collections.abc import Callable
 
+import vq_jax
+from vq_jax.workflows import tokenize
+
 
 def add(commands, command: Callable) -> None:
   """Adds the command to the parser.
@@ -14,41 +17,49 @@ def add(commands, command: Callable) -> None:
   parser = command(
     commands,
     'tokenize',
-    'Encode a data set and write its tokens, on which a prior can be trained '
-    'without running the tokenizer (config.data.source=tokens:DIR). Stopped or '
-    'killed, the same command goes on where it was.',
+    'Encode a data set and write its tokens. A prior can be trained on them '
+    'without running the tokenizer (config.data.source=tokens:DIR). If the '
+    'command is stopped, the same command resumes it.',
     run,
   )
-  parser.add_argument('folder', metavar='RUN', help='run of a tokenizer')
   parser.add_argument(
-    '--data', help='tfds:<name>, folder:<path> or npz:<file>', required=True
+    'folder', metavar='RUN', help='The run folder of a tokenizer.'
   )
   parser.add_argument(
-    '--out', metavar='DIR', help='the folder to write', required=True
+    '--data',
+    help='The data set: tfds:<name>, folder:<path> or npz:<file>.',
+    required=True,
+  )
+  parser.add_argument(
+    '--out', metavar='DIR', help='The folder to write.', required=True
   )
   parser.add_argument(
     '--split',
     action='append',
     metavar='NAME[=PART]',
-    help='a split to write, and the part of the source that becomes it: '
-    'train=train[:95%%]; may be given again (default: train)',
+    help='The name of a split to write, and the split of the data set for it, '
+    'such as train=train[:95%%]. The flag may be repeated. By default the '
+    'split train is written.',
     default=argparse.SUPPRESS,
   )
   parser.add_argument(
-    '--data-dir', help='where TFDS keeps its data sets', default=None
+    '--data-dir', help='The folder of the data sets of TFDS.', default=None
   )
   parser.add_argument(
     '--passes',
     type=int,
     default=1,
-    help='encodings of each image of the split train, all but the first with '
-    "the augmentations of the run's training",
+    help='How often each image of the split train is encoded, from the second '
+    "time on with the random preprocessing of the run's training.",
   )
   parser.add_argument(
-    '--seed', type=int, default=0, help='of the augmentations'
+    '--seed', type=int, default=0, help='The seed of the random preprocessing.'
   )
   parser.add_argument(
-    '--batch-size', type=int, default=128, help='images at a time'
+    '--batch-size',
+    type=int,
+    default=128,
+    help='The number of images in a batch.',
   )
 
 
@@ -59,13 +70,10 @@ def _split(text: str) -> tuple[str, str]:
 
 def run(arguments) -> None:
   """Runs the command."""
-  import vq_jax
-  from vq_jax import tokenization
-
   splits = [_split(text) for text in getattr(arguments, 'split', ['train'])]
   if len(dict(splits)) < len(splits):
-    raise ValueError('each --split to write needs a name of its own.')
-  written = tokenization.tokenize(
+    raise ValueError('each --split must have another name.')
+  written = tokenize.tokenize(
     vq_jax.load(arguments.folder),
     arguments.out,
     source=arguments.data,

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax import _version
-from vq_jax import model as model_lib
 from vq_jax.config import modules
 from vq_jax.config import registry
 from vq_jax.convert import errors
@@ -26,6 +25,8 @@ from vq_jax.convert import rules
 from vq_jax.convert import taming
 from vq_jax.convert import taming_transformer
 from vq_jax.convert import vit_vqgan
+from vq_jax.model import Model
+from vq_jax.runs.load import make_model
 
 # Each module has LANDMARK and USUAL, by which the arrays are located in a
 # checkpoint; `state`, which prepares them; `model`, `image_size` and `rules`,
@@ -102,7 +103,7 @@ def load(
   transformer: str | os.PathLike | None = None,
   yaml: str | os.PathLike | None = None,
   heads: int | None = None,
-) -> model_lib.Model:
+) -> Model:
   """Loads a released checkpoint.
 
   The architecture is inferred from names and shapes, so any size of a kind can
@@ -126,7 +127,7 @@ def load(
       released.
 
   Returns:
-    the model, which `runs.export(model, folder)` writes as a run folder.
+    the model, which `runs.export.export` writes as a run folder.
 
   Raises:
     ConvertError: if a file is damaged or of another kind, or does not fit the
@@ -166,7 +167,7 @@ def _check_options(kind, files, yaml, heads) -> None:
     )
 
 
-def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:
+def _load_autoencoder(kind, path, yaml) -> tuple[Model, list[str]]:
   """Returns the model and notices about its file."""
   source = AUTOENCODERS[kind]
   reading = maskgit.reading if source is maskgit else pickles.reading
@@ -189,18 +190,13 @@ def _load_autoencoder(kind, path, yaml) -> tuple[model_lib.Model, list[str]]:
       path,
       source.IGNORED,
     )
-  model = model_lib.Model(
-    autoencoder=module,
-    variables={'autoencoder': variables},
-    config=config,
-    autoencoder_config=config,
-  )
+  model = make_model(module, {'autoencoder': variables}, config)
   return model, _notices(path, found)
 
 
 def _load_system(
   system: System, kind, tokenizer, transformer, yaml, heads
-) -> tuple[model_lib.Model, list[str]]:
+) -> tuple[Model, list[str]]:
   """Returns the model and notices about its files."""
   inner, notices = _load_autoencoder(system.autoencoder, tokenizer, yaml)
   source = system.transformer
@@ -226,13 +222,12 @@ def _load_system(
       transformer,
       source.IGNORED,
     )
-  model = model_lib.Model(
-    autoencoder=inner.autoencoder,
-    prior=prior,
-    vocab=prior.vocab,
-    variables={**inner.variables, 'prior': variables},
-    config=config,
+  model = make_model(
+    inner.autoencoder,
+    {**inner.variables, 'prior': variables},
+    config,
     autoencoder_config=own,
+    prior=prior,
   )
   if system.one_file:  # The prior's notice names the location of both.
     notices = []

@@ -61,7 +61,7 @@ def prior(
   _, length, _ = states.shape(found, 'transformer.pos_emb', 3)
   heads, classes, start = _read_config(yaml)
   (tokens,) = tokenizer.autoencoder.token_grids
-  h, w = tokens.shape(*tokenizer.config['data']['image_shape'][:2])
+  h, w = tokens.shape(*tokenizer.info.image_shape[:2])
   if rows < tokens.codebook_size or length < h * w:
     raise errors.ConvertError(
       f'its GPT has {rows} tokens and {length} positions, and its VQGAN '

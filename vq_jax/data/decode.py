@@ -3,12 +3,16 @@
 import functools
 import io
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.utils import file_kinds
+
+if TYPE_CHECKING:
+  from PIL import Image
 
 GREY_MODES = frozenset(
   {'1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'I;16N'}
@@ -81,12 +85,24 @@ def decode_image(
   try:
     with Image.open(file, formats=_formats()) as opened:
       ImageOps.exif_transpose(opened, in_place=True)
-      image = _flatten(opened)
-      if channels is not None:
-        image = _converted(image, grey=channels == 1)
-      pixels = np.array(image)
+      return pil_to_pixels(opened, channels=channels)
   except Exception as error:  # Pillow's decoders raise half a dozen types
     raise UnreadableImage(name, _reason(data, error)) from error
+
+
+def pil_to_pixels(image: 'Image.Image', *, channels: int | None) -> np.ndarray:
+  """Converts a PIL image of any mode; see `decode_image`.
+
+  Returns:
+    uint8 [H, W, C].
+
+  Raises:
+    ValueError: if it has floats or 32 bits in a channel.
+  """
+  image = _flatten(image)
+  if channels is not None:
+    image = _converted(image, grey=channels == 1)
+  pixels = np.array(image)
   return pixels if pixels.ndim == 3 else pixels[..., None]
 
 

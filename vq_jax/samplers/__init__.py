@@ -8,7 +8,6 @@ also work with functions other than a prior of this library.
 """
 
 from vq_jax.samplers import autoregressive
-from vq_jax.samplers import edit
 from vq_jax.samplers import guidance
 from vq_jax.samplers import maskgit
 from vq_jax.samplers import orders
@@ -38,7 +37,6 @@ __all__ = [
   'TokenChoice',
   'TokenSampler',
   'autoregressive',
-  'edit',
   'example_keys',
   'fold_in',
   'guidance',

@@ -35,12 +35,11 @@ class MaskGITSampler(base.TokenSampler):
   `TokenSampler` apply as well.
 
   With `remask`, decided tokens are masked again and sampled anew (ReMDM,
-  https://arxiv.org/abs/2503.00307). Let alpha be the fraction of tokens decided
-  before a step and alpha' that after it. ReMDM masks a decided token with
-  probability sigma, at most min(1, (1 - alpha') / alpha). Here the number of
-  tokens is fixed instead: sigma of the decided tokens, rounded down, are
-  masked, and as many more masked tokens are decided, so that the schedule
-  holds.
+  https://arxiv.org/abs/2503.00307). ReMDM masks a decided token with the
+  probability sigma, at most min(1, (1 - alpha') / alpha), where the fractions
+  alpha and alpha' are decided before and after a step. Here the number is fixed
+  instead: sigma of the decided tokens, rounded down, are masked, and as many
+  more masked tokens are decided, so that the schedule holds.
 
   Attributes:
     steps: The number of decoding steps T, at most 4096. If fewer tokens are
@@ -96,7 +95,7 @@ class MaskGITSampler(base.TokenSampler):
   def __post_init__(self):
     super().__post_init__()
     self.make_schedule()  # raises for an unknown name
-    if self.remask and self.make_order().revises:
+    if self.make_order().revises and self.remask:
       raise ValueError(
         f'the order {self.order} reconsiders all tokens in each step, so '
         f'remask must be 0; got {self.remask}.'
@@ -146,8 +145,7 @@ class MaskGITSampler(base.TokenSampler):
       tokens: int32 [B, N]; values are ignored where they are not known.
       known: bool [B, N], True where a token is given and must stay.
       label: int32 [B], the classes, for a prior with classes.
-      condition: int32 [B, M], the tokens of the parent level, for a prior that
-        is conditioned on one.
+      condition: int32 [B, M], the parent tokens of a prior that needs them.
       critic: a token critic, for the order 'critic'.
       critic_variables: its variables.
       trace: whether to return the tokens of all steps.
@@ -157,8 +155,8 @@ class MaskGITSampler(base.TokenSampler):
       some of them are masked again.
 
     Raises:
-      ValueError: if the prior is autoregressive, the order lacks its critic, or
-        guidance is asked of a prior without a null class.
+      ValueError: if the prior is autoregressive or has no null class for
+        guidance, or the order lacks its critic.
     """
     if base.is_causal(prior):
       raise ValueError(
@@ -206,16 +204,13 @@ def decode(
     sampler: the options.
     mask_id: the id of the mask token.
     grid: (h, w) of the tokens, which the order 'halton' needs.
-    critic_fn: (tokens [B, N] without masks, progress) -> float [B, N], high
-      where tokens look real, which the order 'critic' needs.
+    critic_fn: (tokens [B, N], progress) -> scores [B, N], high where tokens
+      look real, which the order 'critic' needs.
     trace: whether to return the tokens of all steps.
 
   Returns:
     int32 [B, N], or [B, T, N] with `trace`. All tokens of an example are
     `choice.INVALID` if its logits or the scores of its critic were NaN.
-
-  Raises:
-    ValueError: if the order lacks its grid or its critic.
   """
   given = tokens != mask_id
   choice, order = sampler.make_choice(), sampler.make_order()
@@ -238,7 +233,7 @@ def decode(
     seen = orders.Step(
       index=t, progress=after, log_p=log_p, grid=grid, realism=realism
     )
-    lost |= _is_lost(tokens, seen)
+    lost |= _is_lost(tokens, realism)
     tokens = jnp.where(lost[:, None], choice_lib.INVALID, tokens)
     again = _masked_again(
       sampler, order, order_keys, seen, given, masked, count
@@ -251,11 +246,11 @@ def decode(
   return jnp.swapaxes(sampled, 0, 1) if trace else final
 
 
-def _is_lost(tokens: jax.Array, seen: orders.Step) -> jax.Array:
+def _is_lost(tokens: jax.Array, realism: jax.Array | None) -> jax.Array:
   """Returns which examples have invalid tokens or scores: bool [B]."""
   invalid = tokens == choice_lib.INVALID
-  if seen.realism is not None:
-    invalid |= jnp.isnan(seen.realism)
+  if realism is not None:
+    invalid |= jnp.isnan(realism)
   return jnp.any(invalid, axis=1)
 
 
@@ -284,7 +279,6 @@ def _masked_again(sampler, order, keys, seen, given, masked, count):
     count,
     given.shape[1],
   )
-  # Without noise: the probability that each token had when it was sampled.
   by_confidence = sampler.remask_order == 'confidence'
   remask_order = (
     orders.Confidence(temperature=0) if by_confidence else orders.Random()

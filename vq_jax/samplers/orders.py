@@ -164,7 +164,7 @@ class Halton:
   Example:
     >>> from vq_jax.samplers import orders
     >>> orders.halton_ranks(2, 2).tolist()
-    [2, 0, 3, 1]
+    [2, 1, 0, 3]
   """
 
   roll: bool = True

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vq_jax.samplers import edit
+from vq_jax.inference import masks
+from vq_jax.inference import windows
 from vq_jax.utils import images
 
 law = hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
 
 SHAPE = (2, 6, 9)  # one shape for what is compiled
-fill = jax.jit(edit.fill)
+fill = jax.jit(masks.fill)
 composite = functools.partial(
-  jax.jit(edit.composite, static_argnames='sigma'), sigma=1.5
+  jax.jit(masks.composite, static_argnames='sigma'), sigma=1.5
 )
 
 
@@ -53,7 +54,7 @@ def test_a_token_is_redrawn_just_if_its_surroundings_are_masked(
 ):
   """No masked pixel is missed, and none is redrawn beyond the dilation."""
   mask = data.draw(some_masks(2, h * stride, w * stride))
-  redraw = edit.token_mask(mask, stride, dilate)
+  redraw = masks.token_mask(mask, stride, dilate)
   assert redraw.shape == (2, h, w) and redraw.dtype == bool
   for i, j in itertools.product(range(h), range(w)):
     around = mask[
@@ -70,7 +71,7 @@ def test_boxes_at_every_offset_are_redrawn_whole():
   for left, width in itertools.product(range(size), range(1, size)):
     mask = np.zeros((1, size, size), bool)
     mask[:, 3:5, left : left + width] = True
-    redraw = edit.token_mask(mask, stride)[0]
+    redraw = masks.token_mask(mask, stride)[0]
     columns = np.flatnonzero(redraw.any(axis=0))
     last = min(left + width, size) - 1
     np.testing.assert_array_equal(
@@ -81,7 +82,7 @@ def test_boxes_at_every_offset_are_redrawn_whole():
 
 def test_a_negative_dilation_is_refused():
   with pytest.raises(ValueError, match='of at least 0; got -1'):
-    edit.token_mask(np.ones((1, 4, 4), bool), 2, -1)
+    masks.token_mask(np.ones((1, 4, 4), bool), 2, -1)
 
 
 @law
@@ -94,7 +95,7 @@ def test_what_is_masked_has_no_part_in_the_filling(mask, seed):
   np.testing.assert_array_equal(filled, fill(other, ~mask))
   for got, given, hidden in zip(filled, image, mask, strict=True):
     if hidden.all():
-      assert (got == edit.GREY).all()
+      assert (got == masks.GREY).all()
       continue
     low, high = given[~hidden].min(axis=0), given[~hidden].max(axis=0)
     assert (low - 1e-6 <= got).all() and (got <= high + 1e-6).all()
@@ -106,7 +107,7 @@ def test_the_filling_is_like_what_is_near():
   image[:, :, 16:] = 1
   known = np.ones((1, 8, 32), bool)
   known[:, :, 6:26] = False
-  row = np.asarray(edit.fill(image, known))[0, 4, :, 0]
+  row = np.asarray(masks.fill(image, known))[0, 4, :, 0]
   assert (np.diff(row) >= -1e-6).all()
   assert row[8] < 0.2 and row[23] > 0.8
 
@@ -173,7 +174,7 @@ def test_windows_cover_all_and_each_draws_something(data, h, w, more, wider):
     )
   )
   missing = redraw.copy()
-  for place in edit.windows(redraw, (h, w)):
+  for place in windows.windows(redraw, (h, w)):
     part = cut(missing, place, (h, w))
     assert part.shape == (h, w) and part.any()
     part[:] = False
@@ -184,7 +185,7 @@ def test_windows_cover_all_and_each_draws_something(data, h, w, more, wider):
 @hypothesis.given(st.integers(1, 8), st.integers(0, 40))
 def test_windows_overlap_by_half(window, more):
   size = window + more
-  places = edit.windows(np.ones((window, size), bool), (window, window))
+  places = windows.windows(np.ones((window, size), bool), (window, window))
   tops, lefts = zip(*places, strict=True)
   assert set(tops) == {0}
   lefts = sorted(lefts)
@@ -203,7 +204,7 @@ def test_a_picture_grows_from_what_is_known(window, further, new, turns):
   redraw[:, known:] = True
   redraw = np.rot90(redraw, turns)
   missing = redraw.copy()
-  for place in edit.windows(redraw, (window, window)):
+  for place in windows.windows(redraw, (window, window)):
     part = cut(missing, place, (window, window))
     assert (~part).sum() >= window // 2 * window
     part[:] = False
@@ -216,7 +217,7 @@ def test_a_small_hole_lies_in_the_middle_of_one_window(data, window):
   top, left = (data.draw(st.integers(window, 2 * window)) for _ in range(2))
   redraw = np.zeros((4 * window, 4 * window), bool)
   redraw[top : top + side, left : left + side] = True
-  ((row, column),) = edit.windows(redraw, (window, window))
+  ((row, column),) = windows.windows(redraw, (window, window))
   for start, first in ((top, row), (left, column)):
     before, after = start - first, first + window - start - side
     assert abs(before - after) <= 1
@@ -224,6 +225,6 @@ def test_a_small_hole_lies_in_the_middle_of_one_window(data, window):
 
 def test_one_grid_is_one_window_and_no_mask_is_none():
   redraw = np.zeros((4, 6), bool)
-  assert edit.windows(redraw, (4, 6)) == []
+  assert windows.windows(redraw, (4, 6)) == []
   redraw[3, 0] = True
-  assert edit.windows(redraw, (4, 6)) == [(0, 0)]
+  assert windows.windows(redraw, (4, 6)) == [(0, 0)]

@@ -1,7 +1,6 @@
 """Tokens on disk are the tokens, and whatever interrupts, the same result."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -20,9 +19,10 @@ from tests.train import tiny_configs
 from train import loop
 from train import settings
 from vq_jax import data
-from vq_jax import tokenization
 from vq_jax.cli import main as cli
 from vq_jax.data import tokens as tokens_lib
+from vq_jax.runs import export as export_lib
+from vq_jax.workflows import tokenize
 
 ROOT = pathlib.Path(__file__).parent.parent
 OPTIONS = {'shard_size': 20, 'batch_size': 16}
@@ -42,7 +42,7 @@ def images(source):
 def written(model, source, tmp_path_factory):
   folder = tmp_path_factory.mktemp('tokens') / 'tokens'
   splits = {'train': 'train', 'held_out': 'train[:20]'}
-  counts = tokenization.tokenize(
+  counts = tokenize.tokenize(
     model, folder, source=source, splits=splits, **OPTIONS
   )
   assert counts == {'train': 48, 'held_out': 20}
@@ -97,7 +97,7 @@ def test_what_is_there_stays_and_what_is_missing_is_made(
   with pytest.raises(data.DataError, match='are not complete'):
     data.open_source(f'tokens:{folder}')
   before = kept.stat().st_mtime_ns
-  tokenization.tokenize(
+  tokenize.tokenize(
     model, folder, source=source, splits=record['splits'], **OPTIONS
   )
   assert kept.stat().st_mtime_ns == before
@@ -107,7 +107,8 @@ def test_what_is_there_stays_and_what_is_missing_is_made(
 KILLED = """
 import sys, time
 import vq_jax
-from vq_jax import tokenization
+from vq_jax.runs import export as export_lib
+from vq_jax.workflows import tokenize
 from vq_jax.data import tokens as tokens_lib
 write = tokens_lib.write_shard
 def slow(path, features, examples):
@@ -118,7 +119,7 @@ def slow(path, features, examples):
   write(path, features, delayed())
 tokens_lib.write_shard = slow
 run, source, out = sys.argv[1:]
-tokenization.tokenize(
+tokenize.tokenize(
   vq_jax.load(run), out, source=source, shard_size=20, batch_size=16,
   splits={'train': 'train', 'held_out': 'train[:20]'},
 )
@@ -143,7 +144,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_examples(
   process.wait()
   assert not tokens_lib.read_record(folder)['complete']
   splits = tokens_lib.read_record(folder)['splits']
-  tokenization.tokenize(model, folder, source=source, splits=splits, **OPTIONS)
+  tokenize.tokenize(model, folder, source=source, splits=splits, **OPTIONS)
   for split in splits:
     got, want = (
       list(tfds.builder_from_directory(str(f)).as_data_source(split))
@@ -159,21 +160,19 @@ def test_another_tokenizer_or_other_options_are_refused(
 ):
   splits = {'train': 'train', 'held_out': 'train[:20]'}
   with pytest.raises(data.DataError, match='shard_size: 20 there, 10 here'):
-    tokenization.tokenize(
+    tokenize.tokenize(
       model, written, source=source, splits=splits, shard_size=10
     )
   loop.train(tiny_configs.autoencoder(source, total_steps=1), tmp_path / 'run')
   other = vq_jax.load(tmp_path / 'run')
-  assert tokenization.fingerprint(other) != tokenization.fingerprint(model)
+  assert export_lib.fingerprint(other) != export_lib.fingerprint(model)
   with pytest.raises(data.DataError, match='tokenizer: '):
-    tokenization.tokenize(
-      other, written, source=source, splits=splits, **OPTIONS
-    )
+    tokenize.tokenize(other, written, source=source, splits=splits, **OPTIONS)
 
 
 def test_a_fingerprint_outlives_saving_and_loading(model, maskgit):
   own = vq_jax.load(pathlib.Path(maskgit) / 'autoencoder')
-  assert tokenization.fingerprint(own) == tokenization.fingerprint(model)
+  assert export_lib.fingerprint(own) == export_lib.fingerprint(model)
 
 
 def test_foreign_folders_are_left_alone(model, source, tmp_path):
@@ -181,9 +180,9 @@ def test_foreign_folders_are_left_alone(model, source, tmp_path):
   with pytest.raises(
     data.DataError, match='holds no tokens; give a new folder'
   ):
-    tokenization.tokenize(model, tmp_path, source=source)
+    tokenize.tokenize(model, tmp_path, source=source)
   with pytest.raises(data.DataError, match='is a file'):
-    tokenization.tokenize(model, tmp_path / 'letter.txt', source=source)
+    tokenize.tokenize(model, tmp_path / 'letter.txt', source=source)
   with pytest.raises(data.DataError, match='vqjax tokenize RUN'):
     data.open_source(f'tokens:{tmp_path}')
 
@@ -191,22 +190,22 @@ def test_foreign_folders_are_left_alone(model, source, tmp_path):
 def test_names_of_splits_are_plain(model, source, tmp_path):
   splits = {'train[:3]': 'train[:3]'}
   with pytest.raises(data.DataError, match='needs a plain name'):
-    tokenization.tokenize(model, tmp_path, source=source, splits=splits)
+    tokenize.tokenize(model, tmp_path, source=source, splits=splits)
 
 
 def test_runs_without_tokens_are_refused(vae_run, maskgit, source, tmp_path):
   for run in (vae_run, maskgit):
     with pytest.raises(ValueError, match='Give the run of a tokenizer'):
-      tokenization.tokenize(vq_jax.load(run), tmp_path, source=source)
+      tokenize.tokenize(vq_jax.load(run), tmp_path, source=source)
 
 
 def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
   with pytest.raises(ValueError, match='would all be the same'):
-    tokenization.tokenize(model, tmp_path / 'a', source=source, passes=2)
-  config = json.loads(json.dumps(model.config))
-  config['card']['data']['train_preprocess'] = [{'type': 'random_flip'}]
-  flipping = dataclasses.replace(model, config=config)
-  tokenization.tokenize(
+    tokenize.tokenize(model, tmp_path / 'a', source=source, passes=2)
+  facts = dataclasses.replace(model.info.data, preprocess=(data.RandomFlip(),))
+  info = dataclasses.replace(model.info, data=facts)
+  flipping = dataclasses.replace(model, info=info)
+  tokenize.tokenize(
     flipping, tmp_path / 'b', source=source, passes=3, **OPTIONS
   )
   batch = data.open_source(f'tokens:{tmp_path / "b"}').batch(np.arange(144))
@@ -238,7 +237,7 @@ def test_several_grids_and_several_tokens_per_latent(source, images, tmp_path):
   }
   loop.train(card, tmp_path / 'run')
   model = vq_jax.load(tmp_path / 'run')
-  tokenization.tokenize(model, tmp_path / 'tokens', source=source, **OPTIONS)
+  tokenize.tokenize(model, tmp_path / 'tokens', source=source, **OPTIONS)
   batch = data.open_source(f'tokens:{tmp_path / "tokens"}').batch(np.arange(48))
   for i, grid in enumerate(model.encode(images)):
     np.testing.assert_array_equal(batch[f'tokens_{i}'], grid)

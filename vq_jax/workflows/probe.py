@@ -1,4 +1,4 @@
-"""How much an encoder learned: probes of its frozen features."""
+"""Linear probes of the frozen features of an encoder."""
 
 import functools
 from collections.abc import Sequence
@@ -9,14 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import data
-from vq_jax.config import registry
 from vq_jax.metrics import probe as probe_lib
 from vq_jax.model import Model
 from vq_jax.utils import fields
 
 
 def pooled(features: jax.Array, cells: int) -> jax.Array:
-  """Averages features [B, h, w, D] over at most `cells` x `cells` parts.
+  """Averages features over at most `cells` x `cells` parts of the image.
+
+  Args:
+    features: [B, h, w, D].
+    cells: the largest number of parts along a side.
 
   Returns:
     float32 [B, min(h, cells) * min(w, cells) * D].
@@ -41,11 +44,11 @@ def _averages(size: int, parts: int) -> np.ndarray:
 def encoder_features(
   model: Model, batches: data.EvalBatches, cells: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns what a model's encoder sees in images, and their labels.
+  """Returns the features of an encoder, and the labels of the images.
 
   Args:
-    model: any; of a prior, its autoencoder.
-    batches: of images.
+    model: any model; of a prior, its autoencoder is used.
+    batches: batches of images.
     cells: see `pooled`.
 
   Returns:
@@ -85,21 +88,21 @@ def probe(
   """Probes a model's encoder on a labelled data set.
 
   Args:
-    model: any; of a prior, its autoencoder.
-    source: see `vq_jax.data.open_source`.
-    train_split: probes are fitted to it.
-    test_split: accuracies are those on it.
-    data_dir: where TFDS keeps its data sets.
-    shots: examples of each class in few-shot probes.
-    draws: of each number of shots, at most 10,000.
-    seed: of the draws.
-    cells: features are averaged over at most so many parts along a side.
-    penalty: of the regression; see `vq_jax.metrics.probe.probe_accuracy`.
-    limit: at most so many images of each split.
+    model: any model; of a prior, its autoencoder is used.
+    source: the data set; see `vq_jax.data.open_source`.
+    train_split: the split that the probes are fitted to.
+    test_split: the split on which the accuracies are measured.
+    data_dir: the folder of the data sets of TFDS.
+    shots: the numbers of examples per class of few-shot probes.
+    draws: the number of random samples for each number of shots.
+    seed: the seed of these samples.
+    cells: features are averaged over at most this many parts along a side.
+    penalty: the penalty; see `vq_jax.metrics.probe.probe_accuracy`.
+    limit: the largest number of images of each split; None is no limit.
 
   Returns:
-    `linear`: accuracy with all training images; `shots`: k -> mean and standard
-    deviation; `features`: their number.
+    `linear`: the accuracy with all training images; `shots`: k -> mean and
+    standard deviation of the accuracy; `features`: the number of features.
 
   Raises:
     ValueError: if the data has no classes, or too few examples of one.
@@ -119,16 +122,20 @@ def probe(
   }
 
 
-def _batches(model, source, split, data_dir, limit) -> data.EvalBatches:
-  """Opens labelled images as the model's evaluation sees its own."""
-  # The config of a prior that was trained on tokens has no preprocessing.
-  card = model.autoencoder_config['card'].get('data', {})
+def _batches(
+  model: Model,
+  source: str,
+  split: str,
+  data_dir: str | None,
+  limit: int | None,
+) -> data.EvalBatches:
+  """Opens labelled images with the preprocessing of the run's evaluation."""
   batches = data.open_eval_batches(
     source,
     split,
     data_dir=data_dir,
-    channels=model.autoencoder_config['data']['image_shape'][-1],
-    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
+    channels=model.info.image_shape[-1],
+    preprocess=model.info.preprocess,
     limit=limit,
   )
   if batches.source.num_classes < 2:

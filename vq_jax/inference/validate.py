@@ -1,11 +1,9 @@
-"""Checks of what a user asks of a run."""
+"""Checks of the arguments of a model, with errors that say what must hold."""
 
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Annotated
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,26 +16,40 @@ _Images = Annotated[int, fields.Range(least=1, most=2**24)]
 
 _Pixels = Annotated[int, fields.Range(least=0, most=2**14)]
 
-_CHANNELS = {1: 'grey values alone', 3: 'red, green and blue alone'}
+_CHANNELS = {1: 'one grey channel', 3: 'channels red, green and blue'}
 
 
-def checked_num(num: int, name: str = 'num') -> int:
-  """Returns a number of images.
+def check_num(num: int, name: str = 'num') -> int:
+  """Checks a number of images.
+
+  Args:
+    num: the number.
+    name: the name of the argument, for the error.
+
+  Returns:
+    the number, as an int of Python.
 
   Raises:
-    ValueError: unless it is a whole number of at least 1, and no more than are
-      told apart by their keys.
+    ValueError: unless it is a whole number in [1, 2^24].
   """
   return fields.check_value(name, num, _Images)
 
 
-def checked_indices(
+def check_indices(
   indices: jax.Array | np.ndarray, grid: autoencoders.TokenGrid
 ) -> jax.Array:
-  """Returns indices as int32 [B, h, w, *index_shape] on the device.
+  """Checks the indices of one token grid.
+
+  Args:
+    indices: integers [B, h, w, *index_shape].
+    grid: the token grid.
+
+  Returns:
+    the indices as int32 on the device.
 
   Raises:
-    ValueError: if they are not that, or one of them is no code.
+    ValueError: if the shape or dtype is wrong, or an index is not in the
+      codebook.
   """
   indices = np.asarray(indices)
   own = grid.index_shape
@@ -57,31 +69,46 @@ def checked_indices(
   return jnp.asarray(indices, jnp.int32)
 
 
-def checked_parts(
+def check_parts(
   indices: Any, grids: Sequence[autoencoders.TokenGrid]
 ) -> tuple[jax.Array, ...]:
-  """Returns the indices of each grid, coarsest first; see `checked_indices`.
+  """Checks the indices of all token grids; see `check_indices`.
+
+  Args:
+    indices: an array, or a sequence of one array for each grid.
+    grids: the token grids, the parent level first.
+
+  Returns:
+    the indices of each grid.
 
   Raises:
-    ValueError: if they are not one for each grid, or one does not fit its.
+    ValueError: if their number is not that of the grids, or one does not fit.
   """
   parts = indices if isinstance(indices, tuple | list) else (indices,)
   if len(parts) != len(grids):
     raise ValueError(
-      f'this autoencoder has {len(grids)} grid(s) of codes, coarsest first; '
-      f'got {len(parts)}.'
+      f'this autoencoder has {len(grids)} token grid(s), the parent level '
+      f'first; got {len(parts)}.'
     )
-  return tuple(map(checked_indices, parts, grids))
+  return tuple(map(check_indices, parts, grids))
 
 
-def checked_levels(
+def check_levels(
   indices: Any, known: Any, grids: Sequence[autoencoders.TokenGrid]
 ) -> list[tuple[jax.Array, np.ndarray]]:
-  """Returns the indices of each grid, 0 where not known, and where they are.
+  """Checks indices of which some are known.
+
+  Args:
+    indices: as for `check_parts`; values are ignored where they are not known.
+    known: bool of the shape of the indices.
+    grids: the token grids, the parent level first.
+
+  Returns:
+    for each grid the indices, 0 where they are not known, and the bool mask.
 
   Raises:
-    ValueError: if known is not bool of the shape of the indices, or a known
-      index is no code.
+    ValueError: if the shapes do not fit, or a known index is not in the
+      codebook.
   """
   several = isinstance(indices, tuple | list)
   parts = [np.asarray(part) for part in (indices if several else [indices])]
@@ -98,40 +125,21 @@ def checked_levels(
   filled = [
     np.where(m, x, x.dtype.type(0)) for x, m in zip(parts, masks, strict=True)
   ]
-  return list(zip(checked_parts(filled, grids), masks, strict=True))
-
-
-def require_all_levels(card: Mapping[str, Any], autoencoder: nn.Module) -> None:
-  """Raises ValueError unless a prior's card is that of the finest level."""
-  level, levels = card.get('level', 0), len(autoencoder.token_grids)
-  if level + 1 < levels:
-    raise ValueError(
-      f'this run is the prior of level {level} of {levels}, and an image needs '
-      f'all levels. Train the next with --config.level={level + 1} '
-      '--config.coarser=<this run>, and generate with the last.'
-    )
-
-
-def require_codes(autoencoder: nn.Module) -> None:
-  """Raises ValueError unless an autoencoder has codes."""
-  if not autoencoder.token_grids:
-    raise ValueError(
-      'this autoencoder has no codes; use vq_jax.latent_space for its latents.'
-    )
+  return list(zip(check_parts(filled, grids), masks, strict=True))
 
 
 def check_images(
   images: Any, channels: int, *, ranks: Sequence[int] = (4,)
 ) -> None:
-  """Checks images that a user gives: their shape, dtype and range.
+  """Checks the shape, the dtype and the range of images.
 
   Args:
     images: [B, H, W, C], uint8 in [0, 255] or float in [0, 1].
     channels: C.
-    ranks: how many axes they may have; with 3 a single image is one, too.
+    ranks: the numbers of axes that are allowed; 3 allows a single image.
 
   Raises:
-    ValueError: if the shape is another, or a float lies outside [0, 1].
+    ValueError: if the shape is wrong, or a float lies outside [0, 1].
     TypeError: if the array is neither uint8 nor floating.
   """
   check_image_shape(images, channels, ranks=ranks)
@@ -142,10 +150,10 @@ def check_images(
 def check_image_shape(
   images: Any, channels: int, *, ranks: Sequence[int] = (4,)
 ) -> None:
-  """Checks the shape of images alone; see `check_images`."""
+  """Checks only the shape of images; see `check_images`."""
   try:
     shape = np.shape(images)
-  except ValueError as error:  # a list of different ones
+  except ValueError as error:  # a list of different shapes
     raise ValueError(
       'images must be one array, so all of one shape; got a '
       f'{type(images).__name__} of several.'
@@ -154,43 +162,47 @@ def check_image_shape(
     wanted = [f'[B, H, W, {channels}]', f'[H, W, {channels}]']
     raise ValueError(
       f'images must be {" or ".join(wanted[: len(ranks)])}, with '
-      f'{_CHANNELS.get(channels, "the channels of the run")}; got {shape}.'
+      f'{_CHANNELS.get(channels, f"{channels} channels")}; got {shape}.'
     )
 
 
-def checked_pictures(image: Any, channels: int) -> np.ndarray:
-  """Returns one picture or a batch as float32 [B, H, W, C].
-
-  Their range is left to be checked where they are kept.
+def to_float_batch(image: Any, channels: int) -> np.ndarray:
+  """Checks one image or a batch, but not the range of float images.
 
   Args:
     image: [H, W, C] or [B, H, W, C], uint8 or float.
     channels: C.
+
+  Returns:
+    float32 [B, H, W, C].
 
   Raises:
     ValueError: if the shape is another.
     TypeError: if the array is neither uint8 nor floating.
   """
   check_image_shape(image, channels, ranks=(4, 3))
-  pictures = np.asarray(images_lib.to_float(np.asarray(image)))
-  return pictures if pictures.ndim == 4 else pictures[None]
+  images = np.asarray(images_lib.to_float(np.asarray(image)))
+  return images if images.ndim == 4 else images[None]
 
 
-def checked_mask(mask: Any, shape: Sequence[int]) -> np.ndarray:
-  """Returns a mask as bool [B, H, W].
+def check_mask(mask: Any, shape: Sequence[int]) -> np.ndarray:
+  """Checks a mask of pixels.
 
   Args:
     mask: bool [H, W] or [B, H, W].
-    shape: of the pictures, [H, W] or [B, H, W].
+    shape: (H, W) or (B, H, W) of the images.
+
+  Returns:
+    bool [B, H, W].
 
   Raises:
-    ValueError: if it is another.
+    ValueError: if the shape or dtype is wrong.
   """
   mask, shape = np.asarray(mask), tuple(shape)
   if mask.dtype != bool or mask.shape not in (shape, shape[-2:]):
     raise ValueError(
-      f'mask must be bool {_either(shape)}, True where the image is redrawn; '
-      f'got {mask.dtype} {mask.shape}.'
+      f'mask must be bool {_either(shape)}, True where the image is sampled '
+      f'anew; got {mask.dtype} {mask.shape}.'
     )
   return np.broadcast_to(mask, shape if len(shape) == 3 else (1, *shape))
 
@@ -199,11 +211,14 @@ def _either(shape):
   return ' or '.join(str(list(s)) for s in dict.fromkeys((shape[-2:], shape)))
 
 
-def checked_sides(sides: Sequence[int]) -> tuple[int, ...]:
-  """Returns the pixels to be drawn beyond (top, bottom, left, right).
+def check_sides(sides: Sequence[int]) -> tuple[int, ...]:
+  """Checks the numbers of pixels to add at (top, bottom, left, right).
+
+  Returns:
+    the numbers, as ints of Python.
 
   Raises:
-    ValueError: unless they are whole numbers, at least 0, and one is more.
+    ValueError: unless they are whole numbers of at least 0, not all of them 0.
   """
   names = ('top', 'bottom', 'left', 'right')
   checked = tuple(
@@ -212,6 +227,6 @@ def checked_sides(sides: Sequence[int]) -> tuple[int, ...]:
   )
   if not any(checked):
     raise ValueError(
-      'top, bottom, left and right must be pixels to be drawn, not all 0.'
+      'top, bottom, left and right must be numbers of pixels, not all 0.'
     )
   return checked

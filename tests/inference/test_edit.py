@@ -6,16 +6,17 @@ import jax
 import numpy as np
 import pytest
 
-import vq_jax
 from tests.train import tiny_configs
 from vq_jax import autoencoders
-from vq_jax import drawing
-from vq_jax import editing
-from vq_jax import generation
 from vq_jax import quantizers
 from vq_jax import samplers
 from vq_jax.config import modules
+from vq_jax.inference import codec
+from vq_jax.inference import generate
+from vq_jax.inference import masks
+from vq_jax.inference import windows
 from vq_jax.layers import transformer
+from vq_jax.runs import load as load_lib
 from vq_jax.utils import images
 
 SIDE, STRIDE = 8, 2
@@ -36,7 +37,7 @@ def louder(tree):
   return jax.tree.map(lambda x: 8 * x if x.ndim > 1 else x, tree)
 
 
-def untrained(card, *, classes=3, null_class=True, coarser=None):
+def untrained(card, *, classes=3, null_class=True, parent=None):
   """A model of 8 x 8 colour pictures."""
   config = {
     'card': card,
@@ -51,14 +52,12 @@ def untrained(card, *, classes=3, null_class=True, coarser=None):
   params = jax.jit(lambda rng: modules.init_prior(prior, rng))(
     jax.random.key(2)
   )
-  return vq_jax.Model(
-    autoencoder=autoencoder,
+  return load_lib.make_model(
+    autoencoder,
+    {'autoencoder': louder(codes), 'prior': louder(params)},
+    config,
     prior=prior,
-    vocab=prior.vocab,
-    variables={'autoencoder': louder(codes), 'prior': louder(params)},
-    config=config,
-    autoencoder_config=config,
-    coarser=coarser,
+    parent=parent,
   )
 
 
@@ -70,6 +69,7 @@ def card(prior=None, **more):
     'codes': codes,
     'model': prior or one['model'],
     'sampler': {'guidance': 1.0} | ({} if prior else {'steps': 3}),
+    'data': {'source': 'none'},
     **more,
   }
 
@@ -97,12 +97,12 @@ def hierarchy():
     'quantizer': {'type': 'residual', 'levels': 2, 'quantizer': inner},
   }
   top = untrained(card(CAUSAL, codes=codes, level=0))
-  both = untrained(card(codes=codes, level=1), coarser=top)
-  coarser = dataclasses.replace(
+  both = untrained(card(codes=codes, level=1), parent=top)
+  parent = dataclasses.replace(
     top,
     variables={**top.variables, 'autoencoder': both.variables['autoencoder']},
   )
-  return dataclasses.replace(both, coarser=coarser)
+  return dataclasses.replace(both, parent=parent)
 
 
 def pictures(height=SIDE, width=SIDE, dtype=np.uint8, seed=0, num=3):
@@ -185,8 +185,8 @@ def test_nothing_masked_is_the_image_and_all_masked_a_new_one(model):
 @pytest.mark.parametrize('dilate', [0, 1])
 def test_an_edit_is_a_completion_of_what_the_mask_leaves(model, dilate):
   image, mask = pictures(dtype=np.float32), some_mask()
-  known = ~samplers.edit.token_mask(mask, STRIDE, dilate)
-  indices = model.encode(samplers.edit.fill(image, ~mask))
+  known = ~masks.token_mask(mask, STRIDE, dilate)
+  indices = model.encode(masks.fill(image, ~mask))
   drawn = model.complete(0, indices, known, label=2)
   made = model.edit(0, image, mask, label=2, dilate=dilate, keep_pixels=False)
   np.testing.assert_array_equal(made, model.decode(drawn))
@@ -202,13 +202,16 @@ def test_known_codes_never_change(model, size, options):
   indices = rng.integers(0, 16, (3, size, 4))
   known = rng.random(indices.shape) < 0.5
   garbage = np.where(known, indices, -7)
-  drawn = np.asarray(model.complete(0, garbage, known, label=0, **options))
+  sampler = dataclasses.replace(model.info.sampler, **options)
+  drawn = np.asarray(
+    model.complete(0, garbage, known, label=0, sampler=sampler)
+  )
   np.testing.assert_array_equal(drawn[known], indices[known])
   assert (drawn[~known] != indices[~known]).any()
   assert 0 <= drawn.min() and drawn.max() < 16
   full = np.ones_like(known)
   np.testing.assert_array_equal(
-    indices, model.complete(0, indices, full, label=0, **options)
+    indices, model.complete(0, indices, full, label=0, sampler=sampler)
   )
 
 
@@ -245,15 +248,14 @@ def test_each_grid_is_redrawn_by_its_own_stride(hierarchy, monkeypatch):
   image, mask = pictures(), np.zeros((8, 8), bool)
   mask[5, 2] = True
   seen = []
-  inner = drawing.draw_levels
+  inner = generate.sample_levels
 
-  def spy(model, keys, labels, plan, given=None, trace=False):
-    drawn = inner(model, keys, labels, plan, given, trace)
-    if model is hierarchy:
-      seen.extend(zip(given, drawn, strict=True))
-    return drawn
+  def spy(levels, keys, label, given, trace):
+    sampled = inner(levels, keys, label, given, trace)
+    seen.extend(zip(given, sampled, strict=True))
+    return sampled
 
-  monkeypatch.setattr(drawing, 'draw_levels', spy)
+  monkeypatch.setattr(generate, 'sample_levels', spy)
   made = np.asarray(hierarchy.edit(0, image, mask, label=1, dilate=0))
   np.testing.assert_array_equal(
     made[:, ~mask], (image / np.float32(255))[:, ~mask]
@@ -293,13 +295,13 @@ def test_outpainting_keeps_the_picture_where_it_belongs(model, sides, size):
 def test_outpainting_begins_a_token_where_the_picture_does(model, monkeypatch):
   """So all of its tokens are known."""
   seen = []
-  inner = drawing.draw_missing
+  inner = windows.sample_missing
 
-  def spy(model, keys, levels, *rest):
-    seen.append(levels[0][1])
-    return inner(model, keys, levels, *rest)
+  def spy(pipeline, keys, indices, *rest):
+    seen.append(indices[0][1])
+    return inner(pipeline, keys, indices, *rest)
 
-  monkeypatch.setattr(drawing, 'draw_missing', spy)
+  monkeypatch.setattr(windows, 'sample_missing', spy)
   model.outpaint(0, pictures(), left=3, top=1, label=1)
   (known,) = seen
   assert known.shape == (3, 5, 6)
@@ -320,11 +322,13 @@ def test_the_cost_is_one_encode_and_one_sampling_for_each_window(
 
     monkeypatch.setattr(module, name, spy)
 
-  counted(drawing, 'encode')
-  counted(drawing, 'decode')
-  counted(generation, 'sample_tokens')
+  counted(codec, 'encode_tokens')
+  counted(codec, 'decode_tokens')
+  counted(generate, 'sample_tokens')
   model.edit(0, pictures(), some_mask(), label=0)
-  assert [name for name, _ in calls] == ['encode', 'sample_tokens', 'decode']
+  assert [name for name, _ in calls] == [
+    'encode_tokens', 'sample_tokens', 'decode_tokens',
+  ]  # fmt: skip
   edited = calls[1]
   calls.clear()
   model.generate(0, labels=[0, 0, 0])
@@ -333,19 +337,19 @@ def test_the_cost_is_one_encode_and_one_sampling_for_each_window(
   model.outpaint(0, pictures(), right=8, label=0)
   redraw = np.zeros((4, 8), bool)
   redraw[:, 4:] = True
-  count = len(samplers.edit.windows(redraw, (4, 4)))
+  count = len(windows.windows(redraw, (4, 4)))
   assert [name for name, _ in calls] == [
-    'encode', *['sample_tokens'] * count, 'decode',
+    'encode_tokens', *['sample_tokens'] * count, 'decode_tokens',
   ]  # fmt: skip
 
 
 def test_other_masks_and_sizes_compile_no_new_sampler(model):
   model.edit(0, pictures(), some_mask(), label=0)
-  compiled = generation.sample_tokens._cache_size()
+  compiled = generate.sample_tokens._cache_size()
   model.edit(5, pictures(seed=1), some_mask(seed=1), label=[2, 1, 0])
   model.edit(0, pictures(13, 8), some_mask(13, 8), label=0)
   model.outpaint(0, pictures(5, 7), right=20)
-  assert generation.sample_tokens._cache_size() == compiled
+  assert generate.sample_tokens._cache_size() == compiled
 
 
 @pytest.mark.parametrize(('name', 'steps'), [('model', 3), ('causal', 4)])
@@ -364,18 +368,24 @@ def test_a_trace_ends_in_the_result(name, steps, request):
   assert one.ndim == 4 and len(one) % steps == 0
 
 
-def test_a_label_is_listened_to_and_may_be_left_out(model):
+def without_guidance(model):
+  return dataclasses.replace(model.info.sampler, guidance=0)
+
+
+def test_a_label_has_an_effect_and_may_be_left_out(model):
   image, mask = pictures(), np.ones((8, 8), bool)
   made = [
-    np.asarray(model.edit(0, image, mask, label=label, guidance=0))
+    np.asarray(
+      model.edit(0, image, mask, label=label, sampler=without_guidance(model))
+    )
     for label in (0, 1, None)
   ]
   assert (made[0] != made[1]).any()
   null = np.full(3, model.vocab.null_label)
   keys = samplers.example_keys(jax.random.key(0), np.arange(3))
-  plan = drawing.plan_of(model, {'guidance': 0})
+  unguided = model.pipeline(without_guidance(model))
   np.testing.assert_array_equal(
-    made[2], drawing.draw_images(model, keys, null, plan, False)
+    made[2], generate.sample_images(unguided, keys, null)
   )
 
 
@@ -403,7 +413,10 @@ MASK = np.ones((8, 8), bool)
     ),
     ({'mask': np.ones((2, 8, 8), bool)}, r'bool \[8, 8\] or \[3, 8, 8\]'),
     ({'mask': np.ones((8, 8), np.uint8)}, 'mask must be bool .* got uint8'),
-    ({'image': pictures()[..., :1]}, r'red, green and blue alone; got .* 1\)'),
+    (
+      {'image': pictures()[..., :1]},
+      r'red, green and blue; got .* 1\)',
+    ),
     (
       {'image': np.zeros((8, 8, 4), np.uint8)},
       r'images must be .* or \[H, W, 3\]',
@@ -418,8 +431,15 @@ MASK = np.ones((8, 8), bool)
     ({'label': [0, 1]}, r'one class per image, \[3\]; got \(2,\)'),
     ({'dilate': -1}, 'dilate must be a whole number in .*; got -1'),
     ({'batch_size': 0}, 'batch_size must be a whole number of at least 1'),
-    ({'steps': 0}, 'steps must be a whole number in'),
-    ({'cache': True}, "unknown sampling option 'cache'"),
+    ({'sampler': 0.5}, 'sampler must be a MaskGITSampler'),
+    (
+      {'sampler': [samplers.MaskGITSampler()] * 2},
+      r'each of the 1 level\(s\)',
+    ),
+    (
+      {'sampler': samplers.AutoregressiveSampler()},
+      'an AutoregressiveSampler cannot sample a MaskGIT',
+    ),
   ],
 )
 def test_impossible_edits_are_refused(model, changes, message):
@@ -435,7 +455,7 @@ def test_an_image_of_another_type_is_refused(model):
 @pytest.mark.parametrize(
   ('sides', 'message'),
   [
-    ({}, 'to be drawn, not all 0'),
+    ({}, 'numbers of pixels, not all 0'),
     ({'left': -1}, r'left must be a whole number in \[0, 16384\]; got -1'),
     ({'left': 1.5}, 'left must be a whole number'),
     ({'top': True}, 'top must be a whole number'),
@@ -458,11 +478,11 @@ def test_impossible_sides_are_refused(model, sides, message):
       np.ones((1, 4, 4), bool),
       r'must lie in \[0, 16\)',
     ),
-    (np.zeros((1, 3, 4), int), np.ones((1, 3, 4), bool), 'needs 4 x 4 codes'),
+    (np.zeros((1, 3, 4), int), np.ones((1, 3, 4), bool), 'needs 4 x 4 tokens'),
     (
       (np.zeros((1, 4, 4), int),) * 2,
       (np.ones((1, 4, 4), bool),) * 2,
-      'has 1 grid',
+      'has 1',
     ),
   ],
 )
@@ -472,38 +492,39 @@ def test_impossible_completions_are_refused(model, indices, known, message):
 
 
 def test_without_a_null_class_a_label_is_needed(model, hierarchy):
-  vocab = dataclasses.replace(model.vocab, null_class=False)
+  def without(model):
+    vocab = dataclasses.replace(model.vocab, null_class=False)
+    return dataclasses.replace(model, prior=model.prior.clone(vocab=vocab))
+
   for one in (
-    dataclasses.replace(model, vocab=vocab),
-    dataclasses.replace(
-      hierarchy, coarser=dataclasses.replace(hierarchy.coarser, vocab=vocab)
-    ),
+    without(model),
+    dataclasses.replace(hierarchy, parent=without(hierarchy.parent)),
   ):
     with pytest.raises(ValueError, match='no null class.*give a label'):
       one.edit(0, pictures(), MASK)
 
 
 def test_models_that_cannot_are_told_so(model, plain, hierarchy):
-  alone = dataclasses.replace(model, prior=None, vocab=None)
+  alone = dataclasses.replace(model, prior=None)
   calls = {
     'edit': (pictures(), MASK),
     'complete': (np.zeros((1, 4, 4), int), np.zeros((1, 4, 4), bool)),
   }
   for name, arguments in calls.items():
-    with pytest.raises(ValueError, match='an autoencoder alone'):
+    with pytest.raises(ValueError, match='an autoencoder without a prior'):
       getattr(alone, name)(0, *arguments)
-    with pytest.raises(ValueError, match='knows no classes; leave labels out'):
+    with pytest.raises(ValueError, match='has no classes; leave labels out'):
       getattr(plain, name)(0, *arguments, label=1)
-  with pytest.raises(ValueError, match='an autoencoder alone'):
+  with pytest.raises(ValueError, match='an autoencoder without a prior'):
     alone.outpaint(0, pictures(), left=2)
   with pytest.raises(ValueError, match='level 0 of 2'):
-    hierarchy.coarser.edit(0, pictures(), MASK, label=0)
+    hierarchy.parent.edit(0, pictures(), MASK, label=0)
 
 
 @pytest.mark.parametrize('size', [(6, 8), (8, 12)])
 def test_a_hierarchy_edits_its_own_size_alone(hierarchy, size):
   image, mask = pictures(*size), some_mask(*size)
-  with pytest.raises(ValueError, match='needs 8 x 8 pixels: windows of a hier'):
+  with pytest.raises(ValueError, match='8 x 8 pixels: the windows of a hier'):
     hierarchy.edit(0, image, mask, label=0)
   made = hierarchy.outpaint(0, pictures(5, 8), top=3, label=0)
   assert made.shape == (3, 8, 8, 3)
@@ -520,10 +541,5 @@ def test_a_transformer_edits_no_larger_pictures(model):
     decoder=autoencoders.ViTDecoder(**tower),
   )
   model = dataclasses.replace(model, autoencoder=vit)
-  with pytest.raises(ValueError, match='no positions beyond. Got 8 x 16'):
+  with pytest.raises(ValueError, match='embeddings beyond. Got 8 x 16'):
     model.outpaint(0, pictures(), right=7, label=0)
-
-
-def test_options_are_told_from_those_of_the_sampler():
-  how = editing.how({'label': 3, 'steps': 2, 'trace': True})
-  assert how == editing.How(sampling={'steps': 2}, label=3, trace=True)

@@ -1,48 +1,31 @@
-"""Images -> tokens on disk, so that a prior learns without its tokenizer.
+"""Encoding a data set to tokens on disk.
 
-See `vq_jax.data.tokens` for what is written.
+A prior can be trained on the tokens without running the tokenizer; see
+`vq_jax.data.tokens` for the files.
 """
 
 import functools
-import hashlib
-import json
 import math
 import os
 import pathlib
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from vq_jax import data
-from vq_jax.config import registry
 from vq_jax.data import fetch as fetch_lib
 from vq_jax.data import tokens as tokens_lib
+from vq_jax.data.preprocessing import Preprocess
+from vq_jax.inference import codec
 from vq_jax.model import Model
+from vq_jax.runs import export
 from vq_jax.utils import fields
-from vq_jax.utils import images
-from vq_jax.utils import trees
 
-SHARD = 4096  # examples in a file
-_PREPROCESS = ('eval_preprocess', 'train_preprocess')  # of first, other passes
-
-
-def fingerprint(model: Model) -> str:
-  """Returns what tells a model's autoencoder from all others.
-
-  It is made of the spec and the weights.
-  """
-  digest = hashlib.sha256()
-  spec = model.autoencoder_config['card']['model']
-  digest.update(json.dumps(spec, sort_keys=True).encode())
-  leaves = trees.flatten(model.variables['autoencoder'])
-  for name in sorted(leaves):
-    value = np.asarray(leaves[name])
-    digest.update(f'{name} {value.dtype} {value.shape}'.encode())
-    digest.update(np.ascontiguousarray(value).tobytes())
-  return digest.hexdigest()
+SHARD_SIZE = 4096
 
 
 @fields.checked
@@ -56,65 +39,69 @@ def tokenize(
   passes: fields.PositiveInt = 1,
   seed: fields.Seed = 0,
   batch_size: fields.PositiveInt = 128,
-  shard_size: fields.PositiveInt = SHARD,
+  shard_size: fields.PositiveInt = SHARD_SIZE,
 ) -> dict[str, int]:
-  """Writes the tokens of a data set; goes on where it was stopped.
+  """Encodes a data set and writes its tokens; resumes where it was stopped.
 
-  The first pass sees each image as the run's evaluation does, further ones as
-  its training does, each time with other chance. Only the split `train` gets
-  further ones: what is held out is judged as it is. An image that cannot be
-  read is left out.
+  The first pass uses the preprocessing of the run's evaluation, further passes
+  that of its training, with other random numbers in each pass. Only the split
+  `train` has further passes. Images that cannot be read are left out.
 
   Args:
     model: an autoencoder with a quantizer.
     out: the folder to write.
-    source: see `vq_jax.data.open_source`.
+    source: the data set; see `vq_jax.data.open_source`.
     splits: name of a split to write -> split of the source, such as
       `{'train': 'train[:95%]', 'test': 'train[95%:]'}`; by default 'train'.
-    data_dir: where TFDS keeps its data sets.
-    passes: how often each image of `train` is encoded.
-    seed: of the chance in further passes.
-    batch_size: images encoded at a time.
-    shard_size: examples in a file.
+    data_dir: the folder of the data sets of TFDS.
+    passes: how often each image of the split `train` is encoded.
+    seed: the seed of the random preprocessing of further passes.
+    batch_size: the number of images in a batch.
+    shard_size: the number of examples in a file.
 
   Returns:
     the number of examples of each split.
 
   Raises:
-    ValueError: if a number is out of range, the model has no quantizer, or
-      passes would not differ.
+    ValueError: if a number is out of range, the model has no quantizer, or all
+      passes would be the same.
     DataError: if the folder holds something else, or cannot be written to.
   """
   out = pathlib.Path(out).expanduser()
   splits = {'train': 'train'} if splits is None else dict(splits)
-  steps = _steps(model, passes, splits)
-  opened = _opened(model, source, splits, data_dir)
-  record = _record(model, opened, passes, seed, shard_size)
+  preprocess = _preprocess_of_passes(model, passes, splits)
+  sources = _open_splits(model, source, splits, data_dir)
+  record = _make_record(model, sources, passes, seed, shard_size)
   record |= {'source': source, 'splits': splits}
   tokens_lib.claim(out, record)
   features = tokens_lib.make_features(record)
   paths = {
     split: _write_split(
-      _Encode(model, images_of, steps, seed, min(batch_size, shard_size)),
+      _Encode(model, images, preprocess, seed, min(batch_size, shard_size)),
       functools.partial(tokens_lib.shard_path, out, split),
       features,
-      total=len(images_of) * (passes if split == 'train' else 1),
+      total=len(images) * (passes if split == 'train' else 1),
       shard_size=shard_size,
     )
-    for split, images_of in opened.items()
+    for split, images in sources.items()
   }
   tokens_lib.write_metadata(out, features, paths)
   tokens_lib.write_record(out, {**record, 'complete': True})
   return {split: len(tokens_lib.TokenSource(out, split)) for split in splits}
 
 
-def _opened(model, source, splits, data_dir) -> dict[str, data.Source]:
-  """Opens the parts of a source, by the name each is written under."""
+def _open_splits(
+  model: Model,
+  source: str,
+  splits: Mapping[str, str],
+  data_dir: str | os.PathLike | None,
+) -> dict[str, data.Source]:
+  """Opens the splits of a source, by the names that they are written under."""
   for name in splits:
     if not name.isidentifier():
       raise data.DataError(
         f'a split to write needs a plain name such as train; got {name!r}. '
-        'Say which part of the source it is after it: train=train[:95%].'
+        'Give the split of the source after it: train=train[:95%].'
       )
   return {
     name: data.require_images(
@@ -122,7 +109,7 @@ def _opened(model, source, splits, data_dir) -> dict[str, data.Source]:
         source,
         part,
         data_dir=data_dir,
-        channels=model.config['data']['image_shape'][-1],
+        channels=model.info.image_shape[-1],
       )
     )
     for name, part in splits.items()
@@ -130,51 +117,63 @@ def _opened(model, source, splits, data_dir) -> dict[str, data.Source]:
 
 
 def _write_split(
-  encode, path_of, features, *, total: int, shard_size: int
+  encode: '_Encode',
+  path_of: Callable[[int, int], pathlib.Path],
+  features: Any,
+  *,
+  total: int,
+  shard_size: int,
 ) -> list[pathlib.Path]:
-  """Writes the shards of a split that are not there yet; returns all."""
+  """Writes the shards of a split that do not exist yet; returns all paths."""
   shards = math.ceil(total / shard_size)
   paths = [path_of(i, shards) for i in range(shards)]
   with _progress(total, encode.name) as bar:
     for i, path in enumerate(paths):
-      places = range(i * shard_size, min((i + 1) * shard_size, total))
+      rows = range(i * shard_size, min((i + 1) * shard_size, total))
       if not path.exists():
-        tokens_lib.write_shard(path, features, encode(places, bar))
-      bar.n = places.stop
+        tokens_lib.write_shard(path, features, encode(rows, bar))
+      bar.n = rows.stop
       bar.refresh()
   return paths
 
 
 class _Encode:
-  """Places in the passes over a source -> examples with their tokens."""
+  """Encodes examples, which are numbered through all passes over a source."""
 
-  def __init__(self, model, source, steps, seed, batch_size):
+  def __init__(
+    self,
+    model: Model,
+    source: data.Source,
+    preprocess: Sequence[tuple[Preprocess, ...]],
+    seed: int,
+    batch_size: int,
+  ):
     self.name = source.name
     self._source = source
     self._batch_size = batch_size
     self._fetches = [
       fetch_lib.Fetch(source=source, preprocess=chain, seed=seed)
-      for chain in steps
+      for chain in preprocess
     ]
-    self._apply = functools.partial(
-      _indices, model.autoencoder, model.variables['autoencoder']
+    self._encode = functools.partial(
+      codec.encode_tokens, model.autoencoder, model.variables['autoencoder']
     )
     self._names = tokens_lib.feature_names(len(model.autoencoder.token_grids))
     self._tally = fetch_lib.Tally(source)
 
-  def __call__(self, places: range, bar) -> Iterator[dict[str, Any]]:
+  def __call__(self, numbers: range, bar) -> Iterator[dict[str, Any]]:
     import grain
 
     size = self._batch_size
     batches = iter(
-      grain.MapDataset.range(math.ceil(len(places) / size))
-      .map(lambda i: self._read(places[i * size : (i + 1) * size]))
+      grain.MapDataset.range(math.ceil(len(numbers) / size))
+      .map(lambda i: self._read(numbers[i * size : (i + 1) * size]))
       .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2))
     )
     try:
       for batch, readable, rows, errors in batches:
         self._tally.add(errors)
-        found = self._apply(batch['image'])
+        found = self._encode(batch['image'])
         parts = found if isinstance(found, tuple) else (found,)
         parts = [np.asarray(part) for part in parts]
         for j in np.flatnonzero(readable):
@@ -189,11 +188,11 @@ class _Encode:
     finally:
       batches.close()
 
-  def _read(self, places: range):
-    """Reads a batch of one size; rows beyond `places` are not readable."""
-    rows = np.arange(places.start, places.start + self._batch_size)
-    rows = np.minimum(rows, places.stop - 1)
-    inside = np.arange(self._batch_size) < len(places)
+  def _read(self, numbers: range):
+    """Reads a full batch; rows beyond `numbers` count as not readable."""
+    rows = np.arange(numbers.start, numbers.start + self._batch_size)
+    rows = np.minimum(rows, numbers.stop - 1)
+    inside = np.arange(self._batch_size) < len(numbers)
     parts, errors = [], []
     passes = rows // len(self._source)
     # A batch may hold the end of one pass and the start of the next.
@@ -209,13 +208,9 @@ class _Encode:
     return joined, joined['readable'] & inside, rows, tuple(errors)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _indices(autoencoder, variables, image):
-  image = images.to_float(image)
-  return autoencoder.apply(variables, image, method='encode').indices
-
-
-def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
+def _preprocess_of_passes(
+  model: Model, passes: int, splits: Mapping[str, str]
+) -> list[tuple[Preprocess, ...]]:
   """Returns the preprocessing of the first pass and that of further ones."""
   if model.prior is not None or not model.autoencoder.token_grids:
     raise ValueError(
@@ -223,8 +218,7 @@ def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
       f'{"a prior" if model.prior is not None else "none"}. Give the run of a '
       'tokenizer.'
     )
-  card = model.config['card'].get('data', {})
-  first, further = (registry.preprocess(card.get(k, ())) for k in _PREPROCESS)
+  first, further = model.info.preprocess, model.info.data.preprocess
   if passes == 1:
     return [first]
   if passes > 1 and 'train' not in splits:
@@ -235,24 +229,28 @@ def _steps(model: Model, passes: int, splits: Mapping[str, str]) -> list[tuple]:
     )
   if not any(getattr(step, 'random', False) for step in further):
     raise ValueError(
-      f'{passes} passes would all be the same: nothing in the train_preprocess '
-      "of this run's card is random. Leave passes out."
+      f'{passes} passes would all be the same: the preprocessing of the '
+      'training of this run is not random. Leave passes out.'
     )
   return [first, further]
 
 
-def _record(model, opened, passes, seed, shard_size) -> dict[str, Any]:
+def _make_record(
+  model: Model,
+  sources: Mapping[str, data.Source],
+  passes: int,
+  seed: int,
+  shard_size: int,
+) -> dict[str, Any]:
+  """Returns the description of the tokens, which is written beside them."""
   grids = model.autoencoder.token_grids
-  first = next(iter(opened.values()))
+  first = next(iter(sources.values()))
   shape = _image_shape(model, first)
-  card = model.config['card'].get('data', {})
+  preprocess = (model.info.preprocess, model.info.data.preprocess)
   return {
-    'tokenizer': fingerprint(model),
-    'model': model.config['card']['model'],
-    'examples': {split: len(found) for split, found in opened.items()},
-    'preprocess': [
-      list(card.get(name, ())) for name in _PREPROCESS[: min(passes, 2)]
-    ],
+    'tokenizer': export.fingerprint(model),
+    'examples': {split: len(source) for split, source in sources.items()},
+    'preprocess': [list(map(repr, p)) for p in preprocess[: min(passes, 2)]],
     'passes': passes,
     'seed': seed,
     'shard_size': shard_size,
@@ -269,12 +267,8 @@ def _record(model, opened, passes, seed, shard_size) -> dict[str, Any]:
 
 def _image_shape(model: Model, source: data.Source) -> list[int]:
   """Returns the shape of the source's images as the tokenizer sees them."""
-  card = model.config['card'].get('data', {})
   batches = data.eval_batches(
-    source,
-    batch_size=1,
-    preprocess=registry.preprocess(card.get('eval_preprocess', ())),
-    limit=1,
+    source, batch_size=1, preprocess=model.info.preprocess, limit=1
   )
   return [int(n) for n in next(iter(batches))['image'].shape[1:]]
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 import vq_jax
-from vq_jax import probing
 from vq_jax.cli import main as cli
+from vq_jax.workflows import probe
 
 
 def test_pooling_averages_over_even_parts():
   x = jax.random.normal(jax.random.key(0), (2, 8, 6, 3))
-  got = probing.pooled(x, 2).reshape(2, 2, 2, 3)
+  got = probe.pooled(x, 2).reshape(2, 2, 2, 3)
   want = np.asarray(x).reshape(2, 2, 4, 2, 3, 3).mean(axis=(2, 4))
   np.testing.assert_allclose(got, want, atol=1e-6)
-  np.testing.assert_allclose(probing.pooled(x, 99), x.reshape(2, -1), atol=1e-6)
-  assert probing.pooled(x[:, :7], 4).shape == (2, 4 * 4 * 3)
-  ones = probing.pooled(jnp.ones((1, 7, 5, 2)), 3)
+  np.testing.assert_allclose(probe.pooled(x, 99), x.reshape(2, -1), atol=1e-6)
+  assert probe.pooled(x[:, :7], 4).shape == (2, 4 * 4 * 3)
+  ones = probe.pooled(jnp.ones((1, 7, 5, 2)), 3)
   np.testing.assert_allclose(ones, 1, atol=1e-6)
 
 
@@ -31,7 +31,7 @@ def test_features_are_the_encoders(run, request, source):
   batches = vq_jax.data.eval_batches(
     vq_jax.data.open_source(source), batch_size=7
   )
-  features, labels = probing.encoder_features(model, batches, cells=4)
+  features, labels = probe.encoder_features(model, batches, cells=4)
   want = jax.jit(lambda v, x: model.autoencoder.apply(v, x, method='features'))(
     model.variables['autoencoder'], images
   )

@@ -1,14 +1,9 @@
-"""Run folders: the config, and Orbax checkpoints of all that a run needs.
+"""Orbax checkpoints of a run.
 
-    run/config.json           the card, facts about its data and its labels
-    run/checkpoints/<step>/   variables, ema, training, data (see `save`)
-    run/autoencoder/          a prior's own copy of its autoencoder's run
-
-A checkpoint appears under its name only when it is complete, so a killed
-process leaves no half of one.
+A checkpoint appears under its name only when it is complete, so a process that
+is killed while saving leaves none.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -17,41 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vq_jax.utils import paths
-
-CONFIG = 'config.json'
-CHECKPOINTS = 'checkpoints'
-
-
-class RunError(ValueError):
-  """A run folder is missing, incomplete or not what was expected."""
-
-
-def write_config(folder: str | os.PathLike, config: Mapping[str, Any]) -> None:
-  """Writes `config.json`."""
-  text = json.dumps(config, indent=2)
-  paths.write_text(pathlib.Path(folder) / CONFIG, text + '\n')
-
-
-def read_config(folder: str | os.PathLike) -> dict[str, Any]:
-  """Reads `config.json`.
-
-  Raises:
-    RunError: if the folder is no run.
-  """
-  path = pathlib.Path(folder) / CONFIG
-  if not path.parent.is_dir():
-    raise RunError(f'no such run folder: {folder}')
-  if not path.is_file():
-    raise RunError(
-      f'{folder} is not a run folder: it has no {CONFIG}. A run folder is what '
-      'was given to training as --workdir.'
-    )
-  try:
-    config = json.loads(path.read_text())
-  except ValueError as error:  # no text, or another one
-    raise RunError(f'{path} is not valid JSON: {error}') from error
-  return config
+from vq_jax.runs.layout import CHECKPOINTS
+from vq_jax.runs.layout import RunError
 
 
 def manager(
@@ -61,9 +23,8 @@ def manager(
 
   Args:
     folder: the run folder.
-    keep: how many of the latest checkpoints stay; None keeps all.
-    wait: whether saving waits for the disk instead of going on beside the
-      training.
+    keep: the number of latest checkpoints to keep; None keeps all.
+    wait: whether saving waits for the disk; otherwise it is asynchronous.
 
   Returns:
     An `orbax.checkpoint.CheckpointManager`; close it.
@@ -75,7 +36,7 @@ def manager(
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep,
     enable_async_checkpointing=not wait,
-    cleanup_tmp_directories=True,  # what a killed process left
+    cleanup_tmp_directories=True,  # of killed processes
   )
   return ocp.CheckpointManager(path, options=options)
 
@@ -85,10 +46,10 @@ def save(checkpoints, step: int, trees: Mapping[str, Any], data: Any) -> None:
 
   Args:
     checkpoints: from `manager`.
-    step: its name.
-    trees: item name -> tree of arrays; a None is left out. By convention
-      `variables` holds what the modules apply with, `ema` the averaged
-      parameters, and `training` what only training needs.
+    step: the step, which names the checkpoint.
+    trees: item name -> tree of arrays; items that are None are left out. By
+      convention `variables` are the variables of the modules, `ema` the
+      averaged parameters, and `training` the rest of the training state.
     data: the state of the data iterator, as JSON.
   """
   import orbax.checkpoint as ocp
@@ -105,13 +66,13 @@ def save(checkpoints, step: int, trees: Mapping[str, Any], data: Any) -> None:
 def restore(
   checkpoints, step: int, trees: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Any]:
-  """Restores a checkpoint; undoes `save`.
+  """Restores a checkpoint that `save` has written.
 
   Args:
     checkpoints: from `manager`.
-    step: which.
-    trees: item name -> tree of arrays or shapes (with shardings) that says
-      what is wanted; None items are left out.
+    step: the step of the checkpoint.
+    trees: item name -> tree of arrays or shapes (with shardings) to restore;
+      items that are None are left out.
 
   Returns:
     the trees, and the state of the data iterator.
@@ -140,16 +101,16 @@ def latest_step(folder: str | os.PathLike) -> int | None:
 
 
 def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
-  """Reads what the latest checkpoint of a run applies with.
+  """Reads the variables of the latest checkpoint of a run.
 
-  Needs neither the optimizer nor the devices that trained it.
+  Neither the optimizer nor the devices of the training are needed.
 
   Args:
     folder: the run folder.
 
   Returns:
-    `{'params': ..., 'codebook': ...}` with averaged parameters where they
-    were kept, and the step.
+    `{'params': ..., 'codebook': ...}` with averaged parameters where
+    training kept them, and the step.
 
   Raises:
     RunError: if there is no complete checkpoint.
@@ -179,23 +140,5 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
       variables = {**variables, 'params': read('ema')}
   except (OSError, ValueError, KeyError, AttributeError) as error:
     raise RunError(f'the checkpoint {path} cannot be read: {error}') from error
-  # Uncommitted: whoever applies them decides on which devices.
+  # Uncommitted to a device: the functions that use them decide on devices.
   return jax.tree.map(jnp.asarray, jax.device_get(variables)), latest
-
-
-def export(
-  folder: str | os.PathLike,
-  config: Mapping[str, Any],
-  variables: Mapping[str, Any],
-  step: int = 0,
-) -> None:
-  """Writes a run folder that only serves `vq_jax.load`: no training state.
-
-  `config.json` comes last, so a folder that has one is complete. With several
-  processes all of them call this, and one writes.
-  """
-  variables = jax.device_get(dict(variables))
-  with manager(folder, wait=True) as checkpoints:
-    save(checkpoints, step, {'variables': variables}, data=None)
-    checkpoints.wait_until_finished()
-  write_config(folder, config)

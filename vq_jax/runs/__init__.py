@@ -1,0 +1,13 @@
+"""Run folders: their layout, checkpoints, loading and exporting.
+
+`load.load` returns the `vq_jax.Model` of a run folder, `export.export` writes
+one; `checkpoints` saves and restores the state of a training.
+"""
+
+from vq_jax.runs import checkpoints
+from vq_jax.runs import export
+from vq_jax.runs import layout
+from vq_jax.runs import load
+from vq_jax.runs.layout import RunError
+
+__all__ = ['RunError', 'checkpoints', 'export', 'layout', 'load']

@@ -1,0 +1,115 @@
+"""Writing models as run folders, and fingerprints of tokenizers."""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vq_jax import samplers
+from vq_jax.model import Model
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
+from vq_jax.utils import trees
+
+
+def write_run(
+  folder: str | os.PathLike,
+  config: Mapping[str, Any],
+  variables: Mapping[str, Any],
+  step: int = 0,
+) -> None:
+  """Writes a run folder for `vq_jax.load`, without training state.
+
+  `config.json` is written last, so a folder with one is complete. With several
+  processes all of them must call this function, and one writes.
+
+  Args:
+    folder: the folder to write.
+    config: the config.
+    variables: the variables of the module that the config describes.
+    step: the step that names the checkpoint.
+  """
+  variables = jax.device_get(dict(variables))
+  with checkpoints.manager(folder, wait=True) as manager:
+    checkpoints.save(manager, step, {'variables': variables}, data=None)
+    manager.wait_until_finished()
+  layout.write_config(folder, config)
+
+
+def export(model: Model, folder: str | os.PathLike) -> None:
+  """Writes an autoencoder, or a prior with all it needs, as a run folder.
+
+  Raises:
+    ValueError: if the model has a critic.
+  """
+  if model.critic is not None:
+    raise ValueError('this run is a critic; give the run of its generator.')
+  if model.prior is None:
+    export_autoencoder(model, folder)
+    return
+  write_run(
+    pathlib.Path(folder) / layout.AUTOENCODER,
+    model.autoencoder_config,
+    model.variables['autoencoder'],
+  )
+  export_prior(model, folder)
+
+
+def export_autoencoder(model: Model, folder: str | os.PathLike) -> None:
+  """Writes the autoencoder alone as a run folder.
+
+  Raises:
+    ValueError: if the model has a prior.
+  """
+  if model.prior is not None:
+    raise ValueError('this run is a prior; give the run of its autoencoder.')
+  write_run(folder, model.config, model.variables['autoencoder'])
+
+
+def export_prior(model: Model, folder: str | os.PathLike) -> None:
+  """Writes a prior and its parent levels, without the autoencoder.
+
+  Raises:
+    ValueError: if the model has no prior.
+  """
+  if model.prior is None:
+    raise ValueError('this run is an autoencoder; give the run of a prior.')
+  folder = pathlib.Path(folder)
+  write_run(folder, model.config, model.variables['prior'])
+  if model.parent is not None:
+    export_prior(model.parent, folder / layout.PARENT)
+
+
+def export_generator(model: Model, folder: str | os.PathLike) -> None:
+  """Writes a MaskGIT with its autoencoder, as a token critic needs it.
+
+  Raises:
+    ValueError: if the model has no prior, or an autoregressive one.
+  """
+  if model.prior is None or samplers.is_causal(model.prior):
+    raise ValueError(
+      'a token critic scores the tokens of a MaskGIT; give the run of one.'
+    )
+  export(model, folder)
+
+
+def fingerprint(model: Model) -> str:
+  """Returns a hash of the config and the weights of a model's autoencoder.
+
+  Tokens on disk carry the fingerprint of their tokenizer, so that a prior is
+  never trained on those of another.
+  """
+  digest = hashlib.sha256()
+  spec = model.autoencoder_config['card']['model']
+  digest.update(json.dumps(spec, sort_keys=True).encode())
+  leaves = trees.flatten(model.variables['autoencoder'])
+  for name in sorted(leaves):
+    value = np.asarray(leaves[name])
+    digest.update(f'{name} {value.dtype} {value.shape}'.encode())
+    digest.update(np.ascontiguousarray(value).tobytes())
+  return digest.hexdigest()

@@ -1,0 +1,76 @@
+"""The layout of a run folder, and its config.
+
+run/config.json           the config, facts about the data, and its labels
+run/checkpoints/<step>/   variables, ema, training, data; see `checkpoints`
+run/autoencoder/          the autoencoder of a prior, itself a run folder
+run/parent/               the prior of the parent level, in a hierarchy
+run/generator/            the MaskGIT of a token critic
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from vq_jax.utils import paths
+
+CONFIG = 'config.json'
+CHECKPOINTS = 'checkpoints'
+AUTOENCODER, PARENT, GENERATOR = 'autoencoder', 'parent', 'generator'
+
+# The keys that the config of every run has.
+_KEYS = {
+  'card': ('task', 'model', 'data'),
+  'data': ('image_shape', 'class_names'),
+}
+
+
+class RunError(ValueError):
+  """A run folder is missing, incomplete or not what was expected."""
+
+
+def write_config(folder: str | os.PathLike, config: Mapping[str, Any]) -> None:
+  """Writes `config.json`."""
+  text = json.dumps(config, indent=2)
+  paths.write_text(pathlib.Path(folder) / CONFIG, text + '\n')
+
+
+def read_config(folder: str | os.PathLike) -> dict[str, Any]:
+  """Reads `config.json`.
+
+  Raises:
+    RunError: if the folder is not a run folder.
+  """
+  path = pathlib.Path(folder) / CONFIG
+  if not path.parent.is_dir():
+    raise RunError(f'no such run folder: {folder}')
+  if not path.is_file():
+    raise RunError(
+      f'{folder} is not a run folder: it has no {CONFIG}. A run folder is what '
+      'was given to training as --workdir.'
+    )
+  try:
+    return json.loads(path.read_text())
+  except ValueError as error:  # not JSON, or not even text
+    raise RunError(f'{path} is not valid JSON: {error}') from error
+
+
+def read_complete_config(folder: str | os.PathLike) -> dict[str, Any]:
+  """Reads `config.json`, which must have all that loading needs.
+
+  Raises:
+    RunError: if the folder is not a run folder, or its config lacks keys.
+  """
+  config = read_config(folder)
+  for section, keys in _KEYS.items():
+    found = config.get(section) if isinstance(config, dict) else None
+    found = found if isinstance(found, dict) else {}
+    missing = [key for key in keys if key not in found]
+    if missing:
+      raise RunError(
+        f'{pathlib.Path(folder) / CONFIG} is not the config of a run: its '
+        f'section {section} lacks {", ".join(missing)}. Copy it again from '
+        'where the run was trained.'
+      )
+  return config

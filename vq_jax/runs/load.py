@@ -1,0 +1,176 @@
+"""Loading a `Model` from a run folder."""
+
+import os
+import pathlib
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from vq_jax import inference
+from vq_jax import samplers
+from vq_jax.config import modules
+from vq_jax.config import registry
+from vq_jax.model import Model
+from vq_jax.runs import checkpoints
+from vq_jax.runs import layout
+from vq_jax.utils import trees
+
+
+def load(folder: str | os.PathLike) -> Model:
+  """Loads a run: an autoencoder, or a prior with all that it needs.
+
+  Args:
+    folder: a run folder.
+
+  Raises:
+    RunError: if the folder is not a run folder, or has no complete checkpoint.
+    ValueError: if the checkpoint does not fit the config.
+  """
+  folder = pathlib.Path(folder)
+  config = layout.read_complete_config(folder)
+  if (folder / layout.GENERATOR).is_dir():
+    return _load_critic(folder, config)
+  if 'labels' in config:
+    return load_prior(folder, load(folder / layout.AUTOENCODER))
+  module = modules.make_autoencoder(config)
+  variables = _load_variables(
+    folder, lambda key: modules.init_autoencoder(module, config, key)
+  )
+  return make_model(module, {'autoencoder': variables}, config)
+
+
+def load_prior(folder: pathlib.Path, tokenizer: Model) -> Model:
+  """Loads a prior of the tokens of an autoencoder, and its parent levels.
+
+  Args:
+    folder: the run folder of the prior.
+    tokenizer: the autoencoder.
+  """
+  config = layout.read_complete_config(folder)
+  prior = modules.make_prior(config, tokenizer.autoencoder)
+  variables = _load_variables(
+    folder, lambda key: modules.init_prior(prior, key)
+  )
+  parent = None
+  if config['card'].get('level', 0):
+    parent = load_prior(folder / layout.PARENT, tokenizer)
+  return make_model(
+    tokenizer.autoencoder,
+    {**tokenizer.variables, 'prior': variables},
+    config,
+    autoencoder_config=tokenizer.config,
+    prior=prior,
+    parent=parent,
+  )
+
+
+def _load_critic(folder: pathlib.Path, config: Mapping[str, Any]) -> Model:
+  """Loads a token critic and the MaskGIT whose tokens it scores."""
+  generator = load(folder / layout.GENERATOR)
+  critic = modules.make_critic(config, generator.prior)
+  variables = _load_variables(
+    folder, lambda key: modules.init_prior(critic, key)
+  )
+  return make_model(
+    generator.autoencoder,
+    {**generator.variables, 'critic': variables},
+    config,
+    autoencoder_config=generator.autoencoder_config,
+    prior=generator.prior,
+    parent=generator.parent,
+    critic=critic,
+  )
+
+
+def make_model(
+  autoencoder: nn.Module,
+  variables: Mapping[str, Any],
+  config: Mapping[str, Any],
+  *,
+  autoencoder_config: Mapping[str, Any] | None = None,
+  prior: nn.Module | None = None,
+  parent: Model | None = None,
+  critic: nn.Module | None = None,
+) -> Model:
+  """Makes a model of modules, variables and the config of a run.
+
+  Args:
+    autoencoder: the autoencoder.
+    variables: the variables of each module; see `Model`.
+    config: the `config.json` of the run.
+    autoencoder_config: that of the run of the autoencoder; the same by default.
+    prior: the prior, if there is one.
+    parent: the model of the parent level, in a hierarchy.
+    critic: the token critic, if there is one.
+  """
+  if autoencoder_config is None:
+    autoencoder_config = config
+  return Model(
+    autoencoder=autoencoder,
+    variables=variables,
+    info=_make_info(config, autoencoder_config, autoencoder, prior),
+    config=config,
+    autoencoder_config=autoencoder_config,
+    prior=prior,
+    parent=parent,
+    critic=critic,
+  )
+
+
+def _make_info(
+  config: Mapping[str, Any],
+  autoencoder_config: Mapping[str, Any],
+  autoencoder: nn.Module,
+  prior: nn.Module | None,
+) -> inference.ModelInfo:
+  """Reads the facts about a model from the config of its run."""
+  data = config['card'].get('data', {})
+  # The config of a prior that was trained on tokens has no preprocessing.
+  preprocess = data.get('eval_preprocess') or (
+    autoencoder_config['card'].get('data', {}).get('eval_preprocess', ())
+  )
+  return inference.ModelInfo(
+    image_shape=tuple(config['data']['image_shape']),
+    class_names=tuple(config['data']['class_names']),
+    data=inference.TrainingData(
+      source=data.get('source', 'unknown'),
+      train_split=data.get('train_split', 'train'),
+      eval_split=data.get('eval_split', 'test'),
+      data_dir=data.get('data_dir'),
+      preprocess=registry.preprocess(data.get('train_preprocess', ())),
+    ),
+    preprocess=registry.preprocess(preprocess),
+    levels=len(autoencoder.token_grids),
+    sampler=None if prior is None else make_sampler(config, prior),
+  )
+
+
+def make_sampler(
+  config: Mapping[str, Any], prior: nn.Module
+) -> samplers.Sampler:
+  """Makes the sampler that the config of a prior's run describes.
+
+  A prior without classes is sampled without guidance.
+
+  Raises:
+    ValueError: if the sampler has no such option, or a value is out of range.
+  """
+  options = dict(config['card'].get('sampler', {}))
+  if not prior.vocab.num_classes:
+    options.pop('guidance', None)
+  return samplers.sampler_for(prior, options)
+
+
+def _load_variables(
+  folder: pathlib.Path, init: Callable[[jax.Array], Any]
+) -> dict[str, Any]:
+  """Loads the variables of a run; their names and shapes must be `init`'s."""
+  variables, step = checkpoints.load_variables(folder)
+  return trees.merge_strict(
+    jax.eval_shape(init, jax.random.key(0)),
+    variables,
+    source=f'the checkpoint {folder / layout.CHECKPOINTS / str(step)}',
+  )
