@@ -155,6 +155,18 @@ def test_what_cannot_be_set_is_named(key, text, message):
     overridden(key, text)
 
 
+@pytest.mark.parametrize(
+  ('name', 'text', 'value'),
+  [('layers', '3', 3), ('kernel_init', 'gpt', 'gpt'), ('remat', 'true', True)],
+)
+def test_a_config_within_a_spec_is_set_by_its_path(name, text, value):
+  key = f'model.transformer.{name}'
+  found = overridden(key, text, model={'type': 'vit_vqgan'})
+  assert found['model']['transformer'] == {name: value}
+  with pytest.raises(ValueError, match="'layrs'. Did you mean 'layers'"):
+    overridden('model.transformer.layrs', '3', model={'type': 'vit_vqgan'})
+
+
 def test_a_unit_replaces_the_other():
   found = overridden(
     'train.log_every.percent', '2', train={'log_every': {'steps': 3}}
