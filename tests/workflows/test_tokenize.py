@@ -17,9 +17,9 @@ import tensorflow_datasets as tfds
 import vq_jax
 from tests.train import tiny_configs
 from train import loop
-from train import settings
 from vq_jax import data
 from vq_jax.cli import main as cli
+from vq_jax.config import schema
 from vq_jax.data import tokens as tokens_lib
 from vq_jax.runs import export as export_lib
 from vq_jax.workflows import tokenize
@@ -107,7 +107,6 @@ def test_what_is_there_stays_and_what_is_missing_is_made(
 KILLED = """
 import sys, time
 import vq_jax
-from vq_jax.runs import export as export_lib
 from vq_jax.workflows import tokenize
 from vq_jax.data import tokens as tokens_lib
 write = tokens_lib.write_shard
@@ -271,7 +270,7 @@ def test_a_prior_learns_from_tokens_what_it_learns_from_images(
 
 def test_a_prior_refuses_tokens_of_another_tokenizer(written, source, tmp_path):
   loop.train(tiny_configs.autoencoder(source, total_steps=1), tmp_path / 'run')
-  with pytest.raises(settings.ConfigError, match='another tokenizer'):
+  with pytest.raises(schema.ConfigError, match='another tokenizer'):
     loop.train(prior_card(written, str(tmp_path / 'run')), tmp_path / 'prior')
 
 
@@ -282,7 +281,7 @@ def test_tokens_are_no_images(written, tokenizer, tmp_path):
     loop.train(card, tmp_path / 'prior')
   card = tiny_configs.autoencoder(f'tokens:{written}')
   card['data']['eval_split'] = 'held_out'
-  with pytest.raises(settings.ConfigError, match='learns from images'):
+  with pytest.raises(schema.ConfigError, match='learns from images'):
     loop.train(card, tmp_path / 'again')
 
 
