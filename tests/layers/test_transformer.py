@@ -1,5 +1,9 @@
 """Laws of the transformer's blocks."""
 
+import dataclasses
+import pathlib
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,3 +151,11 @@ def test_a_block_draws_its_kernels_as_told():
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     if path[-1].key == 'kernel':
       np.testing.assert_array_equal(leaf, 1)
+
+
+def test_every_field_of_the_config_is_read():
+  folder = pathlib.Path(transformer.__file__).parents[1]
+  files = [*folder.glob('layers/transformer*.py'), *folder.glob('priors/*.py')]
+  code = '\n'.join(file.read_text() for file in files)
+  for field in dataclasses.fields(transformer.TransformerConfig):
+    assert re.search(rf'(config|self)\.{field.name}\b', code), field.name
