@@ -47,7 +47,7 @@ def commands(path: pathlib.Path) -> list[str]:
   if path.suffix == '.py':
     lines += text.replace('\\\n', ' ').split('"""')[1].splitlines()
   # In a sentence, `vqjax convert` is a name.
-  lines += re.findall(r'`((?:vqjax \w+|python -m \S+) [^`]+)`', text)
+  lines += re.findall(r'`((?:vqjax \w+|python -m [^`\s]+) [^`\n]+)`', text)
   found = [' '.join(line.split()) for line in lines]
   return [c for c in found if c.startswith(('vqjax ', 'python -m '))]
 
