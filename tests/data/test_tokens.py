@@ -184,7 +184,10 @@ def test_batches_of_tokens_resume_to_the_bit(written, limit, monkeypatch):
   ('more', 'message'),
   [
     (('--batch-size', '0'), 'batch_size must be a whole number of at least 1'),
-    (('--split', 'a=train[:9]', '--split', 'a=train[9:]'), 'name of its own'),
+    (
+      ('--split', 'a=train[:9]', '--split', 'a=train[9:]'),
+      'have another name',
+    ),
     (('--passes', '0'), 'passes must be a whole number of at least 1'),
     (('--seed', '-1'), 'seed must be a whole number in [0, 4294967295]'),
   ],
