@@ -614,7 +614,7 @@ def test_calls(call, message, places, load, tmp_path, monkeypatch):
 TOKENIZER = 'configs/quickstart_tokenizer.py:smoke'
 PRIOR = 'configs/quickstart_maskgit.py:smoke'
 TRAINING = [
-  ('configs/nope.py', '', 'no config card configs/nope.py'),
+  ('configs/nope.py', '', 'no config file configs/nope.py'),
   (TOKENIZER, 'optim.lr=1', "unknown key of config.optim 'lr'"),
   (TOKENIZER, 'data.source=npz', 'a source must be one of'),
   (TOKENIZER, 'data.source=npz:{bad}/cut.npz', 'is cut off or damaged'),

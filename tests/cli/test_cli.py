@@ -163,7 +163,7 @@ def test_help_and_usage(main, argv, capsys):
 @pytest.mark.parametrize(
   ('argv', 'message'),
   [
-    (['--config', 'configs/nope.py'], 'no config card configs/nope.py'),
+    (['--config', 'configs/nope.py'], 'no config file configs/nope.py'),
     (
       ['--config', 'configs/quickstart_tokenizer.py', '--config.optim.lr=1'],
       "unknown key of config.optim 'lr'",
