@@ -72,7 +72,7 @@ def run(arguments) -> None:
   """Runs the command."""
   splits = [_split(text) for text in getattr(arguments, 'split', ['train'])]
   if len(dict(splits)) < len(splits):
-    raise ValueError('each --split needs a name of its own.')
+    raise ValueError('each --split must have another name.')
   written = tokenize.tokenize(
     vq_jax.load(arguments.folder),
     arguments.out,
