@@ -82,14 +82,14 @@ def write_runs(folder: pathlib.Path, run: str) -> None:
     'cut_config': config[: len(config) // 2],
     'empty_config': '',
     'list_config': '[]',
-    'no_card': '{}',
+    'no_config': '{}',
     'binary_config': '\x00\x01',
     'no_checkpoint': config,
-    'no_task': json.dumps({**json.loads(config), 'card': {}}),
+    'no_task': json.dumps({**json.loads(config), 'config': {}}),
     'no_model': json.dumps(
-      {**json.loads(config), 'card': {'task': 'autoencoder'}}
+      {**json.loads(config), 'config': {'task': 'autoencoder'}}
     ),
-    'no_data': json.dumps({'card': json.loads(config)['card']}),
+    'no_data': json.dumps({'config': json.loads(config)['config']}),
   }.items():
     (folder / name).mkdir()
     (folder / name / 'config.json').write_text(text)
@@ -141,7 +141,7 @@ COMMANDS = [
   ('info {bad}/binary_config', 'config.json is not valid JSON'),
   ('info {bad}/bytes_config', 'config.json is not valid JSON'),
   ('info {bad}/list_config', 'config.json is not the config of a run'),
-  ('info {bad}/no_card', 'config.json is not the config of a run'),
+  ('info {bad}/no_config', 'config.json is not the config of a run'),
   ('info {bad}/no_task', 'config.json is not the config of a run'),
   ('info {bad}/no_model', 'config.json is not the config of a run'),
   ('info {bad}/no_data', 'config.json is not the config of a run'),
@@ -623,7 +623,7 @@ TRAINING = [
   (TOKENIZER, 'data.train_split=val', "no split 'val'"),
   (TOKENIZER, 'model.type=vqvea', "unknown autoencoder type 'vqvea'"),
   (TOKENIZER, 'optim.learning_rate=nan', 'learning_rate'),
-  ('README.md', '', 'README.md is no config card: it is no Python file'),
+  ('README.md', '', 'README.md is not a config: it is not a Python file'),
   ('tests/conftest.py', '', "it has no 'get_config'"),
   (TOKENIZER, 'optim.learning_rate=-1', 'must be a finite number of at least'),
   (TOKENIZER, 'data.batch_size=2.5', 'batch_size'),
@@ -649,9 +649,9 @@ TRAINING = [
 ]
 
 
-@pytest.mark.parametrize(('card', 'override', 'message'), TRAINING)
-def test_training(card, override, message, places, tmp_path, capsys):
-  argv = ['--config', card, '--workdir', str(tmp_path / 'run')]
+@pytest.mark.parametrize(('config', 'override', 'message'), TRAINING)
+def test_training(config, override, message, places, tmp_path, capsys):
+  argv = ['--config', config, '--workdir', str(tmp_path / 'run')]
   if override:
     argv.append(f'--config.{override}'.format(**places))
   assert train_main.main(argv) == 1

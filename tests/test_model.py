@@ -212,7 +212,7 @@ def test_a_broken_checkpoint_is_named(tokenizer, tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(tokenizer, tmp_path):
   changed = shutil.copytree(tokenizer, tmp_path / 'run')
   config = json.loads((changed / 'config.json').read_text())
-  config['card']['model']['encoder']['blocks'] = 2
+  config['config']['model']['encoder']['blocks'] = 2
   (changed / 'config.json').write_text(json.dumps(config))
   with pytest.raises(ValueError, match='- params/encoder/BottleneckBlock_1'):
     vq_jax.load(changed)

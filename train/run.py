@@ -208,7 +208,7 @@ def get_previous_intervals(
   previous = Intervals.create(
     parse.from_dict(
       schema.TrainConfig,
-      layout.read_config(folder)['card']['train'],
+      layout.read_config(folder)['config']['train'],
       'config.train',
     ),
     steps_per_epoch=intervals.steps_per_epoch,

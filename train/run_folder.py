@@ -74,7 +74,7 @@ def prepare_run(
   Raises:
     RunError: if it holds the run of another config, or foreign files.
   """
-  run = {'card': dict(config), 'data': dict(facts)}
+  run = {'config': dict(config), 'dataset': dict(facts)}
   if not is_claimed(folder):
     if any(p.name not in _BEFORE_CLAIM for p in folder.iterdir()):
       raise layout.RunError(
@@ -84,12 +84,12 @@ def prepare_run(
     return {**run, 'vq_jax': vq_jax.__version__}
   old = layout.read_config(folder)
   refuse_another(folder, old, run)
-  changed = get_changes(old['card'], run['card'])
+  changed = get_changes(old['config'], run['config'])
   if not changed:
     return old
   record = {'step': checkpoints.latest_step(folder) or 0, 'keys': changed}
   changes = [*old.get('changes', []), record]
-  return {**old, 'card': run['card'], 'changes': changes}
+  return {**old, 'config': run['config'], 'changes': changes}
 
 
 def refuse_another(
@@ -100,17 +100,17 @@ def refuse_another(
   Args:
     folder: the run folder.
     old: its `config.json`.
-    new: `card` and `data` as they are now.
+    new: `config` and `dataset` as they are now.
   """
-  lines = get_differences(old.get('card'), new['card'])
-  lines += get_differences(old.get('data'), new['data'], 'images')
+  lines = get_differences(old.get('config'), new['config'])
+  lines += get_differences(old.get('dataset'), new['dataset'], 'images')
   if not lines:
     return
   hint = (
     'Give the config of that run, or begin a new run with its weights: '
     f'another --workdir and --config.init_from={folder}.'
   )
-  if old.get('data') != new['data']:
+  if old.get('dataset') != new['dataset']:
     hint = get_other_images_hint(folder) + _get_class_order_hint(old, new)
   raise layout.RunError(
     f'{folder} holds the run of another config. {hint} They differ in:\n'
@@ -131,7 +131,7 @@ def _get_class_order_hint(
 ) -> str:
   """Returns a hint if the classes are the same in another order, else ''."""
   before, now = (
-    config.get('data', {}).get('class_names', []) for config in (old, new)
+    config.get('dataset', {}).get('class_names', []) for config in (old, new)
   )
   if before == now or sorted(before) != sorted(now):
     return ''

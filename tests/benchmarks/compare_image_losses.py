@@ -88,18 +88,18 @@ BATCH = 8
 START = 0.5  # of the training; the discriminator learns from 0.4 on
 
 
-def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
-  """Returns the card of a folder's tokenizer, changed."""
-  card = config_lib.load_config('configs/folder_tokenizer.py')
-  card['model'] = MODELS[model]
-  card['loss'] = {**LOSSES[loss], 'quantizer': 1.0}
+def config_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
+  """Returns the config of a folder's tokenizer, changed."""
+  config = config_lib.load_config('configs/folder_tokenizer.py')
+  config['model'] = MODELS[model]
+  config['loss'] = {**LOSSES[loss], 'quantizer': 1.0}
   if 'adversary' in loss:
-    card['adversary'] = {
+    config['adversary'] = {
       **ADVERSARY,
       'start': {'steps': round(START * steps)},
       'discriminator_start': {'steps': round(0.8 * START * steps)},
     }
-  card['data'].update(
+  config['data'].update(
     source=f'folder:{pictures}',
     train_split='train',
     eval_split='test',
@@ -110,13 +110,13 @@ def card_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
     train_preprocess=({'type': 'random_flip'},),
     eval_preprocess=(),
   )
-  card['optim']['learning_rate'] = 5e-4
-  card['optim']['warmup'] = {'percent': 4}
-  card['train']['total_steps'] = steps
-  card['train']['log_every'] = {'percent': 1}
-  card['train']['eval_every'] = {'percent': 5}
-  card['train']['save_every'] = {'percent': 10}
-  return card
+  config['optim']['learning_rate'] = 5e-4
+  config['optim']['warmup'] = {'percent': 4}
+  config['train']['total_steps'] = steps
+  config['train']['log_every'] = {'percent': 1}
+  config['train']['eval_every'] = {'percent': 5}
+  config['train']['save_every'] = {'percent': 10}
+  return config
 
 
 class Judge:
@@ -223,8 +223,8 @@ def main(argv: list[str] | None = None) -> int:
       for loss in LOSSES:
         name = f'{model}, {loss}'
         runs[name] = workdir / name.replace(', ', '_').replace(' + ', '_')
-        card = card_of(model, loss, arguments.pictures, steps)
-        loop.train(card, runs[name])
+        config = config_of(model, loss, arguments.pictures, steps)
+        loop.train(config, runs[name])
     judge = Judge(arguments.pictures)
     lines = [
       '| | PSNR, dB | LPIPS | Frechet distance | usage |',

@@ -43,11 +43,11 @@ def trained(workdir: pathlib.Path) -> dict[str, tuple[vq_jax.Model, dict]]:
     'total_steps'
   ]
   found = {}
-  for name, card_name in CARDS.items():
-    card = config_lib.load_config(f'configs/{card_name}.py')
-    card['train']['total_steps'] = steps
-    evaluation = loop.train(card, workdir / card_name)
-    found[name] = vq_jax.load(workdir / card_name), evaluation
+  for name, config_name in CARDS.items():
+    config = config_lib.load_config(f'configs/{config_name}.py')
+    config['train']['total_steps'] = steps
+    evaluation = loop.train(config, workdir / config_name)
+    found[name] = vq_jax.load(workdir / config_name), evaluation
   return found
 
 

@@ -103,17 +103,17 @@ ORDERS = {
 }
 
 
-def card_of(changes: dict, tokenizer: pathlib.Path, steps: int):
-  """Returns the quickstart's card of a prior, changed."""
-  card = config_lib.load_config('configs/quickstart_maskgit.py')
-  card['autoencoder'] = str(tokenizer)
+def config_of(changes: dict, tokenizer: pathlib.Path, steps: int):
+  """Returns the quickstart's config of a prior, changed."""
+  config = config_lib.load_config('configs/quickstart_maskgit.py')
+  config['autoencoder'] = str(tokenizer)
   for section, values in changes.items():
-    card[section] = values
-  card['optim']['learning_rate'] = 1e-3
-  card['train']['total_steps'] = steps
-  card['train']['log_every'] = {'steps': max(1, min(200, steps // 3))}
-  card['train']['eval_every'] = {'percent': 100}
-  return card
+    config[section] = values
+  config['optim']['learning_rate'] = 1e-3
+  config['train']['total_steps'] = steps
+  config['train']['log_every'] = {'steps': max(1, min(200, steps // 3))}
+  config['train']['eval_every'] = {'percent': 100}
+  return config
 
 
 def trained(workdir: pathlib.Path, minutes: float) -> dict[str, pathlib.Path]:
@@ -128,12 +128,12 @@ def trained(workdir: pathlib.Path, minutes: float) -> dict[str, pathlib.Path]:
     plan = workdir / f'{folder.name}.steps'
     if not plan.exists():
       trial = workdir / f'{folder.name}_trial'
-      loop.train(card_of(changes, tokenizer, 150), trial)
+      loop.train(config_of(changes, tokenizer, 150), trial)
       last = writers.read_metrics(trial)[-2]
       rate = last['images_per_second'] / 16
       paths.write_text(plan, str(round(60 * minutes * rate)))
     steps = int(plan.read_text())
-    loop.train(card_of(changes, tokenizer, steps), folder)
+    loop.train(config_of(changes, tokenizer, steps), folder)
     folders[name] = folder
   return folders
 
@@ -160,7 +160,7 @@ def prior_table(folders: dict, workdir: pathlib.Path) -> str:
     found = quickstart.evaluate(model, workdir)
     (workdir / 'samples.png').rename(workdir / f'{folder.name}.png')
     bits = writers.last_evaluation(folder)['bits_per_token']
-    steps = model.config['card']['train']['duration']['steps']
+    steps = model.config['config']['train']['duration']['steps']
     lines.append(
       f'| {name} | {steps:,} | {bits:.3f} | {found["class_agreement"]:.3f} | '
       f'{found["frechet_distance"]:.3f} | {seconds_per_hundred(model):.2f} |'

@@ -53,32 +53,32 @@ QUANTIZERS = {
 TURNS, STEPS_IN_A_TURN = 12, 10
 
 
-def card_of(quantizer: dict, steps: int):
-  """Returns the card that all share, with a quantizer in it."""
-  card = config_lib.load_config(CARD)
-  card['model']['quantizer'] = quantizer
-  card['loss'] = {'l2': 1.0, 'quantizer': 1.0}
-  card['optim']['learning_rate'] = 2e-3
-  card['train']['total_steps'] = steps
-  card['train']['log_every'] = {'steps': 100}
-  card['train']['eval_every'] = {'percent': 100}
-  card['train']['save_every'] = {'percent': 100}
-  return card
+def config_of(quantizer: dict, steps: int):
+  """Returns the config that all share, with a quantizer in it."""
+  config = config_lib.load_config(CARD)
+  config['model']['quantizer'] = quantizer
+  config['loss'] = {'l2': 1.0, 'quantizer': 1.0}
+  config['optim']['learning_rate'] = 2e-3
+  config['train']['total_steps'] = steps
+  config['train']['log_every'] = {'steps': 100}
+  config['train']['eval_every'] = {'percent': 100}
+  config['train']['save_every'] = {'percent': 100}
+  return config
 
 
-def prepared(card):
+def prepared(config):
   """Returns a compiled step, its first state and a batch."""
   with (
     tempfile.TemporaryDirectory() as folder,
-    run.open_run(card, folder) as opened,
+    run.open_run(config, folder) as opened,
   ):
     step = loop.Loop(opened).get_step()
     return step, opened.state, next(opened.batches)
 
 
-def best_times(cards: dict) -> dict[str, float]:
+def best_times(configs: dict) -> dict[str, float]:
   """Returns the seconds of a step of each, the best of many short turns."""
-  ready = {name: prepared(card) for name, card in cards.items()}
+  ready = {name: prepared(config) for name, config in configs.items()}
   best = dict.fromkeys(ready, float('inf'))
   for turn in range(TURNS + 1):
     for name, (step, state, batch) in ready.items():
@@ -118,17 +118,17 @@ def main(argv: list[str] | None = None) -> int:
 
   def go():
     wanted = {'vq', *(arguments.only or QUANTIZERS)}
-    cards = {
-      name: card_of(quantizer, arguments.steps)
+    configs = {
+      name: config_of(quantizer, arguments.steps)
       for name, quantizer in QUANTIZERS.items()
       if name in wanted
     }
     results = {}
-    for name, card in cards.items():
+    for name, config in configs.items():
       folder = arguments.workdir / name.replace(', ', '_').replace(' ', '')
-      loop.train(card, folder)
+      loop.train(config, folder)
       results[name] = writers.last_evaluation(folder)
-    text = table(results, best_times(cards))
+    text = table(results, best_times(configs))
     paths.write_text(arguments.workdir / 'table.md', text)
     print(text)
 

@@ -41,8 +41,8 @@ DISCRIMINATOR = {'channels': 32, 'layers': 3}
 WEIGHT = 0.8
 
 
-def card() -> dict:
-  """Returns the card of our side."""
+def config() -> dict:
+  """Returns the config of our side."""
   return {
     'task': 'adversarial',
     'data': {'source': 'none'},
@@ -66,8 +66,8 @@ def card() -> dict:
 
 def ours():
   """Returns what trains one step, and waits for it."""
-  parsed = config_lib.parse_config(card())
-  config = {'card': card(), 'data': {'image_shape': (64, 64, 3)}}
+  parsed = config_lib.parse_config(config())
+  run_config = {'config': config(), 'dataset': {'image_shape': (64, 64, 3)}}
   optim = parsed.optim
   plan = intervals.Intervals.create(parsed.train, steps_per_epoch=1)
   schedule = optim_lib.make_schedule(optim, plan)
@@ -75,7 +75,7 @@ def ours():
   lpips = losses.LPIPS(features.VGG16())
   image = jnp.zeros((1, 64, 64, 3))
   setup = base.Setup(
-    config=parsed, run=config, folder=None, source=None, intervals=plan
+    config=parsed, run=run_config, folder=None, source=None, intervals=plan
   )
   task = adversarial.AdversarialTask(
     model=autoencoder.make_model(setup),

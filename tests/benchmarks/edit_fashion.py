@@ -97,8 +97,8 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--num', type=int, default=500)
   parser.add_argument('--dilate', type=int, help='1 by default')
-  parser.add_argument('--choice-temperature', type=float, help="the card's")
-  parser.add_argument('--guidance', type=float, help="the card's")
+  parser.add_argument('--choice-temperature', type=float, help="the config's")
+  parser.add_argument('--guidance', type=float, help="the config's")
   arguments = parser.parse_args(argv)
   asked = {
     name: value

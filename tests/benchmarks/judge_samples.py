@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--num', type=int, default=quickstart.GENERATED)
   parser.add_argument('--epochs', type=int, default=8, help='of the classifier')
-  parser.add_argument('--guidance', type=float, help="the card's by default")
+  parser.add_argument('--guidance', type=float, help="the config's by default")
   arguments = parser.parse_args(argv)
 
   def go():

@@ -31,8 +31,8 @@ def get_config(variant=''):
   )
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  card = module.get_config(variant)
-  card['adversary'] = {
+  config = module.get_config(variant)
+  config['adversary'] = {
     'discriminator': {'type': 'patchgan', 'channels': 16, 'layers': 2},
     'weight': 0.5,
     'adaptive': True,
@@ -41,18 +41,19 @@ def get_config(variant=''):
     'lecam': 0.001,
     'optim': {'learning_rate': 1e-3, 'weight_decay': 0.0},
   }
-  card['data']['batch_size'] = 16
-  card['model']['encoder']['blocks'] = card['model']['decoder']['blocks'] = 1
-  card['train']['total_steps'] = 6000
-  card['train']['eval_every'] = {'steps': 2000}
-  card['train']['save_every'] = {'steps': 300}
-  return card
+  config['data']['batch_size'] = 16
+  for part in ('encoder', 'decoder'):
+    config['model'][part]['blocks'] = 1
+  config['train']['total_steps'] = 6000
+  config['train']['eval_every'] = {'steps': 2000}
+  config['train']['save_every'] = {'steps': 300}
+  return config
 """
 
 
-def start(card: pathlib.Path, folder: pathlib.Path) -> subprocess.Popen:
+def start(config: pathlib.Path, folder: pathlib.Path) -> subprocess.Popen:
   """Starts the training of a run folder, or goes on with it."""
-  command = [sys.executable, '-m', 'train.main', '--config', str(card)]
+  command = [sys.executable, '-m', 'train.main', '--config', str(config)]
   return subprocess.Popen([*command, '--workdir', str(folder)])
 
 
@@ -63,9 +64,9 @@ def last_step(folder: pathlib.Path) -> int:
   return max((r['step'] for r in writers.read_metrics(folder)), default=0)
 
 
-def kill_after(step: int, card: pathlib.Path, folder: pathlib.Path) -> None:
+def kill_after(step: int, config: pathlib.Path, folder: pathlib.Path) -> None:
   """Trains until a step is past, then kills the process in its tracks."""
-  process = start(card, folder)
+  process = start(config, folder)
   while last_step(folder) < step:
     if process.poll() is not None:
       raise RuntimeError(f'the run ended before it could be killed at {step}.')
@@ -84,13 +85,13 @@ def main(argv: list[str] | None = None) -> int:
 
   def go():
     arguments.workdir.mkdir(parents=True, exist_ok=True)
-    card = arguments.workdir / 'card.py'
-    card.write_text(CARD)
-    start(card, whole).wait()
+    config = arguments.workdir / 'config.py'
+    config.write_text(CARD)
+    start(config, whole).wait()
     for step in (1800, 3900):
       if last_step(killed) < step:
-        kill_after(step, card, killed)
-    start(card, killed).wait()
+        kill_after(step, config, killed)
+    start(config, killed).wait()
     sharding.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
     a, b = saving.saved(whole), saving.saved(killed)
     differing = [name for name in a if not np.array_equal(a[name], b[name])]

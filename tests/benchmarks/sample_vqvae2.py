@@ -52,32 +52,32 @@ TOP = {
 BOTTOM = {**TOP, 'heads': 0, 'output_layers': 0, 'parent_layers': 3}
 
 
-def autoencoder_card():
-  """Returns the quickstart's card of a tokenizer, with two grids."""
-  card = config_lib.load_config('configs/quickstart_tokenizer.py')
-  card['model'] = CODES
-  card['data']['train_preprocess'] = ()
-  card['optim']['learning_rate'] = 2e-3
-  card['train']['total_steps'] = STEPS['codes']
-  return card
+def autoencoder_config():
+  """Returns the quickstart's config of a tokenizer, with two grids."""
+  config = config_lib.load_config('configs/quickstart_tokenizer.py')
+  config['model'] = CODES
+  config['data']['train_preprocess'] = ()
+  config['optim']['learning_rate'] = 2e-3
+  config['train']['total_steps'] = STEPS['codes']
+  return config
 
 
-def prior_card(
+def prior_config(
   model: dict, autoencoder: pathlib.Path, coarser: pathlib.Path | None
 ):
-  """Returns the quickstart's card of a prior, for one of the grids."""
-  card = config_lib.load_config('configs/quickstart_maskgit.py')
-  card['model'] = model
-  card['level'] = 0 if coarser is None else 1
-  card['parent_prior'] = None if coarser is None else str(coarser)
-  card['loss'] = {'label_drop': 0.1}
-  card['sampler'] = {'guidance': 0.0}
-  card['autoencoder'] = str(autoencoder)
-  card['data']['batch_size'] = 32
-  card['optim']['ema_decay'] = 0.999
-  card['train']['total_steps'] = STEPS['bottom' if coarser else 'top']
-  card['train']['num_images'] = 0 if coarser is None else 40
-  return card
+  """Returns the quickstart's config of a prior, for one of the grids."""
+  config = config_lib.load_config('configs/quickstart_maskgit.py')
+  config['model'] = model
+  config['level'] = 0 if coarser is None else 1
+  config['parent_prior'] = None if coarser is None else str(coarser)
+  config['loss'] = {'label_drop': 0.1}
+  config['sampler'] = {'guidance': 0.0}
+  config['autoencoder'] = str(autoencoder)
+  config['data']['batch_size'] = 32
+  config['optim']['ema_decay'] = 0.999
+  config['train']['total_steps'] = STEPS['bottom' if coarser else 'top']
+  config['train']['num_images'] = 0 if coarser is None else 40
+  return config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,9 +89,9 @@ def main(argv: list[str] | None = None) -> int:
   codes, top, bottom = (workdir / name for name in STEPS)
 
   def go():
-    psnr = loop.train(autoencoder_card(), codes)['psnr']
-    loop.train(prior_card(TOP, codes, None), top)
-    loop.train(prior_card(BOTTOM, codes, top), bottom)
+    psnr = loop.train(autoencoder_config(), codes)['psnr']
+    loop.train(prior_config(TOP, codes, None), top)
+    loop.train(prior_config(BOTTOM, codes, top), bottom)
     figures = {'psnr': psnr}
     for folder in (top, bottom):
       bits = writers.last_evaluation(folder)['bits_per_token']

@@ -142,14 +142,16 @@ def test_training_starts_from_it(tmp_path):
   model = vq_jax.convert.load('vit-vqgan', path)
   run = tmp_path / 'run'
   export_lib.write_run(run, model.config, model.variables['autoencoder'])
-  card = tiny_configs.autoencoder(
+  config = tiny_configs.autoencoder(
     tiny_configs.write_images(tmp_path, channels=3), total_steps=1
   )
-  card['model'] = json.loads((run / 'config.json').read_text())['card']['model']
-  assert registry.build('autoencoder', card['model']) == model.autoencoder
-  card['init_from'] = str(run)
-  card['optim'] = {'learning_rate': 1e-5, 'warmup': {'steps': 0}}
-  loop.train(card, tmp_path / 'tuned')
+  config['model'] = json.loads((run / 'config.json').read_text())['config'][
+    'model'
+  ]
+  assert registry.build('autoencoder', config['model']) == model.autoencoder
+  config['init_from'] = str(run)
+  config['optim'] = {'learning_rate': 1e-5, 'warmup': {'steps': 0}}
+  loop.train(config, tmp_path / 'tuned')
   tuned = vq_jax.load(tmp_path / 'tuned')
   moved = jax.tree.map(
     lambda a, b: float(abs(a - b).max()),

@@ -68,18 +68,18 @@ def test_an_autoencoder_with_a_quantizer_is_refused(tokenizer, images):
 
 
 def test_a_plain_autoencoder_says_how_it_can_generate(source):
-  card = tiny_configs.autoencoder(source)
-  card['model'] = {
+  config = tiny_configs.autoencoder(source)
+  config['model'] = {
     **tiny_configs.vae(source)['model'],
     'type': 'ae',
     'grid': None,
   }
-  del card['model']['likelihood']
+  del config['model']['likelihood']
   data = {'image_shape': (8, 8, 1), 'class_names': ['all']}
-  config = {'card': card, 'data': data}
-  module = modules.make_autoencoder(config)
-  variables = modules.init_autoencoder(module, config, jax.random.key(0))
-  model = load_lib.make_model(module, {'autoencoder': variables}, config)
+  run = {'config': config, 'dataset': data}
+  module = modules.make_autoencoder(run)
+  variables = modules.init_autoencoder(module, run, jax.random.key(0))
+  model = load_lib.make_model(module, {'autoencoder': variables}, run)
   assert model.encode(np.zeros((2, 8, 8, 1))).shape == (2, 4, 4, 3)
   with pytest.raises(ValueError, match='fit a mixture to its latents'):
     model.generate(0)

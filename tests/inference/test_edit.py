@@ -37,15 +37,15 @@ def louder(tree):
   return jax.tree.map(lambda x: 8 * x if x.ndim > 1 else x, tree)
 
 
-def untrained(card, *, classes=3, null_class=True, parent=None):
+def untrained(config, *, classes=3, null_class=True, parent=None):
   """A model of 8 x 8 colour pictures."""
-  config = {
-    'card': card,
-    'data': {'image_shape': (SIDE, SIDE, 3), 'class_names': list('abc')},
+  run = {
+    'config': config,
+    'dataset': {'image_shape': (SIDE, SIDE, 3), 'class_names': list('abc')},
     'labels': {'num_classes': classes, 'null_class': null_class},
   }
-  autoencoder = modules.make_autoencoder({'card': {'model': card['codes']}})
-  prior = modules.make_prior(config, autoencoder)
+  autoencoder = modules.make_autoencoder({'config': {'model': config['codes']}})
+  prior = modules.make_prior(run, autoencoder)
   image = np.zeros((1, SIDE, SIDE, 3), np.float32)
   rngs = {'params': jax.random.key(0), 'code': jax.random.key(1)}
   codes = jax.jit(autoencoder.init)(rngs, image)
@@ -55,13 +55,13 @@ def untrained(card, *, classes=3, null_class=True, parent=None):
   return load_lib.make_model(
     autoencoder,
     {'autoencoder': louder(codes), 'prior': louder(params)},
-    config,
+    run,
     prior=prior,
     parent=parent,
   )
 
 
-def card(prior=None, **more):
+def config(prior=None, **more):
   one = tiny_configs.prior('', '')
   codes = tiny_configs.autoencoder('')['model']
   codes['decoder']['out_channels'] = 3
@@ -76,12 +76,12 @@ def card(prior=None, **more):
 
 @pytest.fixture(scope='module')
 def model():
-  return untrained(card())
+  return untrained(config())
 
 
 @pytest.fixture(scope='module')
 def causal():
-  return untrained(card(CAUSAL))
+  return untrained(config(CAUSAL))
 
 
 @pytest.fixture(scope='module')
@@ -96,8 +96,8 @@ def hierarchy():
     'residual_blocks': 1,
     'quantizer': {'type': 'residual', 'levels': 2, 'quantizer': inner},
   }
-  top = untrained(card(CAUSAL, codes=codes, level=0))
-  both = untrained(card(codes=codes, level=1), parent=top)
+  top = untrained(config(CAUSAL, codes=codes, level=0))
+  both = untrained(config(codes=codes, level=1), parent=top)
   parent = dataclasses.replace(
     top,
     variables={**top.variables, 'autoencoder': both.variables['autoencoder']},
@@ -392,7 +392,7 @@ def test_a_label_has_an_effect_and_may_be_left_out(model):
 @pytest.fixture(scope='module')
 def plain(model):
   """A prior that knows no classes."""
-  return untrained(card(), classes=0, null_class=False)
+  return untrained(config(), classes=0, null_class=False)
 
 
 def test_a_prior_without_classes_edits_too(plain):

@@ -32,12 +32,12 @@ PATCHGAN = {'type': 'patchgan', 'channels': 8, 'layers': 1}
 STYLEGAN = {'type': 'stylegan', 'channels': 8, 'multipliers': (1,)}
 
 
-def adversarial_card(source, *, only=(), start=4, learns=2, **changes):
-  """A card with a discriminator from step 2 and its loss from step 4."""
-  card = tiny_configs.autoencoder(source)
-  card['task'] = 'adversarial'
-  card['optim']['only'] = only
-  card['adversary'] = {
+def adversarial_config(source, *, only=(), start=4, learns=2, **changes):
+  """A config with a discriminator from step 2 and its loss from step 4."""
+  config = tiny_configs.autoencoder(source)
+  config['task'] = 'adversarial'
+  config['optim']['only'] = only
+  config['adversary'] = {
     'discriminator': PATCHGAN,
     'weight': 0.5,
     'start': {'steps': start},
@@ -45,32 +45,32 @@ def adversarial_card(source, *, only=(), start=4, learns=2, **changes):
     'optim': {'learning_rate': 1e-2, 'weight_decay': 0.0},
     **changes,
   }
-  return card
+  return config
 
 
 class Networks:
   """An autoencoder and a discriminator on their own, without the loop."""
 
   def __init__(self, *, accumulate=1, **changes):
-    card = adversarial_card('npz:none', start=0, learns=0, **changes)
-    card['model']['quantizer'] = {
+    config = adversarial_config('npz:none', start=0, learns=0, **changes)
+    config['model']['quantizer'] = {
       'type': 'vq',
       'codebook_size': 16,
       'code_dim': 4,
     }
-    config = config_lib.parse_config(card)
-    plan = intervals.Intervals.create(config.train, steps_per_epoch=1)
+    parsed = config_lib.parse_config(config)
+    plan = intervals.Intervals.create(parsed.train, steps_per_epoch=1)
     self.task = adversarial.make_task(
       base.Setup(
-        config=config,
-        run={'card': card, 'data': {'image_shape': (8, 8, 1)}},
+        config=parsed,
+        run={'config': config, 'dataset': {'image_shape': (8, 8, 1)}},
         folder=None,
         source=None,
         intervals=plan,
       )
     )
     self.discriminator = self.task.discriminator
-    self.optim = dataclasses.replace(config.optim, accumulate=accumulate)
+    self.optim = dataclasses.replace(parsed.optim, accumulate=accumulate)
     self.schedule = optim_lib.make_schedule(self.optim, plan)
     self.optimizer = optim_lib.make_optimizer(self.optim, self.schedule)
 
@@ -110,12 +110,12 @@ def at(step, state):
 def runs(source, tmp_path_factory):
   """The same 8 steps, each saved, with an adversary and without."""
   folder = tmp_path_factory.mktemp('runs')
-  for name, card in (
+  for name, config in (
     ('plain', tiny_configs.autoencoder(source)),
-    ('adversarial', adversarial_card(source)),
+    ('adversarial', adversarial_config(source)),
   ):
-    card['train'] |= {'save_every': {'steps': 1}, 'keep': 9}
-    loop.train(card, folder / name)
+    config['train'] |= {'save_every': {'steps': 1}, 'keep': 9}
+    loop.train(config, folder / name)
   return folder
 
 
@@ -165,7 +165,7 @@ def test_a_stop_on_the_way_changes_nothing(
   for path in (folder / layout.CHECKPOINTS).iterdir():
     if path.name.isdigit() and int(path.name) > kept:
       shutil.rmtree(path)
-  loop.train(adversarial_card(source), folder)
+  loop.train(adversarial_config(source), folder)
   assert_same(saved(runs / 'adversarial'), saved(folder))
   messages = capsys.readouterr().err.count('begins a new phase')
   assert messages == phases - 1
@@ -182,10 +182,10 @@ def test_a_stop_on_the_way_changes_nothing(
   },
 ])  # fmt: skip
 def test_pmap_over_eight_devices_is_jit(source, tmp_path, changes):
-  card = adversarial_card(source, start=1, learns=0, **changes)
-  card['train']['total_steps'] = 4
-  loop.train(card, tmp_path / 'jit')
-  loop.train({**card, 'parallel': {'mode': 'pmap'}}, tmp_path / 'pmap')
+  config = adversarial_config(source, start=1, learns=0, **changes)
+  config['train']['total_steps'] = 4
+  loop.train(config, tmp_path / 'jit')
+  loop.train({**config, 'parallel': {'mode': 'pmap'}}, tmp_path / 'pmap')
   assert_same(saved(tmp_path / 'jit'), saved(tmp_path / 'pmap'), atol=2e-5)
 
 
@@ -340,9 +340,9 @@ def test_parts_of_a_batch_add_up_to_it(order):
 
 def test_only_the_parts_that_are_named_learn(source, runs, tmp_path):
   """A decoder made new on the codes that stand."""
-  card = adversarial_card(source, only=('decoder',), start=0, learns=0)
-  card['init_from'] = str(runs / 'plain')
-  loop.train(card, tmp_path / 'decoder')
+  config = adversarial_config(source, only=('decoder',), start=0, learns=0)
+  config['init_from'] = str(runs / 'plain')
+  loop.train(config, tmp_path / 'decoder')
   before, _ = checkpoints.load_variables(runs / 'plain')
   after = saved(tmp_path / 'decoder')
   for path, leaf in jax.tree_util.tree_flatten_with_path(before)[0]:
@@ -352,9 +352,9 @@ def test_only_the_parts_that_are_named_learn(source, runs, tmp_path):
 
 
 def test_a_part_that_is_not_there_is_named(source, tmp_path):
-  card = adversarial_card(source, only=('decodre',))
+  config = adversarial_config(source, only=('decodre',))
   with pytest.raises(schema.ConfigError, match="unknown part 'decodre'"):
-    loop.train(card, tmp_path / 'run')
+    loop.train(config, tmp_path / 'run')
 
 
 def test_a_loss_whose_weights_are_missing_says_where_they_are(
@@ -362,10 +362,10 @@ def test_a_loss_whose_weights_are_missing_says_where_they_are(
 ):
   monkeypatch.setenv('VQ_JAX_WEIGHTS', str(tmp_path))
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-  card = tiny_configs.autoencoder(source)
-  card['loss']['lpips'] = 1.0
+  config = tiny_configs.autoencoder(source)
+  config['loss']['lpips'] = 1.0
   with pytest.raises(ValueError, match='lpips'):
-    loop.train(card, tmp_path / 'run')
+    loop.train(config, tmp_path / 'run')
   assert not (tmp_path / 'run' / layout.CONFIG).exists()
 
 
@@ -412,8 +412,8 @@ def test_mistakes_in_the_section_are_named(changes, message):
 
 
 def test_a_model_without_a_last_layer_has_no_adaptive_weight(source, tmp_path):
-  card = adversarial_card(source, adaptive=True)
-  card['model'] = {
+  config = adversarial_config(source, adaptive=True)
+  config['model'] = {
     'type': 'vqvae2',
     'strides': (2, 2),
     'channels': 8,
@@ -422,14 +422,14 @@ def test_a_model_without_a_last_layer_has_no_adaptive_weight(source, tmp_path):
     'quantizer': {'type': 'ema_vq', 'codebook_size': 8, 'code_dim': 4},
   }
   with pytest.raises(schema.ConfigError, match='set it to False'):
-    loop.train(card, tmp_path / 'run')
-  card['adversary']['adaptive'] = False
-  card['train']['total_steps'] = 5
-  assert np.isfinite(loop.train(card, tmp_path / 'run')['psnr'])
+    loop.train(config, tmp_path / 'run')
+  config['adversary']['adaptive'] = False
+  config['train']['total_steps'] = 5
+  assert np.isfinite(loop.train(config, tmp_path / 'run')['psnr'])
 
 
 def test_other_tasks_have_no_adversary(source, tokenizer, tmp_path):
-  card = tiny_configs.prior(source, tokenizer)
-  card['adversary'] = {'discriminator': PATCHGAN}
+  config = tiny_configs.prior(source, tokenizer)
+  config['adversary'] = {'discriminator': PATCHGAN}
   with pytest.raises(schema.ConfigError, match='unknown key'):
-    loop.train(card, tmp_path / 'run')
+    loop.train(config, tmp_path / 'run')

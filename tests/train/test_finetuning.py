@@ -31,17 +31,17 @@ MODELS = {
 
 
 def finetuning(source, init_from, model, autoencoder, **loss):
-  """A card that changes nothing: its learning rate is 0."""
-  card = tiny_configs.prior(source, str(autoencoder), total_steps=2)
-  card.update(
+  """A config that changes nothing: its learning rate is 0."""
+  config = tiny_configs.prior(source, str(autoencoder), total_steps=2)
+  config.update(
     task=model['type'],
     model=model,
     init_from=str(init_from),
     loss=loss,
     sampler={},
   )
-  card['optim'].update(learning_rate=0.0, ema_decay=None)
-  return card
+  config['optim'].update(learning_rate=0.0, ema_decay=None)
+  return config
 
 
 def parameters(model):
@@ -59,10 +59,10 @@ def test_only_the_rows_of_the_classes_are_new(
   loop.train(first, tmp_path / 'first')
   (tmp_path / 'other').mkdir()
   two = tiny_configs.write_images(tmp_path / 'other', classes=2)
-  card = finetuning(
+  config = finetuning(
     two, tmp_path / 'first', MODELS[kind], tokenizer, label_drop=0.5
   )
-  loop.train(card, tmp_path / 'second')
+  loop.train(config, tmp_path / 'second')
   old, new = (vq_jax.load(tmp_path / name) for name in ('first', 'second'))
   assert (old.vocab.num_labels, new.vocab.num_labels) == (3, 3)
   assert new.vocab.null_class
@@ -92,15 +92,15 @@ def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
   source = tiny_configs.write_images(
     tmp_path, size=24, channels=3, classes=classes
   )
-  card = finetuning(
+  config = finetuning(
     source,
     tmp_path / 'released',
-    dict(released.config['card']['model']),
+    dict(released.config['config']['model']),
     tmp_path / 'released' / 'autoencoder',
     label_drop=0.1,
   )
-  card['optim']['learning_rate'] = 1e-3
-  loop.train(card, tmp_path / 'tuned')
+  config['optim']['learning_rate'] = 1e-3
+  loop.train(config, tmp_path / 'tuned')
   tuned = vq_jax.load(tmp_path / 'tuned')
   sampler = dataclasses.replace(tuned.info.sampler, steps=2, guidance=1.0)
   made = tuned.generate(0, labels=[0, classes - 1], sampler=sampler)
@@ -110,10 +110,10 @@ def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
   moved = np.abs(codes - given)
   assert 0 < moved.max() < 0.1
 
-  deeper = copy.deepcopy(card)
+  deeper = copy.deepcopy(config)
   deeper['model']['transformer']['layers'] = 2
   with pytest.raises(ValueError, match='params/stack/blocks'):
     loop.train(deeper, tmp_path / 'other')
 
   shutil.rmtree(tmp_path / 'released')  # what has begun needs it no longer
-  loop.train(card, tmp_path / 'tuned')
+  loop.train(config, tmp_path / 'tuned')

@@ -1,4 +1,4 @@
-"""A run is a function of its card, stopped, resumed or spread."""
+"""A run is a function of its config, stopped, resumed or spread."""
 
 import errno
 import json
@@ -33,16 +33,16 @@ STAGES = ['autoencoder', 'prior']
 
 
 @pytest.fixture
-def card(request, source, tokenizer):
+def config(request, source, tokenizer):
   if request.param == 'autoencoder':
     return tiny_configs.autoencoder(source)
   return tiny_configs.prior(source, tokenizer)
 
 
 @pytest.fixture
-def whole(card, tokenizer, maskgit) -> pathlib.Path:
-  """The run of the same card, by jit and without interruption."""
-  return pathlib.Path(maskgit if card['task'] == 'maskgit' else tokenizer)
+def whole(config, tokenizer, maskgit) -> pathlib.Path:
+  """The run of the same config, by jit and without interruption."""
+  return pathlib.Path(maskgit if config['task'] == 'maskgit' else tokenizer)
 
 
 def stop_after(monkeypatch, steps: int) -> None:
@@ -59,9 +59,9 @@ def stop_after(monkeypatch, steps: int) -> None:
   monkeypatch.setattr(pipeline.TrainIterator, '__next__', spy)
 
 
-@pytest.mark.parametrize('card', STAGES, indirect=True)
+@pytest.mark.parametrize('config', STAGES, indirect=True)
 def test_stopped_and_resumed_is_uninterrupted_to_the_bit(
-  card, whole, tmp_path, monkeypatch
+  config, whole, tmp_path, monkeypatch
 ):
   """Stopped between two checkpoints, and again where one is due."""
   for steps, at in ((3, 3), (1, 4)):
@@ -70,8 +70,8 @@ def test_stopped_and_resumed_is_uninterrupted_to_the_bit(
       with pytest.raises(
         preemption.Interrupted, match=f'saved at step {at} of 8'
       ):
-        loop.train(card, tmp_path)
-  assert loop.train(card, tmp_path) == writers.last_evaluation(whole)
+        loop.train(config, tmp_path)
+  assert loop.train(config, tmp_path) == writers.last_evaluation(whole)
   assert_same(saved(whole), saved(tmp_path))
 
   def losses(folder):
@@ -83,53 +83,53 @@ def test_stopped_and_resumed_is_uninterrupted_to_the_bit(
   assert [s for s in parts if parts[s] != one.get(s)] == [3, 4]
 
 
-@pytest.mark.parametrize('card', STAGES, indirect=True)
-def test_pmap_computes_what_jit_does(card, whole, tmp_path):
+@pytest.mark.parametrize('config', STAGES, indirect=True)
+def test_pmap_computes_what_jit_does(config, whole, tmp_path):
   """On 8 devices: parameters, averages and codebook."""
-  card['parallel'] = {'mode': 'pmap'}
-  loop.train(card, tmp_path)
+  config['parallel'] = {'mode': 'pmap'}
+  loop.train(config, tmp_path)
   one, many = saved(whole), saved(tmp_path)
-  assert card['task'] == 'maskgit' or any('cluster_sum' in n for n in one)
+  assert config['task'] == 'maskgit' or any('cluster_sum' in n for n in one)
   assert_same(one, many, atol=1e-5)
 
 
 def test_mesh_with_an_fsdp_axis_computes_the_same(source, tokenizer, tmp_path):
-  card = tiny_configs.autoencoder(source)
-  card['parallel'] = {'mode': 'jit', 'data': 4, 'fsdp': 2}
-  loop.train(card, tmp_path)
+  config = tiny_configs.autoencoder(source)
+  config['parallel'] = {'mode': 'jit', 'data': 4, 'fsdp': 2}
+  loop.train(config, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path), atol=1e-5)
 
 
 def test_resuming_with_pmap_what_jit_began(
   source, tokenizer, tmp_path, monkeypatch
 ):
-  card = tiny_configs.autoencoder(source)
+  config = tiny_configs.autoencoder(source)
   with monkeypatch.context() as patched:
     stop_after(patched, 5)
     with pytest.raises(preemption.Interrupted):
-      loop.train(card, tmp_path)
-  card['parallel'] = {'mode': 'pmap'}
-  loop.train(card, tmp_path)
+      loop.train(config, tmp_path)
+  config['parallel'] = {'mode': 'pmap'}
+  loop.train(config, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path), atol=1e-5)
 
 
 def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
-  card = tiny_configs.autoencoder(source)
-  card['model']['quantizer'] = {
+  config = tiny_configs.autoencoder(source)
+  config['model']['quantizer'] = {
     'type': 'vq',
     'codebook_size': 16,
     'code_dim': 4,
   }
-  loop.train(card, tmp_path / 'whole')
-  card['optim']['accumulate'] = 2
-  loop.train(card, tmp_path / 'parts')
+  loop.train(config, tmp_path / 'whole')
+  config['optim']['accumulate'] = 2
+  loop.train(config, tmp_path / 'parts')
   assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'), atol=1e-5)
 
 
 def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
   """K-means and revival in `params`, with accumulation, pmap and resumption."""
-  card = tiny_configs.autoencoder(source)
-  card['model']['quantizer'] = {
+  config = tiny_configs.autoencoder(source)
+  config['model']['quantizer'] = {
     'type': 'residual',
     'levels': 2,
     'quantizer': {
@@ -141,17 +141,17 @@ def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
       'decay': 0.1,
     },
   }
-  card['optim']['accumulate'] = 2
-  loop.train(card, tmp_path / 'whole')
+  config['optim']['accumulate'] = 2
+  loop.train(config, tmp_path / 'whole')
   with monkeypatch.context() as patched:
     stop_after(patched, 5)
     with pytest.raises(preemption.Interrupted):
-      loop.train(card, tmp_path / 'parts')
-  loop.train(card, tmp_path / 'parts')
+      loop.train(config, tmp_path / 'parts')
+  loop.train(config, tmp_path / 'parts')
   whole = saved(tmp_path / 'whole')
   assert_same(whole, saved(tmp_path / 'parts'))
-  card['parallel'] = {'mode': 'pmap'}
-  loop.train(card, tmp_path / 'pmap')
+  config['parallel'] = {'mode': 'pmap'}
+  loop.train(config, tmp_path / 'pmap')
   assert_same(whole, saved(tmp_path / 'pmap'), atol=1e-5)
   assert not any(v.any() for n, v in whole.items() if "'replaced'" in n)
   assert any(v.any() for n, v in whole.items() if "'replacement'" in n)
@@ -159,25 +159,25 @@ def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
   assert any(r.get('revived', 0) > 0 for r in records)
 
 
-@pytest.mark.parametrize('card', STAGES, indirect=True)
-def test_bfloat16_trains(card, tmp_path):
-  model = card['model']
+@pytest.mark.parametrize('config', STAGES, indirect=True)
+def test_bfloat16_trains(config, tmp_path):
+  model = config['model']
   for name in {'encoder', 'decoder', 'transformer'} & model.keys():
     model[name]['dtype'] = 'bfloat16'
-  card['train']['total_steps'] = 40
-  loop.train(card, tmp_path)
+  config['train']['total_steps'] = 40
+  loop.train(config, tmp_path)
   records = [r for r in writers.read_metrics(tmp_path) if r['kind'] == 'train']
   assert records[-1]['loss'] < 0.9 * records[0]['loss']
 
 
 def test_a_run_of_another_config_is_refused(source, tokenizer):
-  card = tiny_configs.autoencoder(source)
+  config = tiny_configs.autoencoder(source)
   before = saved(tokenizer)
-  card['optim']['learning_rate'] = 1e-4
+  config['optim']['learning_rate'] = 1e-4
   with pytest.raises(
     layout.RunError, match='optim.learning_rate: 0.003 there, 0.0001 here'
   ):
-    loop.train(card, tokenizer)
+    loop.train(config, tokenizer)
   assert_same(saved(tokenizer), before)
 
 
@@ -207,12 +207,14 @@ def test_a_finished_run_is_not_trained_again(source, tokenizer, capsys):
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
   source, tmp_path, monkeypatch
 ):
-  card = tiny_configs.autoencoder(source, save_every={'steps': 2})
-  card['optim'].update(learning_rate=1e30, clip_norm=None, warmup={'steps': 4})
+  config = tiny_configs.autoencoder(source, save_every={'steps': 2})
+  config['optim'].update(
+    learning_rate=1e30, clip_norm=None, warmup={'steps': 4}
+  )
   with pytest.raises(
     window_lib.DivergedError, match=r'at step \d the metric \w+ is'
   ):
-    loop.train(card, tmp_path)
+    loop.train(config, tmp_path)
   kept = saved(tmp_path)
   assert all(np.isfinite(value).all() for value in kept.values())
 
@@ -232,7 +234,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
   source, tokenizer, tmp_path, monkeypatch
 ):
   """`keep` is the number of checkpoints that are left."""
-  card = tiny_configs.autoencoder(source, save_every={'steps': 2}, keep=3)
+  config = tiny_configs.autoencoder(source, save_every={'steps': 2}, keep=3)
   save = checkpoints.save
 
   def full(manager, step, items, data):
@@ -243,45 +245,45 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(
   with monkeypatch.context() as patched:
     patched.setattr(checkpoints, 'save', full)
     with pytest.raises(layout.RunError, match='No space left') as error:
-      loop.train(card, tmp_path)
+      loop.train(config, tmp_path)
   assert 'step 2 is kept' in str(error.value)
   assert str(error.value).count('\n') == 0
-  loop.train(card, tmp_path)
+  loop.train(config, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path))
   found = {p.name for p in (tmp_path / layout.CHECKPOINTS).iterdir()}
   assert found == {'4', '6', '8'}
 
 
 def test_init_from_is_strict(source, tokenizer, tmp_path):
-  card = tiny_configs.autoencoder(source)
-  card['optim']['learning_rate'] = 0.0
-  card['optim']['ema_decay'] = None
+  config = tiny_configs.autoencoder(source)
+  config['optim']['learning_rate'] = 0.0
+  config['optim']['ema_decay'] = None
   # What has begun needs the run no longer that it began from.
   shutil.copytree(tokenizer, tmp_path / 'before')
-  card['init_from'] = str(tmp_path / 'before')
-  loop.train(card, tmp_path / 'same')
+  config['init_from'] = str(tmp_path / 'before')
+  loop.train(config, tmp_path / 'same')
   shutil.rmtree(tmp_path / 'before')
-  loop.train(card, tmp_path / 'same')
+  loop.train(config, tmp_path / 'same')
   want = trees.flatten(vq_jax.load(tokenizer).variables['autoencoder'])
   got = trees.flatten(vq_jax.load(tmp_path / 'same').variables['autoencoder'])
   for name in want:
     if name.startswith('params'):
       np.testing.assert_array_equal(want[name], got[name], err_msg=name)
 
-  card['init_from'] = tokenizer
-  card['model']['decoder']['channels'] = 12
+  config['init_from'] = tokenizer
+  config['model']['decoder']['channels'] = 12
   with pytest.raises(ValueError, match='! params/decoder/Dense_0/kernel'):
-    loop.train(card, tmp_path / 'other')
-  card['init_keep'] = ('params/decoder',)
+    loop.train(config, tmp_path / 'other')
+  config['init_keep'] = ('params/decoder',)
   with pytest.raises(schema.ConfigError, match='set config.init_from'):
-    loop.train({**card, 'init_from': None}, tmp_path / 'kept')
-  loop.train(card, tmp_path / 'kept')
+    loop.train({**config, 'init_from': None}, tmp_path / 'kept')
+  loop.train(config, tmp_path / 'kept')
 
 
 def test_workers_and_prefetch_do_not_change_a_run(source, tokenizer, tmp_path):
-  card = tiny_configs.autoencoder(source)
-  card['data'] |= {'prefetch': 0, 'workers': 1}
-  loop.train(card, tmp_path)
+  config = tiny_configs.autoencoder(source)
+  config['data'] |= {'prefetch': 0, 'workers': 1}
+  loop.train(config, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path))
 
 
@@ -336,11 +338,11 @@ def test_other_images_than_the_autoencoders_are_refused(tokenizer, tmp_path):
 def test_batches_must_divide_over_the_devices_that_are_asked_for(
   source, tmp_path
 ):
-  card = tiny_configs.autoencoder(source)
-  card['data']['batch_size'] = 12
-  card['parallel']['data'] = 8
+  config = tiny_configs.autoencoder(source)
+  config['data']['batch_size'] = 12
+  config['parallel']['data'] = 8
   with pytest.raises(schema.ConfigError, match='multiple of the 8 devices'):
-    loop.train(card, tmp_path)
+    loop.train(config, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -356,18 +358,18 @@ def test_batches_must_divide_over_the_devices_that_are_asked_for(
 def test_as_many_devices_as_the_batches_divide_over_are_used(
   mode, batches, data, used, source, tmp_path
 ):
-  card = tiny_configs.autoencoder(source)
-  card['data'] |= dict(
+  config = tiny_configs.autoencoder(source)
+  config['data'] |= dict(
     zip(('batch_size', 'eval_batch_size'), batches, strict=True)
   )
-  card['parallel'] = {'mode': mode, 'data': data}
-  card['train']['total_steps'] = 2
+  config['parallel'] = {'mode': mode, 'data': data}
+  config['train']['total_steps'] = 2
   runner = sharding.make_runner(
-    schema.ParallelConfig(**card['parallel']), batch_sizes=batches
+    schema.ParallelConfig(**config['parallel']), batch_sizes=batches
   )
   assert runner.mesh.size == used
   if used == 4:  # of 8 devices
-    assert np.isfinite(loop.train(card, tmp_path)['mse'])
+    assert np.isfinite(loop.train(config, tmp_path)['mse'])
 
 
 SCRIPT = """
@@ -377,9 +379,9 @@ jax.config.update('jax_num_cpu_devices', 1)
 from tests.train import tiny_configs
 from train import errors, loop
 source, workdir = sys.argv[1:]
-card = tiny_configs.autoencoder(source, total_steps=400,
+config = tiny_configs.autoencoder(source, total_steps=400,
                          eval_every={'steps': 1000}, save_every={'steps': 20})
-sys.exit(errors.run_with_error_messages(lambda: loop.train(card, workdir)))
+sys.exit(errors.run_with_error_messages(lambda: loop.train(config, workdir)))
 """
 
 
@@ -447,11 +449,11 @@ def test_images_without_classes_train_an_unconditional_prior(
   tokenizer, tmp_path
 ):
   """One class, as a flat folder gives: no label, no guidance, no failure."""
-  card = tiny_configs.prior(
+  config = tiny_configs.prior(
     tiny_configs.write_images(tmp_path, classes=1), tokenizer
   )
-  assert card['sampler']['guidance'] > 0
-  loop.train(card, tmp_path / 'prior')
+  assert config['sampler']['guidance'] > 0
+  loop.train(config, tmp_path / 'prior')
   model = vq_jax.load(tmp_path / 'prior')
   assert model.vocab.num_classes == 0
   assert model.generate(0, num=2).shape == (2, 8, 8, 1)
@@ -460,10 +462,10 @@ def test_images_without_classes_train_an_unconditional_prior(
 
 
 def test_classes_can_be_left_out(source, tokenizer, tmp_path):
-  card = tiny_configs.prior(source, tokenizer)
-  card['conditional'] = False
-  del card['sampler']
-  loop.train(card, tmp_path)
+  config = tiny_configs.prior(source, tokenizer)
+  config['conditional'] = False
+  del config['sampler']
+  loop.train(config, tmp_path)
   model = vq_jax.load(tmp_path)
   assert model.vocab.num_classes == 0
   assert model.generate(0, num=2).shape == (2, 8, 8, 1)
@@ -473,8 +475,8 @@ def test_a_null_class_is_there_if_labels_are_dropped(
   source, tokenizer, maskgit, tmp_path
 ):
   assert vq_jax.load(maskgit).vocab.null_class
-  card = tiny_configs.prior(source, tokenizer)
-  card['loss'] = {'unmasked_weight': 0.1, 'min_ratio': 0.4, 'label_drop': 0.0}
-  card['sampler']['guidance'] = 0.0
-  loop.train(card, tmp_path)
+  config = tiny_configs.prior(source, tokenizer)
+  config['loss'] = {'unmasked_weight': 0.1, 'min_ratio': 0.4, 'label_drop': 0.0}
+  config['sampler']['guidance'] = 0.0
+  loop.train(config, tmp_path)
   assert not vq_jax.load(tmp_path).vocab.null_class

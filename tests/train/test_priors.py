@@ -53,14 +53,14 @@ MODELS = {
 }
 
 
-def card_of(kind, source, tokenizer, **train):
-  card = tiny_configs.prior(source, tokenizer, **train)
+def config_of(kind, source, tokenizer, **train):
+  config = tiny_configs.prior(source, tokenizer, **train)
   if kind != 'maskgit':
-    card['task'] = 'autoregressive'
-    card['model'] = MODELS[kind]
-    card['loss'] = {'token_noise': 0.1, 'label_drop': 0.2}
-    card['sampler'] = {'top_k': 8, 'top_p': 0.95, 'guidance': 1.0}
-  return card
+    config['task'] = 'autoregressive'
+    config['model'] = MODELS[kind]
+    config['loss'] = {'token_noise': 0.1, 'label_drop': 0.2}
+    config['sampler'] = {'top_k': 8, 'top_p': 0.95, 'guidance': 1.0}
+  return config
 
 
 @pytest.fixture(scope='module')
@@ -71,7 +71,7 @@ def trained(source, tokenizer, maskgit, tmp_path_factory):
   def train(kind):
     if kind not in done:
       done[kind] = tmp_path_factory.mktemp(kind)
-      loop.train(card_of(kind, source, tokenizer), done[kind])
+      loop.train(config_of(kind, source, tokenizer), done[kind])
     return done[kind]
 
   return train
@@ -109,22 +109,22 @@ def test_the_bound_of_a_maskgit_is_that_of_the_code_it_knows(
   source, tokenizer, tmp_path
 ):
   """Before it has learned anything, a code costs log2 K bits, masked or not."""
-  card = tiny_configs.prior(source, tokenizer, total_steps=1)
-  card['optim'] = {**card['optim'], 'learning_rate': 0.0}
-  found = loop.train(card, tmp_path)
+  config = tiny_configs.prior(source, tokenizer, total_steps=1)
+  config['optim'] = {**config['optim'], 'learning_rate': 0.0}
+  found = loop.train(config, tmp_path)
   np.testing.assert_allclose(found['bits_per_token'], np.log2(16), rtol=0.02)
 
 
 def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
-  card = tiny_configs.prior(source, tokenizer)
-  card['loss'] = {
+  config = tiny_configs.prior(source, tokenizer)
+  config['loss'] = {
     'schedule': 'arccos',
     'min_ratio': 0.9,
     'mask_ratio_per': 'batch',
     'mask': 'independent',
     'unmasked_weight': 1.0,
   }
-  loop.train(card, tmp_path)
+  loop.train(config, tmp_path)
   ratios = [
     line['masked_ratio']
     for line in writers.read_metrics(tmp_path)
@@ -132,9 +132,9 @@ def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
   ]
   assert 0.8 < min(ratios)
   for name in ('mask_ratio_per', 'mask', 'loss_reduction'):
-    card['loss'] = {name: 'nothing'}
+    config['loss'] = {name: 'nothing'}
     with pytest.raises(ValueError, match=f'config.loss.{name} must be'):
-      loop.train(card, tmp_path / name)
+      loop.train(config, tmp_path / name)
 
 
 @pytest.mark.parametrize('reduction', ['tokens', 'examples'])
@@ -237,10 +237,10 @@ def test_images_take_shape(kind, trained):
 
 
 def two_levels(source):
-  """A card of a VQ-VAE-2 with two codes for a latent."""
-  card = tiny_configs.autoencoder(source, total_steps=2)
+  """A config of a VQ-VAE-2 with two codes for a latent."""
+  config = tiny_configs.autoencoder(source, total_steps=2)
   inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
-  card['model'] = {
+  config['model'] = {
     'type': 'vqvae2',
     'strides': (2, 2),
     'channels': 8,
@@ -249,7 +249,7 @@ def two_levels(source):
     'image_channels': 1,
     'quantizer': {'type': 'residual', 'levels': 2, 'quantizer': inner},
   }
-  return card
+  return config
 
 
 @pytest.fixture(scope='module')
@@ -257,7 +257,7 @@ def hierarchy(source, tmp_path_factory):
   """Runs of a VQ-VAE-2 and of its top prior; its codes on disk."""
   folder = tmp_path_factory.mktemp('hierarchy')
   loop.train(two_levels(source), folder / 'vqvae2')
-  top = card_of('autoregressive', source, str(folder / 'vqvae2'))
+  top = config_of('autoregressive', source, str(folder / 'vqvae2'))
   loop.train(top, folder / 'top')
   tokenize.tokenize(
     vq_jax.load(folder / 'vqvae2'),
@@ -270,8 +270,8 @@ def hierarchy(source, tmp_path_factory):
 
 
 def finer(kind, source, folder, **train):
-  card = card_of(kind, source, str(folder / 'vqvae2'), **train)
-  return {**card, 'level': 1, 'parent_prior': str(folder / 'top')}
+  config = config_of(kind, source, str(folder / 'vqvae2'), **train)
+  return {**config, 'level': 1, 'parent_prior': str(folder / 'top')}
 
 
 @pytest.fixture(scope='module')
@@ -302,9 +302,9 @@ def test_levels_are_learned_one_by_one_and_sampled_as_one(kind, trained_finer):
 def test_tokens_on_disk_give_the_same_run_as_images(
   trained_finer, hierarchy, tmp_path
 ):
-  card = finer('maskgit', f'tokens:{hierarchy / "tokens"}', hierarchy)
-  card['data'] = {**card['data'], 'eval_split': 'test'}
-  loop.train(card, tmp_path)
+  config = finer('maskgit', f'tokens:{hierarchy / "tokens"}', hierarchy)
+  config['data'] = {**config['data'], 'eval_split': 'test'}
+  loop.train(config, tmp_path)
   assert_same(saved(trained_finer('maskgit')), saved(tmp_path), atol=1e-5)
 
 
@@ -349,21 +349,21 @@ def test_a_level_without_the_others_draws_nothing(hierarchy):
 def test_levels_that_do_not_fit_are_refused(
   change, message, source, hierarchy, trained, tmp_path
 ):
-  card = finer('autoregressive', source, hierarchy)
+  config = finer('autoregressive', source, hierarchy)
   named = {
     'autoencoder': str(hierarchy / 'vqvae2'),
     'other': str(trained('autoregressive')),
     'pixelcnn': MODELS['pixelcnn'],
   }
-  card.update({k: named.get(v, v) for k, v in change.items()})
+  config.update({k: named.get(v, v) for k, v in change.items()})
   with pytest.raises(ValueError, match=message):
-    loop.train(card, tmp_path / 'run')
+    loop.train(config, tmp_path / 'run')
 
 
-def critic_card(source, generator, **train):
-  card = tiny_configs.prior(source, 'none', **train)
-  del card['autoencoder']
-  card.update(
+def critic_config(source, generator, **train):
+  config = tiny_configs.prior(source, 'none', **train)
+  del config['autoencoder']
+  config.update(
     task='token_critic',
     generator=str(generator),
     model={
@@ -378,11 +378,11 @@ def critic_card(source, generator, **train):
     loss={'schedule': 'cosine', 'temperature': 1.0},
     sampler={'steps': 3, 'order': 'critic', 'choice_temperature': 2.0},
   )
-  return card
+  return config
 
 
 def test_a_critic_learns_and_orders(source, maskgit, tmp_path):
-  loop.train(critic_card(source, maskgit), tmp_path)
+  loop.train(critic_config(source, maskgit), tmp_path)
   model = vq_jax.load(tmp_path)
   made = np.asarray(model.generate(0, num=6))
   assert made.shape == (6, 8, 8, 1)
@@ -402,31 +402,31 @@ def test_a_critic_needs_the_run_of_a_maskgit(
 ):
   for run in (trained('pixelcnn'), tokenizer):
     with pytest.raises(ValueError, match='scores the tokens of a MaskGIT'):
-      loop.train(critic_card(source, run), tmp_path / 'run')
+      loop.train(critic_config(source, run), tmp_path / 'run')
 
 
-def test_a_causal_prior_is_a_function_of_its_card(
+def test_a_causal_prior_is_a_function_of_its_config(
   source, tokenizer, trained, tmp_path
 ):
-  card = card_of('pixelcnn', source, tokenizer)
+  config = config_of('pixelcnn', source, tokenizer)
   with pytest.raises(schema.ConfigError):
-    loop.train({**card, 'level': 1}, tmp_path)
+    loop.train({**config, 'level': 1}, tmp_path)
   assert not (tmp_path / 'config.json').exists()
-  loop.train(card, tmp_path)
+  loop.train(config, tmp_path)
   assert_same(saved(trained('pixelcnn')), saved(tmp_path))
 
 
 def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
   """Bits per dimension are those of the prior and of the decoder together."""
-  card = tiny_configs.autoencoder(source)
-  card['model'] = {
+  config = tiny_configs.autoencoder(source)
+  config['model'] = {
     'type': 'vqvae_sonnet',
     'image_channels': 1,
     'likelihood': {'type': 'pixelwise_logistic'},
     'quantizer': {'type': 'ema_vq', 'codebook_size': 16, 'code_dim': 4},
   }
-  card['loss'] = {'l2': 0.0, 'nll': 1.0, 'quantizer': 1.0}
-  found = loop.train(card, tmp_path / 'tokenizer')
+  config['loss'] = {'l2': 0.0, 'nll': 1.0, 'quantizer': 1.0}
+  found = loop.train(config, tmp_path / 'tokenizer')
   lines = writers.read_metrics(tmp_path / 'tokenizer')
   nll = [line['nll'] for line in lines if line['kind'] == 'train']
   assert nll[-1] < nll[0]
@@ -442,7 +442,7 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
   )
 
   for kind in ('pixelcnn', 'maskgit'):
-    prior = card_of(kind, source, str(tmp_path / 'tokenizer'))
+    prior = config_of(kind, source, str(tmp_path / 'tokenizer'))
     found = loop.train(prior, tmp_path / kind)
     np.testing.assert_allclose(
       found['bits_per_dim'], want + found['bits_per_token'] * 4 / 64, rtol=1e-4
@@ -450,7 +450,7 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
 
 
 def test_a_likelihood_can_only_be_weighed_where_there_is_one(source, tmp_path):
-  card = tiny_configs.autoencoder(source)
-  card['loss'] = {'nll': 1.0}
+  config = tiny_configs.autoencoder(source)
+  config['loss'] = {'nll': 1.0}
   with pytest.raises(ValueError, match='this autoencoder has none'):
-    loop.train(card, tmp_path)
+    loop.train(config, tmp_path)

@@ -35,7 +35,7 @@ def test_one_image_more_than_the_run_was_trained_on(tmp_path, monkeypatch):
 
 def test_classes_that_are_others_or_in_another_order(tmp_path):
   def config(*names):
-    return {'card': {}, 'data': {'class_names': list(names)}}
+    return {'config': {}, 'dataset': {'class_names': list(names)}}
 
   old = config('1', '10', '2')
   with pytest.raises(layout.RunError, match=HELP) as error:
@@ -44,7 +44,7 @@ def test_classes_that_are_others_or_in_another_order(tmp_path):
   with pytest.raises(layout.RunError, match=HELP) as error:
     run_folder.refuse_another(tmp_path, old, config('1', '2'))
   assert 'in another order' not in str(error.value)
-  other = {**old, 'card': {'seed': 1}}
+  other = {**old, 'config': {'seed': 1}}
   with pytest.raises(layout.RunError) as error:
     run_folder.refuse_another(tmp_path, old, other)
   assert 'Bring' not in str(error.value)

@@ -101,8 +101,8 @@ def read_slowly(self):
   time.sleep(float(seconds))
   return read(self)
 pipeline.TrainIterator.__next__ = read_slowly
-card = tiny_configs.autoencoder(source)
-sys.exit(errors.run_with_error_messages(lambda: loop.train(card, workdir)))
+config = tiny_configs.autoencoder(source)
+sys.exit(errors.run_with_error_messages(lambda: loop.train(config, workdir)))
 """
 
 

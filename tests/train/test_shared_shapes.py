@@ -15,9 +15,9 @@ from vq_jax import metrics
 from vq_jax.config import schema
 
 
-def refused(card, folder, message):
+def refused(config, folder, message):
   with pytest.raises(schema.ConfigError, match=message):
-    loop.train(card, folder)
+    loop.train(config, folder)
   assert not (folder / 'config.json').exists()
 
 
@@ -35,18 +35,20 @@ def refused(card, folder, message):
   ],
 )
 def test_the_decoder_s_channels_are_those_of_the_data(make, message, tmp_path):
-  card = make(tiny_configs.write_images(tmp_path, channels=1))
-  card['model']['decoder'] = {**card['model']['decoder'], 'out_channels': 3}
-  refused(card, tmp_path / 'run', message)
+  config = make(tiny_configs.write_images(tmp_path, channels=1))
+  config['model']['decoder'] = {**config['model']['decoder'], 'out_channels': 3}
+  refused(config, tmp_path / 'run', message)
 
 
 def test_both_preprocessings_make_images_of_one_shape(tmp_path):
-  card = tiny_configs.autoencoder(tiny_configs.write_images(tmp_path, size=12))
-  card['data'] |= {
+  config = tiny_configs.autoencoder(
+    tiny_configs.write_images(tmp_path, size=12)
+  )
+  config['data'] |= {
     'train_preprocess': [{'type': 'random_crop', 'size': 8}],
     'eval_preprocess': [{'type': 'center_crop', 'size': 12}],
   }
-  refused(card, tmp_path / 'run', r'\(8, 8, 1\), and .* \(12, 12, 1\); they')
+  refused(config, tmp_path / 'run', r'\(8, 8, 1\), and .* \(12, 12, 1\); they')
 
 
 def test_both_splits_have_the_same_classes(tmp_path):
@@ -56,11 +58,11 @@ def test_both_splits_have_the_same_classes(tmp_path):
       folder.mkdir(parents=True)
       for i in range(8):
         Image.new('L', (8, 8), 20 * i).save(folder / f'{i}.png')
-  card = tiny_configs.autoencoder(f'folder:{tmp_path / "images"}')
-  card['data'] |= {'eval_split': 'test', 'batch_size': 8, 'channels': 1}
+  config = tiny_configs.autoencoder(f'folder:{tmp_path / "images"}')
+  config['data'] |= {'eval_split': 'test', 'batch_size': 8, 'channels': 1}
   runner = sharding.make_runner(schema.ParallelConfig())
   with pytest.raises(ValueError, match='must be among those of the training'):
-    datasets_lib.open_datasets(schema.DataConfig(**card['data']), runner)
+    datasets_lib.open_datasets(schema.DataConfig(**config['data']), runner)
 
 
 @pytest.mark.filterwarnings('ignore::vq_jax.data.UnreadableImageWarning')
@@ -68,10 +70,10 @@ def test_shapes_are_compared_though_the_first_image_is_damaged(tmp_path):
   for i in range(1, 20):
     Image.new('L', (8, 8), 10 * i).save(tmp_path / f'{i:02}.png')
   (tmp_path / '00.png').write_bytes(b'no image')
-  card = tiny_configs.autoencoder(f'folder:{tmp_path}')
-  card['data'] |= {'batch_size': 8, 'channels': 1, 'in_memory': False}
+  config = tiny_configs.autoencoder(f'folder:{tmp_path}')
+  config['data'] |= {'batch_size': 8, 'channels': 1, 'in_memory': False}
   runner = sharding.make_runner(schema.ParallelConfig())
-  both = datasets_lib.open_datasets(schema.DataConfig(**card['data']), runner)
+  both = datasets_lib.open_datasets(schema.DataConfig(**config['data']), runner)
   assert both.facts['image_shape'] == [8, 8, 1]
 
 
@@ -101,10 +103,10 @@ def test_classes_in_another_order_are_not_evaluated(
         Image.new('L', (8, 8), 80 * number + i).save(path / f'{i}.png')
     return f'folder:{tmp_path / name}'
 
-  card = tiny_configs.prior(folder('first', ['a', 'b']), tokenizer)
-  card['data'] |= {'channels': 1, 'batch_size': 8}
-  card['train']['total_steps'] = 1
-  loop.train(card, tmp_path / 'run')
+  config = tiny_configs.prior(folder('first', ['a', 'b']), tokenizer)
+  config['data'] |= {'channels': 1, 'batch_size': 8}
+  config['train']['total_steps'] = 1
+  loop.train(config, tmp_path / 'run')
   other = folder('second', ['b', 'c'])
   code = evaluate.main([str(tmp_path / 'run'), '--source', other])
   assert code == 1

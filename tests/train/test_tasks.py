@@ -12,9 +12,9 @@ from vq_jax.config import schema
 
 
 def test_a_task_of_ones_own_is_trained_loaded_and_evaluated(source, tmp_path):
-  card = tiny_configs.autoencoder(source)
-  card['task'] = 'tests.train.penalized_autoencoder'
-  trained = loop.train(card, tmp_path)
+  config = tiny_configs.autoencoder(source)
+  config['task'] = 'tests.train.penalized_autoencoder'
+  trained = loop.train(config, tmp_path)
   penalties = [
     record['penalty']
     for record in writers.read_metrics(tmp_path)

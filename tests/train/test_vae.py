@@ -56,9 +56,9 @@ def test_evaluation_is_the_bound_of_the_held_out_images(source, vae_run):
 
 
 def test_pmap_trains_as_jit_does(source, vae_run, tmp_path):
-  card = tiny_configs.vae(source)
-  card['parallel'] = {'mode': 'pmap'}
-  loop.train(card, tmp_path)
+  config = tiny_configs.vae(source)
+  config['parallel'] = {'mode': 'pmap'}
+  loop.train(config, tmp_path)
   for got, want in zip(
     records(tmp_path, 'train'), records(vae_run, 'train'), strict=True
   ):
@@ -67,23 +67,23 @@ def test_pmap_trains_as_jit_does(source, vae_run, tmp_path):
 
 
 def test_a_model_and_a_task_that_do_not_fit_are_named(source, tmp_path):
-  card = tiny_configs.vae(source)
-  card['task'], card['loss'] = 'autoencoder', {'l2': 1.0}
+  config = tiny_configs.vae(source)
+  config['task'], config['loss'] = 'autoencoder', {'l2': 1.0}
   with pytest.raises(schema.ConfigError, match="Use the task 'vae'"):
-    loop.train(card, tmp_path)
-  card = tiny_configs.autoencoder(source)
-  card['task'], card['loss'] = 'vae', {}
+    loop.train(config, tmp_path)
+  config = tiny_configs.autoencoder(source)
+  config['task'], config['loss'] = 'vae', {}
   with pytest.raises(schema.ConfigError, match='got vqvae'):
-    loop.train(card, tmp_path)
+    loop.train(config, tmp_path)
 
 
 def test_a_gaussian_likelihood_counts_a_pixels_share_of_its_density(
   source, tmp_path
 ):
-  card = tiny_configs.vae(source, total_steps=2)
-  card['model']['likelihood'] = {'type': 'gaussian'}
-  card['loss'] = {'iwae_samples': 1}
-  found = loop.train(card, tmp_path)
+  config = tiny_configs.vae(source, total_steps=2)
+  config['model']['likelihood'] = {'type': 'gaussian'}
+  config['loss'] = {'iwae_samples': 1}
+  found = loop.train(config, tmp_path)
   np.testing.assert_allclose(
     found['elbo_bits_per_dim'], 8 - found['elbo'] / 64 / np.log(2), rtol=1e-5
   )

@@ -19,7 +19,7 @@ def write_images(folder: pathlib.Path, *, size=8, channels=1, classes=3) -> str:
 
 
 def autoencoder(source: str, **train) -> dict:
-  """A card of an EMA VQ-VAE on 4 x 4 codes."""
+  """A config of an EMA VQ-VAE on 4 x 4 codes."""
   return {
     'task': 'autoencoder',
     'seed': 0,
@@ -78,10 +78,10 @@ def autoencoder(source: str, **train) -> dict:
 
 
 def vae(source: str, **train) -> dict:
-  """A card of a VAE with three numbers for an image."""
-  card = autoencoder(source, **train)
-  towers = {name: card['model'][name] for name in ('encoder', 'decoder')}
-  card.update(
+  """A config of a VAE with three numbers for an image."""
+  config = autoencoder(source, **train)
+  towers = {name: config['model'][name] for name in ('encoder', 'decoder')}
+  config.update(
     task='vae',
     model={
       'type': 'vae',
@@ -93,13 +93,13 @@ def vae(source: str, **train) -> dict:
     },
     loss={'beta': 1.0, 'kl_warmup': {'steps': 4}, 'iwae_samples': 3},
   )
-  return card
+  return config
 
 
 def prior(source: str, tokenizer: str, **train) -> dict:
-  """A card of a MaskGIT on those codes."""
-  card = autoencoder(source, **train)
-  card.update(
+  """A config of a MaskGIT on those codes."""
+  config = autoencoder(source, **train)
+  config.update(
     task='maskgit',
     autoencoder=tokenizer,
     model={
@@ -116,4 +116,4 @@ def prior(source: str, tokenizer: str, **train) -> dict:
     loss={'label_smoothing': 0.1, 'label_drop': 0.2},
     sampler={'steps': 3, 'guidance': 1.0},
   )
-  return card
+  return config

@@ -62,7 +62,7 @@ def test_of_a_prior_it_is_the_run_of_its_autoencoder(
   run = shutil.copytree(maskgit, tmp_path / 'run')
   path = run / 'autoencoder' / 'config.json'
   config = json.loads(path.read_text())
-  config['card']['data']['eval_preprocess'] = [
+  config['config']['data']['eval_preprocess'] = [
     {'type': 'center_crop', 'size': 4}
   ]
   path.write_text(json.dumps(config))

@@ -223,9 +223,9 @@ def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
 
 
 def test_several_grids_and_several_tokens_per_latent(source, images, tmp_path):
-  card = tiny_configs.autoencoder(source, total_steps=1)
+  config = tiny_configs.autoencoder(source, total_steps=1)
   inner = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
-  card['model'] = {
+  config['model'] = {
     'type': 'vqvae2',
     'strides': (2, 2),
     'channels': 8,
@@ -234,7 +234,7 @@ def test_several_grids_and_several_tokens_per_latent(source, images, tmp_path):
     'image_channels': 1,
     'quantizer': {'type': 'residual', 'levels': 2, 'quantizer': inner},
   }
-  loop.train(card, tmp_path / 'run')
+  loop.train(config, tmp_path / 'run')
   model = vq_jax.load(tmp_path / 'run')
   tokenize.tokenize(model, tmp_path / 'tokens', source=source, **OPTIONS)
   batch = data.open_source(f'tokens:{tmp_path / "tokens"}').batch(np.arange(48))
@@ -247,10 +247,10 @@ def test_several_grids_and_several_tokens_per_latent(source, images, tmp_path):
   )
 
 
-def prior_card(written, tokenizer):
-  card = tiny_configs.prior(f'tokens:{written}', tokenizer)
-  card['data']['eval_split'] = 'held_out'
-  return card
+def prior_config(written, tokenizer):
+  config = tiny_configs.prior(f'tokens:{written}', tokenizer)
+  config['data']['eval_split'] = 'held_out'
+  return config
 
 
 def test_a_prior_learns_from_tokens_what_it_learns_from_images(
@@ -258,7 +258,7 @@ def test_a_prior_learns_from_tokens_what_it_learns_from_images(
 ):
   from train.logging import writers
 
-  result = loop.train(prior_card(written, tokenizer), tmp_path)
+  result = loop.train(prior_config(written, tokenizer), tmp_path)
   want = writers.last_evaluation(pathlib.Path(maskgit))
   for name, value in want.items():
     np.testing.assert_allclose(result[name], value, rtol=1e-6)
@@ -271,18 +271,18 @@ def test_a_prior_learns_from_tokens_what_it_learns_from_images(
 def test_a_prior_refuses_tokens_of_another_tokenizer(written, source, tmp_path):
   loop.train(tiny_configs.autoencoder(source, total_steps=1), tmp_path / 'run')
   with pytest.raises(schema.ConfigError, match='another tokenizer'):
-    loop.train(prior_card(written, str(tmp_path / 'run')), tmp_path / 'prior')
+    loop.train(prior_config(written, str(tmp_path / 'run')), tmp_path / 'prior')
 
 
 def test_tokens_are_no_images(written, tokenizer, tmp_path):
-  card = prior_card(written, tokenizer)
-  card['data']['train_preprocess'] = ({'type': 'random_flip'},)
+  config = prior_config(written, tokenizer)
+  config['data']['train_preprocess'] = ({'type': 'random_flip'},)
   with pytest.raises(data.DataError, match='no preprocessing can change'):
-    loop.train(card, tmp_path / 'prior')
-  card = tiny_configs.autoencoder(f'tokens:{written}')
-  card['data']['eval_split'] = 'held_out'
+    loop.train(config, tmp_path / 'prior')
+  config = tiny_configs.autoencoder(f'tokens:{written}')
+  config['data']['eval_split'] = 'held_out'
   with pytest.raises(schema.ConfigError, match='learns from images'):
-    loop.train(card, tmp_path / 'again')
+    loop.train(config, tmp_path / 'again')
 
 
 def test_the_command(tokenizer, source, written, tmp_path, capsys):

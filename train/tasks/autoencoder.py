@@ -263,7 +263,7 @@ def make_model(setup: Setup) -> Model:
     ConfigError: if it does not reconstruct images of the data's shape.
   """
   module = modules.make_autoencoder(setup.run)
-  checks.check_output(module, setup.run['data']['image_shape'])
+  checks.check_output(module, setup.run['dataset']['image_shape'])
   return load_lib.make_model(module, {}, setup.run)
 
 

@@ -213,5 +213,5 @@ def get_loss_config(model: Model, cls: type[T]) -> T:
     cls: the class of the section.
   """
   return parse.from_dict(
-    cls, model.config['card'].get('loss', {}), 'config.loss'
+    cls, model.config['config'].get('loss', {}), 'config.loss'
   )

@@ -127,7 +127,7 @@ class PriorTask(Task):
   def create(cls, setup: Setup) -> 'PriorTask':
     """Returns the task that a config describes."""
     tokenizer, parent = copy_models(setup)
-    checks.check_image_shape(tokenizer, setup.run['data']['image_shape'])
+    checks.check_image_shape(tokenizer, setup.run['dataset']['image_shape'])
     checks.check_tokens(tokenizer, setup.source)
     config = setup.config.loss
     labels = setup.run.get('labels') or make_labels(setup, config.label_drop)
@@ -223,7 +223,7 @@ class PriorTask(Task):
     own = dataclasses.asdict(prior.vocab)
     other = config.get('labels', own)
     same = checks.have_same_classes(
-      config['data']['class_names'], self.model.info.class_names
+      config['dataset']['class_names'], self.model.info.class_names
     )
     if same and all(own[name] == value for name, value in other.items()):
       return loaded
@@ -272,7 +272,7 @@ def make_labels(setup: Setup, label_drop: float) -> dict[str, Any]:
   class if labels are dropped in training.
   """
   config: PriorConfig = setup.config
-  num_classes = setup.run['data']['num_classes']
+  num_classes = setup.run['dataset']['num_classes']
   init_from = config.init_from
   other = layout.read_config(init_from) if init_from else {}
   most = max(num_classes, other.get('labels', {}).get('num_classes', 0))

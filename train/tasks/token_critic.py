@@ -166,7 +166,7 @@ def make_task(setup: Setup) -> Task:
       export_lib.export_generator,
     )
   )
-  checks.check_image_shape(generator, setup.run['data']['image_shape'])
+  checks.check_image_shape(generator, setup.run['dataset']['image_shape'])
   checks.check_tokens(generator, setup.source)
   model = load_lib.make_model(
     generator.autoencoder,

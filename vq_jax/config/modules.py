@@ -18,7 +18,7 @@ from vq_jax.config.registry import lookup
 
 def make_autoencoder(config: Mapping[str, Any]) -> nn.Module:
   """Builds the autoencoder that a run's `config.json` describes."""
-  return build('autoencoder', config['card']['model'])
+  return build('autoencoder', config['config']['model'])
 
 
 def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
@@ -31,13 +31,13 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
       cannot be conditioned on coarser ones.
   """
   grids = autoencoder.token_grids
-  level = config['card'].get('level', 0)
+  level = config['config'].get('level', 0)
   if not 0 <= level < len(grids):
     raise SpecError(
       f'config.level must be one of the {len(grids)} grid(s) of codes of the '
       f'autoencoder, from 0, the coarsest; got {level}.'
     )
-  height, width, _ = config['data']['image_shape']
+  height, width, _ = config['dataset']['image_shape']
 
   def tokens_of(grid):
     h, w, *index_shape = grid.shape(height, width)
@@ -50,7 +50,7 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
     'grid': tokens_of(grids[level]),
   }
   if level:
-    spec = config['card']['model']
+    spec = config['config']['model']
     factory = lookup(REGISTRY['prior'], spec.get('type'), 'prior type')
     if 'parent_codebook_size' not in inspect.signature(factory).parameters:
       raise SpecError(
@@ -62,13 +62,13 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
       'parent_codebook_size': grids[level - 1].codebook_size,
       'parent_grid': tokens_of(grids[level - 1]),
     }
-  return build('prior', config['card']['model'], **extra)
+  return build('prior', config['config']['model'], **extra)
 
 
 def make_critic(config: Mapping[str, Any], prior: nn.Module) -> nn.Module:
   """Builds the critic of a prior's tokens that a run's config describes."""
   return build(
-    'critic', config['card']['model'], vocab=prior.vocab, grid=prior.grid
+    'critic', config['config']['model'], vocab=prior.vocab, grid=prior.grid
   )
 
 
@@ -76,7 +76,7 @@ def init_autoencoder(
   autoencoder: nn.Module, config: Mapping[str, Any], rng: jax.Array
 ) -> dict[str, Any]:
   """Initialises an autoencoder's variables."""
-  image = jnp.zeros((1, *config['data']['image_shape']))
+  image = jnp.zeros((1, *config['dataset']['image_shape']))
   return autoencoder.init(rng, image)
 
 

@@ -77,7 +77,7 @@ def _eval_preprocess(size: Sequence[int]) -> list[dict[str, Any]]:
 def _config(spec: dict[str, Any], size: Sequence[int]) -> dict[str, Any]:
   """Returns the config of a training run, as far as it is known."""
   return {
-    'card': {
+    'config': {
       'task': 'autoencoder',
       'model': spec,
       'data': {
@@ -86,7 +86,7 @@ def _config(spec: dict[str, Any], size: Sequence[int]) -> dict[str, Any]:
         'eval_preprocess': _eval_preprocess(size),
       },
     },
-    'data': {
+    'dataset': {
       'image_shape': [*size, spec['decoder']['out_channels']],
       'num_classes': 1,
       'class_names': ['all'],
@@ -211,7 +211,7 @@ def _load_system(
       ) from error
     stride = inner.autoencoder.stride
     own = _config(
-      inner.config['card']['model'], [stride * n for n in read.grid]
+      inner.config['config']['model'], [stride * n for n in read.grid]
     )
     config = _prior_config(read, own)
     prior = modules.make_prior(config, inner.autoencoder)
@@ -257,15 +257,15 @@ def _prior_config(
   classes = max(read.num_classes, 1)
   is_maskgit = read.spec['type'] == 'maskgit'
   return {
-    'card': {
+    'config': {
       'task': 'maskgit' if is_maskgit else 'autoregressive',
       'conditional': bool(read.num_classes),
       'model': dict(read.spec),
-      'data': autoencoder['card']['data'],
+      'data': autoencoder['config']['data'],
       'sampler': dict(read.sampler),
     },
-    'data': {
-      **autoencoder['data'],
+    'dataset': {
+      **autoencoder['dataset'],
       'num_classes': classes,
       'class_names': [str(i) for i in range(classes)],
     },

@@ -105,7 +105,7 @@ def fingerprint(model: Model) -> str:
   never trained on those of another.
   """
   digest = hashlib.sha256()
-  spec = model.autoencoder_config['card']['model']
+  spec = model.autoencoder_config['config']['model']
   digest.update(json.dumps(spec, sort_keys=True).encode())
   leaves = trees.flatten(model.variables['autoencoder'])
   for name in sorted(leaves):

@@ -21,8 +21,8 @@ AUTOENCODER, PARENT, GENERATOR = 'autoencoder', 'parent', 'generator'
 
 # The keys that the config of every run has.
 _KEYS = {
-  'card': ('task', 'model', 'data'),
-  'data': ('image_shape', 'class_names'),
+  'config': ('task', 'model', 'data'),
+  'dataset': ('image_shape', 'class_names'),
 }
 
 

@@ -55,7 +55,7 @@ def load_prior(folder: pathlib.Path, tokenizer: Model) -> Model:
     folder, lambda key: modules.init_prior(prior, key)
   )
   parent = None
-  if config['card'].get('level', 0):
+  if config['config'].get('level', 0):
     parent = load_prior(folder / layout.PARENT, tokenizer)
   return make_model(
     tokenizer.autoencoder,
@@ -127,14 +127,14 @@ def _make_info(
   prior: nn.Module | None,
 ) -> inference.ModelInfo:
   """Reads the facts about a model from the config of its run."""
-  data = config['card'].get('data', {})
+  data = config['config'].get('data', {})
   # The config of a prior that was trained on tokens has no preprocessing.
   preprocess = data.get('eval_preprocess') or (
-    autoencoder_config['card'].get('data', {}).get('eval_preprocess', ())
+    autoencoder_config['config'].get('data', {}).get('eval_preprocess', ())
   )
   return inference.ModelInfo(
-    image_shape=tuple(config['data']['image_shape']),
-    class_names=tuple(config['data']['class_names']),
+    image_shape=tuple(config['dataset']['image_shape']),
+    class_names=tuple(config['dataset']['class_names']),
     data=inference.TrainingData(
       source=data.get('source', 'unknown'),
       train_split=data.get('train_split', 'train'),
@@ -158,7 +158,7 @@ def make_sampler(
   Raises:
     ValueError: if the sampler has no such option, or a value is out of range.
   """
-  options = dict(config['card'].get('sampler', {}))
+  options = dict(config['config'].get('sampler', {}))
   if not prior.vocab.num_classes:
     options.pop('guidance', None)
   return samplers.sampler_for(prior, options)
