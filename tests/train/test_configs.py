@@ -133,8 +133,8 @@ def walk(holder, node, prefix=''):
     defaults = {f.name: f.default for f in dataclasses.fields(holder)}
     names = list(defaults)
   for name in names:
-    hint = parse._get_hint(holder, node, name, 'config')
-    inner, value = parse._get_holder(hint), node.get(name)
+    hint = parse.get_hint(holder, node, name, 'config')
+    inner, value = parse.get_holder(hint), node.get(name)
     if inner is None:
       yield f'{prefix}{name}', hint, value, defaults[name]
     elif isinstance(inner, schema.Spec) and value is None:

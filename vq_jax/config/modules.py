@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax import priors
-from vq_jax.config.registry import REGISTRY
 from vq_jax.config.registry import SpecError
 from vq_jax.config.registry import build
-from vq_jax.config.registry import lookup
+from vq_jax.config.registry import get_factory
 
 
 def make_autoencoder(config: Mapping[str, Any]) -> nn.Module:
@@ -24,22 +23,22 @@ def make_autoencoder(config: Mapping[str, Any]) -> nn.Module:
 def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
   """Builds the prior that a run's `config.json` describes.
 
-  A latent with G indices has G tokens, one beside the other in its row.
+  A latent with G indices is G tokens, which follow one another in a row.
 
   Raises:
-    SpecError: if the autoencoder has no such level of codes, or the prior
-      cannot be conditioned on coarser ones.
+    SpecError: if the autoencoder has no such token grid, or the prior cannot be
+      conditioned on a parent level.
   """
   grids = autoencoder.token_grids
   level = config['config'].get('level', 0)
   if not 0 <= level < len(grids):
     raise SpecError(
-      f'config.level must be one of the {len(grids)} grid(s) of codes of the '
+      f'config.level must be one of the {len(grids)} token grid(s) of the '
       f'autoencoder, from 0, the coarsest; got {level}.'
     )
   height, width, _ = config['dataset']['image_shape']
 
-  def tokens_of(grid):
+  def get_token_shape(grid):
     h, w, *index_shape = grid.shape(height, width)
     return (h, w * math.prod(index_shape))
 
@@ -47,11 +46,11 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
     'vocab': priors.Vocab(
       codebook_size=grids[level].codebook_size, **config['labels']
     ),
-    'grid': tokens_of(grids[level]),
+    'grid': get_token_shape(grids[level]),
   }
   if level:
     spec = config['config']['model']
-    factory = lookup(REGISTRY['prior'], spec.get('type'), 'prior type')
+    factory = get_factory('prior', spec.get('type'))
     if 'parent_codebook_size' not in inspect.signature(factory).parameters:
       raise SpecError(
         f'{spec["type"]!r} cannot be conditioned on a parent level, so '
@@ -60,7 +59,7 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
       )
     extra |= {
       'parent_codebook_size': grids[level - 1].codebook_size,
-      'parent_grid': tokens_of(grids[level - 1]),
+      'parent_grid': get_token_shape(grids[level - 1]),
     }
   return build('prior', config['config']['model'], **extra)
 

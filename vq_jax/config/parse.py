@@ -112,14 +112,14 @@ def override(
   node, holder, where = config, cls, 'config'
   *path, leaf = key.split('.')
   for part in path:
-    holder = _get_holder(_get_hint(holder, node, part, where))
+    holder = get_holder(get_hint(holder, node, part, where))
     where = f'{where}.{part}'
     if holder is None:
       raise ConfigError(f'{where} is a value, which has no key {leaf!r}.')
     if node.get(part) is None:
       node[part] = {}
     node = node[part]
-  hint = _get_hint(holder, node, leaf, where)
+  hint = get_hint(holder, node, leaf, where)
   value = _parse(hint, text, f'{where}.{leaf}')
   for group in _get_exclusive(holder):
     for name in group if leaf in group else ():
@@ -143,7 +143,7 @@ def _union_parts(hint: Any) -> tuple[Any, ...]:
   return (hint,)
 
 
-def _get_holder(hint: Any) -> type | Spec | None:
+def get_holder(hint: Any) -> type | Spec | None:
   """Returns what holds the keys of a field; None if it is a plain value."""
   for part in _union_parts(hint):
     if dataclasses.is_dataclass(part):
@@ -155,7 +155,7 @@ def _get_holder(hint: Any) -> type | Spec | None:
   return None
 
 
-def _get_hint(
+def get_hint(
   holder: type | Spec, node: Mapping[str, Any], name: str, where: str
 ) -> Any:
   """Returns the type of a field of a sub-config or of a spec."""
@@ -193,7 +193,7 @@ def _value_from_dict(hint: Any, value: Any, where: str) -> Any:
   """Returns the value of a field, sub-configs as dataclasses."""
   if value is None and types.NoneType in _union_parts(hint):
     return None
-  holder = _get_holder(hint)
+  holder = get_holder(hint)
   if isinstance(holder, Spec):
     if not isinstance(value, Mapping):
       raise ConfigError(
