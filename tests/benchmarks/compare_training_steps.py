@@ -67,7 +67,10 @@ def config() -> dict:
 def ours():
   """Returns what trains one step, and waits for it."""
   parsed = config_lib.parse_config(config())
-  run_config = {'config': config(), 'dataset': {'image_shape': (64, 64, 3)}}
+  run_config = {
+    'config': config(),
+    'dataset': {'image_shape': (64, 64, 3), 'class_names': ['all']},
+  }
   optim = parsed.optim
   plan = intervals.Intervals.create(parsed.train, steps_per_epoch=1)
   schedule = optim_lib.make_schedule(optim, plan)

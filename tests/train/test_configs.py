@@ -7,6 +7,7 @@ import pathlib
 import textwrap
 import typing
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests.train import tiny_configs
 from train import config as config_lib
 from train import loop
 from train import run_folder
+from vq_jax.config import modules
 from vq_jax.config import parse
 from vq_jax.config import registry
 from vq_jax.config import schema
@@ -30,7 +32,7 @@ LEARNS_FROM = {
   'quickstart_maskgit': {'autoencoder': 'quickstart_tokenizer'},
   'folder_maskgit': {'autoencoder': 'folder_tokenizer'},
   'halton_maskgit_base_imagenet256': {
-    'autoencoder': 'vqgan_f16_16384_imagenet256'
+    'autoencoder': 'llamagen_vq16_imagenet256'
   },
   'maskgit_imagenet256': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
   'maskgit_imagenet512': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
@@ -79,6 +81,27 @@ def fake_source(source: str, folder: pathlib.Path) -> str:
   return source
 
 
+# One config for each kind of model and task. The others differ from one of them
+# in sizes, in the quantizer or in what they start from; the quickstart's and
+# fine-tuning have tests of their own.
+TRAINED = (
+  'ae_fashion',
+  'folder_tokenizer',
+  'maskgit_imagenet256',
+  'maskgit_tokenizer_imagenet256',
+  'pixelcnn_cifar10',
+  'residual_vq_cifar10',
+  'token_critic_imagenet256',
+  'vae_fashion',
+  'vit_vqgan_base_imagenet256',
+  'vqgan_f16_1024_imagenet256',
+  'vqgan_transformer_f16_1024_imagenet256',
+  'vqvae2_imagenet256',
+  'vqvae2_top_imagenet256',
+  'vqvae_cifar10',
+)
+
+
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
   """Trains the smoke variant of a config once, and the runs that it needs."""
@@ -90,6 +113,7 @@ def trained(tmp_path_factory):
       config = load(name, 'smoke')
       source = fake_source(config['data']['source'], folder)
       config['data'] = {**config['data'], 'source': source}
+      config['parallel'] = {'data': 1}
       for key, other in LEARNS_FROM.get(name, {}).items():
         config[key] = str(train(other))
       loop.train(config, folder / 'run')
@@ -99,11 +123,52 @@ def trained(tmp_path_factory):
   return train
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', TRAINED)
 def test_a_config_runs(name, trained):
   loaded = vq_jax.load(trained(name))
   want = config_lib.parse_config(load(name, 'smoke'))
   assert loaded.config['config']['optim'] == parse.to_dict(want.optim)
+
+
+def make_model(name: str, variant: str) -> tuple[nn.Module, dict]:
+  """Makes the module of a config, and the `config.json` of its run."""
+  config = load(name, variant)
+  preprocess = config['data'].get('eval_preprocess', ())
+  size = preprocess[-1]['size'] if preprocess else 32
+  channels = config['data'].get('channels', 3)
+  if 'fashion_mnist' in config['data']['source'] and not preprocess:
+    size, channels = 28, 1
+  run = {
+    'config': config,
+    'dataset': {'image_shape': (size, size, channels)},
+    'labels': {'num_classes': 10, 'null_class': True},
+  }
+  needs = LEARNS_FROM.get(name, {})
+  if 'generator' in needs:
+    generator, _ = make_model(needs['generator'], variant)
+    return modules.make_critic(run, generator), run
+  if 'autoencoder' in needs:
+    tokenizer, _ = make_model(needs['autoencoder'], variant)
+    return modules.make_prior(run, tokenizer), run
+  return modules.make_autoencoder(run), run
+
+
+@pytest.mark.parametrize('variant', ['', 'smoke'])
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_parses_and_its_model_has_variables(name, variant):
+  """At the published sizes, too: no array is allocated."""
+  config_lib.parse_config(load(name, variant))
+  module, run = make_model(name, variant)
+  init = modules.init_prior
+  arguments = (module,)
+  if not LEARNS_FROM.get(name, {}).keys() & {'autoencoder', 'generator'}:
+    init, arguments = modules.init_autoencoder, (module, run)
+  variables = jax.eval_shape(
+    lambda: init(
+      *arguments, {'params': jax.random.key(0), 'code': jax.random.key(1)}
+    )
+  )
+  assert jax.tree.leaves(variables['params'])
 
 
 def test_a_quantizer_and_data_of_ones_own_need_no_change_here(tmp_path):

@@ -63,7 +63,10 @@ class Networks:
     self.task = adversarial.make_task(
       base.Setup(
         config=parsed,
-        run={'config': config, 'dataset': {'image_shape': (8, 8, 1)}},
+        run={
+          'config': config,
+          'dataset': {'image_shape': (8, 8, 1), 'class_names': ['all']},
+        },
         folder=None,
         source=None,
         intervals=plan,

@@ -338,12 +338,12 @@ def test_a_level_without_the_others_draws_nothing(hierarchy):
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ({'parent_prior': None}, 'needed with config.level > 0'),
-    ({'level': 0}, 'None at level 0'),
+    ({'parent_prior': None}, 'must be given above level 0'),
+    ({'level': 0}, 'must be given above level 0, and only there'),
     ({'level': 2}, 'must be the prior of level 1; .* is that of level 0'),
     ({'parent_prior': 'autoencoder'}, 'give the run of a prior'),
-    ({'parent_prior': 'other'}, 'codes of another autoencoder'),
-    ({'model': 'pixelcnn'}, 'learns the coarsest codes only'),
+    ({'parent_prior': 'other'}, 'tokens of another autoencoder'),
+    ({'model': 'pixelcnn'}, 'cannot be conditioned on a parent level'),
   ],
 )
 def test_levels_that_do_not_fit_are_refused(

@@ -73,7 +73,8 @@ def autoencoder(source: str, **train) -> dict:
       'num_images': 4,
       **train,
     },
-    'parallel': {'mode': 'jit'},
+    # Tests of several devices set it.
+    'parallel': {'mode': 'jit', 'data': 1},
   }
 
 
