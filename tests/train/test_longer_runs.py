@@ -67,7 +67,7 @@ def test_a_longer_schedule_is_stated(source, tokenizer, tmp_path, capsys):
 
 def test_what_a_run_shows_of_itself_may_change_and_is_recorded(config, run):
   other = changed(config, log_every={'steps': 3}, save_every={'steps': 5})
-  other['parallel'] = {'mode': 'pmap'}
+  other['parallel'] = {**config['parallel'], 'mode': 'pmap'}
   loop.train(other, run)
   (record,) = layout.read_config(run)['changes']
   assert record['step'] == 8

@@ -101,7 +101,7 @@ def read_slowly(self):
   time.sleep(float(seconds))
   return read(self)
 pipeline.TrainIterator.__next__ = read_slowly
-config = tiny_configs.autoencoder(source)
+config = {**tiny_configs.autoencoder(source), 'parallel': {}}
 sys.exit(errors.run_with_error_messages(lambda: loop.train(config, workdir)))
 """
 
