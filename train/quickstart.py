@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='python -m train.quickstart',
     description='Train a tokenizer and a prior on the embedded Fashion-MNIST, '
-    'sample, and measure. Less than ten minutes on two CPU cores.',
+    'sample, and measure. About ten minutes on two CPU cores.',
   )
   parser.add_argument(
     '--workdir',
