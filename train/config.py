@@ -4,6 +4,7 @@ A config file is a Python file with `get_config(variant='')`, which returns
 nested dicts: the fields of its task's `Config` that differ from their defaults.
 """
 
+import copy
 import importlib.util
 import pathlib
 from collections.abc import Iterable
@@ -54,6 +55,9 @@ def load_config(
   if not hasattr(module, 'get_config'):
     raise ConfigError(f"{file} is not a config: it has no 'get_config'.")
   config = module.get_config(variant) if variant else module.get_config()
+  # Config files share parts (`configs/common.py`), which overrides must not
+  # change for the next one.
+  config = copy.deepcopy(config)
   for key, text in overrides:
     override(config, key, text)
   return config

@@ -167,6 +167,12 @@ def test_a_config_within_a_spec_is_set_by_its_path(name, text, value):
     overridden('model.transformer.layrs', '3', model={'type': 'vit_vqgan'})
 
 
+def test_a_value_in_place_of_a_mapping_is_named():
+  changed = {**config(), 'optim': 3}
+  with pytest.raises(ConfigError, match=r'config.optim must be a mapping.*b1'):
+    parse.override(Config, changed, 'optim.b1', '0.5')
+
+
 def test_a_unit_replaces_the_other():
   found = overridden(
     'train.log_every.percent', '2', train={'log_every': {'steps': 3}}

@@ -340,6 +340,16 @@ def test_unknown_keys_fail_before_anything_is_made(section, key, tmp_path):
   assert not made.exists() or {p.name for p in made.iterdir()} <= {'.lock'}
 
 
+def test_overrides_of_one_config_leave_the_others_alone():
+  path = f'{CONFIGS / "vqvae_cifar10"}.py:smoke'
+  config_lib.load_config(path, [('train.total_steps', '99')])
+  config_lib.load_config(path, [('data.batch_size', '99')])
+  for name in ('vqvae_cifar10', 'lfq_cifar10'):
+    config = load(name, 'smoke')
+    assert config['train']['total_steps'] == 4
+    assert config['data']['batch_size'] == 8
+
+
 def test_unknown_task_and_top_level_key_are_named(tmp_path):
   config = load('quickstart_tokenizer')
   with pytest.raises(ValueError, match="Did you mean 'autoencoder'"):

@@ -15,8 +15,8 @@ import importlib
 import pkgutil
 import types
 
-from vq_jax.config import registry
 from vq_jax.config import schema
+from vq_jax.utils import names as names_lib
 
 
 def get_task_module(name: str) -> types.ModuleType:
@@ -35,7 +35,7 @@ def get_task_module(name: str) -> types.ModuleType:
   if not isinstance(name, str) or '.' not in name:
     names = _get_names()
     if name not in names:
-      raise schema.ConfigError(registry.unknown('config.task', name, names))
+      raise schema.ConfigError(names_lib.unknown('config.task', name, names))
     return importlib.import_module(f'{__name__}.{name}')
   try:
     module = importlib.import_module(name)

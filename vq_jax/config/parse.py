@@ -21,6 +21,7 @@ from vq_jax.config.schema import ConfigError
 from vq_jax.config.schema import Spec
 from vq_jax.config.schema import SubConfig
 from vq_jax.utils import fields as fields_lib
+from vq_jax.utils import names
 
 T = TypeVar('T')
 
@@ -47,7 +48,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
   found = {}
   for key, value in values.items():
     if key not in _names(cls):
-      raise ConfigError(registry.unknown(f'key of {where}', key, _names(cls)))
+      raise ConfigError(names.unknown(f'key of {where}', key, _names(cls)))
     found[key] = _value_from_dict(hints[key], value, f'{where}.{key}')
   for field in dataclasses.fields(cls):
     required = (
@@ -119,6 +120,11 @@ def override(
     if node.get(part) is None:
       node[part] = {}
     node = node[part]
+    if not isinstance(node, dict):
+      raise ConfigError(
+        f'{where} must be a mapping with the key {leaf!r} to be set; got '
+        f'{fields_lib.format_value(node)}.'
+      )
   hint = get_hint(holder, node, leaf, where)
   value = _parse(hint, text, f'{where}.{leaf}')
   for group in _get_exclusive(holder):
@@ -161,9 +167,7 @@ def get_hint(
   """Returns the type of a field of a sub-config or of a spec."""
   if not isinstance(holder, Spec):
     if name not in _names(holder):
-      raise ConfigError(
-        registry.unknown(f'key of {where}', name, _names(holder))
-      )
+      raise ConfigError(names.unknown(f'key of {where}', name, _names(holder)))
     return _get_plain_hint(holder, name)
   if name == 'type':
     return str
@@ -174,9 +178,9 @@ def get_hint(
       f'{", ".join(sorted(registry.REGISTRY[holder.kind]))}.'
     )
   factory = registry.get_factory(holder.kind, node['type'])
-  names = registry.get_field_names(factory)
-  if name not in names:
-    raise ConfigError(registry.unknown(f'key of {where}', name, names))
+  valid = registry.get_field_names(factory)
+  if name not in valid:
+    raise ConfigError(names.unknown(f'key of {where}', name, valid))
   if name in registry.REGISTRY:
     return Annotated[Mapping, Spec(name)] | None
   return registry.CONFIGS.get(name) or _get_plain_hint(factory, name)

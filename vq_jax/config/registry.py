@@ -6,7 +6,6 @@ that are themselves specs (`encoder`, `quantizer`, ...) are built first;
 """
 
 import dataclasses
-import importlib
 import inspect
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from vq_jax.data import preprocessing
 from vq_jax.layers import initializers
 from vq_jax.layers import transformer
 from vq_jax.utils import fields as fields_lib
-from vq_jax.utils.names import unknown
+from vq_jax.utils import names
 
 REGISTRY: dict[str, dict[str, Callable]] = {
   'autoencoder': {
@@ -133,9 +132,7 @@ def lookup(table: Mapping[str, Any], name: Any, what: str) -> Any:
   Raises:
     SpecError: if there is no such name; lists those there are.
   """
-  if name not in table:
-    raise SpecError(unknown(what, name, table))
-  return table[name]
+  return names.lookup(table, name, what, error=SpecError)
 
 
 def get_factory(kind: str, name: str) -> Callable:
@@ -151,10 +148,9 @@ def get_factory(kind: str, name: str) -> Callable:
   """
   if not isinstance(name, str) or ':' not in name:
     return lookup(REGISTRY[kind], name, f'{kind} type')
-  module, _, attribute = name.partition(':')
   try:
-    return getattr(importlib.import_module(module), attribute)
-  except (ImportError, AttributeError, ValueError) as error:
+    return names.import_by_path(name)
+  except ImportError as error:
     raise SpecError(f'{kind} type {name!r} cannot be imported: {error}') from (
       error
     )
@@ -191,7 +187,7 @@ def build(
   valid = [p for p in get_field_names(factory) if p not in extra]
   for field, value in fields.items():
     if field not in valid:
-      raise SpecError(unknown(f'field of {kind} {name!r}', field, valid))
+      raise SpecError(names.unknown(f'field of {kind} {name!r}', field, valid))
     at = f'{path}.{field}'
     if field in CONFIGS:
       fields[field] = _config(field, value, parameters[field].default, at)
@@ -226,7 +222,7 @@ def _config(field: str, value: Any, default: Any, path: str) -> Any:
   valid = [f.name for f in dataclasses.fields(cls)]
   for name in value:
     if name not in valid:
-      raise SpecError(unknown(f'field of {path}', name, valid))
+      raise SpecError(names.unknown(f'field of {path}', name, valid))
   given = fields_lib.check_arguments(
     cls,
     {name: _value(name, x, f'{path}.{name}') for name, x in value.items()},

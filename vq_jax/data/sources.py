@@ -1,6 +1,5 @@
 """Opening of sources by their names: `tfds:`, `folder:`, `npz:`, `tokens:`."""
 
-import importlib
 import os
 import pathlib
 import zipfile
@@ -15,6 +14,7 @@ from vq_jax.data.memory import with_channels
 from vq_jax.data.tfds_source import TfdsSource
 from vq_jax.data.tokens import TokenSource
 from vq_jax.utils import file_kinds
+from vq_jax.utils import names
 
 _KINDS = (
   'tfds:<name>, folder:<path>, npz:<path>, tokens:<path>, '
@@ -79,10 +79,9 @@ def open_source(
 
 
 def _open_by_path(spec: str, split: str, channels: int | None) -> Source:
-  module, _, attribute = spec.partition(':')
   try:
-    factory = getattr(importlib.import_module(module), attribute)
-  except (ImportError, AttributeError) as error:
+    factory = names.import_by_path(spec)
+  except ImportError as error:
     raise DataError(
       f'a source must be one of {_KINDS}; got {spec!r} ({error}).'
     ) from error
