@@ -7,6 +7,7 @@ from typing import Annotated
 import flax.linen as nn
 import pytest
 
+from configs import common
 from vq_jax import quantizers
 from vq_jax.config import parse
 from vq_jax.config import registry
@@ -34,7 +35,7 @@ class HalvingQuantizer(nn.Module):
 
 
 def config(**changes) -> dict:
-  return parse.merge(
+  return common.merge(
     {
       'task': 'autoencoder',
       'data': {'source': 'tfds:cifar10'},
@@ -227,12 +228,12 @@ def test_durations_in_steps():
 
 def test_a_spec_of_another_type_replaces_the_first():
   base = {'quantizer': {'type': 'fsq', 'levels': (3, 3)}, 'stride': 2}
-  assert parse.merge(base, {'quantizer': {'levels': (5,)}}) == {
+  assert common.merge(base, {'quantizer': {'levels': (5,)}}) == {
     'quantizer': {'type': 'fsq', 'levels': (5,)},
     'stride': 2,
   }
   other = {'type': 'vq', 'codebook_size': 8}
-  assert parse.merge(base, {'quantizer': other})['quantizer'] == other
+  assert common.merge(base, {'quantizer': other})['quantizer'] == other
 
 
 def test_a_class_of_ones_own_is_named_by_its_path():

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import vq_jax
+from configs import common
 from tests.train import custom_parts
 from tests.train import tiny_configs
 from train import config as config_lib
@@ -220,7 +221,7 @@ def test_every_field_is_set_from_the_command_line(name):
       continue
     if callable(value):  # an initializer or a dtype, given by name
       continue
-    changed = parse.merge(config, {})
+    changed = common.merge(config, {})
     config_lib.override(changed, path, str(value))
     found = changed
     for part in path.split('.'):
@@ -333,7 +334,7 @@ def test_unknown_variant_is_refused(name):
   ],
 )
 def test_unknown_keys_fail_before_anything_is_made(section, key, tmp_path):
-  config = parse.merge(load('quickstart_tokenizer'), {section: {key: 1}})
+  config = common.merge(load('quickstart_tokenizer'), {section: {key: 1}})
   with pytest.raises(ValueError, match=f"{key}'.*Valid: "):
     loop.train(config, tmp_path / 'run')
   made = tmp_path / 'run'

@@ -81,21 +81,6 @@ def to_dict(config: Any) -> dict[str, Any]:
   return json.loads(json.dumps(found))
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict:
-  """Returns `base` with `changes`, mapping by mapping.
-
-  A spec of another type replaces the one that is there.
-  """
-  merged = dict(base)
-  for key, value in changes.items():
-    old = merged.get(key)
-    both = isinstance(old, Mapping) and isinstance(value, Mapping)
-    if both and value.get('type', old.get('type')) == old.get('type'):
-      value = merge(old, value)
-    merged[key] = value
-  return merged
-
-
 def override(
   cls: type[SubConfig], config: dict[str, Any], key: str, text: str
 ) -> None:
