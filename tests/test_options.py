@@ -385,7 +385,7 @@ def here(loaded, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
 
   def sample_tokens(sampler, keys, prior, variables, tokens, known, *rest, **k):
-    if not samplers.is_causal(prior):
+    if not prior.causal:
       assert sampler.masked_counts(9).min() == 0
     if sampler.guidance:
       sampler.make_guidance().rows(rest[0], prior.vocab.null_label)

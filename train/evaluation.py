@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +11,7 @@ from train.sharding import JitRunner
 from train.tasks.base import Task
 from vq_jax import data
 from vq_jax import metrics as metrics_lib
-
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 _COUNTS = 'code_counts'
 

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import Any
 
 import flax.jax_utils
 import flax.linen as nn
@@ -26,8 +25,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
 from vq_jax.config import schema
+from vq_jax.utils.trees import Tree
 
-Tree = Any
 PMAP_AXIS = 'batch'
 _BATCH = PartitionSpec(('data', 'fsdp'))
 

@@ -1,13 +1,11 @@
 """The state of a training run, as one tree of arrays."""
 
-from typing import Any
-
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 
 @flax.struct.dataclass

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Mapping
-from typing import Any
 from typing import Protocol
 
 import jax
@@ -16,8 +15,8 @@ from train.state import TrainState
 from vq_jax import quantizers
 from vq_jax.config import schema
 from vq_jax.utils import replicas
+from vq_jax.utils.trees import Tree
 
-Tree = Any
 Metrics = dict[str, jax.Array]
 
 # (state, batch, rngs) -> (gradients, codebook, metrics)

@@ -6,20 +6,18 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from vq_jax import inference
 from vq_jax import priors
 from vq_jax import samplers
 from vq_jax.inference import edit as edit_lib
 from vq_jax.inference import generate as generate_lib
+from vq_jax.inference.types import Array
+from vq_jax.inference.types import Indices
+from vq_jax.inference.types import Labels
 
-Array = jax.Array | np.ndarray
-Indices = Array | tuple[Array, ...]
-Labels = Array | Sequence[int | str] | int | str | None
 Samplers = samplers.Sampler | Sequence[samplers.Sampler] | None
 
 
@@ -39,9 +37,9 @@ class Model(inference.ImageCodec):
 
   config: Mapping[str, Any]
   autoencoder_config: Mapping[str, Any]
-  prior: nn.Module | None = None
+  prior: priors.Prior | None = None
   parent: 'Model | None' = None
-  critic: nn.Module | None = None
+  critic: priors.TokenCritic | None = None
 
   @property
   def vocab(self) -> priors.Vocab | None:

@@ -99,7 +99,7 @@ def test_the_gradient_reaches_every_parameter(kind, grid):
       decoded, _ = model.apply({'params': params}, image)
       return jnp.square(decoded - image).mean()
     log_p, q, _ = model.apply(
-      {'params': params}, image, keys(4), method='terms'
+      {'params': params}, image, keys(4), method='elbo_terms'
     )
     return (q.kl() - log_p).mean()
 
@@ -161,7 +161,7 @@ def test_log_weights_average_to_the_evidence_lower_bound():
   variables = random_variables(model, images(1))
   image = np.repeat(images(1), 500, axis=0).astype(np.float32) / 255
   log_w = call(model, variables, image, keys(500), method='log_weight')
-  log_p, q, _ = call(model, variables, image, keys(500, 1), method='terms')
+  log_p, q, _ = call(model, variables, image, keys(500, 1), method='elbo_terms')
   bound = (log_p - q.kl()).mean()
   error = 4 * np.std(log_p) / np.sqrt(500) + 4 * np.std(log_w) / np.sqrt(500)
   np.testing.assert_allclose(log_w.mean(), bound, atol=error)

@@ -109,7 +109,7 @@ CASES = {
     bits=D,
     scale=0.5,
     commitment_weight=BETA,
-    gamma=0.6,
+    diversity_gamma=0.6,
     entropy_temperature=0.8,
   ),
   'bsq': case(
@@ -118,7 +118,7 @@ CASES = {
     flags=['learns'],
     bits=D,
     commitment_weight=BETA,
-    gamma=0.6,
+    diversity_gamma=0.6,
     entropy_temperature=0.8,
     entropy_start_scale=1.0,
   ),

@@ -433,7 +433,7 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
   model = vq_jax.load(tmp_path / 'tokenizer')
   image = np.load(source.removeprefix('npz:'))['images'][:20] / np.float32(255)
   log_p, mean, _ = model.autoencoder.apply(
-    model.variables['autoencoder'], image, method='terms'
+    model.variables['autoencoder'], image, method='likelihood_terms'
   )
   want = -np.mean(log_p) / 64 / np.log(2)
   np.testing.assert_allclose(found['decoder_bits_per_dim'], want, rtol=1e-4)

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +21,7 @@ from vq_jax import losses
 from vq_jax.config import schema
 from vq_jax.utils import images
 from vq_jax.utils import replicas
-
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

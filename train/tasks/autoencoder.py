@@ -30,8 +30,7 @@ from vq_jax.model import Model
 from vq_jax.runs import load as load_lib
 from vq_jax.utils import fields
 from vq_jax.utils import images
-
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,7 +167,7 @@ class AutoencoderTask(Task):
       train=not self.only,
       mutable=['codebook'],
       rngs=rngs,
-      method='terms' if self._has_likelihood else '__call__',
+      method='likelihood_terms' if self._has_likelihood else '__call__',
     )
     *log_p, reconstruction, latent = outputs
     loss = self.config.quantizer * latent.loss
@@ -209,7 +208,7 @@ class AutoencoderTask(Task):
     *log_p, reconstruction, latent = autoencoder.apply(
       variables['autoencoder'],
       image,
-      method='terms' if self._has_likelihood else '__call__',
+      method='likelihood_terms' if self._has_likelihood else '__call__',
     )
     found = image_metrics.compare_images(image, reconstruction)
     ones = jnp.ones(len(image))

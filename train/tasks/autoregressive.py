@@ -13,13 +13,12 @@ from train.tasks.base import get_loss_config
 from vq_jax import losses
 from vq_jax import priors
 from vq_jax import samplers
-from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss(schema.SubConfig):
+class Loss(prior_lib.LossConfig):
   """`config.loss`: the inputs and targets of the cross-entropy.
 
   Attributes:
@@ -27,13 +26,10 @@ class Loss(schema.SubConfig):
     token_noise: fraction of the tokens that the prior reads which are replaced
       by random codes, so that it learns to continue after its own mistakes;
       1 - pkeep of taming-transformers.
-    label_drop: probability with which the label is dropped, for guidance; 0
-      leaves the prior without a null class.
   """
 
   label_smoothing: fields.Fraction = 0.0
   token_noise: fields.Fraction = 0.0
-  label_drop: fields.Fraction = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,8 +53,7 @@ class AutoregressiveTask(prior_lib.PriorTask):
     config: the inputs and targets.
   """
 
-  Loss: ClassVar[type] = Loss
-  is_causal: ClassVar[bool] = True
+  causal: ClassVar[bool] = True
 
   config: Loss
 

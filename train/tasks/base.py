@@ -19,8 +19,8 @@ from vq_jax import data
 from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.model import Model
+from vq_jax.utils.trees import Tree
 
-Tree = Any
 T = TypeVar('T')
 Metrics = dict[str, jax.Array]
 
@@ -110,7 +110,7 @@ class Task:
 
   def evaluate(
     self, variables: Mapping[str, Tree], batch: Mapping[str, jax.Array]
-  ) -> dict[str, Any]:
+  ) -> dict[str, tuple[jax.Array, jax.Array] | jax.Array]:
     """Evaluates a batch of held-out examples.
 
     Args:

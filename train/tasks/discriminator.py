@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Annotated
-from typing import Any
 from typing import Literal
 
 import flax.linen as nn
@@ -21,8 +20,7 @@ from vq_jax import losses
 from vq_jax.config import registry
 from vq_jax.config import schema
 from vq_jax.utils import fields
-
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 _Decay = Annotated[float, fields.Range(least=0, most=1 - 1e-9)]
 

@@ -14,14 +14,13 @@ from train.tasks.base import get_loss_config
 from vq_jax import losses
 from vq_jax import priors
 from vq_jax import samplers
-from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.samplers import schedules
 from vq_jax.utils import fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Loss(schema.SubConfig):
+class Loss(prior_lib.LossConfig):
   """`config.loss`: which tokens are masked, and how the loss is averaged.
 
   Attributes:
@@ -42,8 +41,6 @@ class Loss(schema.SubConfig):
       tokens counts as much as others. With the cosine schedule those with at
       most 26 of 256 tokens masked have 0.5 % of the weight by tokens and 6.5 %
       by examples.
-    label_drop: probability with which the label is dropped, for guidance; 0
-      leaves the prior without a null class.
   """
 
   schedule: str = 'cosine'
@@ -53,7 +50,6 @@ class Loss(schema.SubConfig):
   label_smoothing: fields.Fraction = 0.1
   unmasked_weight: fields.NonNegativeFloat = 0.0
   loss_reduction: Literal['tokens', 'examples'] = 'tokens'
-  label_drop: fields.Fraction = 0.1
 
   def make_masks(
     self, keys: jax.Array, num_tokens: int, batch_key: jax.Array
@@ -96,8 +92,7 @@ class MaskGITTask(prior_lib.PriorTask):
     config: the masks and the reduction.
   """
 
-  Loss: ClassVar[type] = Loss
-  is_causal: ClassVar[bool] = False
+  causal: ClassVar[bool] = False
 
   config: Loss
 

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Annotated
-from typing import Any
 from typing import ClassVar
 
 import flax.linen as nn
@@ -30,8 +29,7 @@ from vq_jax.runs import load as load_lib
 from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import trees
-
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 
 def get_tokens(
@@ -74,9 +72,11 @@ def get_label(
 
 
 def get_example_keys(batch: Mapping[str, jax.Array]) -> jax.Array:
-  """Returns keys [B] for an evaluation: functions of `batch['index']`."""
-  root = jax.random.key(0)
-  return jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
+  """Returns the keys [B] of an evaluation, the same in each evaluation.
+
+  The key of an example depends on its position in the data set alone.
+  """
+  return samplers.example_keys(jax.random.key(0), batch['index'])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,19 +109,31 @@ class PriorConfig(schema.Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig(schema.SubConfig):
+  """What the section `config.loss` of all priors has in common.
+
+  Attributes:
+    label_drop: probability with which the label is dropped, for guidance; 0
+      leaves the prior without a null class.
+  """
+
+  label_drop: fields.Fraction = 0.1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PriorTask(Task):
   """Trains a prior; a subclass defines what it predicts.
 
   Attributes:
-    config: the config section `loss`, of the subclass's `Loss`. Its field
-      `label_drop` is how often the label is dropped.
+    causal: whether the prior that is trained must be causal; see
+      `vq_jax.priors.Prior`.
+    config: the config section `loss`.
   """
 
   trained: ClassVar[str] = 'prior'
-  Loss: ClassVar[type]
-  is_causal: ClassVar[bool]
+  causal: ClassVar[bool]
 
-  config: Any
+  config: LossConfig
 
   @classmethod
   def create(cls, setup: Setup) -> 'PriorTask':
@@ -133,8 +145,8 @@ class PriorTask(Task):
     labels = setup.run.get('labels') or make_labels(setup, config.label_drop)
     run = {**setup.run, 'labels': labels}
     prior = modules.make_prior(run, tokenizer.autoencoder)
-    if samplers.is_causal(prior) != cls.is_causal:
-      other = 'maskgit' if cls.is_causal else 'autoregressive'
+    if prior.causal != cls.causal:
+      other = 'maskgit' if cls.causal else 'autoregressive'
       raise schema.ConfigError(
         f'the task {setup.config.task!r} does not train a '
         f'{type(prior).__name__}. Use the task {other!r}.'
@@ -185,7 +197,7 @@ class PriorTask(Task):
       return {}
     image = images.to_float(batch['image'])
     log_p, *_ = autoencoder.apply(
-      variables['autoencoder'], image, method='terms'
+      variables['autoencoder'], image, method='likelihood_terms'
     )
     bits = image_metrics.get_decoder_bits(autoencoder, image, log_p)
     return {'decoder_bits_per_dim': (bits, jnp.ones(len(image)))}
@@ -264,7 +276,7 @@ def copy_models(setup: Setup) -> tuple[Model, Model | None]:
   return tokenizer, load_lib.load_prior(copy, tokenizer)
 
 
-def make_labels(setup: Setup, label_drop: float) -> dict[str, Any]:
+def make_labels(setup: Setup, label_drop: float) -> dict[str, int | bool]:
   """Returns the fields of a prior's vocabulary beside the codebook.
 
   The prior is conditional on the class if the config says so and the data has

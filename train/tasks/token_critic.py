@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated
-from typing import Any
 from typing import ClassVar
 
 import jax
@@ -27,8 +26,7 @@ from vq_jax.runs import export as export_lib
 from vq_jax.runs import layout
 from vq_jax.runs import load as load_lib
 from vq_jax.utils import fields
-
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import Any
 from typing import ClassVar
 
 import jax
@@ -16,13 +15,13 @@ from train.tasks.base import Task
 from train.tasks.base import get_loss_config
 from vq_jax import autoencoders
 from vq_jax import losses
+from vq_jax import samplers
 from vq_jax.config import modules
 from vq_jax.config import schema
 from vq_jax.model import Model
 from vq_jax.utils import fields
 from vq_jax.utils import images
-
-Tree = Any
+from vq_jax.utils.trees import Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,7 @@ class VAETask(Task):
       {**state.variables, 'params': params},
       images.to_float(batch['image']),
       batch['key'],
-      method='terms',
+      method='elbo_terms',
     )
     kl = q.kl()
     beta = self.config.beta * jnp.minimum(
@@ -111,11 +110,10 @@ class VAETask(Task):
     vae, variables = self.model.autoencoder, variables['autoencoder']
     image = images.to_float(batch['image'])
     reconstruction, q = vae.apply(variables, image)
-    root = jax.random.key(0)
-    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(batch['index'])
+    keys = samplers.example_keys(jax.random.key(0), batch['index'])
 
     def log_weight(k):
-      keys_k = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
+      keys_k = samplers.fold_in(keys, k)
       return vae.apply(variables, image, keys_k, method='log_weight')
 
     log_weights = jax.lax.map(log_weight, jnp.arange(self.config.iwae_samples))

@@ -125,17 +125,19 @@ class VAE(bottleneck.ContinuousAutoencoder, kw_only=True):
     """Returns the output of the decoder, the input of the likelihood."""
     return self.decoder(self.from_latent(z))
 
-  def terms(
+  def elbo_terms(
     self, image: jax.Array, keys: jax.Array
   ) -> tuple[jax.Array, Gaussian, jax.Array]:
-    """Samples z ~ q(z | x) and returns the terms of the training objective.
+    """Samples z ~ q(z | x) and returns what the evidence lower bound needs.
+
+    The bound is E[log p(x | z)] - KL(q(z | x) || p(z)).
 
     Args:
       image: [B, H, W, C], float in [0, 1].
       keys: one key per example, [B].
 
     Returns:
-      log p(x | z) [B] in nats, q, and z.
+      log p(x | z) [B] in nats, the distribution q(z | x), and the sample z.
     """
     q = self.encode(image)
     z = q.sample(keys)
@@ -147,5 +149,5 @@ class VAE(bottleneck.ContinuousAutoencoder, kw_only=True):
     Its mean over z is the evidence lower bound; `vq_jax.losses.iwae_bound`
     combines several samples to a tighter bound.
     """
-    log_p, q, z = self.terms(image, keys)
+    log_p, q, z = self.elbo_terms(image, keys)
     return log_p + standard_log_prob(z) - q.log_prob(z)

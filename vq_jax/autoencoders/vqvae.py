@@ -65,10 +65,21 @@ class VQVAE(checked.CheckedModule):
       self.likelihood(output, images.to_float(image))
     return self.likelihood.mean(output), quantized
 
-  def terms(
+  def likelihood_terms(
     self, image: jax.Array, *, train: bool = False
   ) -> tuple[jax.Array, jax.Array, Quantized]:
-    """Returns log p(image | codes) [B] in nats, reconstruction and latent."""
+    """Returns the log-likelihood of images given their quantized latents.
+
+    The decoder must have a `likelihood`.
+
+    Args:
+      image: [B, H, W, C], float in [0, 1] or uint8.
+      train: passed to the quantizer.
+
+    Returns:
+      log p(image | codes) [B] in nats; the reconstruction, which is the mean of
+      that distribution, float32 [B, H, W, C]; and the quantized latent.
+    """
     quantized = self.encode(image, train=train)
     output = self.decode_output(quantized.quantized)
     log_p = self.likelihood(output, images.to_float(image))

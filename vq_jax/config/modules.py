@@ -20,7 +20,9 @@ def make_autoencoder(config: Mapping[str, Any]) -> nn.Module:
   return build('autoencoder', config['config']['model'])
 
 
-def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
+def make_prior(
+  config: Mapping[str, Any], autoencoder: nn.Module
+) -> priors.Prior:
   """Builds the prior that a run's `config.json` describes.
 
   A latent with G indices is G tokens, which follow one another in a row.
@@ -64,7 +66,9 @@ def make_prior(config: Mapping[str, Any], autoencoder: nn.Module) -> nn.Module:
   return build('prior', config['config']['model'], **extra)
 
 
-def make_critic(config: Mapping[str, Any], prior: nn.Module) -> nn.Module:
+def make_critic(
+  config: Mapping[str, Any], prior: priors.Prior
+) -> priors.TokenCritic:
   """Builds the critic of a prior's tokens that a run's config describes."""
   return build(
     'critic', config['config']['model'], vocab=prior.vocab, grid=prior.grid
@@ -79,7 +83,9 @@ def init_autoencoder(
   return autoencoder.init(rng, image)
 
 
-def init_prior(prior: nn.Module, rng: jax.Array) -> dict[str, Any]:
+def init_prior(
+  prior: priors.Prior | priors.TokenCritic, rng: jax.Array
+) -> dict[str, Any]:
   """Initialises a prior's variables."""
   tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
   inputs = {}

@@ -17,13 +17,12 @@ from vq_jax.data import preprocessing
 from vq_jax.inference import latents
 from vq_jax.inference import validate
 from vq_jax.inference.info import ModelInfo
+from vq_jax.inference.types import Array
+from vq_jax.inference.types import Indices
 from vq_jax.utils import images as images_lib
 
 if TYPE_CHECKING:
   from PIL import Image
-
-Array = jax.Array | np.ndarray
-Indices = Array | tuple[Array, ...]
 
 
 @functools.partial(jax.jit, static_argnames='autoencoder')

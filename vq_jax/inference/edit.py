@@ -7,9 +7,7 @@ windows if the image is larger than the grid; and all tokens are decoded once.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Annotated
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +21,11 @@ from vq_jax.inference import masks
 from vq_jax.inference import validate
 from vq_jax.inference import windows
 from vq_jax.inference.info import Pipeline
+from vq_jax.inference.types import Array
+from vq_jax.inference.types import Indices
+from vq_jax.inference.types import Labels
 from vq_jax.utils import fields
 from vq_jax.utils import images as images_lib
-
-Array = jax.Array | np.ndarray
 
 _fill = jax.jit(masks.fill)
 _composite = jax.jit(masks.composite, static_argnames='sigma')
@@ -50,7 +49,7 @@ class EditOptions:
     True
   """
 
-  label: Any = None
+  label: Labels = None
   dilate: Annotated[int, fields.Range(least=0, most=4096)] = 0
   keep_pixels: bool = True
   batch_size: fields.PositiveInt = 100
@@ -101,10 +100,10 @@ def outpaint(
 def complete(
   pipeline: Pipeline,
   key: jax.Array | int,
-  indices: Array | Sequence[Array],
-  known: Array | Sequence[Array],
-  label: Any = None,
-) -> jax.Array | tuple[jax.Array, ...]:
+  indices: Indices,
+  known: Indices,
+  label: Labels = None,
+) -> Indices:
   """Samples the unknown indices of images; see `vq_jax.Model.complete`."""
   levels = validate.check_levels(
     indices, known, pipeline.autoencoder.token_grids

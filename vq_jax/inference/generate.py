@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import autoencoders
+from vq_jax import priors
 from vq_jax import samplers
 from vq_jax.inference import codec
 from vq_jax.inference import labels as labels_lib
@@ -20,8 +21,8 @@ from vq_jax.inference import validate
 from vq_jax.inference.info import Level
 from vq_jax.inference.info import ModelInfo
 from vq_jax.inference.info import Pipeline
-
-Array = jax.Array | np.ndarray
+from vq_jax.inference.types import Array
+from vq_jax.inference.types import Labels
 
 UNDECIDED = 0.5  # the grey of image parts that are not sampled yet
 
@@ -32,13 +33,13 @@ UNDECIDED = 0.5  # the grey of image parts that are not sampled yet
 def sample_tokens(
   sampler: samplers.Sampler,
   keys: jax.Array,
-  prior: nn.Module,
+  prior: priors.Prior,
   variables: Mapping[str, Any],
   tokens: jax.Array,
   known: jax.Array,
   label: jax.Array | None,
   condition: jax.Array | None,
-  critic: nn.Module | None = None,
+  critic: priors.TokenCritic | None = None,
   critic_variables: Mapping[str, Any] | None = None,
   trace: bool = False,
 ) -> jax.Array:
@@ -124,7 +125,7 @@ def sample_images(
   *parents, steps = sampled
   prior = pipeline.levels[-1].prior
   decided = np.ones(steps.shape[1:], bool)
-  if samplers.is_causal(prior):
+  if prior.causal:
     decided = samplers.autoregressive.decided_rows(prior.grid)
   frames = [
     _decode(pipeline, (*parents, steps[:, t]), row)
@@ -137,7 +138,7 @@ def generate_batches(
   pipeline: Pipeline,
   key: jax.Array | int,
   *,
-  labels: Any = None,
+  labels: Labels = None,
   num: int | None = None,
   batch_size: int = 100,
   sharding: jax.sharding.Sharding | None = None,

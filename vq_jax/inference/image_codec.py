@@ -15,13 +15,13 @@ import numpy as np
 from vq_jax.inference import codec
 from vq_jax.inference import latents
 from vq_jax.inference.info import ModelInfo
+from vq_jax.inference.types import Array
+from vq_jax.inference.types import Indices
 from vq_jax.utils import fields
 
 if TYPE_CHECKING:
   from PIL import Image
 
-Array = jax.Array | np.ndarray
-Indices = Array | tuple[Array, ...]
 _Steps = Annotated[int, fields.Range(least=2, most=2**16)]
 
 

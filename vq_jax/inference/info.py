@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from vq_jax import priors
 from vq_jax import samplers
 from vq_jax.data import preprocessing
 from vq_jax.utils import fields
@@ -77,10 +78,10 @@ class Level:
     critic_variables: its variables.
   """
 
-  prior: nn.Module
+  prior: priors.Prior
   variables: Mapping[str, Any]
   sampler: samplers.Sampler
-  critic: nn.Module | None = None
+  critic: priors.TokenCritic | None = None
   critic_variables: Mapping[str, Any] | None = None
 
 

@@ -3,17 +3,17 @@
 import difflib
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from vq_jax.inference import validate
 from vq_jax.inference.info import Pipeline
+from vq_jax.inference.types import Labels
 from vq_jax.utils import fields
 
 
 def for_generation(
-  labels: Any, num: int | None, pipeline: Pipeline
+  labels: Labels, num: int | None, pipeline: Pipeline
 ) -> tuple[np.ndarray | None, int]:
   """Returns the class of each image of a request, and their number.
 
@@ -48,7 +48,7 @@ def for_generation(
   return labels, validate.check_num(num)
 
 
-def for_edit(label: Any, num: int, pipeline: Pipeline) -> np.ndarray | None:
+def for_edit(label: Labels, num: int, pipeline: Pipeline) -> np.ndarray | None:
   """Returns the class of each edited image.
 
   Args:
@@ -76,7 +76,7 @@ def for_edit(label: Any, num: int, pipeline: Pipeline) -> np.ndarray | None:
 
 
 def class_indices(
-  labels: Any, classes: int, names: Sequence[str]
+  labels: Labels, classes: int, names: Sequence[str]
 ) -> np.ndarray:
   """Returns the numbers of classes.
 
@@ -122,13 +122,13 @@ def _composed(name: str) -> str:
   return unicodedata.normalize('NFC', name)
 
 
-def _contains(labels: Any, kinds: type | tuple[type, ...]) -> bool:
+def _contains(labels: Labels, kinds: type | tuple[type, ...]) -> bool:
   """Returns whether labels are a sequence with an element of some types."""
   several = isinstance(labels, tuple | list)
   return several and any(isinstance(label, kinds) for label in labels)
 
 
-def _as_array(labels: Any) -> np.ndarray:
+def _as_array(labels: Labels) -> np.ndarray:
   """Returns labels as an array, of objects if they are ragged or bools."""
   try:
     found = np.asarray(labels)

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import autoencoders
+from vq_jax.inference.types import Array
 from vq_jax.utils import fields
-
-Array = jax.Array | np.ndarray
 
 
 def require_latents(autoencoder: nn.Module) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from typing import Annotated
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import autoencoders
+from vq_jax.inference.types import Array
+from vq_jax.inference.types import Indices
 from vq_jax.utils import fields
 from vq_jax.utils import images as images_lib
 
@@ -35,9 +36,7 @@ def check_num(num: int, name: str = 'num') -> int:
   return fields.check_value(name, num, _Images)
 
 
-def check_indices(
-  indices: jax.Array | np.ndarray, grid: autoencoders.TokenGrid
-) -> jax.Array:
+def check_indices(indices: Array, grid: autoencoders.TokenGrid) -> jax.Array:
   """Checks the indices of one token grid.
 
   Args:
@@ -70,7 +69,7 @@ def check_indices(
 
 
 def check_parts(
-  indices: Any, grids: Sequence[autoencoders.TokenGrid]
+  indices: Indices, grids: Sequence[autoencoders.TokenGrid]
 ) -> tuple[jax.Array, ...]:
   """Checks the indices of all token grids; see `check_indices`.
 
@@ -94,7 +93,7 @@ def check_parts(
 
 
 def check_levels(
-  indices: Any, known: Any, grids: Sequence[autoencoders.TokenGrid]
+  indices: Indices, known: Indices, grids: Sequence[autoencoders.TokenGrid]
 ) -> list[tuple[jax.Array, np.ndarray]]:
   """Checks indices of which some are known.
 
@@ -129,7 +128,7 @@ def check_levels(
 
 
 def check_images(
-  images: Any, channels: int, *, ranks: Sequence[int] = (4,)
+  images: Array, channels: int, *, ranks: Sequence[int] = (4,)
 ) -> None:
   """Checks the shape, the dtype and the range of images.
 
@@ -148,7 +147,7 @@ def check_images(
 
 
 def check_image_shape(
-  images: Any, channels: int, *, ranks: Sequence[int] = (4,)
+  images: Array, channels: int, *, ranks: Sequence[int] = (4,)
 ) -> None:
   """Checks only the shape of images; see `check_images`."""
   try:
@@ -166,7 +165,7 @@ def check_image_shape(
     )
 
 
-def to_float_batch(image: Any, channels: int) -> np.ndarray:
+def to_float_batch(image: Array, channels: int) -> np.ndarray:
   """Checks one image or a batch, but not the range of float images.
 
   Args:
@@ -185,7 +184,7 @@ def to_float_batch(image: Any, channels: int) -> np.ndarray:
   return images if images.ndim == 4 else images[None]
 
 
-def check_mask(mask: Any, shape: Sequence[int]) -> np.ndarray:
+def check_mask(mask: Array, shape: Sequence[int]) -> np.ndarray:
   """Checks a mask of pixels.
 
   Args:

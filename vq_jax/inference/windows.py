@@ -13,8 +13,7 @@ import numpy as np
 from vq_jax import samplers
 from vq_jax.inference import generate
 from vq_jax.inference.info import Pipeline
-
-Array = jax.Array | np.ndarray
+from vq_jax.inference.types import Array
 
 
 def sample_missing(

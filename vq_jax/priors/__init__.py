@@ -2,6 +2,7 @@
 
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.priors.autoregressive import AutoregressiveTransformer
+from vq_jax.priors.base import Prior
 from vq_jax.priors.maskgit import MaskGIT
 from vq_jax.priors.masking import drop_labels
 from vq_jax.priors.masking import random_mask
@@ -17,6 +18,7 @@ __all__ = [
   'MaskGIT',
   'PixelCNN',
   'PixelSNAIL',
+  'Prior',
   'TokenCritic',
   'TransformerConfig',
   'Vocab',

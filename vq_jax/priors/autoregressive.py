@@ -1,17 +1,17 @@
 """The autoregressive transformer of VQGAN and ViT-VQGAN."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import attention
-from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.layers import transformer as transformer_lib
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
-from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
 
 PUBLISHED = transformer_lib.TransformerConfig(
@@ -56,7 +56,7 @@ class Cache:
   context: Context
 
 
-class AutoregressiveTransformer(checked.CheckedModule):
+class AutoregressiveTransformer(base.Prior):
   """A decoder-only transformer over tokens in raster order.
 
   Models p(tokens) = prod_i p(token_i | token_<i): VQGAN, Esser et al. 2021,
@@ -92,21 +92,14 @@ class AutoregressiveTransformer(checked.CheckedModule):
     (1, 6, 16)
   """
 
-  vocab: vocab_lib.Vocab
-  grid: tuple[int, int]
+  causal: ClassVar[bool] = True
+  id_tables: ClassVar[tuple[str, ...]] = ('embedding/embedding',)
+
   transformer: transformer_lib.TransformerConfig = PUBLISHED
   conditioning: embeddings.Conditioning = 'token'
   positions: embeddings.Positions = 'learned'
   parent_codebook_size: fields.PositiveInt | None = None
   parent_grid: tuple[int, int] | None = None
-
-  # Parameters with a row for each id of the vocabulary.
-  id_tables = ('embedding/embedding',)
-
-  @property
-  def num_tokens(self) -> int:
-    """N, the number of tokens of an image."""
-    return self.grid[0] * self.grid[1]
 
   def setup(self):
     """Declares embeddings, blocks and head."""

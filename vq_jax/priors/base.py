@@ -1,8 +1,45 @@
-"""Checks of the inputs of priors."""
+"""The base class of priors, and checks of their inputs."""
+
+from typing import ClassVar
 
 import jax
 
+from vq_jax.layers import checked
 from vq_jax.priors import vocab as vocab_lib
+
+
+class Prior(checked.CheckedModule):
+  """A model of the distribution of the tokens of an image.
+
+  A subclass defines `__call__(tokens, *, label=None, condition=None,
+  train=False)`, which maps tokens int32 [B, N] to logits [B, N, K]. A causal
+  one also defines `start` and `step`, which compute the logits of one position
+  after the other from a cache.
+
+  Attributes:
+    causal: whether the logits of a position depend only on the tokens before
+      it, so that images are sampled token by token. Otherwise they depend on
+      all tokens, of which some are masked.
+    id_tables: paths of the parameters with a row for each id of the vocabulary.
+    vocab: the meaning of the token ids.
+    grid: (h, w), N = h * w tokens.
+
+  Example:
+    >>> from vq_jax import priors
+    >>> priors.PixelCNN.causal, priors.MaskGIT.causal
+    (True, False)
+  """
+
+  causal: ClassVar[bool]
+  id_tables: ClassVar[tuple[str, ...]] = ()
+
+  vocab: vocab_lib.Vocab
+  grid: tuple[int, int]
+
+  @property
+  def num_tokens(self) -> int:
+    """N, the number of tokens of an image."""
+    return self.grid[0] * self.grid[1]
 
 
 def check_tokens(tokens: jax.Array, grid: tuple[int, int]) -> None:

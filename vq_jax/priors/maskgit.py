@@ -1,18 +1,17 @@
 """MaskGIT's bidirectional transformer."""
 
+from typing import ClassVar
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import checked
 from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers import transformer as transformer_lib
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
-from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
 
 PUBLISHED = transformer_lib.TransformerConfig(
@@ -26,7 +25,7 @@ PUBLISHED = transformer_lib.TransformerConfig(
 )
 
 
-class MaskGIT(checked.CheckedModule):
+class MaskGIT(base.Prior):
   """MaskGIT's bidirectional transformer over masked tokens.
 
   Predicts all tokens from those that are not masked: Chang et al. 2022, section
@@ -69,8 +68,9 @@ class MaskGIT(checked.CheckedModule):
     (1, 6, 16)
   """
 
-  vocab: vocab_lib.Vocab
-  grid: tuple[int, int]
+  causal: ClassVar[bool] = False
+  id_tables: ClassVar[tuple[str, ...]] = ('embedding/embedding', 'bias_out')
+
   transformer: transformer_lib.TransformerConfig = PUBLISHED
   conditioning: embeddings.Conditioning = 'token'
   positions: embeddings.Positions = 'learned'
@@ -80,14 +80,6 @@ class MaskGIT(checked.CheckedModule):
   embedding_norm: bool = True
   head: Literal['mlm', 'norm'] = 'mlm'
   adaln_out_init: nn.initializers.Initializer = initializers.zeros
-
-  # Parameters with a row for each id of the vocabulary.
-  id_tables = ('embedding/embedding', 'bias_out')
-
-  @property
-  def num_tokens(self) -> int:
-    """N, the number of tokens of an image."""
-    return self.grid[0] * self.grid[1]
 
   @property
   def prefix(self) -> int:

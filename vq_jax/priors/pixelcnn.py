@@ -1,15 +1,15 @@
 """Gated PixelCNN, a convolutional autoregressive prior."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import causal_convolution as causal
-from vq_jax.layers import checked
+from vq_jax.layers import causal_convolution
 from vq_jax.layers import gated_pixelcnn
 from vq_jax.priors import base
-from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
 
 
@@ -37,7 +37,7 @@ class Cache:
   left: list[jax.Array]
 
 
-class PixelCNN(checked.CheckedModule):
+class PixelCNN(base.Prior):
   """Gated PixelCNN over tokens in raster order.
 
   Models p(tokens) = prod_i p(token_i | token_<i) by convolutions: van den Oord
@@ -79,8 +79,8 @@ class PixelCNN(checked.CheckedModule):
     (1, 6, 16)
   """
 
-  vocab: vocab_lib.Vocab
-  grid: tuple[int, int]
+  causal: ClassVar[bool] = True
+
   layers: fields.PositiveInt = 15
   channels: fields.PositiveInt = 128
   first_kernel: fields.PositiveInt = 7
@@ -89,11 +89,6 @@ class PixelCNN(checked.CheckedModule):
   dropout: fields.Fraction = 0.0
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
-
-  @property
-  def num_tokens(self) -> int:
-    """N, the number of tokens of an image."""
-    return self.grid[0] * self.grid[1]
 
   def setup(self):
     """Declares the embeddings, the layers of both stacks and the head."""
@@ -162,17 +157,21 @@ class PixelCNN(checked.CheckedModule):
       condition: see `__call__`.
     """
     h, w = self.grid
-    r, d, n = causal.window_radius(self.kernel), self.channels, self.layers
+    r, d, n = (
+      causal_convolution.window_radius(self.kernel),
+      self.channels,
+      self.layers,
+    )
 
     def zeros(*shape):
       return jnp.zeros((batch_size, *shape), self.dtype)
 
     return Cache(
-      embedded=causal.empty_map(
+      embedded=causal_convolution.empty_map(
         batch_size,
         self.grid,
         d,
-        causal.window_radius(self.first_kernel),
+        causal_convolution.window_radius(self.first_kernel),
         self.dtype,
       ),
       biases=self._biases(batch_size, label, condition),
@@ -196,9 +195,11 @@ class PixelCNN(checked.CheckedModule):
     """
     # At position 0 this writes zeros into the margin.
     x = self.embedding(previous) * (position > 0)
-    radius = causal.window_radius(self.first_kernel)
+    radius = causal_convolution.window_radius(self.first_kernel)
     cache = cache.replace(
-      embedded=causal.write_pixel(cache.embedded, x, position - 1, radius)
+      embedded=causal_convolution.write_pixel(
+        cache.embedded, x, position - 1, radius
+      )
     )
     column = position % self.grid[1]
     above, link, left = nn.cond(
@@ -208,7 +209,7 @@ class PixelCNN(checked.CheckedModule):
       self,
       cache,
     )
-    window = causal.read_window(cache.embedded, position, radius)
+    window = causal_convolution.read_window(cache.embedded, position, radius)
     x, new_left = window[:, -1, :radius], []
     for i, layer in enumerate(self.stacks):
       if i:
@@ -221,8 +222,8 @@ class PixelCNN(checked.CheckedModule):
 
   def _start_row(self, cache, position):
     """Returns `above`, `link` and `left` at the start of a row."""
-    radius = causal.window_radius(self.first_kernel)
-    x = causal.read_rows(cache.embedded, position, radius)[:, :-1]
+    radius = causal_convolution.window_radius(self.first_kernel)
+    x = causal_convolution.read_rows(cache.embedded, position, radius)[:, :-1]
     above, links = [], []
     for i, layer in enumerate(self.stacks):
       if i:

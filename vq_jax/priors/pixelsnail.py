@@ -1,18 +1,17 @@
 """PixelSNAIL, the prior of VQ-VAE-2: causal convolutions and attention."""
 
 import functools
+from typing import ClassVar
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import causal_convolution as causal
-from vq_jax.layers import checked
+from vq_jax.layers import causal_convolution
 from vq_jax.layers import convolution
 from vq_jax.layers import snail
 from vq_jax.priors import base
-from vq_jax.priors import vocab as vocab_lib
 from vq_jax.utils import fields
 
 
@@ -32,7 +31,7 @@ class Cache:
   blocks: list[snail.BlockCache]
 
 
-class PixelSNAIL(checked.CheckedModule):
+class PixelSNAIL(base.Prior):
   """PixelSNAIL over tokens in raster order.
 
   Models p(tokens) = prod_i p(token_i | token_<i). Blocks of gated residual
@@ -95,8 +94,8 @@ class PixelSNAIL(checked.CheckedModule):
     (1, 6, 16)
   """
 
-  vocab: vocab_lib.Vocab
-  grid: tuple[int, int]
+  causal: ClassVar[bool] = True
+
   parent_codebook_size: fields.PositiveInt | None = None
   parent_grid: tuple[int, int] | None = None
   blocks: fields.NonNegativeInt = 4
@@ -112,11 +111,6 @@ class PixelSNAIL(checked.CheckedModule):
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
-  @property
-  def num_tokens(self) -> int:
-    """N, the number of tokens of an image."""
-    return self.grid[0] * self.grid[1]
-
   def setup(self):
     """Declares embeddings, blocks, output layers and parent layers."""
     self._check_fields()
@@ -128,7 +122,7 @@ class PixelSNAIL(checked.CheckedModule):
     )
     self.embedding = embed(self.vocab.codebook_size)
     self.label_embedding = embed(self.vocab.num_labels)
-    self.first = causal.raster_conv(
+    self.first = causal_convolution.raster_conv(
       self.channels, self.kernel, include_center=False, **types
     )
     self.body = [
@@ -202,11 +196,11 @@ class PixelSNAIL(checked.CheckedModule):
         context, (batch_size, *self.grid, self.channels)
       ).reshape(batch_size, self.num_tokens, self.channels)
     return Cache(
-      embedded=causal.empty_map(
+      embedded=causal_convolution.empty_map(
         batch_size,
         self.grid,
         self.channels,
-        causal.window_radius(self.kernel),
+        causal_convolution.window_radius(self.kernel),
         self.dtype,
       ),
       context=context,
@@ -226,10 +220,10 @@ class PixelSNAIL(checked.CheckedModule):
     Returns:
       float32 [B, K], and the updated cache.
     """
-    radius = causal.window_radius(self.kernel)
+    radius = causal_convolution.window_radius(self.kernel)
     # At position 0 this writes zeros into the margin.
     previous = self.embedding(previous) * (position > 0)
-    embedded = causal.write_pixel(
+    embedded = causal_convolution.write_pixel(
       cache.embedded, previous, position - 1, radius
     )
     context = cache.context
@@ -237,7 +231,9 @@ class PixelSNAIL(checked.CheckedModule):
       context = jax.lax.dynamic_index_in_dim(
         context, position, axis=1, keepdims=False
       )
-    x = self.first.pixel(causal.read_window(embedded, position, radius))
+    x = self.first.pixel(
+      causal_convolution.read_window(embedded, position, radius)
+    )
     blocks = []
     for block, block_cache in zip(self.body, cache.blocks, strict=True):
       x, block_cache = block.step(
@@ -270,7 +266,7 @@ class PixelSNAIL(checked.CheckedModule):
     return self.logits(nn.elu(x)).astype(jnp.float32)
 
   def _check_fields(self):
-    causal.window_radius(self.kernel, least=3)
+    causal_convolution.window_radius(self.kernel, least=3)
     if self.heads and self.channels % self.heads:
       raise ValueError(
         'channels must be a multiple of heads; got '

@@ -47,7 +47,7 @@ def quantize(
   scale: float,
   commitment_weight: float,
   entropy_weight: jax.Array | float | None,
-  gamma: float,
+  diversity_gamma: float,
   entropy_temperature: float,
   entropy_bits: int,
   axis_name: str | None,
@@ -57,7 +57,7 @@ def quantize(
   The loss is
 
     commitment_weight * mean (x - sg[e])^2
-    + entropy_weight * (E[H(p)] - gamma H(E[p]))
+    + entropy_weight * (E[H(p)] - diversity_gamma H(E[p]))
 
   with p = softmax(-|x - e|^2 / entropy_temperature) over all codes e.
 
@@ -66,7 +66,7 @@ def quantize(
     scale: absolute value of each dimension of a code.
     commitment_weight: weight of the commitment loss.
     entropy_weight: weight of the entropy loss; with None it is not computed.
-    gamma: relative weight of the entropy of the batch.
+    diversity_gamma: relative weight of the entropy of the batch.
     entropy_temperature: T.
     entropy_bits: group size of the entropy of the batch; see
       `entropy.bit_entropies`.
@@ -86,7 +86,7 @@ def quantize(
     sample_entropy, batch_entropy = entropy.bit_entropies(
       4 * scale * x / entropy_temperature, entropy_bits, axis_name
     )
-    stats['entropy_loss'] = sample_entropy - gamma * batch_entropy
+    stats['entropy_loss'] = sample_entropy - diversity_gamma * batch_entropy
     loss += entropy_weight * stats['entropy_loss']
   return base.Quantized(
     quantized=gradients.straight_through(x, codes),

@@ -34,7 +34,7 @@ class BSQ(base.Quantizer):
     commitment_weight: weight of a commitment loss, mean (u - sg[e])^2, which
       the paper does not have.
     entropy_weight: weight of the entropy loss. With 0 it is not computed.
-    gamma: relative weight of the entropy of the batch.
+    diversity_gamma: relative weight of the entropy of the batch.
     entropy_temperature: T in p = softmax(-|u - e|^2 / T).
     entropy_start_scale: factor of the weight of the entropy loss in the first
       training step.
@@ -56,7 +56,7 @@ class BSQ(base.Quantizer):
   bits: int
   commitment_weight: fields.NonNegativeFloat = 0.0
   entropy_weight: fields.NonNegativeFloat = 0.1
-  gamma: fields.NonNegativeFloat = 1.0
+  diversity_gamma: fields.NonNegativeFloat = 1.0
   entropy_temperature: fields.PositiveFloat = 1.0
   entropy_start_scale: fields.NonNegativeFloat = 3.0
   entropy_ramp_steps: fields.NonNegativeInt = 2000
@@ -100,7 +100,7 @@ class BSQ(base.Quantizer):
       scale=self._scale,
       commitment_weight=self.commitment_weight,
       entropy_weight=entropy_weight,
-      gamma=self.gamma,
+      diversity_gamma=self.diversity_gamma,
       entropy_temperature=self.entropy_temperature,
       entropy_bits=1,
       axis_name=self.axis_name,

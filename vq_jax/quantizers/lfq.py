@@ -11,11 +11,11 @@ class LFQ(base.Quantizer):
   """Lookup-free quantization (https://arxiv.org/abs/2310.05737, 3.1).
 
   MAGVIT-v2's code of z is scale * sign(z), with sign(0) = -1, one of 2^D. The
-  entropy loss E[H(p)] - gamma H(E[p]) with p = softmax(-|z - e|^2 / T) makes
-  each vector certain of its code and the batch use all codes. p is a product
-  over the dimensions, so that the first term is exact for any D; for the second
-  see `entropy.bit_entropies`. `vq_jax.quantizers.bits` defines the order of the
-  bits.
+  entropy loss E[H(p)] - diversity_gamma H(E[p]) with p = softmax(-|z - e|^2 /
+  T) makes each vector certain of its code and the batch use all codes. p is a
+  product over the dimensions, so that the first term is exact for any D; for
+  the second see `entropy.bit_entropies`. `vq_jax.quantizers.bits` defines the
+  order of the bits.
 
   The defaults are those of Open-MAGVIT2 (TencentARC/SEED-Voken). With T = 0.01
   the gradient of the entropy loss vanishes where |z| > 0.2: the loss balances
@@ -28,7 +28,7 @@ class LFQ(base.Quantizer):
     commitment_weight: weight of the commitment loss, mean (z - sg[e])^2; the
       default is Open-MAGVIT2's.
     entropy_weight: weight of the entropy loss. With 0 it is not computed.
-    gamma: relative weight of the entropy of the batch.
+    diversity_gamma: relative weight of the entropy of the batch.
     entropy_temperature: T.
     entropy_bits: the largest number of bits whose joint entropy over the batch
       is computed; more bits are split into groups.
@@ -49,7 +49,7 @@ class LFQ(base.Quantizer):
   scale: fields.PositiveFloat = 1.0
   commitment_weight: fields.NonNegativeFloat = 0.25
   entropy_weight: fields.NonNegativeFloat = 0.1
-  gamma: fields.NonNegativeFloat = 1.0
+  diversity_gamma: fields.NonNegativeFloat = 1.0
   entropy_temperature: fields.PositiveFloat = 0.01
   entropy_bits: fields.PositiveInt = 10
   axis_name: str | None = None
@@ -76,7 +76,7 @@ class LFQ(base.Quantizer):
       scale=self.scale,
       commitment_weight=self.commitment_weight,
       entropy_weight=self.entropy_weight or None,
-      gamma=self.gamma,
+      diversity_gamma=self.diversity_gamma,
       entropy_temperature=self.entropy_temperature,
       entropy_bits=self.entropy_bits,
       axis_name=self.axis_name,

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from vq_jax import samplers
 from vq_jax.model import Model
 from vq_jax.runs import checkpoints
 from vq_jax.runs import layout
@@ -91,7 +90,7 @@ def export_generator(model: Model, folder: str | os.PathLike) -> None:
   Raises:
     ValueError: if the model has no prior, or an autoregressive one.
   """
-  if model.prior is None or samplers.is_causal(model.prior):
+  if model.prior is None or model.prior.causal:
     raise ValueError(
       'a token critic scores the tokens of a MaskGIT; give the run of one.'
     )

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 
 from vq_jax import inference
+from vq_jax import priors
 from vq_jax import samplers
 from vq_jax.config import modules
 from vq_jax.config import registry
@@ -91,9 +92,9 @@ def make_model(
   config: Mapping[str, Any],
   *,
   autoencoder_config: Mapping[str, Any] | None = None,
-  prior: nn.Module | None = None,
+  prior: priors.Prior | None = None,
   parent: Model | None = None,
-  critic: nn.Module | None = None,
+  critic: priors.TokenCritic | None = None,
 ) -> Model:
   """Makes a model of modules, variables and the config of a run.
 
@@ -124,7 +125,7 @@ def _make_info(
   config: Mapping[str, Any],
   autoencoder_config: Mapping[str, Any],
   autoencoder: nn.Module,
-  prior: nn.Module | None,
+  prior: priors.Prior | None,
 ) -> inference.ModelInfo:
   """Reads the facts about a model from the config of its run."""
   data = config['config'].get('data', {})
@@ -149,7 +150,7 @@ def _make_info(
 
 
 def make_sampler(
-  config: Mapping[str, Any], prior: nn.Module
+  config: Mapping[str, Any], prior: priors.Prior
 ) -> samplers.Sampler:
   """Makes the sampler that the config of a prior's run describes.
 

@@ -14,7 +14,6 @@ from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 from vq_jax.samplers.autoregressive import AutoregressiveSampler
 from vq_jax.samplers.base import TokenSampler
-from vq_jax.samplers.base import is_causal
 from vq_jax.samplers.choice import INVALID
 from vq_jax.samplers.choice import TokenChoice
 from vq_jax.samplers.choice import require_valid
@@ -40,7 +39,6 @@ __all__ = [
   'example_keys',
   'fold_in',
   'guidance',
-  'is_causal',
   'make_key',
   'maskgit',
   'orders',

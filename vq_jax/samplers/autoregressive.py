@@ -6,11 +6,11 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax import priors
 from vq_jax.samplers import base
 from vq_jax.samplers import choice as choice_lib
 from vq_jax.samplers import keys as key_lib
@@ -43,7 +43,7 @@ class AutoregressiveSampler(base.TokenSampler):
   def __call__(
     self,
     keys: jax.Array,
-    prior: nn.Module,
+    prior: priors.Prior,
     variables: Mapping[str, Any],
     tokens: jax.Array,
     known: jax.Array,
@@ -73,7 +73,7 @@ class AutoregressiveSampler(base.TokenSampler):
       ValueError: if the prior is not autoregressive, or guidance is asked of a
         prior without a null class.
     """
-    if not base.is_causal(prior):
+    if not prior.causal:
       raise ValueError(
         f'an AutoregressiveSampler cannot sample a {type(prior).__name__}, '
         'which is not autoregressive; use a MaskGITSampler.'

@@ -6,19 +6,14 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax import priors
 from vq_jax.samplers import choice as choice_lib
 from vq_jax.samplers import guidance as guidance_lib
 from vq_jax.utils import fields
 from vq_jax.utils import names
-
-
-def is_causal(prior: nn.Module) -> bool:
-  """Returns whether a prior predicts each token from the previous ones."""
-  return hasattr(prior, 'step')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +64,7 @@ class TokenSampler:
 
 def make_apply(
   guidance: guidance_lib.Guidance,
-  prior: nn.Module,
+  prior: priors.Prior,
   variables: Mapping[str, Any],
   batch_size: int,
   *,

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Annotated
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax import priors
 from vq_jax.samplers import base
 from vq_jax.samplers import choice as choice_lib
 from vq_jax.samplers import counting
@@ -125,14 +125,14 @@ class MaskGITSampler(base.TokenSampler):
   def __call__(
     self,
     keys: jax.Array,
-    prior: nn.Module,
+    prior: priors.Prior,
     variables: Mapping[str, Any],
     tokens: jax.Array,
     known: jax.Array,
     *,
     label: jax.Array | None = None,
     condition: jax.Array | None = None,
-    critic: nn.Module | None = None,
+    critic: priors.TokenCritic | None = None,
     critic_variables: Mapping[str, Any] | None = None,
     trace: bool = False,
   ) -> jax.Array:
@@ -158,7 +158,7 @@ class MaskGITSampler(base.TokenSampler):
       ValueError: if the prior is autoregressive or has no null class for
         guidance, or the order lacks its critic.
     """
-    if base.is_causal(prior):
+    if prior.causal:
       raise ValueError(
         f'a MaskGITSampler cannot sample a {type(prior).__name__}, which is '
         'autoregressive; use an AutoregressiveSampler.'

@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
-
+from vq_jax import priors
 from vq_jax.samplers import autoregressive
 from vq_jax.samplers import base
 from vq_jax.samplers import maskgit
@@ -21,7 +20,7 @@ _WHY_NOT = {
 }
 
 
-def sampler_for(prior: nn.Module, options: Mapping[str, Any]) -> Sampler:
+def sampler_for(prior: priors.Prior, options: Mapping[str, Any]) -> Sampler:
   """Returns the sampler for a kind of prior.
 
   Args:
@@ -32,7 +31,7 @@ def sampler_for(prior: nn.Module, options: Mapping[str, Any]) -> Sampler:
     ValueError: if the sampler has no such option, or a value is out of range.
   """
   cls = maskgit.MaskGITSampler
-  if base.is_causal(prior):
+  if prior.causal:
     cls = autoregressive.AutoregressiveSampler
   return with_options(cls(), options)
 

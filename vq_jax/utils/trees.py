@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# A pytree: arrays, or nested dicts, tuples and dataclasses of them.
 Tree = Any
 
 
