@@ -9,6 +9,10 @@ only by `python -m vq_jax.features`.
 from vq_jax.features.backbones import VGG16
 from vq_jax.features.backbones import AlexNet
 from vq_jax.features.backbones import load_heads
+from vq_jax.features.clip import CLIP
+from vq_jax.features.clip_config import CLIPConfig
+from vq_jax.features.clip_config import ResNetConfig
+from vq_jax.features.clip_config import ViTConfig
 from vq_jax.features.efficientnet import EfficientNetLite
 from vq_jax.features.loading import load
 from vq_jax.features.released import MissingWeights
@@ -17,9 +21,13 @@ from vq_jax.features.released import find
 
 __all__ = [
   'AlexNet',
+  'CLIP',
+  'CLIPConfig',
   'EfficientNetLite',
   'MissingWeights',
+  'ResNetConfig',
   'VGG16',
+  'ViTConfig',
   'download',
   'find',
   'load',

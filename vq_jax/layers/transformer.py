@@ -14,9 +14,16 @@ from vq_jax.layers.transformer_config import TransformerConfig
 
 gelu = functools.partial(nn.gelu, approximate=True)
 
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+  """Returns x * sigmoid(1.702 x), an approximation of GELU."""
+  return x * nn.sigmoid(1.702 * x)
+
+
 _ACTIVATIONS = {
   'gelu': gelu,
   'gelu_exact': functools.partial(nn.gelu, approximate=False),
+  'quick_gelu': quick_gelu,
   'swiglu': nn.silu,
   'tanh': nn.tanh,
 }

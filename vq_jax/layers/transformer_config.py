@@ -28,8 +28,9 @@ class TransformerConfig:
       `bias` by default.
     qk_norm: normalisation of queries and keys; see `SelfAttention`.
     activation: activation of the MLP: 'gelu' by its tanh approximation,
-      'gelu_exact', 'tanh', or 'swiglu', which is silu multiplied by a second
-      projection (https://arxiv.org/abs/2002.05202).
+      'gelu_exact', 'quick_gelu', which is x * sigmoid(1.702 x) (CLIP), 'tanh',
+      or 'swiglu', which is silu multiplied by a second projection
+      (https://arxiv.org/abs/2002.05202).
     mlp_kernel: 1 for the published MLP. With an odd number above 1 the first
       layer of the MLP is a convolution with such a kernel over the grid of
       tokens.
@@ -73,7 +74,9 @@ class TransformerConfig:
   bias: bool = True
   qkv_bias: bool | None = None
   qk_norm: Literal['head', 'width'] | None = None
-  activation: Literal['gelu', 'gelu_exact', 'swiglu', 'tanh'] = 'gelu'
+  activation: Literal['gelu', 'gelu_exact', 'quick_gelu', 'swiglu', 'tanh'] = (
+    'gelu'
+  )
   mlp_kernel: fields.PositiveInt = 1
   dropout: fields.Fraction = 0.0
   embedding_dropout: fields.Fraction | None = None
