@@ -22,7 +22,10 @@ setuptools.setup(
   python_requires='>=3.11',
   # `train` and `configs` are too common as names to be installed.
   packages=setuptools.find_packages(include=['vq_jax', 'vq_jax.*']),
-  package_data={'vq_jax.data': ['fashion_mnist_mini/*']},
+  package_data={
+    'vq_jax.data': ['fashion_mnist_mini/*'],
+    'vq_jax.features': ['clip_bpe/*'],
+  },
   install_requires=[
     'array_record',
     'chex',
@@ -45,6 +48,8 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
     'plan': ['libtpu'],
+    'clip': ['tokenizers'],
+    'peers': ['torch', 'transformers', 'ftfy', 'regex'],
     'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26', 'ruff'],
     'test': [
       'hypothesis',
@@ -54,6 +59,7 @@ setuptools.setup(
       'pytest',
       'pytest-xdist',
       'ruff',
+      'tokenizers',
     ],
   },
   entry_points={'console_scripts': ['vqjax = vq_jax.cli.main:main']},

@@ -13,6 +13,7 @@ from vq_jax.features.clip import CLIP
 from vq_jax.features.clip_config import CLIPConfig
 from vq_jax.features.clip_config import ResNetConfig
 from vq_jax.features.clip_config import ViTConfig
+from vq_jax.features.clip_tokenizer import load_tokenizer
 from vq_jax.features.efficientnet import EfficientNetLite
 from vq_jax.features.loading import load
 from vq_jax.features.released import MissingWeights
@@ -32,4 +33,5 @@ __all__ = [
   'find',
   'load',
   'load_heads',
+  'load_tokenizer',
 ]

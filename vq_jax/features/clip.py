@@ -37,6 +37,7 @@ class CLIP(nn.Module):
       float32 in any case.
 
   Example:
+    >>> import functools
     >>> import jax
     >>> from vq_jax import features
     >>> clip = features.CLIP(
@@ -52,8 +53,9 @@ class CLIP(nn.Module):
     ... )
     >>> image = jax.numpy.zeros((2, 8, 8, 3))
     >>> tokens = jax.numpy.asarray([[14, 3, 5, 15]])
-    >>> variables = jax.jit(clip.init)(jax.random.key(0), image, tokens)
-    >>> jax.jit(clip.apply)(variables, image, tokens).shape
+    >>> init = functools.partial(jax.eval_shape, clip.init_with_output)
+    >>> logits, variables = init(jax.random.key(0), image, tokens)
+    >>> logits.shape
     (2, 1)
   """
 
