@@ -17,9 +17,9 @@ from vq_jax import convert
 from vq_jax import quantizers
 from vq_jax.config import registry
 from vq_jax.convert import loading
-from vq_jax.convert import rules
-from vq_jax.convert import unpickling
 from vq_jax.utils import trees
+from vq_jax.utils.conversion import rules
+from vq_jax.utils.conversion import unpickling
 
 Taming, MaskGIT = references.Taming, references.MaskGIT
 ViT, Size = vit_reference.ViT, vit_reference.Size

@@ -13,7 +13,7 @@ from tests.convert.released import write
 from vq_jax import convert
 from vq_jax.config import registry
 from vq_jax.convert import loading
-from vq_jax.convert import rules
+from vq_jax.utils.conversion import rules
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path):

@@ -8,13 +8,13 @@ from tests.convert import writing
 from tests.convert.released import GOLDEN
 from tests.convert.released import weights_of
 from vq_jax import convert
-from vq_jax.convert import errors
 from vq_jax.convert import halton_maskgit
 from vq_jax.convert import loading
-from vq_jax.convert import locations
-from vq_jax.convert import pickles
 from vq_jax.convert import taming_transformer
 from vq_jax.utils import trees
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import locations
+from vq_jax.utils.conversion import pickles
 
 TORCH = {
   'taming-vqgan': loading.AUTOENCODERS['taming-vqgan'],

@@ -12,8 +12,8 @@ from tests.convert.writing import called
 from tests.convert.writing import each_format
 from tests.convert.writing import name
 from tests.convert.writing import read
-from vq_jax.convert import errors
-from vq_jax.convert import unpickling
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import unpickling
 
 
 @each_format

@@ -18,9 +18,9 @@ from tests.train import tiny_configs
 from train import loop
 from vq_jax.config import registry
 from vq_jax.convert import loading
-from vq_jax.convert import pickles
 from vq_jax.runs import export as export_lib
 from vq_jax.utils import trees
+from vq_jax.utils.conversion import pickles
 
 
 def released(kind, folder):

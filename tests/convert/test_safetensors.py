@@ -11,10 +11,10 @@ from tests.convert.released import GOLDEN
 from tests.convert.released import outputs
 from tests.convert.writing import read
 from vq_jax import convert
-from vq_jax.convert import errors
-from vq_jax.convert import pickles
 from vq_jax.features import reading
 from vq_jax.utils import safetensors
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import pickles
 
 F32 = {'dtype': 'F32', 'shape': [2], 'data_offsets': [0, 8]}
 

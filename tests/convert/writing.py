@@ -10,8 +10,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from vq_jax.convert import pickles
-from vq_jax.convert import unpickling
+from vq_jax.utils.conversion import pickles
+from vq_jax.utils.conversion import unpickling
 
 STORAGES = {
   np.dtype('f8'): 'DoubleStorage',

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from vq_jax import model
-from vq_jax.convert import errors
-from vq_jax.convert import pickles
 from vq_jax.convert import priors
-from vq_jax.convert import rules as rules_lib
-from vq_jax.convert import states
-from vq_jax.convert.rules import Rule
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import pickles
+from vq_jax.utils.conversion import rules as rules_lib
+from vq_jax.utils.conversion import states
+from vq_jax.utils.conversion.rules import Rule
 
 # The embedding of tokens once more, and an array that only tells the number of
 # classes.

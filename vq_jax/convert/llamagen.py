@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from vq_jax.convert import errors
-from vq_jax.convert import states
 from vq_jax.convert import taming
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import states
 
 LANDMARK, USUAL = 'encoder.conv_in.weight', ('', 'model', 'ema')
 IGNORED = r'quantize\.codebook_used'  # a buffer of statistics

@@ -13,20 +13,20 @@ import jax.numpy as jnp
 from vq_jax import _version
 from vq_jax.config import modules
 from vq_jax.config import registry
-from vq_jax.convert import errors
 from vq_jax.convert import halton_maskgit
 from vq_jax.convert import llamagen
-from vq_jax.convert import locations
 from vq_jax.convert import maskgit
 from vq_jax.convert import maskgit_transformer
-from vq_jax.convert import pickles
 from vq_jax.convert import priors
-from vq_jax.convert import rules
 from vq_jax.convert import taming
 from vq_jax.convert import taming_transformer
 from vq_jax.convert import vit_vqgan
 from vq_jax.model import Model
 from vq_jax.runs.load import make_model
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import locations
+from vq_jax.utils.conversion import pickles
+from vq_jax.utils.conversion import rules
 
 # Each module has LANDMARK and USUAL, by which the arrays are located in a
 # checkpoint; `state`, which prepares them; `model`, `image_size` and `rules`,

@@ -9,13 +9,13 @@ from typing import Any
 import flax.serialization
 import numpy as np
 
-from vq_jax.convert import errors
-from vq_jax.convert import kinds
-from vq_jax.convert import rules as rules_lib
-from vq_jax.convert import states
-from vq_jax.convert.rules import Rule
 from vq_jax.utils import file_kinds
 from vq_jax.utils import trees
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import kinds
+from vq_jax.utils.conversion import rules as rules_lib
+from vq_jax.utils.conversion import states
+from vq_jax.utils.conversion.rules import Rule
 
 LANDMARK, USUAL = 'encoder/Conv_0/kernel', ('params',)
 IGNORED = ''

@@ -1,12 +1,12 @@
 """The transformer of google-research/maskgit: names and shapes."""
 
 from vq_jax import model
-from vq_jax.convert import errors
 from vq_jax.convert import maskgit
 from vq_jax.convert import priors
-from vq_jax.convert import rules as rules_lib
-from vq_jax.convert import states
-from vq_jax.convert.rules import Rule
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import rules as rules_lib
+from vq_jax.utils.conversion import states
+from vq_jax.utils.conversion.rules import Rule
 
 LANDMARK, USUAL = 'Embed_0/word_embeddings/embedding', ('params',)
 IGNORED = ''

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vq_jax.convert import errors
-from vq_jax.convert.rules import Rule
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion.rules import Rule
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from vq_jax.convert import errors
-from vq_jax.convert import kinds
 from vq_jax.utils import file_kinds
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import kinds
 
 
 @contextlib.contextmanager

@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from vq_jax.convert import errors
 from vq_jax.convert import released_configs
-from vq_jax.convert import rules as rules_lib
-from vq_jax.convert import states
-from vq_jax.convert.rules import Rule
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import rules as rules_lib
+from vq_jax.utils.conversion import states
+from vq_jax.utils.conversion.rules import Rule
 
 LANDMARK, USUAL = 'encoder.conv_in.weight', ('', 'state_dict')
 IGNORED = r'loss\..*'  # discriminator and perceptual network

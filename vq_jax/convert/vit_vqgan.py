@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from vq_jax.autoencoders import vit_presets
-from vq_jax.convert import errors
-from vq_jax.convert import rules as rules_lib
-from vq_jax.convert import states
-from vq_jax.convert.rules import Rule
 from vq_jax.layers import positions
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import rules as rules_lib
+from vq_jax.utils.conversion import states
+from vq_jax.utils.conversion.rules import Rule
 
 _HEAD_DIM = 64  # for all widths
 _POSITIONS = ('encoder.en_pos_embedding', 'decoder.de_pos_embedding')

@@ -3,9 +3,9 @@
 import os
 import pathlib
 
-from vq_jax.convert import errors
 from vq_jax.utils import file_kinds
 from vq_jax.utils import safetensors
+from vq_jax.utils.conversion import errors
 
 _SUFFIXES = ('.bin', '.ckpt', '.msgpack', '.pt', '.pth', '.safetensors')
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import ml_dtypes
 import numpy as np
 
-from vq_jax.convert import errors
+from vq_jax.utils.conversion import errors
 
 # By the names of PyTorch's storages, and of its dtypes.
 _DTYPES = {

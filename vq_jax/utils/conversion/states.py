@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vq_jax.convert import errors
-from vq_jax.convert import unpickling
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import unpickling
 
 State = Mapping[str, Any]  # name -> object with a shape
 

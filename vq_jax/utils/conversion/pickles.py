@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from typing import Any
 from typing import BinaryIO
 
-from vq_jax.convert import errors
-from vq_jax.convert import kinds
-from vq_jax.convert import unpickling
 from vq_jax.utils import file_kinds
 from vq_jax.utils import safetensors
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import kinds
+from vq_jax.utils.conversion import unpickling
 
 _PICKLE = b'\x80'  # of protocol 2 and later
 _ZIP = b'PK\x03\x04'

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from vq_jax.convert import errors
-from vq_jax.convert import unpickling
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import unpickling
 
 _DEPTH = 5  # of nested dicts
 # Parts of names that torch.compile, FSDP and activation checkpointing add.

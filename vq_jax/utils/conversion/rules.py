@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from vq_jax.convert import errors
-from vq_jax.convert import unpickling
 from vq_jax.utils import trees
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import unpickling
 
 Transform = Callable[[np.ndarray], np.ndarray]
 # Name of an array in its module of the checkpoint -> its names in our module,
