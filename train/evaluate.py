@@ -45,7 +45,7 @@ def evaluate(
     DataError: if they cannot be read.
   """
   model = vq_jax.load(folder)
-  config = model.config['config']
+  config = model.config
   data_config = parse.from_dict(
     schema.DataConfig,
     {

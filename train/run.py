@@ -84,7 +84,9 @@ def open_run(
     datasets = datasets_lib.open_datasets(config.data, runner)
     setup = Setup(
       config=config,
-      run=run_folder.prepare_run(folder, parse.to_dict(config), datasets.facts),
+      run_config=run_folder.prepare_run(
+        folder, parse.to_dict(config), datasets.facts
+      ),
       folder=folder,
       source=datasets.train,
       intervals=Intervals.create(
@@ -108,7 +110,7 @@ def _open(
   optimizer = optim_lib.make_optimizer(config.optim, schedule)
   task = tasks.get_task_module(config.task).make_task(setup)
   state = make_initial_state(setup, task, optimizer)
-  run_folder.claim(folder, task.model.config)
+  run_folder.claim(folder, task.model.run_config)
   checkpointer = Checkpointer(folder, runner, keep=config.train.keep)
   stack.enter_context(checkpointer)
   batches = datasets_lib.make_train_batches(datasets, config.seed, runner)

@@ -25,21 +25,26 @@ Samplers = samplers.Sampler | Sequence[samplers.Sampler] | None
 class Model(inference.ImageCodec):
   """A trained or converted model, as `vq_jax.load` returns it.
 
-  Methods that encode and decode are those of `ImageCodec`.
+  `ImageCodec` has the methods that encode and decode.
 
   Attributes:
-    config: the `config.json` of the run.
-    autoencoder_config: the `config.json` of the run of the autoencoder.
+    run_config: what the `config.json` of the run holds.
+    autoencoder_run_config: the same of the run of the autoencoder.
     prior: Flax module, tokens -> logits; None for an autoencoder alone.
     parent: the model of the parent level in a hierarchy of token grids.
     critic: Flax module, a token critic for the order 'critic' of a MaskGIT.
   """
 
-  config: Mapping[str, Any]
-  autoencoder_config: Mapping[str, Any]
+  run_config: Mapping[str, Any]
+  autoencoder_run_config: Mapping[str, Any]
   prior: priors.Prior | None = None
   parent: 'Model | None' = None
   critic: priors.TokenCritic | None = None
+
+  @property
+  def config(self) -> Mapping[str, Any]:
+    """The config that the run was trained with: `task`, `model`, `data`, ..."""
+    return self.run_config['config']
 
   @property
   def vocab(self) -> priors.Vocab | None:
@@ -72,9 +77,9 @@ class Model(inference.ImageCodec):
       labels: one class per image, or one class for all `num` images, by number
         from 0 or by name; by default all classes in turn.
       num: the number of images; by default the number of labels, or 16.
-      sampler: the sampler, by default `info.sampler`; change its options with
-        `dataclasses.replace(model.info.sampler, temperature=0.5)`. For a
-        hierarchy, one sampler for all levels, or a sequence of one for each.
+      sampler: by default `info.sampler`; change its options with
+        `dataclasses.replace(model.info.sampler, temperature=0.5)`. A hierarchy
+        takes one sampler for all levels, or a sequence of one for each.
       batch_size: the number of images in a batch.
       sharding: the sharding of a batch over devices; None uses one device.
 
@@ -167,19 +172,16 @@ class Model(inference.ImageCodec):
       sampler: as for `generate`.
       dilate: the number of tokens around the masked ones that are sampled too,
         since an encoder sees masked pixels beyond those of a token.
-      keep_pixels: whether the pixels that are not masked stay exactly as they
-        are, with a blended seam within the mask; otherwise all pixels are
-        decoded.
+      keep_pixels: whether the pixels that are not masked stay unchanged, with a
+        blended seam within the mask; otherwise all pixels are decoded.
       batch_size: the number of images in a batch.
-      trace: whether to return the images after all steps of all windows, in one
-        batch.
+      trace: whether to return the images after all steps, in one batch.
 
     Returns:
       float32 of the image's shape; [T, H, W, C] or [B, T, H, W, C] with trace.
 
     Raises:
-      ValueError: if a prior is missing, an argument does not fit, or images of
-        that size cannot be edited.
+      ValueError: if a prior is missing, or an argument or the size does not fit.
       TypeError: if the image is neither uint8 nor float.
     """
     options = edit_lib.EditOptions(
@@ -287,7 +289,7 @@ class Model(inference.ImageCodec):
       sampler: as for `generate`.
 
     Raises:
-      ValueError: if a prior is missing, or the samplers are not one for each.
+      ValueError: if a prior is missing, or the samplers are not one per level.
     """
     pipeline = inference.Pipeline(
       autoencoder=self.autoencoder,

@@ -160,7 +160,7 @@ def prior_table(folders: dict, workdir: pathlib.Path) -> str:
     found = quickstart.evaluate(model, workdir)
     (workdir / 'samples.png').rename(workdir / f'{folder.name}.png')
     bits = writers.last_evaluation(folder)['bits_per_token']
-    steps = model.config['config']['train']['duration']['steps']
+    steps = model.config['train']['duration']['steps']
     lines.append(
       f'| {name} | {steps:,} | {bits:.3f} | {found["class_agreement"]:.3f} | '
       f'{found["frechet_distance"]:.3f} | {seconds_per_hundred(model):.2f} |'

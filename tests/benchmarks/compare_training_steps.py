@@ -78,7 +78,7 @@ def ours():
   lpips = losses.LPIPS(features.VGG16())
   image = jnp.zeros((1, 64, 64, 3))
   setup = base.Setup(
-    config=parsed, run=run_config, folder=None, source=None, intervals=plan
+    config=parsed, run_config=run_config, folder=None, source=None, intervals=plan
   )
   task = adversarial.AdversarialTask(
     model=autoencoder.make_model(setup),

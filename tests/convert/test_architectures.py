@@ -92,7 +92,7 @@ def test_a_vit_tells_the_size_of_its_images(tmp_path):
   want = references.compute(reference, weights, image)
   write(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
   model = convert.load('vit-vqgan', tmp_path / 'a.ckpt')
-  assert model.config['dataset']['image_shape'] == [8, 24, 3]
+  assert model.run_config['dataset']['image_shape'] == [8, 24, 3]
   found = outputs(model, image)
   np.testing.assert_allclose(
     found['reconstruction'], want['reconstruction'], rtol=0, atol=2e-5

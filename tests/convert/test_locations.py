@@ -181,7 +181,7 @@ def test_a_wrapped_checkpoint_is_the_same_model(tmp_path):
   writing.save(tmp_path / 'a.pt', {'net': wrapped})
   with pytest.warns(convert.ConvertWarning, match="a.pt: .*'net/module.'"):
     same = convert.load('taming-vqgan', tmp_path / 'a.pt')
-  assert same.config == want.config
+  assert same.run_config == want.run_config
   theirs = trees.flatten(dict(want.variables))
   for name, array in trees.flatten(dict(same.variables)).items():
     np.testing.assert_array_equal(array, theirs[name])

@@ -108,7 +108,7 @@ def test_other_sizes(tmp_path, reference, side):
     tokenizer=tmp_path / 'tokenizer',
     transformer=tmp_path / 'transformer',
   )
-  assert model.config['dataset']['image_shape'] == [2 * side, 2 * side, 3]
+  assert model.run_config['dataset']['image_shape'] == [2 * side, 2 * side, 3]
   found = logits_of(
     model,
     np.where(tokens < 0, model.vocab.mask_id, tokens),

@@ -52,11 +52,11 @@ def released(kind, folder):
 def test_export_load_encode_decode_and_one_gradient(kind, tmp_path):
   path, image = released(kind, tmp_path)
   model = vq_jax.convert.load(kind, path)
-  config = copy.deepcopy(model.config)
+  config = copy.deepcopy(model.run_config)
   run = tmp_path / 'run'
-  export_lib.write_run(run, model.config, model.variables['autoencoder'])
+  export_lib.write_run(run, model.run_config, model.variables['autoencoder'])
   again = vq_jax.load(run)
-  assert json.loads(json.dumps(config)) == again.config == config
+  assert json.loads(json.dumps(config)) == again.run_config == config
   assert again.autoencoder == model.autoencoder
   jax.tree.map(
     np.testing.assert_array_equal, again.variables, dict(model.variables)
@@ -101,7 +101,7 @@ def test_a_transformers_checkpoint_holds_its_first_stage(tmp_path):
       'not taken; 3 other arrays, such as cond_',
     ):
       found = vq_jax.convert.load('taming-vqgan', tmp_path / 'net2net.ckpt')
-    assert found.config == want.config
+    assert found.run_config == want.run_config
     jax.tree.map(np.testing.assert_array_equal, found.variables, want.variables)
 
 
@@ -141,7 +141,7 @@ def test_training_starts_from_it(tmp_path):
   path, _ = released('vit-vqgan', tmp_path)
   model = vq_jax.convert.load('vit-vqgan', path)
   run = tmp_path / 'run'
-  export_lib.write_run(run, model.config, model.variables['autoencoder'])
+  export_lib.write_run(run, model.run_config, model.variables['autoencoder'])
   config = tiny_configs.autoencoder(
     tiny_configs.write_images(tmp_path, channels=3), total_steps=1
   )

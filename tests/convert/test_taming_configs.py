@@ -17,9 +17,9 @@ def test_a_config_tells_the_size_of_the_images(tmp_path):
   for config in (CONFIG, transformer):
     path.write_text(yaml.safe_dump({'model': config}))
     model = convert.load('taming-vqgan', tmp_path / 'a.ckpt', yaml=path)
-    assert model.config['dataset']['image_shape'] == [64, 64, 3]
+    assert model.run_config['dataset']['image_shape'] == [64, 64, 3]
   model = convert.load('taming-vqgan', tmp_path / 'a.ckpt')
-  assert model.config['dataset']['image_shape'] == [256, 256, 3]
+  assert model.run_config['dataset']['image_shape'] == [256, 256, 3]
 
 
 def changed(**changes):

@@ -78,7 +78,7 @@ def test_a_plain_autoencoder_says_how_it_can_generate(source):
   data = {'image_shape': (8, 8, 1), 'class_names': ['all']}
   run = {'config': config, 'dataset': data}
   module = modules.make_autoencoder(run)
-  variables = modules.init_autoencoder(module, run, jax.random.key(0))
+  variables = modules.init_autoencoder(module, (8, 8, 1), jax.random.key(0))
   model = load_lib.make_model(module, {'autoencoder': variables}, run)
   assert model.encode(np.zeros((2, 8, 8, 1))).shape == (2, 4, 4, 3)
   with pytest.raises(ValueError, match='fit a mixture to its latents'):

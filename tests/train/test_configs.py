@@ -128,7 +128,7 @@ def trained(tmp_path_factory):
 def test_a_config_runs(name, trained):
   loaded = vq_jax.load(trained(name))
   want = config_lib.parse_config(load(name, 'smoke'))
-  assert loaded.config['config']['optim'] == parse.to_dict(want.optim)
+  assert loaded.config['optim'] == parse.to_dict(want.optim)
 
 
 def make_model(name: str, variant: str) -> tuple[nn.Module, dict]:
@@ -181,7 +181,7 @@ def test_a_quantizer_and_data_of_ones_own_need_no_change_here(tmp_path):
   config_lib.override(config, 'model.quantizer.code_dim', '3')
   loop.train(config, tmp_path)
   model = vq_jax.load(tmp_path)
-  assert model.config['dataset']['class_names'] == ['0', '1']
+  assert model.run_config['dataset']['class_names'] == ['0', '1']
   tokens = model.encode(custom_parts.Stripes('test').images[:2])
   assert tokens.shape == (2, 4, 4) and tokens.max() < 8
 

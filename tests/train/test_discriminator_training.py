@@ -63,7 +63,7 @@ class Networks:
     self.task = adversarial.make_task(
       base.Setup(
         config=parsed,
-        run={
+        run_config={
           'config': config,
           'dataset': {'image_shape': (8, 8, 1), 'class_names': ['all']},
         },

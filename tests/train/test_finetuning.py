@@ -95,7 +95,7 @@ def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
   config = finetuning(
     source,
     tmp_path / 'released',
-    dict(released.config['config']['model']),
+    dict(released.config['model']),
     tmp_path / 'released' / 'autoencoder',
     label_drop=0.1,
   )

@@ -131,7 +131,7 @@ class AutoencoderTask(Task):
   def init(self, rng: jax.Array) -> Tree:
     """Returns the first variables of the autoencoder."""
     return modules.init_autoencoder(
-      self.model.autoencoder, self.model.config, rng
+      self.model.autoencoder, self.model.info.image_shape, rng
     )
 
   def loss(self, params, state, batch, rngs):
@@ -261,9 +261,9 @@ def make_model(setup: Setup) -> Model:
   Raises:
     ConfigError: if it does not reconstruct images of the data's shape.
   """
-  module = modules.make_autoencoder(setup.run)
-  checks.check_output(module, setup.run['dataset']['image_shape'])
-  return load_lib.make_model(module, {}, setup.run)
+  module = modules.make_autoencoder(setup.run_config)
+  checks.check_output(module, setup.image_shape)
+  return load_lib.make_model(module, {}, setup.run_config)
 
 
 def load_loss(loss: Loss) -> dict[str, Any]:

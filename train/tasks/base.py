@@ -31,7 +31,7 @@ class Setup:
 
   Attributes:
     config: the config.
-    run: what the `config.json` of the run holds.
+    run_config: what the `config.json` of the run holds.
     folder: the run folder.
     source: the training examples.
     intervals: the length of the training.
@@ -39,11 +39,16 @@ class Setup:
   """
 
   config: schema.Config
-  run: Mapping[str, Any]
+  run_config: Mapping[str, Any]
   folder: pathlib.Path
   source: data.Source
   intervals: Intervals
   axis_name: str | None = None
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """(H, W, C) of the training images."""
+    return tuple(self.run_config['dataset']['image_shape'])
 
   def require_images(self) -> None:
     """Raises ConfigError if the training examples are tokens."""
@@ -64,7 +69,7 @@ class Task:
     trained: key of `Model.variables` of the network that is trained:
       'autoencoder', 'prior' or 'critic'.
     model: the modules, and the variables of the networks that are not trained.
-      Its `config` is what `config.json` holds.
+      Its `run_config` is what `config.json` holds.
     only: names of the parts of the network that are trained; () for all.
     axis_name: name of the pmap axis; None under jit.
   """
@@ -144,16 +149,16 @@ class Task:
     return {}
 
   def adapt_weights(
-    self, variables: Tree, loaded: Tree, config: Mapping[str, Any]
+    self, variables: Tree, loaded: Tree, run_config: Mapping[str, Any]
   ) -> Tree:
     """Returns weights of another run, as far as they fit, for `init_from`.
 
     Args:
       variables: the first variables of the trained network.
       loaded: those of the other run.
-      config: the `config.json` of the other run.
+      run_config: the `config.json` of the other run.
     """
-    del variables, config
+    del variables, run_config
     return loaded
 
   # The methods below are only overridden by a task that trains more than one
@@ -212,6 +217,4 @@ def get_loss_config(model: Model, cls: type[T]) -> T:
     model: the model; a run that was converted has no such section.
     cls: the class of the section.
   """
-  return parse.from_dict(
-    cls, model.config['config'].get('loss', {}), 'config.loss'
-  )
+  return parse.from_dict(cls, model.config.get('loss', {}), 'config.loss')

@@ -139,12 +139,14 @@ class PriorTask(Task):
   def create(cls, setup: Setup) -> 'PriorTask':
     """Returns the task that a config describes."""
     tokenizer, parent = copy_models(setup)
-    checks.check_image_shape(tokenizer, setup.run['dataset']['image_shape'])
+    checks.check_image_shape(tokenizer, setup.image_shape)
     checks.check_tokens(tokenizer, setup.source)
     config = setup.config.loss
-    labels = setup.run.get('labels') or make_labels(setup, config.label_drop)
-    run = {**setup.run, 'labels': labels}
-    prior = modules.make_prior(run, tokenizer.autoencoder)
+    labels = setup.run_config.get('labels') or make_labels(
+      setup, config.label_drop
+    )
+    run_config = {**setup.run_config, 'labels': labels}
+    prior = modules.make_prior(run_config, tokenizer.autoencoder)
     if prior.causal != cls.causal:
       other = 'maskgit' if cls.causal else 'autoregressive'
       raise schema.ConfigError(
@@ -154,8 +156,8 @@ class PriorTask(Task):
     model = load_lib.make_model(
       tokenizer.autoencoder,
       {'autoencoder': tokenizer.variables['autoencoder']},
-      run,
-      autoencoder_config=tokenizer.config,
+      run_config,
+      autoencoder_run_config=tokenizer.run_config,
       prior=prior,
       parent=parent,
     )
@@ -225,7 +227,7 @@ class PriorTask(Task):
       return {}
     return {'samples': image_grids.make_sample_grid(model, num)}
 
-  def adapt_weights(self, variables, loaded, config):
+  def adapt_weights(self, variables, loaded, run_config):
     """Keeps the new rows of the labels, if the other run has other classes.
 
     The rows of the codes and of the mask token are those of the other run.
@@ -233,9 +235,9 @@ class PriorTask(Task):
     prior = self.model.prior
     tables = getattr(prior, 'id_tables', ())
     own = dataclasses.asdict(prior.vocab)
-    other = config.get('labels', own)
+    other = run_config.get('labels', own)
     same = checks.have_same_classes(
-      config['dataset']['class_names'], self.model.info.class_names
+      run_config['dataset']['class_names'], self.model.info.class_names
     )
     if same and all(own[name] == value for name, value in other.items()):
       return loaded
@@ -284,7 +286,7 @@ def make_labels(setup: Setup, label_drop: float) -> dict[str, int | bool]:
   class if labels are dropped in training.
   """
   config: PriorConfig = setup.config
-  num_classes = setup.run['dataset']['num_classes']
+  num_classes = setup.run_config['dataset']['num_classes']
   init_from = config.init_from
   other = layout.read_config(init_from) if init_from else {}
   most = max(num_classes, other.get('labels', {}).get('num_classes', 0))

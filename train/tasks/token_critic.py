@@ -164,16 +164,16 @@ def make_task(setup: Setup) -> Task:
       export_lib.export_generator,
     )
   )
-  checks.check_image_shape(generator, setup.run['dataset']['image_shape'])
+  checks.check_image_shape(generator, setup.image_shape)
   checks.check_tokens(generator, setup.source)
   model = load_lib.make_model(
     generator.autoencoder,
     generator.variables,
-    setup.run,
-    autoencoder_config=generator.autoencoder_config,
+    setup.run_config,
+    autoencoder_run_config=generator.autoencoder_run_config,
     prior=generator.prior,
     parent=generator.parent,
-    critic=modules.make_critic(setup.run, generator.prior),
+    critic=modules.make_critic(setup.run_config, generator.prior),
   )
   return TokenCriticTask(
     model=model,

@@ -74,7 +74,7 @@ class VAETask(Task):
   def init(self, rng: jax.Array) -> Tree:
     """Returns the first variables of the VAE."""
     return modules.init_autoencoder(
-      self.model.autoencoder, self.model.config, rng
+      self.model.autoencoder, self.model.info.image_shape, rng
     )
 
   def loss(self, params, state, batch, rngs):

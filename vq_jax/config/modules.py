@@ -1,8 +1,14 @@
-"""Modules from the `config.json` of a run, and their first variables."""
+"""Modules from the `config.json` of a run, and their first variables.
+
+`run_config` is what `config.json` holds: under `config` the config of the
+training, under `dataset` the image shape and the class names, and for a prior
+under `labels` the fields of its vocabulary.
+"""
 
 import inspect
 import math
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,13 +21,13 @@ from vq_jax.config.registry import build
 from vq_jax.config.registry import get_factory
 
 
-def make_autoencoder(config: Mapping[str, Any]) -> nn.Module:
+def make_autoencoder(run_config: Mapping[str, Any]) -> nn.Module:
   """Builds the autoencoder that a run's `config.json` describes."""
-  return build('autoencoder', config['config']['model'])
+  return build('autoencoder', run_config['config']['model'])
 
 
 def make_prior(
-  config: Mapping[str, Any], autoencoder: nn.Module
+  run_config: Mapping[str, Any], autoencoder: nn.Module
 ) -> priors.Prior:
   """Builds the prior that a run's `config.json` describes.
 
@@ -32,13 +38,13 @@ def make_prior(
       conditioned on a parent level.
   """
   grids = autoencoder.token_grids
-  level = config['config'].get('level', 0)
+  level = run_config['config'].get('level', 0)
   if not 0 <= level < len(grids):
     raise SpecError(
       f'config.level must be one of the {len(grids)} token grid(s) of the '
       f'autoencoder, from 0, the coarsest; got {level}.'
     )
-  height, width, _ = config['dataset']['image_shape']
+  height, width, _ = run_config['dataset']['image_shape']
 
   def get_token_shape(grid):
     h, w, *index_shape = grid.shape(height, width)
@@ -46,12 +52,12 @@ def make_prior(
 
   extra = {
     'vocab': priors.Vocab(
-      codebook_size=grids[level].codebook_size, **config['labels']
+      codebook_size=grids[level].codebook_size, **run_config['labels']
     ),
     'grid': get_token_shape(grids[level]),
   }
   if level:
-    spec = config['config']['model']
+    spec = run_config['config']['model']
     factory = get_factory('prior', spec.get('type'))
     if 'parent_codebook_size' not in inspect.signature(factory).parameters:
       raise SpecError(
@@ -63,23 +69,23 @@ def make_prior(
       'parent_codebook_size': grids[level - 1].codebook_size,
       'parent_grid': get_token_shape(grids[level - 1]),
     }
-  return build('prior', config['config']['model'], **extra)
+  return build('prior', run_config['config']['model'], **extra)
 
 
 def make_critic(
-  config: Mapping[str, Any], prior: priors.Prior
+  run_config: Mapping[str, Any], prior: priors.Prior
 ) -> priors.TokenCritic:
   """Builds the critic of a prior's tokens that a run's config describes."""
   return build(
-    'critic', config['config']['model'], vocab=prior.vocab, grid=prior.grid
+    'critic', run_config['config']['model'], vocab=prior.vocab, grid=prior.grid
   )
 
 
 def init_autoencoder(
-  autoencoder: nn.Module, config: Mapping[str, Any], rng: jax.Array
+  autoencoder: nn.Module, image_shape: Sequence[int], rng: jax.Array
 ) -> dict[str, Any]:
-  """Initialises an autoencoder's variables."""
-  image = jnp.zeros((1, *config['dataset']['image_shape']))
+  """Initialises an autoencoder's variables, for images of shape (H, W, C)."""
+  image = jnp.zeros((1, *image_shape))
   return autoencoder.init(rng, image)
 
 

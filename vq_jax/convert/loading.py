@@ -74,8 +74,8 @@ def _eval_preprocess(size: Sequence[int]) -> list[dict[str, Any]]:
   ]
 
 
-def _config(spec: dict[str, Any], size: Sequence[int]) -> dict[str, Any]:
-  """Returns the config of a training run, as far as it is known."""
+def _run_config(spec: dict[str, Any], size: Sequence[int]) -> dict[str, Any]:
+  """Returns the `config.json` of a training run, as far as it is known."""
   return {
     'config': {
       'task': 'autoencoder',
@@ -181,16 +181,18 @@ def _load_autoencoder(kind, path, yaml) -> tuple[Model, list[str]]:
       raise errors.ConvertError(f'{path} is no {kind}: {error}.') from error
     if yaml is not None:
       size = taming.read_config(yaml, spec)
-    config = _config(spec, size)
-    module = modules.make_autoencoder(config)
+    run_config = _run_config(spec, size)
+    module = modules.make_autoencoder(run_config)
     variables = _convert(
       state,
       source.rules(state),
-      lambda rng: modules.init_autoencoder(module, config, rng),
+      lambda rng: modules.init_autoencoder(
+        module, run_config['dataset']['image_shape'], rng
+      ),
       path,
       source.IGNORED,
     )
-  model = make_model(module, {'autoencoder': variables}, config)
+  model = make_model(module, {'autoencoder': variables}, run_config)
   return model, _notices(path, found)
 
 
@@ -210,11 +212,9 @@ def _load_system(
         f'{transformer} is no transformer of a {kind}: {error}.'
       ) from error
     stride = inner.autoencoder.stride
-    own = _config(
-      inner.config['config']['model'], [stride * n for n in read.grid]
-    )
-    config = _prior_config(read, own)
-    prior = modules.make_prior(config, inner.autoencoder)
+    own = _run_config(inner.config['model'], [stride * n for n in read.grid])
+    run_config = _prior_run_config(read, own)
+    prior = modules.make_prior(run_config, inner.autoencoder)
     variables = _convert(
       state,
       read.rules,
@@ -225,8 +225,8 @@ def _load_system(
   model = make_model(
     inner.autoencoder,
     {**inner.variables, 'prior': variables},
-    config,
-    autoencoder_config=own,
+    run_config,
+    autoencoder_run_config=own,
     prior=prior,
   )
   if system.one_file:  # The prior's notice names the location of both.
@@ -250,10 +250,10 @@ def _convert(state, table, init, path, ignored) -> dict[str, Any]:
   return jax.tree.map(jnp.asarray, variables)
 
 
-def _prior_config(
+def _prior_run_config(
   read: priors.Prior, autoencoder: dict[str, Any]
 ) -> dict[str, Any]:
-  """Returns the config of a training run of a prior; see `_config`."""
+  """Returns the config of a training run of a prior; see `_run_config`."""
   classes = max(read.num_classes, 1)
   is_maskgit = read.spec['type'] == 'maskgit'
   return {

@@ -18,7 +18,7 @@ from vq_jax.utils import trees
 
 def write_run(
   folder: str | os.PathLike,
-  config: Mapping[str, Any],
+  run_config: Mapping[str, Any],
   variables: Mapping[str, Any],
   step: int = 0,
 ) -> None:
@@ -29,15 +29,15 @@ def write_run(
 
   Args:
     folder: the folder to write.
-    config: the config.
-    variables: the variables of the module that the config describes.
+    run_config: what `config.json` is to hold.
+    variables: the variables of the module that it describes.
     step: the step that names the checkpoint.
   """
   variables = jax.device_get(dict(variables))
   with checkpoints.manager(folder, wait=True) as manager:
     checkpoints.save(manager, step, {'variables': variables}, data=None)
     manager.wait_until_finished()
-  layout.write_config(folder, config)
+  layout.write_config(folder, run_config)
 
 
 def export(model: Model, folder: str | os.PathLike) -> None:
@@ -53,7 +53,7 @@ def export(model: Model, folder: str | os.PathLike) -> None:
     return
   write_run(
     pathlib.Path(folder) / layout.AUTOENCODER,
-    model.autoencoder_config,
+    model.autoencoder_run_config,
     model.variables['autoencoder'],
   )
   export_prior(model, folder)
@@ -67,7 +67,7 @@ def export_autoencoder(model: Model, folder: str | os.PathLike) -> None:
   """
   if model.prior is not None:
     raise ValueError('this run is a prior; give the run of its autoencoder.')
-  write_run(folder, model.config, model.variables['autoencoder'])
+  write_run(folder, model.run_config, model.variables['autoencoder'])
 
 
 def export_prior(model: Model, folder: str | os.PathLike) -> None:
@@ -79,7 +79,7 @@ def export_prior(model: Model, folder: str | os.PathLike) -> None:
   if model.prior is None:
     raise ValueError('this run is an autoencoder; give the run of a prior.')
   folder = pathlib.Path(folder)
-  write_run(folder, model.config, model.variables['prior'])
+  write_run(folder, model.run_config, model.variables['prior'])
   if model.parent is not None:
     export_prior(model.parent, folder / layout.PARENT)
 
@@ -104,7 +104,7 @@ def fingerprint(model: Model) -> str:
   never trained on those of another.
   """
   digest = hashlib.sha256()
-  spec = model.autoencoder_config['config']['model']
+  spec = model.autoencoder_run_config['config']['model']
   digest.update(json.dumps(spec, sort_keys=True).encode())
   leaves = trees.flatten(model.variables['autoencoder'])
   for name in sorted(leaves):

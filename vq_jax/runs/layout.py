@@ -30,9 +30,11 @@ class RunError(ValueError):
   """A run folder is missing, incomplete or not what was expected."""
 
 
-def write_config(folder: str | os.PathLike, config: Mapping[str, Any]) -> None:
+def write_config(
+  folder: str | os.PathLike, run_config: Mapping[str, Any]
+) -> None:
   """Writes `config.json`."""
-  text = json.dumps(config, indent=2)
+  text = json.dumps(run_config, indent=2)
   paths.write_text(pathlib.Path(folder) / CONFIG, text + '\n')
 
 
@@ -62,9 +64,9 @@ def read_complete_config(folder: str | os.PathLike) -> dict[str, Any]:
   Raises:
     RunError: if the folder is not a run folder, or its config lacks keys.
   """
-  config = read_config(folder)
+  run_config = read_config(folder)
   for section, keys in _KEYS.items():
-    found = config.get(section) if isinstance(config, dict) else None
+    found = run_config.get(section) if isinstance(run_config, dict) else None
     found = found if isinstance(found, dict) else {}
     missing = [key for key in keys if key not in found]
     if missing:
@@ -73,4 +75,4 @@ def read_complete_config(folder: str | os.PathLike) -> dict[str, Any]:
         f'section {section} lacks {", ".join(missing)}. Copy it again from '
         'where the run was trained.'
       )
-  return config
+  return run_config

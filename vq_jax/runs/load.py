@@ -31,16 +31,19 @@ def load(folder: str | os.PathLike) -> Model:
     ValueError: if the checkpoint does not fit the config.
   """
   folder = pathlib.Path(folder)
-  config = layout.read_complete_config(folder)
+  run_config = layout.read_complete_config(folder)
   if (folder / layout.GENERATOR).is_dir():
-    return _load_critic(folder, config)
-  if 'labels' in config:
+    return _load_critic(folder, run_config)
+  if 'labels' in run_config:
     return load_prior(folder, load(folder / layout.AUTOENCODER))
-  module = modules.make_autoencoder(config)
+  module = modules.make_autoencoder(run_config)
   variables = _load_variables(
-    folder, lambda key: modules.init_autoencoder(module, config, key)
+    folder,
+    lambda key: modules.init_autoencoder(
+      module, run_config['dataset']['image_shape'], key
+    ),
   )
-  return make_model(module, {'autoencoder': variables}, config)
+  return make_model(module, {'autoencoder': variables}, run_config)
 
 
 def load_prior(folder: pathlib.Path, tokenizer: Model) -> Model:
@@ -50,36 +53,36 @@ def load_prior(folder: pathlib.Path, tokenizer: Model) -> Model:
     folder: the run folder of the prior.
     tokenizer: the autoencoder.
   """
-  config = layout.read_complete_config(folder)
-  prior = modules.make_prior(config, tokenizer.autoencoder)
+  run_config = layout.read_complete_config(folder)
+  prior = modules.make_prior(run_config, tokenizer.autoencoder)
   variables = _load_variables(
     folder, lambda key: modules.init_prior(prior, key)
   )
   parent = None
-  if config['config'].get('level', 0):
+  if run_config['config'].get('level', 0):
     parent = load_prior(folder / layout.PARENT, tokenizer)
   return make_model(
     tokenizer.autoencoder,
     {**tokenizer.variables, 'prior': variables},
-    config,
-    autoencoder_config=tokenizer.config,
+    run_config,
+    autoencoder_run_config=tokenizer.run_config,
     prior=prior,
     parent=parent,
   )
 
 
-def _load_critic(folder: pathlib.Path, config: Mapping[str, Any]) -> Model:
+def _load_critic(folder: pathlib.Path, run_config: Mapping[str, Any]) -> Model:
   """Loads a token critic and the MaskGIT whose tokens it scores."""
   generator = load(folder / layout.GENERATOR)
-  critic = modules.make_critic(config, generator.prior)
+  critic = modules.make_critic(run_config, generator.prior)
   variables = _load_variables(
     folder, lambda key: modules.init_prior(critic, key)
   )
   return make_model(
     generator.autoencoder,
     {**generator.variables, 'critic': variables},
-    config,
-    autoencoder_config=generator.autoencoder_config,
+    run_config,
+    autoencoder_run_config=generator.autoencoder_run_config,
     prior=generator.prior,
     parent=generator.parent,
     critic=critic,
@@ -89,9 +92,9 @@ def _load_critic(folder: pathlib.Path, config: Mapping[str, Any]) -> Model:
 def make_model(
   autoencoder: nn.Module,
   variables: Mapping[str, Any],
-  config: Mapping[str, Any],
+  run_config: Mapping[str, Any],
   *,
-  autoencoder_config: Mapping[str, Any] | None = None,
+  autoencoder_run_config: Mapping[str, Any] | None = None,
   prior: priors.Prior | None = None,
   parent: Model | None = None,
   critic: priors.TokenCritic | None = None,
@@ -101,20 +104,21 @@ def make_model(
   Args:
     autoencoder: the autoencoder.
     variables: the variables of each module; see `Model`.
-    config: the `config.json` of the run.
-    autoencoder_config: that of the run of the autoencoder; the same by default.
+    run_config: the `config.json` of the run.
+    autoencoder_run_config: that of the run of the autoencoder; the same by
+      default.
     prior: the prior, if there is one.
     parent: the model of the parent level, in a hierarchy.
     critic: the token critic, if there is one.
   """
-  if autoencoder_config is None:
-    autoencoder_config = config
+  if autoencoder_run_config is None:
+    autoencoder_run_config = run_config
   return Model(
     autoencoder=autoencoder,
     variables=variables,
-    info=_make_info(config, autoencoder_config, autoencoder, prior),
-    config=config,
-    autoencoder_config=autoencoder_config,
+    info=_make_info(run_config, autoencoder_run_config, autoencoder, prior),
+    run_config=run_config,
+    autoencoder_run_config=autoencoder_run_config,
     prior=prior,
     parent=parent,
     critic=critic,
@@ -122,20 +126,20 @@ def make_model(
 
 
 def _make_info(
-  config: Mapping[str, Any],
-  autoencoder_config: Mapping[str, Any],
+  run_config: Mapping[str, Any],
+  autoencoder_run_config: Mapping[str, Any],
   autoencoder: nn.Module,
   prior: priors.Prior | None,
 ) -> inference.ModelInfo:
   """Reads the facts about a model from the config of its run."""
-  data = config['config'].get('data', {})
+  data = run_config['config'].get('data', {})
   # The config of a prior that was trained on tokens has no preprocessing.
   preprocess = data.get('eval_preprocess') or (
-    autoencoder_config['config'].get('data', {}).get('eval_preprocess', ())
+    autoencoder_run_config['config'].get('data', {}).get('eval_preprocess', ())
   )
   return inference.ModelInfo(
-    image_shape=tuple(config['dataset']['image_shape']),
-    class_names=tuple(config['dataset']['class_names']),
+    image_shape=tuple(run_config['dataset']['image_shape']),
+    class_names=tuple(run_config['dataset']['class_names']),
     data=inference.TrainingData(
       source=data.get('source', 'unknown'),
       train_split=data.get('train_split', 'train'),
@@ -145,12 +149,12 @@ def _make_info(
     ),
     preprocess=registry.preprocess(preprocess),
     levels=len(autoencoder.token_grids),
-    sampler=None if prior is None else make_sampler(config, prior),
+    sampler=None if prior is None else make_sampler(run_config, prior),
   )
 
 
 def make_sampler(
-  config: Mapping[str, Any], prior: priors.Prior
+  run_config: Mapping[str, Any], prior: priors.Prior
 ) -> samplers.Sampler:
   """Makes the sampler that the config of a prior's run describes.
 
@@ -159,7 +163,7 @@ def make_sampler(
   Raises:
     ValueError: if the sampler has no such option, or a value is out of range.
   """
-  options = dict(config['config'].get('sampler', {}))
+  options = dict(run_config['config'].get('sampler', {}))
   if not prior.vocab.num_classes:
     options.pop('guidance', None)
   return samplers.sampler_for(prior, options)
