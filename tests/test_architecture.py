@@ -1,4 +1,4 @@
-"""The walls of the house: who imports whom, and how large a file may grow."""
+"""The order of imports between packages, and the largest size of files."""
 
 import ast
 import functools
@@ -96,7 +96,7 @@ def allowed(name):
   if name in ONLY_UTILS:
     return {name, 'utils'}
   order = [row for row, names in enumerate(ROWS) if name in names]
-  assert order, f'{name} has no place in the order of the packages'
+  assert order, f'{name} is missing in the order of the packages'
   free = {name}.union(*ROWS[: order[0]])
   first = [row for row, names in enumerate(ROWS) if FIRST_TO_SEE_DATA in names]
   if order[0] >= first[0]:
@@ -106,7 +106,7 @@ def allowed(name):
   return free
 
 
-def test_packages_import_only_what_stands_before_them():
+def test_packages_import_only_earlier_packages():
   offenders = []
   for path in files('vq_jax'):
     if path == ROOT / 'vq_jax' / '__init__.py':
@@ -117,7 +117,7 @@ def test_packages_import_only_what_stands_before_them():
   assert not offenders, '\n'.join(offenders)
 
 
-def test_modules_of_train_import_only_what_stands_before_them():
+def test_modules_of_train_import_only_earlier_modules():
   rows = {name: i for i, names in enumerate(TRAIN_ROWS) for name in names}
   offenders = []
   for path in files('train'):
@@ -171,7 +171,9 @@ def test_the_front_page_does_not_import_the_command_line():
     ('configs', {'vq_jax', 'train', 'tests'}),
   ],
 )
-def test_the_library_knows_no_trainer_and_a_config_nothing(folder, forbidden):
+def test_the_library_imports_no_trainer_and_a_config_imports_nothing(
+  folder, forbidden
+):
   offenders = [
     f'{path.relative_to(ROOT)} imports {name}'
     for path in files(folder)
@@ -217,13 +219,13 @@ def uses_of_devices(path):
 
 
 def test_one_file_makes_meshes_and_replicas_for_training():
-  """And one spreads the images that are drawn."""
+  """And one file shards the images that are sampled."""
   parallel = ROOT / 'train' / 'sharding.py'
-  drawing = ROOT / 'vq_jax' / 'utils' / 'devices.py'
+  sampling = ROOT / 'vq_jax' / 'utils' / 'devices.py'
   offenders = [
     f'{path.relative_to(ROOT)}:{line} uses {name}'
     for path in files('vq_jax', 'train')
-    if path not in (parallel, drawing)
+    if path not in (parallel, sampling)
     for line, name in uses_of_devices(path)
   ]
   assert not offenders, '\n'.join(offenders)

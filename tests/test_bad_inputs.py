@@ -1,4 +1,4 @@
-"""Inputs that are wrong: each is answered with one line that says how."""
+"""Wrong inputs: each one gives one line that says what is wrong."""
 
 import functools
 import json
@@ -26,7 +26,7 @@ HTML = b'<!DOCTYPE html><html><body>Not found</body></html>'
 
 
 def write_files(folder: pathlib.Path) -> None:
-  """Writes pictures and what is no picture, data and what is none."""
+  """Writes images, data sets, and files that are neither."""
   rng = np.random.default_rng(0)
   pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
   Image.fromarray(pixels).save(folder / 'image.png')
@@ -58,7 +58,7 @@ def write_files(folder: pathlib.Path) -> None:
     'halves': {'images': grey, 'labels': np.zeros(6)},
     'few': {'images': grey, 'labels': np.zeros(5, int)},
     'negative': {'images': grey, 'labels': np.arange(-1, 5)},
-    'unnamed': {'pictures': grey},
+    'unnamed': {'photos': grey},
     'objects': {'images': np.array([None])},
     'unlabelled': {'images': grey},
   }.items():
@@ -106,7 +106,7 @@ def write_runs(folder: pathlib.Path, run: str) -> None:
 
 
 @pytest.fixture(scope='module')
-def places(tokenizer, maskgit, vae_run, source, tmp_path_factory):
+def paths(tokenizer, maskgit, vae_run, source, tmp_path_factory):
   """The names in the commands below."""
   folder = tmp_path_factory.mktemp('bad')
   write_files(folder)
@@ -208,7 +208,7 @@ COMMANDS = [
   (EDIT + ' --out deep/er/pic.xyz', "cannot be written as 'pic.xyz'"),
   (EDIT + ' --gif b.gif --out ./b.gif', 'cannot both be ./b.gif'),
   (PROBE + ' --out .', 'is a folder; give the name of a file'),
-  # pictures and masks
+  # images and masks
   ('edit {maskgit} no.png --box 2,2,4,4', 'no.png cannot be read as an image'),
   ('edit {maskgit} {bad}/cut.png --box 2,2,4,4', 'cut.png cannot be read'),
   ('edit {maskgit} {bad}/lfs.png --box 2,2,4,4', 'a pointer of Git LFS'),
@@ -273,7 +273,7 @@ COMMANDS = [
   ('tokenize {tokenizer} --data npz:{bad}/halves.npz --out c', 'has float64 ['),
   ('tokenize {tokenizer} --data npz:{bad}/few.npz --out c', 'has int64 [5]'),
   ('tokenize {tokenizer} --data npz:{bad}/negative.npz --out c', 'be negative'),
-  ('tokenize {tokenizer} --data npz:{bad}/unnamed.npz --out c', 'has pictures'),
+  ('tokenize {tokenizer} --data npz:{bad}/unnamed.npz --out c', 'has photos'),
   ('tokenize {tokenizer} --data npz:{bad}/channels.npz --out c', '1 or 3 chan'),
   ('tokenize {tokenizer} --data folder:{bad}/nothing --out c', 'it holds none'),
   ('tokenize {tokenizer} --data folder:{bad}/no_images --out c', '1 file'),
@@ -319,16 +319,14 @@ def one_line(text: str) -> str:
 
 
 @pytest.mark.parametrize(('command', 'message'), COMMANDS)
-def test_commands(
-  command, message, places, load, tmp_path, monkeypatch, capsys
-):
-  sound = {places[name] for name in ('tokenizer', 'maskgit', 'vae')}
+def test_commands(command, message, paths, load, tmp_path, monkeypatch, capsys):
+  sound = {paths[name] for name in ('tokenizer', 'maskgit', 'vae')}
   monkeypatch.setattr(
     vq_jax, 'load', lambda f: load(f) if f in sound else uncached(f)
   )
   uncached = load.__wrapped__
   monkeypatch.chdir(tmp_path)
-  argv = [arg.format(**places) for arg in command.split()]
+  argv = [arg.format(**paths) for arg in command.split()]
   assert cli.main(argv) == 1
   captured = capsys.readouterr()
   said = one_line(captured.err)
@@ -351,10 +349,10 @@ USAGE = [
 
 
 @pytest.mark.parametrize(('command', 'message'), USAGE)
-def test_usage(command, message, places, tmp_path, monkeypatch, capsys):
+def test_usage(command, message, paths, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(SystemExit) as exit_info:
-    cli.main([arg.format(**places) for arg in command.split()])
+    cli.main([arg.format(**paths) for arg in command.split()])
   assert exit_info.value.code == 2
   said = capsys.readouterr().err.splitlines()[-1]
   assert said.startswith('vqjax') and message in said
@@ -576,7 +574,7 @@ CALLS = [
     'shard_size must be a whole number of at least 1; got 0.5',
   ),
   (lambda m: probe.probe(m.tokenizer, 'x', penalty=np.nan), 'penalty must'),
-  # files of pictures
+  # image files
   (lambda m: images_lib.save_image('a.xyz', GREY[0]), 'cannot be written as'),
   (lambda m: images_lib.save_image('a\0.png', GREY[0]), 'a zero character'),
   (lambda m: images_lib.save_image('.', GREY[0]), 'is a folder; give the name'),
@@ -590,20 +588,20 @@ CALLS = [
 
 
 class Models:
-  """The tiny models that the calls are made on."""
+  """The tiny models whose methods are called."""
 
-  def __init__(self, places, load):
-    self.folder = places['bad']
-    self.tokenizer = load(places['tokenizer'])
-    self.prior = load(places['maskgit'])
-    self.vae = load(places['vae'])
+  def __init__(self, paths, load):
+    self.folder = paths['bad']
+    self.tokenizer = load(paths['tokenizer'])
+    self.prior = load(paths['maskgit'])
+    self.vae = load(paths['vae'])
 
 
 @pytest.mark.parametrize(('call', 'message'), CALLS)
-def test_calls(call, message, places, load, tmp_path, monkeypatch):
+def test_calls(call, message, paths, load, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises((ValueError, TypeError, OSError)) as error:
-    call(Models(places, load))
+    call(Models(paths, load))
   said = str(error.value)
   assert message in said and len(said.splitlines()) == 1
   kind = TypeError if 'images must be uint8' in said else (ValueError, OSError)
@@ -658,10 +656,10 @@ TRAINING = [
 
 
 @pytest.mark.parametrize(('config', 'override', 'message'), TRAINING)
-def test_training(config, override, message, places, tmp_path, capsys):
+def test_training(config, override, message, paths, tmp_path, capsys):
   argv = ['--config', config, '--workdir', str(tmp_path / 'run')]
   if override:
-    argv.append(f'--config.{override}'.format(**places))
+    argv.append(f'--config.{override}'.format(**paths))
   assert train_main.main(argv) == 1
   said = [
     line

@@ -35,7 +35,7 @@ def model(maskgit):
   return vq_jax.load(maskgit)
 
 
-def test_codes_and_back(autoencoder, images):
+def test_encoding_and_decoding_indices(autoencoder, images):
   indices = autoencoder.encode(images)
   assert indices.shape == (48, 4, 4) and indices.dtype == np.int32
   decoded = np.asarray(autoencoder.decode(indices))
@@ -46,7 +46,7 @@ def test_codes_and_back(autoencoder, images):
   np.testing.assert_array_equal(indices, autoencoder.encode(floats))
 
 
-def test_a_priors_run_needs_nothing_else(maskgit, tmp_path, images):
+def test_a_prior_run_contains_its_autoencoder(maskgit, tmp_path, images):
   """Moved elsewhere, its autoencoder is the one that it was trained on."""
   moved = shutil.copytree(maskgit, tmp_path / 'moved')
   here, there = vq_jax.load(maskgit), vq_jax.load(moved)
@@ -82,9 +82,9 @@ def test_generate_is_a_function_of_the_seed(model):
 
 
 def test_generate_in_parts_fills_up_the_last(model):
-  made = np.asarray(model.generate(0, num=5, batch_size=2))
-  assert made.shape[0] == 5
-  assert len({image.tobytes() for image in made}) > 1
+  result = np.asarray(model.generate(0, num=5, batch_size=2))
+  assert result.shape[0] == 5
+  assert len({image.tobytes() for image in result}) > 1
 
 
 def test_other_seeds_and_labels_compile_nothing_new(model):
@@ -106,7 +106,7 @@ def test_labels_default_to_all_classes_and_one_serves_all(model):
   )
 
 
-def test_spread_over_devices_the_same_is_drawn(model):
+def test_sharding_over_devices_changes_no_sample(model):
   sharding = devices.batch_sharding(16)
   assert len(sharding.device_set) == 8
   assert devices.batch_sharding(12) is None
@@ -167,7 +167,7 @@ def test_guidance_needs_a_null_class(model):
     without.generate(0, num=1, sampler=samplers.MaskGITSampler(guidance=1))
 
 
-def test_a_damaged_weight_draws_nothing(model, images):
+def test_a_nan_weight_gives_an_error_and_no_sample(model, images):
   """A single NaN in the head of the prior."""
   flat = trees.flatten(model.variables['prior'])
   name = next(n for n in sorted(flat, reverse=True) if n.endswith('kernel'))
@@ -180,14 +180,14 @@ def test_a_damaged_weight_draws_nothing(model, images):
     model, variables={**model.variables, 'prior': damaged}
   )
   known = np.zeros((1, 4, 4), bool)
-  for draw in (
+  for sample in (
     lambda: broken.generate(0, num=2),
     lambda: broken.edit(0, images[0], np.ones((8, 8), bool)),
     lambda: broken.outpaint(0, images[0], left=2),
     lambda: broken.complete(0, known.astype(int), known),
   ):
     with pytest.raises(ValueError, match='NaN or infinite, so no token'):
-      draw()
+      sample()
 
 
 def test_no_run_and_no_checkpoint_are_named(tokenizer, tmp_path):

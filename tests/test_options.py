@@ -88,8 +88,8 @@ ANYTHING = st.one_of(
 MASK, GRID, CODES = 7, (2, 3), 7
 
 
-def options_of(kind: type):
-  """Draws some options of a dataclass, of which few are likely to be wrong."""
+def options_strategy(kind: type):
+  """A strategy of options of a dataclass, of which few are wrong."""
   fields = [field for field in dataclasses.fields(kind) if field.init]
   good = {
     'schedule': st.sampled_from(
@@ -124,7 +124,7 @@ def options_of(kind: type):
   )
 
 
-def made(make, options):
+def try_to_make(make, options):
   """Returns what `make` makes of the options; None if it refuses them."""
   try:
     return make(**options)
@@ -149,12 +149,12 @@ KINDS = (
 
 def logits(tokens):
   """Logits [B, N, K] that depend on the tokens."""
-  place = jnp.arange(6 * CODES, dtype=jnp.float32).reshape(1, 6, CODES)
-  return 3 * jnp.sin(place + tokens.sum(axis=1)[:, None, None])
+  index = jnp.arange(6 * CODES, dtype=jnp.float32).reshape(1, 6, CODES)
+  return 3 * jnp.sin(index + tokens.sum(axis=1)[:, None, None])
 
 
-def drawn(sampler, guidance=None):
-  """Returns the tokens that a sampler of MaskGIT draws: int32 [2, 6]."""
+def sample_maskgit(sampler, guidance=None):
+  """Returns the tokens that a MaskGITSampler samples: int32 [2, 6]."""
   guidance = guidance or samplers.Guidance()
   return samplers.maskgit.decode(
     jax.random.split(jax.random.key(0)),
@@ -167,8 +167,8 @@ def drawn(sampler, guidance=None):
   )
 
 
-def drawn_in_raster_order(choice, guidance=None):
-  """Returns what a choice draws one after the other: int32 [2, 6]."""
+def sample_in_raster_order(choice, guidance=None):
+  """Returns the tokens that a choice samples in raster order: int32 [2, 6]."""
   guidance = guidance or samplers.Guidance()
 
   def step(cache, previous, position):
@@ -185,36 +185,38 @@ def drawn_in_raster_order(choice, guidance=None):
 
 
 def draw_with(option):
-  """Draws with what was made; returns None for what draws nothing."""
+  """Samples with an option; returns None for an option that samples nothing."""
   match option:
     case samplers.TokenChoice():
-      return drawn_in_raster_order(option)
+      return sample_in_raster_order(option)
     case samplers.Guidance():
       choice = samplers.TokenChoice()
-      return drawn_in_raster_order(choice, option)
+      return sample_in_raster_order(choice, option)
     case samplers.guidance.PowerCosine():
       guidance = samplers.Guidance(scale=2, schedule=option)
-      return drawn(samplers.MaskGITSampler(steps=2), guidance)
+      return sample_maskgit(samplers.MaskGITSampler(steps=2), guidance)
     case samplers.MaskGITSampler():
       if option.steps <= 8:
-        return drawn(option, option.make_guidance())
+        return sample_maskgit(option, option.make_guidance())
       return None
     case samplers.AutoregressiveSampler():
-      return drawn_in_raster_order(option.make_choice(), option.make_guidance())
+      return sample_in_raster_order(
+        option.make_choice(), option.make_guidance()
+      )
     case samplers.orders.Order():
-      return drawn(samplers.MaskGITSampler(steps=2, order=option))
+      return sample_maskgit(samplers.MaskGITSampler(steps=2, order=option))
   return None
 
 
 @pytest.mark.parametrize('kind', KINDS, ids=lambda kind: kind.__name__)
 def test_options_of_samplers(kind):
   """Without compiling: a program for each option would take minutes."""
-  counts = {'drawn': 0, 'refused': 0}
+  counts = {'sampled': 0, 'refused': 0}
 
   @law(max_examples=8)
-  @hypothesis.given(options_of(kind))
+  @hypothesis.given(options_strategy(kind))
   def holds(options):
-    option = made(kind, options)
+    option = try_to_make(kind, options)
     counts['refused'] += option is None
     if option is None:
       return
@@ -223,7 +225,7 @@ def test_options_of_samplers(kind):
     with jax.disable_jit():
       tokens = draw_with(option)
     if tokens is not None:
-      counts['drawn'] += 1
+      counts['sampled'] += 1
       samplers.require_valid(tokens)
       assert tokens.shape == (2, 6) and tokens.dtype == jnp.int32
       assert 0 <= tokens.min() and tokens.max() < CODES
@@ -231,7 +233,7 @@ def test_options_of_samplers(kind):
   holds()
   if dataclasses.fields(kind):
     assert counts['refused']
-  assert counts['drawn'] or kind is edit.EditOptions
+  assert counts['sampled'] or kind is edit.EditOptions
   # Each operation was compiled by itself; see `forget_programs` in conftest.py.
   jax.clear_caches()
 
@@ -287,7 +289,7 @@ def test_rejection(labels, acceptance_rate, batch_size):
   }
   if isinstance(acceptance_rate, float):  # not thousands of candidates
     hypothesis.assume(not 0 < acceptance_rate < 0.01)
-  kept = made(
+  kept = try_to_make(
     lambda **options: samplers.rejection_sample(
       lambda start, part: part, lambda images, part: part * 1.0, **options
     ),
@@ -346,10 +348,10 @@ FLAGS = [
   and action.nargs != 0
   and (name == 'generate' or action.option_strings[-1] not in SAMPLER_FLAGS)
 ]
-PLACES = [
-  (name, place)
+POSITIONS = [
+  (name, position)
   for name, parser in commands().items()
-  for place, action in enumerate(
+  for position, action in enumerate(
     [action for action in parser._actions if not action.option_strings]
   )
   if action.nargs != '?'
@@ -361,7 +363,7 @@ def test_every_command_has_a_run_of_its_own():
 
 
 @pytest.fixture(scope='module')
-def places(tokenizer, maskgit, vae_run, source, tmp_path_factory):
+def paths(tokenizer, maskgit, vae_run, source, tmp_path_factory):
   image = tmp_path_factory.mktemp('image') / 'image.png'
   pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
   Image.fromarray(pixels).save(image)
@@ -372,14 +374,14 @@ def places(tokenizer, maskgit, vae_run, source, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def loaded(places):
+def loaded(paths):
   names = ('tokenizer', 'maskgit', 'vae')
-  return {places[name]: vq_jax.load(places[name]) for name in names}
+  return {paths[name]: vq_jax.load(paths[name]) for name in names}
 
 
 @pytest.fixture
 def here(loaded, tmp_path, monkeypatch):
-  """A folder of its own, runs that are loaded, and draws that cost nothing."""
+  """An empty folder, loaded runs, and samplers that compute nothing."""
   load = vq_jax.load
   monkeypatch.setattr(vq_jax, 'load', lambda f: loaded.get(f) or load(f))
   monkeypatch.chdir(tmp_path)
@@ -391,7 +393,7 @@ def here(loaded, tmp_path, monkeypatch):
       sampler.make_guidance().rows(rest[0], prior.vocab.null_label)
     return jnp.stack([tokens] * 2, axis=1) if k['trace'] else tokens
 
-  # What the options do to draws is tested above.
+  # The effect of the options is tested above.
   monkeypatch.setattr(generate, 'sample_tokens', sample_tokens)
   return tmp_path
 
@@ -412,16 +414,16 @@ def check_answer(argv, capsys) -> int:
 
 
 @pytest.mark.parametrize(('command', 'flag'), FLAGS)
-def test_flags(command, flag, places, here, capsys):
-  base = [arg.format(**places) for arg in RUNS[command].split()]
+def test_flags(command, flag, paths, here, capsys):
+  base = [arg.format(**paths) for arg in RUNS[command].split()]
   codes = [check_answer([*base, f'{flag}={text}'], capsys) for text in TEXTS]
   assert 1 in codes or 2 in codes or flag == '--data-dir'
 
 
-@pytest.mark.parametrize(('command', 'place'), PLACES)
-def test_places(command, place, places, here, capsys):
-  base = [arg.format(**places) for arg in RUNS[command].split()]
+@pytest.mark.parametrize(('command', 'position'), POSITIONS)
+def test_positions(command, position, paths, here, capsys):
+  base = [arg.format(**paths) for arg in RUNS[command].split()]
   for text in TEXTS:
     if not text.startswith('-'):
-      argv = base[: place + 1] + [text] + base[place + 2 :]
+      argv = base[: position + 1] + [text] + base[position + 2 :]
       assert check_answer(argv, capsys) != 0, text

@@ -181,7 +181,7 @@ class Model(inference.ImageCodec):
       float32 of the image's shape; [T, H, W, C] or [B, T, H, W, C] with trace.
 
     Raises:
-      ValueError: if a prior is missing, or an argument or the size does not fit.
+      ValueError: if a prior is missing, or an argument does not fit.
       TypeError: if the image is neither uint8 nor float.
     """
     options = edit_lib.EditOptions(

@@ -13,7 +13,7 @@ from vq_jax import losses
 from vq_jax.autoencoders import vae as vae_lib
 
 D = 3
-TOWER = {'channels': 8, 'inner_channels': 4, 'blocks': 1, 'patch': 8}
+BACKBONE = {'channels': 8, 'inner_channels': 4, 'blocks': 1, 'patch': 8}
 KINDS = {
   'ae': autoencoders.AE,
   'vae': functools.partial(
@@ -26,8 +26,8 @@ each_latent = pytest.mark.parametrize('grid', [None, (2, 3)])
 
 def make(kind, grid=(2, 3), **fields):
   return KINDS[kind](
-    encoder=autoencoders.PatchEncoder(**TOWER),
-    decoder=autoencoders.PatchDecoder(out_channels=1, **TOWER),
+    encoder=autoencoders.PatchEncoder(**BACKBONE),
+    decoder=autoencoders.PatchDecoder(out_channels=1, **BACKBONE),
     latent_dim=D,
     grid=grid,
     grid_channels=5,
@@ -138,7 +138,7 @@ def test_kl_is_the_mean_log_ratio_of_samples():
   np.testing.assert_allclose(ratio.mean(), q.kl()[0], rtol=0.02)
 
 
-def test_samples_have_the_mean_and_variance_they_should():
+def test_samples_have_the_mean_and_variance_of_the_distribution():
   q = gaussian(shape=(1, 2))
   many = jax.tree.map(lambda x: jnp.repeat(x, 100_000, axis=0), q)
   z = np.asarray(many.sample(keys(100_000)))

@@ -140,7 +140,7 @@ class Echo(nn.Module):
 
 
 @pytest.mark.parametrize('value_range', [(-1.0, 1.0), (-0.5, 0.5), (0.0, 1.0)])
-def test_value_range_holds_inside_and_unit_range_outside(value_range):
+def test_value_range_is_used_inside_and_the_unit_range_outside(value_range):
   low, high = value_range
   model = make((Seen(), Echo()), value_range=value_range)
   inside = jnp.array([low, (low + high) / 2, high]).reshape(1, 1, 3, 1)
@@ -176,7 +176,7 @@ class Witness(quantizers.VectorQuantizer):
 
 
 @each_backbone
-def test_bfloat16_backbones_stay_near_float32_and_the_quantizer_in_it(
+def test_bfloat16_backbones_stay_near_float32_and_the_quantizer_uses_float32(
   backbones,
 ):
   full, half = (

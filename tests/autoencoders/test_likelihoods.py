@@ -56,7 +56,7 @@ def test_the_discretized_logistic_by_the_distribution_function():
   np.testing.assert_allclose(got[3:], want[3:], rtol=1e-3)
 
 
-def test_far_off_pixels_have_a_finite_slope():
+def test_pixels_far_from_the_mean_have_finite_gradients():
   """Where the plain difference of two logistics would be log 0."""
   likelihood = EVERY['discretized_logistic']
   image = pixels([0.0, 0.5, 1.0])
@@ -106,7 +106,7 @@ def test_bernoulli_is_the_cross_entropy():
 
 
 @every
-def test_an_image_counts_all_its_pixels(name):
+def test_a_log_likelihood_is_the_sum_over_all_pixels(name):
   likelihood = EVERY[name]
   log_scale = None if name == 'bernoulli' else -1.0
   rng = np.random.default_rng(0)
@@ -139,7 +139,7 @@ def test_the_scale_is_a_parameter_only_where_it_is_learned(name):
       np.testing.assert_allclose(start, likelihood.scale, rtol=1e-6)
 
 
-def test_a_scale_for_each_pixel_is_that_of_one_for_all_where_it_is_the_same():
+def test_equal_scales_per_pixel_equal_one_shared_scale():
   rng = np.random.default_rng(0)
   image = jnp.asarray(rng.integers(0, 256, (2, 3, 4, 3)) / 255, jnp.float32)
   centre = jnp.asarray(rng.normal(size=image.shape), jnp.float32)
@@ -214,7 +214,7 @@ def test_a_mixture_sums_to_one_over_pixels_of_two_channels():
   )
 
 
-def test_a_mixture_moves_a_channel_by_the_errors_of_those_before():
+def test_a_mixture_shifts_each_channel_by_the_previous_ones():
   """Blue by the errors of red and green, each by its own coefficient."""
   mixture = autoencoders.LogisticMixture(components=1)
   centre, scale = np.array([0.4, 0.5, 0.6]), np.array([0.05, 0.04, 0.03])
@@ -259,7 +259,7 @@ CENTRES = [
 
 
 @pytest.mark.parametrize(('likelihood', 'centres'), CENTRES)
-def test_only_pixels_lie_in_the_range_of_pixels(likelihood, centres):
+def test_only_decoder_outputs_that_are_pixels_are_rescaled(likelihood, centres):
   """Not logits, scales, weights or coefficients."""
   output = np.random.default_rng(0).normal(size=(2, 1, 1, 1))
   output = np.tile(output, likelihood.outputs(2)).astype(np.float32)
@@ -285,7 +285,7 @@ class Numbers(nn.Module):
 
 
 @pytest.mark.parametrize(('likelihood', 'centres'), CENTRES)
-def test_a_vqvae_maps_pixels_alone_to_the_unit_range(likelihood, centres):
+def test_a_vqvae_maps_only_pixels_to_the_unit_range(likelihood, centres):
   model = autoencoders.VQVAE(
     encoder=Numbers(),
     quantizer=quantizers.FSQ((3,) * likelihood.outputs(2)),

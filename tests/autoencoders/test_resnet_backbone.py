@@ -83,7 +83,7 @@ def shapes(backbone, x):
 
 
 @pytest.mark.parametrize('stride', [1, 2, 4])
-def test_attention_stands_after_every_block_of_its_level(stride):
+def test_attention_follows_every_block_of_its_level(stride):
   fields = {
     'channels': 4, 'multipliers': (1, 2, 3), 'groups': 2, 'blocks': 2,
     'attention_strides': (stride,), 'middle_attention': False,

@@ -82,7 +82,7 @@ def test_without_blocks_an_encoder_is_patches_positions_norm_and_head():
 
 
 @pytest.mark.parametrize('overlap', [1, 2, 3])
-def test_patches_reach_as_far_as_they_overlap(overlap):
+def test_overlapping_patches_see_their_neighbours(overlap):
   def touched(backbone, x, at):
     variables = random_variables(backbone, x)
     change = apply(backbone, variables, x.at[0, *at].add(1.0))
@@ -99,7 +99,7 @@ def test_patches_reach_as_far_as_they_overlap(overlap):
 
 
 @pytest.mark.parametrize(('backbone', 'step'), [(encoder, 1), (decoder, 2)])
-def test_tokens_see_one_another_and_where_they_are(backbone, step):
+def test_tokens_attend_to_all_others_and_their_positions(backbone, step):
   x = np.ones((1, 4, 4, 3), np.float32)  # all tokens alike
   module = backbone()
   variables = random_variables(module, x)

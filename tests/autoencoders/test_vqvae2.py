@@ -83,7 +83,7 @@ def test_each_level_has_its_own_codebook():
   assert len({np.asarray(table).tobytes() for table in tables}) == 3
 
 
-def test_a_grid_is_conditioned_on_the_grids_above_and_not_on_those_below():
+def test_a_grid_depends_on_parent_grids_only():
   """With the coarse table exchanged the fine latents move; not vice versa."""
   model, variables = ready((2, 2))
   want = call(model, variables, images(), 'encode')
@@ -114,7 +114,7 @@ def test_every_level_moves_the_image():
     assert (np.abs(moved - want) > 1e-6).mean() > 0.5, level
 
 
-def test_losses_add_up_and_stats_bear_their_level():
+def test_losses_are_summed_and_stats_are_named_by_level():
   model, variables = ready((2, 2))
   quantized = call(model, variables, images(), 'encode')
   stats = quantized.stats
@@ -160,7 +160,7 @@ def test_any_quantizer_fits_with_indices_of_its_shape():
   assert counts['_0'].sum() == 2 * 4 * 2 * 3
 
 
-def test_counts_leave_out_what_weighs_nothing():
+def test_code_counts_ignore_examples_of_weight_zero():
   grids = (base.TokenGrid(stride=2, codebook_size=K),)
   indices = jnp.asarray(np.random.default_rng(0).integers(0, K, (3, 2, 2)))
   counts = base.code_counts(grids, indices, weights=jnp.array([1.0, 0.0, 1.0]))

@@ -1,16 +1,17 @@
-"""L2 against a perceptual loss against an adversary, on real 64 x 64 pictures.
+"""Tokenizers trained with L2, LPIPS and a discriminator, on 64 x 64 images.
 
-    python -m tests.benchmarks.compare_image_losses PICTURES \
+    python -m tests.benchmarks.compare_image_losses IMAGES \
         --workdir runs/image_losses
 
-PICTURES is the folder that `prepare_pictures` makes. Trains a small VQGAN and a
+IMAGES is the folder that `prepare_images` writes. Trains a small VQGAN and a
 small ViT-VQGAN to 16 x 16 codes, each with L2 alone, with L2 and LPIPS, and
-with a discriminator on top, for equal numbers of steps. Judges all test
-pictures by PSNR, LPIPS (AlexNet, which nothing was trained on) and the Frechet
-distance of EfficientNet-Lite0's features, beside that of one half of the test
-pictures to the other. Writes `table.md`, `start.md` (what the discriminator's
-start does to the test pictures), a grid of each run, and `emoji.png`: emoji
-above what each run makes of them, in the table's order. Stopped or killed, the
+with a discriminator too, for equal numbers of steps. Evaluates the
+reconstructions of all test images by PSNR, LPIPS (AlexNet, which no run is
+trained with) and the Frechet distance of EfficientNet-Lite0's features, next to
+the distance between two halves of the test images. Writes `table.md`,
+`start.md` (metrics before and after the adversarial loss becomes active), an
+image grid of each run, and `emoji.png`: emoji and below them the
+reconstructions of each run, in the order of the table. Stopped or killed, the
 same command goes on.
 """
 
@@ -88,7 +89,7 @@ BATCH = 8
 START = 0.5  # of the training; the discriminator learns from 0.4 on
 
 
-def config_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
+def make_config(model: str, loss: str, folder: pathlib.Path, steps: int):
   """Returns the config of a folder's tokenizer, changed."""
   config = config_lib.load_config('configs/folder_tokenizer.py')
   config['model'] = MODELS[model]
@@ -100,7 +101,7 @@ def config_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
       'discriminator_start': {'steps': round(0.8 * START * steps)},
     }
   config['data'].update(
-    source=f'folder:{pictures}',
+    source=f'folder:{folder}',
     train_split='train',
     eval_split='test',
     batch_size=BATCH,
@@ -119,13 +120,13 @@ def config_of(model: str, loss: str, pictures: pathlib.Path, steps: int):
   return config
 
 
-class Judge:
-  """Judges reconstructions of all test pictures."""
+class Evaluator:
+  """Evaluates the reconstructions of all test images."""
 
-  def __init__(self, pictures: pathlib.Path):
-    """Sees the test pictures."""
+  def __init__(self, folder: pathlib.Path):
+    """Loads the test images and the networks."""
     source = data.in_memory(
-      data.open_source(f'folder:{pictures}', 'test', channels=3)
+      data.open_source(f'folder:{folder}', 'test', channels=3)
     )
     self.real = source.images
     self.emoji = np.array(source.class_names)[source.labels] == 'emoji'
@@ -136,40 +137,42 @@ class Judge:
     halves = [frechet.fit(self._seen[i::2]) for i in (0, 1)]
     self.floor = frechet.frechet_distance(*halves)
 
-  def __call__(self, made: np.ndarray) -> dict[str, float]:
+  def __call__(self, reconstructed: np.ndarray) -> dict[str, float]:
     """Returns the figures of reconstructions, float [N, H, W, 3]."""
-    made = np.clip(made, 0, 1)
-    mse = np.square(images.to_float(self.real) - made).mean()
+    reconstructed = np.clip(reconstructed, 0, 1)
+    mse = np.square(images.to_float(self.real) - reconstructed).mean()
     lpips = jax.jit(self._distance.apply)
     distances = [
       lpips(self._weights, images.to_float(self.real[i : i + 50]), some)
-      for i, some in ((i, made[i : i + 50]) for i in range(0, len(made), 50))
+      for i, some in (
+        (i, reconstructed[i : i + 50]) for i in range(0, len(reconstructed), 50)
+      )
     ]
     return {
       'psnr': float(metrics.psnr_from_mse(mse)),
       'lpips': float(np.concatenate(distances).mean()),
       'frechet': frechet.frechet_distance(
-        frechet.fit(self._features(made)), frechet.fit(self._seen)
+        frechet.fit(self._features(reconstructed)), frechet.fit(self._seen)
       ),
     }
 
-  def _features(self, pictures: np.ndarray) -> np.ndarray:
+  def _features(self, batch: np.ndarray) -> np.ndarray:
     parts = [
-      self._network(self._variables, images.to_float(pictures[i : i + 50]))[1]
-      for i in range(0, len(pictures), 50)
+      self._network(self._variables, images.to_float(batch[i : i + 50]))[1]
+      for i in range(0, len(batch), 50)
     ]
     return np.concatenate(parts)
 
 
-def reconstruct(folder: pathlib.Path, pictures: np.ndarray) -> np.ndarray:
-  """Returns what a run makes of pictures, float32 [N, H, W, 3]."""
+def reconstruct(folder: pathlib.Path, batch: np.ndarray) -> np.ndarray:
+  """Returns the reconstructions of a run, float32 [N, H, W, 3]."""
   model = vq_jax.load(folder)
-  parts = [pictures[i : i + 50] for i in range(0, len(pictures), 50)]
+  parts = [batch[i : i + 50] for i in range(0, len(batch), 50)]
   return np.concatenate([np.asarray(model.reconstruct(x)) for x in parts])
 
 
-def draw(path: pathlib.Path, *batches: np.ndarray) -> None:
-  """Writes a picture with a row for each batch: 16 of its N images."""
+def write_grid(path: pathlib.Path, *batches: np.ndarray) -> None:
+  """Writes an image grid with 16 of the N images of each batch in a row."""
   shown = np.linspace(0, len(batches[0]) - 1, 16).astype(int)
   rows = images.stack_rows(*(batch[shown] for batch in batches))
   images.save_image(path, images.grid(rows, columns=len(shown)))
@@ -185,7 +188,7 @@ def line(name: str, folder: pathlib.Path, found: dict[str, float]) -> str:
 
 
 def around_the_start(folder: pathlib.Path, steps: int) -> str:
-  """Returns what the test pictures were like before the start and after."""
+  """Returns the metrics of the test images near the adversarial start."""
   lines = [
     '| step | PSNR | LPIPS (VGG16) | logits of real | of reconstructed | '
     'weight |',
@@ -211,7 +214,7 @@ def around_the_start(folder: pathlib.Path, steps: int) -> str:
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-  parser.add_argument('pictures', type=pathlib.Path)
+  parser.add_argument('images', type=pathlib.Path)
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--steps', type=int, default=2000, help='of each run')
   arguments = parser.parse_args(argv)
@@ -223,23 +226,23 @@ def main(argv: list[str] | None = None) -> int:
       for loss in LOSSES:
         name = f'{model}, {loss}'
         runs[name] = workdir / name.replace(', ', '_').replace(' + ', '_')
-        config = config_of(model, loss, arguments.pictures, steps)
+        config = make_config(model, loss, arguments.images, steps)
         loop.train(config, runs[name])
-    judge = Judge(arguments.pictures)
+    evaluator = Evaluator(arguments.images)
     lines = [
       '| | PSNR, dB | LPIPS | Frechet distance | usage |',
       '|---|---|---|---|---|',
     ]
-    emoji = [judge.real[judge.emoji]]
+    emoji = [evaluator.real[evaluator.emoji]]
     for name, folder in runs.items():
-      made = reconstruct(folder, judge.real)
-      lines.append(line(name, folder, judge(made)))
-      draw(folder.with_suffix('.png'), judge.real, made)
-      emoji.append(made[judge.emoji])
-    if judge.emoji.any():
-      draw(workdir / 'emoji.png', *emoji)
+      reconstructed = reconstruct(folder, evaluator.real)
+      lines.append(line(name, folder, evaluator(reconstructed)))
+      write_grid(folder.with_suffix('.png'), evaluator.real, reconstructed)
+      emoji.append(reconstructed[evaluator.emoji])
+    if evaluator.emoji.any():
+      write_grid(workdir / 'emoji.png', *emoji)
     lines.append(
-      f'| one half of the pictures to the other | | | {judge.floor:.1f} | |'
+      f'| one half of the images to the other | | | {evaluator.floor:.1f} | |'
     )
     starts = [
       f'{name}\n\n{around_the_start(folder, steps)}'

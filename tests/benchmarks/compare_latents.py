@@ -1,13 +1,13 @@
-"""AE, VAE and VQ-VAE on garments: what they learned, and what they draw.
+"""AE, VAE and VQ-VAE on garments: probes of the latents, and samples.
 
     python -m tests.benchmarks.compare_latents --workdir runs/latents
 
 Trains `configs/ae_fashion.py`, `configs/vae_fashion.py` and, for as many steps,
 the tokenizer of the quickstart; probes their encoders with few examples of each
-class; and draws from the AE by a Gaussian mixture over its latents, from the
-VAE by N(0, I) and by such a mixture. Writes `table.md` and `samples.png`: AE
-and mixture in the upper half, VAE and N(0, I) in the lower. Stopped or killed,
-the same command goes on.
+class; and samples from the AE with a Gaussian mixture over its latents, and
+from the VAE with N(0, I) and with a Gaussian mixture. Writes `table.md` and
+`samples.png`: AE and mixture in the upper half, VAE and N(0, I) in the lower.
+Stopped or killed, the same command goes on.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from vq_jax.utils import paths
 from vq_jax.workflows import mixture
 from vq_jax.workflows import probe
 
-CARDS = {
+CONFIGS = {
   'AE': 'ae_fashion',
   'VAE': 'vae_fashion',
   'VQ-VAE': 'quickstart_tokenizer',
 }
 SOURCE = 'tfds:fashion_mnist_mini'
-COMPONENTS, DRAWN = 100, 1000
+COMPONENTS, NUM_SAMPLES = 100, 1000
 
 
 def trained(workdir: pathlib.Path) -> dict[str, tuple[vq_jax.Model, dict]]:
@@ -43,7 +43,7 @@ def trained(workdir: pathlib.Path) -> dict[str, tuple[vq_jax.Model, dict]]:
     'total_steps'
   ]
   found = {}
-  for name, config_name in CARDS.items():
+  for name, config_name in CONFIGS.items():
     config = config_lib.load_config(f'configs/{config_name}.py')
     config['train']['total_steps'] = steps
     evaluation = loop.train(config, workdir / config_name)
@@ -69,20 +69,20 @@ def probes(models: dict, shots: tuple[int, ...] = (1, 5, 10, 100)) -> list[str]:
   return lines
 
 
-def drawn(models: dict, train: data.ArraySource) -> dict[str, np.ndarray]:
-  """Returns images drawn in three ways."""
-  made = {}
+def sample(models: dict, train: data.ArraySource) -> dict[str, np.ndarray]:
+  """Returns images sampled in three ways."""
+  sampled = {}
   for name in ('AE', 'VAE'):
     model, _ = models[name]
     z = model.encode(train.images)
     gaussians = mixture.fit_mixture(z, COMPONENTS)
-    made[f'{name}, mixture'] = model.decode(gaussians.sample(0, DRAWN))
-  made['VAE, N(0, I)'] = models['VAE'][0].generate(0, num=DRAWN)
-  return made
+    sampled[f'{name}, mixture'] = model.decode(gaussians.sample(0, NUM_SAMPLES))
+  sampled['VAE, N(0, I)'] = models['VAE'][0].generate(0, num=NUM_SAMPLES)
+  return sampled
 
 
 def distances(
-  made: dict[str, np.ndarray], train: data.ArraySource, workdir: pathlib.Path
+  sampled: dict[str, np.ndarray], train: data.ArraySource, workdir: pathlib.Path
 ) -> list[str]:
   """Returns the lines of the table of Frechet distances."""
   test = data.in_memory(data.open_source(SOURCE, 'test'))
@@ -94,10 +94,10 @@ def distances(
     epochs=8,
   )
   real = frechet.fit(classifier(train.images)[1])
-  sets = {**made, 'real test images': test.images[:DRAWN]}
-  lines = ['| drawn from | Frechet distance |', '|---|---|']
-  for name, pictures in sets.items():
-    features = classifier(np.asarray(pictures))[1]
+  sets = {**sampled, 'real test images': test.images[:NUM_SAMPLES]}
+  lines = ['| sampled from | Frechet distance |', '|---|---|']
+  for name, batch in sets.items():
+    features = classifier(np.asarray(batch))[1]
     distance = frechet.frechet_distance(frechet.fit(features), real)
     lines.append(f'| {name} | {distance:.2f} |')
   return lines
@@ -112,19 +112,19 @@ def main(argv: list[str] | None = None) -> int:
   def go():
     models = trained(workdir)
     train = data.in_memory(data.open_source(SOURCE, 'train'))
-    made = drawn(models, train)
-    picture = np.concatenate(
-      [made['AE, mixture'][:50], np.asarray(made['VAE, N(0, I)'])[:50]]
+    sampled = sample(models, train)
+    shown = np.concatenate(
+      [sampled['AE, mixture'][:50], np.asarray(sampled['VAE, N(0, I)'])[:50]]
     )
     images.save_image(
-      workdir / 'samples.png', images.grid(picture, columns=10, scale=2)
+      workdir / 'samples.png', images.grid(shown, columns=10, scale=2)
     )
     bound = models['VAE'][1]
     text = '\n'.join(
       [
         *probes(models),
         '',
-        *distances(made, train, workdir),
+        *distances(sampled, train, workdir),
         '',
         f'VAE: ELBO {bound["elbo_bits_per_dim"]:.3f}, IWAE '
         f'{bound["iwae_bits_per_dim"]:.3f} bits per dimension, KL '

@@ -1,13 +1,14 @@
-"""Four priors of the same codes at equal training time; MaskGIT's samplers.
+"""Four priors of the same tokens at equal training time; MaskGIT's samplers.
 
     python -m tests.benchmarks.compare_priors --workdir runs/priors --minutes 10
 
-Trains the quickstart's tokenizer, then on its codes a PixelCNN, an
+Trains the quickstart's tokenizer, then on its tokens a PixelCNN, an
 autoregressive transformer, and MaskGIT as published and in its modern form,
-each for as many steps as take so many minutes by a short trial. Then draws from
-the modern MaskGIT in every order and with guidance 0 to 4. A small classifier
-of real images judges 1,000 images of each. Writes `priors.md`, `samplers.md`
-and a picture of each prior. Stopped or killed, the same command goes on.
+each for the number of steps that takes so many minutes, by a short trial. Then
+samples from the modern MaskGIT in every order and with guidance 0 to 4. A small
+classifier of real images evaluates 1,000 samples of each. Writes `priors.md`,
+`samplers.md` and an image grid of each prior. Stopped or killed, the same
+command goes on.
 """
 
 import argparse
@@ -103,7 +104,7 @@ ORDERS = {
 }
 
 
-def config_of(changes: dict, tokenizer: pathlib.Path, steps: int):
+def make_config(changes: dict, tokenizer: pathlib.Path, steps: int):
   """Returns the quickstart's config of a prior, changed."""
   config = config_lib.load_config('configs/quickstart_maskgit.py')
   config['autoencoder'] = str(tokenizer)
@@ -128,12 +129,12 @@ def trained(workdir: pathlib.Path, minutes: float) -> dict[str, pathlib.Path]:
     plan = workdir / f'{folder.name}.steps'
     if not plan.exists():
       trial = workdir / f'{folder.name}_trial'
-      loop.train(config_of(changes, tokenizer, 150), trial)
+      loop.train(make_config(changes, tokenizer, 150), trial)
       last = writers.read_metrics(trial)[-2]
       rate = last['images_per_second'] / 16
       paths.write_text(plan, str(round(60 * minutes * rate)))
     steps = int(plan.read_text())
-    loop.train(config_of(changes, tokenizer, steps), folder)
+    loop.train(make_config(changes, tokenizer, steps), folder)
     folders[name] = folder
   return folders
 

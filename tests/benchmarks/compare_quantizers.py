@@ -3,10 +3,10 @@
     python -m tests.benchmarks.compare_quantizers --workdir runs/quantizers
 
 or some of them, beside plain VQ, with `--only bsq --only lfq`. Each is trained
-at its default settings with the same towers, batches and steps on the embedded
-images; then the steps of all are timed in turns, and the best turn of each is
-compared with that of plain VQ. Prints a table and writes it to `table.md`.
-Stopped or killed, the same command goes on.
+at its default settings with the same backbones, batches and steps on the
+embedded images; then the steps of all are timed in turns, and the best turn of
+each is compared with that of plain VQ. Prints a table and writes it to
+`table.md`. Stopped or killed, the same command goes on.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from train import run
 from train.logging import writers
 from vq_jax.utils import paths
 
-CARD = 'configs/quickstart_tokenizer.py'
+CONFIG = 'configs/quickstart_tokenizer.py'
 TABLE = {'codebook_size': 512, 'code_dim': 16}
 EMA = {'type': 'ema_vq', **TABLE}
 QUANTIZERS = {
@@ -53,9 +53,9 @@ QUANTIZERS = {
 TURNS, STEPS_IN_A_TURN = 12, 10
 
 
-def config_of(quantizer: dict, steps: int):
+def make_config(quantizer: dict, steps: int):
   """Returns the config that all share, with a quantizer in it."""
-  config = config_lib.load_config(CARD)
+  config = config_lib.load_config(CONFIG)
   config['model']['quantizer'] = quantizer
   config['loss'] = {'l2': 1.0, 'quantizer': 1.0}
   config['optim']['learning_rate'] = 2e-3
@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
   def go():
     wanted = {'vq', *(arguments.only or QUANTIZERS)}
     configs = {
-      name: config_of(quantizer, arguments.steps)
+      name: make_config(quantizer, arguments.steps)
       for name, quantizer in QUANTIZERS.items()
       if name in wanted
     }

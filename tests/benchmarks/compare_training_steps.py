@@ -3,7 +3,7 @@
     python -m tests.benchmarks.compare_training_steps
 
 A small VQGAN with L1, LPIPS, PatchGAN and adaptive weight, float32, on 64 x 64
-pictures: this library's step, and the same in plain torch layers, with the same
+images: this library's step, and the same in plain torch layers, with the same
 sizes and batch, on all cores, in turns. Needs torch. Prints the best times.
 """
 
@@ -78,7 +78,11 @@ def ours():
   lpips = losses.LPIPS(features.VGG16())
   image = jnp.zeros((1, 64, 64, 3))
   setup = base.Setup(
-    config=parsed, run_config=run_config, folder=None, source=None, intervals=plan
+    config=parsed,
+    run_config=run_config,
+    folder=None,
+    source=None,
+    intervals=plan,
   )
   task = adversarial.AdversarialTask(
     model=autoencoder.make_model(setup),
@@ -105,11 +109,11 @@ def ours():
       task, task.get_phase(0), optimizer, optim, seed=0, schedule=schedule
     )
   )
-  held = {'state': runner.place(state)}
+  states = {'state': runner.place(state)}
 
   def run(image: np.ndarray) -> None:
-    held['state'], metrics = step(
-      held['state'], runner.transfer({'image': image})
+    states['state'], metrics = step(
+      states['state'], runner.transfer({'image': image})
     )
     assert np.isfinite(metrics['loss'])
 
@@ -149,8 +153,8 @@ def main(argv: list[str] | None = None) -> int:
       if turn:
         seconds[name].append((time.perf_counter() - began) / 3)
   best = {name: min(times) for name, times in seconds.items()}
-  for name, time_of in best.items():
-    print(f'{name}: {1e3 * time_of:.0f} ms for a step of {arguments.batch}')
+  for name, time_s in best.items():
+    print(f'{name}: {1e3 * time_s:.0f} ms for a step of {arguments.batch}')
   print(f'torch / vq_jax: {best["torch"] / best["vq_jax"]:.2f}')
   return 0
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.convert_full_size --workdir runs/full_size
 
 Writes random weights in the published format, 168 leaves of the tokenizer and
-393 of the transformer for 256 x 256 pictures (or --side 512), and converts them
+393 of the transformer for 256 x 256 images (or --side 512), and converts them
 in a process of its own.
 """
 
@@ -25,7 +25,7 @@ from tests.convert import released
 
 def write(path: pathlib.Path, reference, *arguments) -> None:
   """Writes random weights of a reference as they are released."""
-  shapes, weights = references.Shapes(), references.Made()
+  shapes, weights = references.Shapes(), references.RandomWeights()
   jax.eval_shape(lambda *args: reference(shapes, *args), *arguments)
   for name, shape in shapes.items():
     weights(name, *shape)
@@ -47,11 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     references.MaskGIT(128, (1, 1, 2, 2, 4), 2, 256, 1024),
     image,
   )
-  places = (arguments.side // 16) ** 2
+  num_tokens = (arguments.side // 16) ** 2
   write(
     folder / 'transformer',
     prior_references.MaskGIT(),
-    jax.ShapeDtypeStruct((1, places), jnp.int32),
+    jax.ShapeDtypeStruct((1, num_tokens), jnp.int32),
     jax.ShapeDtypeStruct((1,), jnp.int32),
   )
   shutil.rmtree(folder / 'run', ignore_errors=True)

@@ -1,15 +1,15 @@
-"""How well a prior of Fashion-MNIST redraws parts of pictures.
+"""How well a prior of Fashion-MNIST edits parts of images.
 
     python -m tests.benchmarks.edit_fashion RUN --workdir runs/edit_fashion
 
-Of test pictures the lower half and the centre, 14 x 14, are masked and redrawn
-with the true class. Prints a table: how often a small classifier of real images
-sees that class in the edited pictures, in those whose mask holds the mean of
-the rest, and in the originals; the PSNR inside the mask of both; the mean step
-across the seam, beside that of the originals; and whether all that is outside
-of the mask was kept to the bit. Also continues 16 pictures to twice their
-width. The classifier stays in the work folder, beside `lower_half.png`,
-`centre.png` (original, mask, edited) and `outpainted.png`.
+The lower half, or the centre of 14 x 14 pixels, of test images is masked and
+sampled anew with the true class. Prints a table: the accuracy of a small
+classifier of real images on the edited images, on images whose mask is filled
+with the mean of the rest, and on the originals; the PSNR inside the mask of the
+first two; the mean difference across the seam, and that of the originals; and
+how many images are unchanged outside of the mask. Also outpaints 16 images to
+twice their width. The classifier stays in the work folder, beside
+`lower_half.png`, `centre.png` (original, mask, edited) and `outpainted.png`.
 """
 
 import argparse
@@ -31,16 +31,16 @@ GREY = 0.5
 
 
 def masks() -> dict[str, np.ndarray]:
-  """Returns what is redrawn: bool [28, 28]."""
+  """Returns the masks by name, bool [28, 28], True where an image is edited."""
   lower, centre = np.zeros((2, 28, 28), bool)
   lower[14:] = True
   centre[7:21, 7:21] = True
   return {'lower half': lower, 'centre': centre}
 
 
-def psnr(image: np.ndarray, made: np.ndarray, mask: np.ndarray) -> float:
+def psnr(image: np.ndarray, edited: np.ndarray, mask: np.ndarray) -> float:
   """Returns the PSNR of the masked pixels, in dB."""
-  return float(-10 * np.log10(np.mean((image - made)[:, mask] ** 2)))
+  return float(-10 * np.log10(np.mean((image - edited)[:, mask] ** 2)))
 
 
 def seam(image: np.ndarray, mask: np.ndarray) -> float:
@@ -53,10 +53,10 @@ def seam(image: np.ndarray, mask: np.ndarray) -> float:
 
 
 def row(model, classifier, test, name, mask, workdir, options) -> str:
-  """Edits all pictures and returns a row of the table."""
+  """Edits all images and returns a row of the table."""
   image = np.asarray(images.to_float(test.images))
   start = time.perf_counter()
-  made = np.asarray(
+  edited = np.asarray(
     model.edit(0, test.images, mask, label=test.labels, **options)
   )
   seconds = time.perf_counter() - start
@@ -65,19 +65,19 @@ def row(model, classifier, test, name, mask, workdir, options) -> str:
   baseline = np.where(inside, mean, image)
   agreement = [
     metrics.class_agreement(classifier(x)[0], test.labels)
-    for x in (made, baseline, image)
+    for x in (edited, baseline, image)
   ]
-  kept = (made == image)[:, ~mask].all(axis=(1, 2)).sum()
-  shown = [image, np.where(inside, GREY, image), made]
-  picture = images.grid(
+  kept = (edited == image)[:, ~mask].all(axis=(1, 2)).sum()
+  shown = [image, np.where(inside, GREY, image), edited]
+  grid = images.grid(
     images.stack_rows(*(x[:16] for x in shown)), columns=16, scale=3
   )
-  images.save_image(workdir / f'{name.replace(" ", "_")}.png', picture)
+  images.save_image(workdir / f'{name.replace(" ", "_")}.png', grid)
   cells = (
     name,
     *(f'{x:.3f}' for x in agreement),
-    *(f'{psnr(image, x, mask):.2f}' for x in (made, baseline)),
-    *(f'{seam(x, mask):.3f}' for x in (made, image)),
+    *(f'{psnr(image, x, mask):.2f}' for x in (edited, baseline)),
+    *(f'{seam(x, mask):.3f}' for x in (edited, image)),
     f'{kept} of {len(image)}',
     f'{seconds:.1f}',
   )

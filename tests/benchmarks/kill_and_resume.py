@@ -21,7 +21,7 @@ from train import errors
 from train import sharding
 from train.logging import writers
 
-CARD = """
+CONFIG = """
 import importlib.util
 
 
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
   def go():
     arguments.workdir.mkdir(parents=True, exist_ok=True)
     config = arguments.workdir / 'config.py'
-    config.write_text(CARD)
+    config.write_text(CONFIG)
     start(config, whole).wait()
     for step in (1800, 3900):
       if last_step(killed) < step:

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.sample_vqvae2 --workdir runs/vqvae2_fashion
 
-Trains two grids of codes, 7 x 7 over 14 x 14, a PixelSNAIL for each, draws
-1,000 images as one hierarchy, as they come and with guidance, and judges them
-by a small classifier of real images. Writes `figures.json` and two pictures.
+Trains an autoencoder with token grids of 7 x 7 and 14 x 14 and a PixelSNAIL for
+each. Samples 1,000 images from both, without and with guidance, and evaluates
+them by a small classifier of real images. Writes `figures.json` and two grids.
 Stopped or killed, the same command goes on. A CPU core takes half an hour.
 """
 
@@ -53,7 +53,7 @@ BOTTOM = {**TOP, 'heads': 0, 'output_layers': 0, 'parent_layers': 3}
 
 
 def autoencoder_config():
-  """Returns the quickstart's config of a tokenizer, with two grids."""
+  """Returns the quickstart's config of a tokenizer, with two token grids."""
   config = config_lib.load_config('configs/quickstart_tokenizer.py')
   config['model'] = CODES
   config['data']['train_preprocess'] = ()
@@ -63,20 +63,20 @@ def autoencoder_config():
 
 
 def prior_config(
-  model: dict, autoencoder: pathlib.Path, coarser: pathlib.Path | None
+  model: dict, autoencoder: pathlib.Path, parent: pathlib.Path | None
 ):
   """Returns the quickstart's config of a prior, for one of the grids."""
   config = config_lib.load_config('configs/quickstart_maskgit.py')
   config['model'] = model
-  config['level'] = 0 if coarser is None else 1
-  config['parent_prior'] = None if coarser is None else str(coarser)
+  config['level'] = 0 if parent is None else 1
+  config['parent_prior'] = None if parent is None else str(parent)
   config['loss'] = {'label_drop': 0.1}
   config['sampler'] = {'guidance': 0.0}
   config['autoencoder'] = str(autoencoder)
   config['data']['batch_size'] = 32
   config['optim']['ema_decay'] = 0.999
-  config['train']['total_steps'] = STEPS['bottom' if coarser else 'top']
-  config['train']['num_images'] = 0 if coarser is None else 40
+  config['train']['total_steps'] = STEPS['bottom' if parent else 'top']
+  config['train']['num_images'] = 0 if parent is None else 40
   return config
 
 

@@ -63,7 +63,7 @@ def random_variables(module, *args, **kwargs):
   )
 
 
-def variables_of(prior):
+def make_variables(prior):
   """Returns random variables of a prior with classes."""
   tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
   return random_variables(prior, tokens, label=jnp.zeros(1, jnp.int32))
@@ -73,8 +73,8 @@ def sampling(prior, variables, batch: int, sampler) -> Callable[[int], None]:
   """Returns a function that samples a batch of tokens with a seed."""
   empty = jnp.zeros((batch, prior.num_tokens), jnp.int32)
 
-  def draw(seed):
-    drawn = generate.sample_tokens(
+  def sample(seed):
+    tokens = generate.sample_tokens(
       sampler,
       jax.random.split(jax.random.key(seed), batch),
       prior,
@@ -84,9 +84,9 @@ def sampling(prior, variables, batch: int, sampler) -> Callable[[int], None]:
       jnp.full(batch, seed % 1000),
       None,
     )
-    jax.block_until_ready(drawn)
+    jax.block_until_ready(tokens)
 
-  return draw
+  return sample
 
 
 def full_pass(prior, variables, batch: int) -> Callable[[int], None]:
@@ -118,7 +118,7 @@ def caches(batch: int, turns: int) -> list[str]:
   """Returns a line for each prior with a cache."""
   lines = []
   for name, prior in CACHED.items():
-    variables = variables_of(prior)
+    variables = make_variables(prior)
     times = best(
       {
         'full': full_pass(prior, variables, batch),
@@ -146,10 +146,10 @@ def parallel_decoding(batch: int, turns: int, size: dict) -> str:
   times = best(
     {
       'cached': sampling(
-        cached, variables_of(cached), batch, samplers.AutoregressiveSampler()
+        cached, make_variables(cached), batch, samplers.AutoregressiveSampler()
       ),
       'masked': sampling(
-        masked, variables_of(masked), batch, samplers.MaskGITSampler(steps=8)
+        masked, make_variables(masked), batch, samplers.MaskGITSampler(steps=8)
       ),
     },
     turns,
@@ -165,18 +165,18 @@ def parallel_decoding(batch: int, turns: int, size: dict) -> str:
 def compilations() -> str:
   """Returns the line of how often other labels and seeds compile anew."""
   prior = tiny.make(priors.MaskGIT, vocab=VOCAB, grid=(4, 4), **SMALL)
-  draw = sampling(prior, variables_of(prior), 2, samplers.MaskGITSampler())
+  sample = sampling(prior, make_variables(prior), 2, samplers.MaskGITSampler())
   generate.sample_tokens.clear_cache()
   for seed in range(5):
-    draw(seed)
+    sample(seed)
   count = generate.sample_tokens._cache_size()
   return f'| five requests, other seeds and labels: compilations | | {count} |'
 
 
 def published_size(turns: int) -> list[str]:
-  """Returns the lines of a 256 x 256 picture at the published size."""
+  """Returns the lines of a 256 x 256 image at the published size."""
   prior = priors.MaskGIT(vocab=VOCAB, grid=(16, 16))
-  variables = variables_of(prior)
+  variables = make_variables(prior)
   tokenizer = autoencoders.maskgit_tokenizer(
     quantizers.VectorQuantizer(codebook_size=1024, code_dim=256)
   )
@@ -209,7 +209,7 @@ def published_size(turns: int) -> list[str]:
   reached = flops / times['tokens'] / rate
   params = trees.count(variables['params'])
   return [
-    f'| MaskGIT of {params / 1e6:.1f} M, one picture in 8 steps: tokens and '
+    f'| MaskGIT of {params / 1e6:.1f} M, one image in 8 steps: tokens and '
     f'decoder | {times["tokens"]:.2f} s + {times["decode"]:.2f} s | |',
     '| its share of the matrix rate (2048 x 2048, float32) | '
     f'{flops / times["tokens"] / 1e9:.0f} of {rate / 1e9:.0f} GFLOP/s | '

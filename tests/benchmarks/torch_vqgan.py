@@ -30,7 +30,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-  """One head over all places."""
+  """One head over all positions."""
 
   def __init__(self, channels):
     super().__init__()
@@ -97,7 +97,7 @@ def decoder(channels, multipliers, blocks, z_channels):
 
 
 class VQGAN(nn.Module):
-  """Towers around a codebook that learns by gradient."""
+  """Encoder, codebook trained by gradients, and decoder."""
 
   def __init__(
     self, *, channels, multipliers, blocks, z_channels, codebook_size, code_dim
@@ -190,8 +190,10 @@ class Trainer:
     loss.backward()
     self.optimizer.step()
     real, fake = (self.discriminator(x) for x in (image, made.detach()))
-    judged = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+    discriminator_loss = 0.5 * (
+      F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    )
     self.adversary.zero_grad()
-    judged.backward()
+    discriminator_loss.backward()
     self.adversary.step()
     return float(loss.detach())

@@ -23,8 +23,8 @@ def run(capsys, *argv) -> tuple[int, str, str]:
   return code, captured.out, captured.err
 
 
-def test_generate_writes_the_same_picture_for_a_seed(runs, tmp_path, capsys):
-  def picture(seed, *more):
+def test_generate_writes_the_same_image_for_a_seed(runs, tmp_path, capsys):
+  def write_image(seed, *more):
     path = tmp_path / 'samples.png'
     code, out, _ = run(
       capsys, 'generate', runs['maskgit'], '--labels', '0,2', '--num', 6,
@@ -35,15 +35,15 @@ def test_generate_writes_the_same_picture_for_a_seed(runs, tmp_path, capsys):
     assert opened.info['Comment'].startswith('vqjax generate ')
     return np.asarray(opened)
 
-  first = picture(0)
-  np.testing.assert_array_equal(first, picture(0))
-  assert (first != picture(1)).any()
+  first = write_image(0)
+  np.testing.assert_array_equal(first, write_image(0))
+  assert (first != write_image(1)).any()
   for option in ('--steps 1', '--guidance 100000', '--temperature 0'):
-    assert (first != picture(0, *option.split())).any(), option
-  picture(0, '--choice-temperature', '50')
+    assert (first != write_image(0, *option.split())).any(), option
+  write_image(0, '--choice-temperature', '50')
 
 
-def test_generate_shows_how_images_take_shape(runs, tmp_path, capsys):
+def test_generate_writes_a_trace(runs, tmp_path, capsys):
   argv = [
     'generate', runs['maskgit'], '--num', 4, '--out', tmp_path / 'a.png',
   ]  # fmt: skip
@@ -57,10 +57,12 @@ def test_generate_shows_how_images_take_shape(runs, tmp_path, capsys):
   np.testing.assert_array_equal(whole, Image.open(tmp_path / 'a.png'))
 
 
-def test_generate_keeps_what_a_classifier_is_surest_of(runs, tmp_path, capsys):
+def test_generate_keeps_the_samples_with_the_highest_classifier_scores(
+  runs, tmp_path, capsys
+):
   """The first of many, of which all but one are rejected, is another."""
 
-  def picture(*more):
+  def write_image(*more):
     path = tmp_path / 'kept.png'
     code, _, _ = run(
       capsys, 'generate', runs['maskgit'], '--labels', '1', '--num', 2,
@@ -69,8 +71,10 @@ def test_generate_keeps_what_a_classifier_is_surest_of(runs, tmp_path, capsys):
     assert code == 0
     return np.asarray(Image.open(path))
 
-  np.testing.assert_array_equal(picture(), picture('--acceptance-rate', '1'))
-  assert (picture() != picture('--acceptance-rate', '0.1')).any()
+  np.testing.assert_array_equal(
+    write_image(), write_image('--acceptance-rate', '1')
+  )
+  assert (write_image() != write_image('--acceptance-rate', '0.1')).any()
   folder = pathlib.Path(runs['maskgit']) / 'classifier'
   assert len(list(folder.glob('*.npz'))) == 1
 
@@ -86,13 +90,13 @@ def test_reconstruct_puts_originals_above(runs, tmp_path, capsys):
     tmp_path / 'colour.jpg', '--out', tmp_path / 'out.png',
   )  # fmt: skip
   assert code == 0
-  made = Image.open(tmp_path / 'out.png')
-  assert made.info['Comment'].startswith('vqjax reconstruct ')
-  made = np.asarray(made)
-  np.testing.assert_array_equal(made[2:10, 2:10], pixels[:8])
+  result = Image.open(tmp_path / 'out.png')
+  assert result.info['Comment'].startswith('vqjax reconstruct ')
+  result = np.asarray(result)
+  np.testing.assert_array_equal(result[2:10, 2:10], pixels[:8])
 
 
-def test_info_tells_what_a_run_holds(runs, capsys):
+def test_info_prints_the_facts_about_a_run(runs, capsys):
   code, out, _ = run(capsys, 'info', runs['maskgit'])
   assert code == 0
   for part in (

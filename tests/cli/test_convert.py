@@ -8,7 +8,7 @@ from PIL import Image
 import vq_jax
 from tests.convert.released import CONFIG
 from tests.convert.released import GOLDEN
-from tests.convert.released import weights_of
+from tests.convert.released import make_weights
 from tests.convert.writing import save
 from vq_jax.cli import convert as command
 from vq_jax.cli import main as cli
@@ -43,7 +43,7 @@ def test_a_released_file_becomes_a_run(tmp_path, capsys):
 
 
 def test_the_config_is_read(tmp_path, capsys):
-  save(tmp_path / 'a.ckpt', {'state_dict': weights_of('taming-vqgan')})
+  save(tmp_path / 'a.ckpt', {'state_dict': make_weights('taming-vqgan')})
   (tmp_path / 'a.yaml').write_text(yaml.safe_dump({'model': CONFIG}))
   code, out, _ = run(
     capsys, 'convert', 'taming-vqgan', tmp_path / 'a.ckpt', '--out',
@@ -52,7 +52,7 @@ def test_the_config_is_read(tmp_path, capsys):
   assert code == 0 and '64 x 64 x 3' in out
 
 
-def test_mistakes_are_told_in_a_line(tmp_path, capsys):
+def test_mistakes_are_one_line_errors(tmp_path, capsys):
   used, empty = tmp_path / 'used', tmp_path / 'empty'
   used.mkdir()
   empty.mkdir()
@@ -97,5 +97,5 @@ def test_two_files_become_a_run_of_a_prior(tmp_path, capsys):
   assert not (tmp_path / 'other').exists()
 
 
-def test_the_command_knows_every_kind():
+def test_the_command_lists_every_kind():
   assert list(command._KINDS) == sorted(vq_jax.convert.KINDS)

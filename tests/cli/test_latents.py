@@ -13,8 +13,8 @@ def run(capsys, *argv) -> tuple[int, str, str]:
   return code, captured.out, captured.err
 
 
-def test_mixture_draws_the_same_picture_for_a_seed(vae_run, tmp_path, capsys):
-  def picture(seed):
+def test_mixture_samples_the_same_image_for_a_seed(vae_run, tmp_path, capsys):
+  def write_image(seed):
     path = tmp_path / 'out.png'
     code, out, _ = run(
       capsys, 'mixture', vae_run, '--components', 3, '--num', 4, '--seed',
@@ -23,18 +23,18 @@ def test_mixture_draws_the_same_picture_for_a_seed(vae_run, tmp_path, capsys):
     assert code == 0 and '4 images' in out
     return np.asarray(Image.open(path))
 
-  first = picture(0)
-  np.testing.assert_array_equal(first, picture(0))
-  assert (first != picture(1)).any()
+  first = write_image(0)
+  np.testing.assert_array_equal(first, write_image(0))
+  assert (first != write_image(1)).any()
 
 
-def test_generate_draws_from_a_vae(vae_run, tmp_path, capsys):
+def test_generate_samples_from_a_vae(vae_run, tmp_path, capsys):
   path = tmp_path / 'out.png'
   code, _, _ = run(capsys, 'generate', vae_run, '--num', 4, '--out', path)
   assert code == 0 and Image.open(path).size == (22, 22)
 
 
-def test_interpolate_lays_the_line_out(vae_run, tmp_path, capsys):
+def test_interpolate_writes_the_decoded_line(vae_run, tmp_path, capsys):
   rng = np.random.default_rng(0)
   for name in 'ab':
     pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
@@ -47,7 +47,7 @@ def test_interpolate_lays_the_line_out(vae_run, tmp_path, capsys):
   assert code == 0 and Image.open(out).size == (5 * 10 + 2, 12)
 
 
-def test_info_tells_of_a_latent(vae_run, capsys):
+def test_info_prints_the_latent_shape(vae_run, capsys):
   code, out, _ = run(capsys, 'info', vae_run)
   assert code == 0 and '3 numbers for an image' in out
 

@@ -174,7 +174,7 @@ def test_a_value_in_place_of_a_mapping_is_named():
     parse.override(Config, changed, 'optim.b1', '0.5')
 
 
-def test_a_unit_replaces_the_other():
+def test_a_new_unit_replaces_the_old_one():
   found = overridden(
     'train.log_every.percent', '2', train={'log_every': {'steps': 3}}
   )

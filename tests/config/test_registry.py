@@ -18,7 +18,7 @@ from vq_jax.samplers import orders
 from vq_jax.samplers import schedules
 
 QUANTIZER = {'type': 'vq', 'codebook_size': 8, 'code_dim': 4}
-TOWERS = {
+BACKBONES = {
   'encoder': {'type': 'conv_encoder', 'channels': 8},
   'decoder': {'type': 'conv_decoder', 'channels': 8},
 }
@@ -26,10 +26,10 @@ VOCAB = priors.Vocab(codebook_size=8)
 
 # What a type cannot do without: fields of the spec, and extra ones.
 NEEDED = {
-  'vqvae': ({'quantizer': QUANTIZER, **TOWERS}, {}),
-  'ae': ({'latent_dim': 3, **TOWERS}, {}),
+  'vqvae': ({'quantizer': QUANTIZER, **BACKBONES}, {}),
+  'ae': ({'latent_dim': 3, **BACKBONES}, {}),
   'vae': (
-    {'latent_dim': 3, 'likelihood': {'type': 'bernoulli'}, **TOWERS},
+    {'latent_dim': 3, 'likelihood': {'type': 'bernoulli'}, **BACKBONES},
     {},
   ),
   'vqvae2': ({'quantizer': QUANTIZER}, {}),
@@ -132,25 +132,25 @@ def test_the_close_name_is_suggested(spec, close):
 
 def test_specs_are_nested():
   model = registry.build(
-    'autoencoder', {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
+    'autoencoder', {'type': 'vqvae', 'quantizer': QUANTIZER, **BACKBONES}
   )
   assert model == autoencoders.VQVAE(
     encoder=autoencoders.ConvEncoder(channels=8),
     quantizer=quantizers.VectorQuantizer(codebook_size=8, code_dim=4),
     decoder=autoencoders.ConvDecoder(channels=8),
   )
-  wrong = {**TOWERS['encoder'], 'chanels': 8}
+  wrong = {**BACKBONES['encoder'], 'chanels': 8}
   with pytest.raises(
     registry.SpecError, match="field of encoder 'conv_encoder'"
   ):
     registry.build(
       'autoencoder',
-      {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS, 'encoder': wrong},
+      {'type': 'vqvae', 'quantizer': QUANTIZER, **BACKBONES, 'encoder': wrong},
     )
 
 
 def test_a_spec_is_left_as_it_was():
-  spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
+  spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **BACKBONES}
   before = {name: dict(v) if name != 'type' else v for name, v in spec.items()}
   registry.build('autoencoder', spec)
   assert spec == before
@@ -158,9 +158,11 @@ def test_a_spec_is_left_as_it_was():
 
 @pytest.mark.parametrize('field', ['dtype', 'param_dtype'])
 def test_names_of_dtypes_become_dtypes(field):
-  tower = registry.build('encoder', {'type': 'conv_encoder', field: 'bfloat16'})
-  assert getattr(tower, field) == jnp.bfloat16
-  assert not isinstance(getattr(tower, field), str)
+  encoder = registry.build(
+    'encoder', {'type': 'conv_encoder', field: 'bfloat16'}
+  )
+  assert getattr(encoder, field) == jnp.bfloat16
+  assert not isinstance(getattr(encoder, field), str)
 
 
 def test_names_of_initializers_become_initializers():
@@ -182,7 +184,7 @@ def test_an_unknown_initializer_is_named(name):
 
 def test_lists_become_tuples():
   """As JSON gives them; a module must be hashable to be static under jit."""
-  spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **TOWERS}
+  spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **BACKBONES}
   model = registry.build('autoencoder', {**spec, 'value_range': [-0.5, 0.5]})
   assert model.value_range == (-0.5, 0.5)
   assert isinstance(model.value_range, tuple)
@@ -195,7 +197,7 @@ def test_lists_become_tuples():
 
 
 @pytest.mark.parametrize('field', ['axis_name', 'parent', 'name'])
-def test_no_spec_sets_what_is_not_its_business(field):
+def test_a_spec_cannot_set_axis_name_parent_or_name(field):
   with pytest.raises(registry.SpecError, match=f"'{field}'") as error:
     registry.build('quantizer', {**QUANTIZER, field: 'batch'})
   assert field not in str(error.value).split('Valid: ')[1].split(', ')

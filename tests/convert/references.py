@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Made(dict):
-  """Random weights, made when they are first asked for."""
+class RandomWeights(dict):
+  """Random weights, which are created when they are first read."""
 
   def __init__(self, seed=0):
     super().__init__()
@@ -44,7 +44,7 @@ class Shapes(dict):
     return jnp.zeros(shape)
 
 
-def shapes_of(model, image=(1, 16, 16, 3)) -> dict[str, tuple[int, ...]]:
+def get_shapes(model, image=(1, 16, 16, 3)) -> dict[str, tuple[int, ...]]:
   """Returns the names and shapes of a model without computing it."""
   found = Shapes()
   jax.eval_shape(lambda x: model(found, x), jnp.zeros(image))
@@ -53,7 +53,7 @@ def shapes_of(model, image=(1, 16, 16, 3)) -> dict[str, tuple[int, ...]]:
 
 def compute(model, weights, image) -> dict[str, np.ndarray]:
   """Returns what a model computes with weights; it must need all of them."""
-  w = Made()
+  w = RandomWeights()
   w.update(weights)
   found = jax.tree.map(np.asarray, jax.jit(lambda x: model(w, x))(image))
   assert w.keys() == weights.keys()
@@ -62,8 +62,8 @@ def compute(model, weights, image) -> dict[str, np.ndarray]:
 
 def make(model, image, seed=0) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Returns random weights of a model, and what it computes with them."""
-  w = Made(seed)
-  for name, shape in shapes_of(model, image.shape).items():
+  w = RandomWeights(seed)
+  for name, shape in get_shapes(model, image.shape).items():
     w(name, *shape)
   return dict(w), compute(model, dict(w), image)
 

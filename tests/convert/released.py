@@ -28,10 +28,10 @@ REFERENCES = {
 }  # fmt: skip
 
 
-def weights_of(kind):
-  weights = references.Made()
+def make_weights(kind):
+  weights = references.RandomWeights()
   reference = REFERENCES[kind]
-  for name, shape in references.shapes_of(reference).items():
+  for name, shape in references.get_shapes(reference).items():
     weights(name, *shape)
   if kind == 'vit-vqgan':
     return reference.with_positions(weights, (4, 4))

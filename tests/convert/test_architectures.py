@@ -57,7 +57,7 @@ ARCHITECTURES = {
 }  # fmt: skip
 
 
-def kind_of(reference):
+def get_kind(reference):
   if isinstance(reference, Taming):
     return 'llamagen-vq' if reference.llamagen else 'taming-vqgan'
   return 'vit-vqgan' if isinstance(reference, ViT) else 'maskgit-tokenizer'
@@ -73,7 +73,7 @@ def test_every_architecture_is_read_and_computes_the_same(name, tmp_path):
     side = 16 // reference.patch
     weights = reference.with_positions(weights, (side, side))
     want = references.compute(reference, weights, image)
-  kind = kind_of(reference)
+  kind = get_kind(reference)
   write(tmp_path / 'a.ckpt', kind, weights)
   model = convert.load(kind, tmp_path / 'a.ckpt')
   found = outputs(model, image)
@@ -83,7 +83,7 @@ def test_every_architecture_is_read_and_computes_the_same(name, tmp_path):
     np.testing.assert_allclose(found[part], want[part], rtol=0, atol=2e-5)
 
 
-def test_a_vit_tells_the_size_of_its_images(tmp_path):
+def test_the_image_size_follows_from_the_vit_position_embeddings(tmp_path):
   reference = ViT(Size(8, 1, 1, 8), Size(12, 1, 1, 8), 4, 3, 5)
   image = np.random.default_rng(2).uniform(size=(1, 8, 24, 3))
   image = image.astype(np.float32)
@@ -132,7 +132,7 @@ def zeros(shape):
 def test_the_published_size_becomes_the_preset(kind):
   """Its names and shapes are needed, all of them, and nothing else is."""
   reference, preset = PUBLISHED[kind]
-  names = references.shapes_of(reference)
+  names = references.get_shapes(reference)
   if kind == 'taming-vqgan':
     released = json.loads((GOLDEN / 'taming_f16_16384_keys.json').read_text())
     assert names == {name: tuple(shape) for name, shape in released.items()}
@@ -149,15 +149,15 @@ def test_the_published_size_becomes_the_preset(kind):
     jax.eval_shape(m.init, jax.random.key(0), image) for m in (module, preset())
   )
   assert jax.tree.map(np.shape, ours) == jax.tree.map(np.shape, theirs)
-  made = rules.convert(
+  result = rules.convert(
     state, source.rules(state), ours, source='it', ignored=source.IGNORED
   )
-  assert jax.tree.map(np.shape, made) == jax.tree.map(np.shape, ours)
+  assert jax.tree.map(np.shape, result) == jax.tree.map(np.shape, ours)
 
 
 def test_the_names_that_llamagen_released():
   """Its levels are `conv_blocks`, and the decoder's are counted upwards."""
-  names = references.shapes_of(PUBLISHED['llamagen-vq'][0])
+  names = references.get_shapes(PUBLISHED['llamagen-vq'][0])
   for name, shape in {
     'encoder.conv_blocks.2.res.0.nin_shortcut.weight': (256, 128, 1, 1),
     'encoder.conv_blocks.4.attn.1.proj_out.bias': (512,),
@@ -177,7 +177,7 @@ def test_the_names_that_llamagen_released():
 
 
 def test_the_names_that_enhancing_transformers_released():
-  names = references.shapes_of(ViT())
+  names = references.get_shapes(ViT())
   for name, shape in {
     'encoder.to_patch_embedding.0.weight': (512, 3, 8, 8),
     'encoder.transformer.layers.7.0.norm.bias': (512,),

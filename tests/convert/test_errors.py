@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.convert import writing
+from tests.convert.released import make_weights
 from tests.convert.released import refused
-from tests.convert.released import weights_of
 from tests.convert.released import write
 from vq_jax import convert
 from vq_jax.config import registry
@@ -16,8 +16,8 @@ from vq_jax.convert import loading
 from vq_jax.utils.conversion import rules
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path):
-  weights = weights_of('taming-vqgan')
+def test_all_differences_are_listed_in_one_error(tmp_path):
+  weights = make_weights('taming-vqgan')
   del weights['decoder.norm_out.bias'], weights['quant_conv.bias']
   weights['encoder.mid.block_1.conv1.weight'] = np.zeros((64, 64, 3, 5))
   weights['encoder.mid.block_1.conv2.weight'] = np.zeros(7)
@@ -43,28 +43,28 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
 
 
 def test_layers_that_differ_or_are_missing(tmp_path):
-  weights = weights_of('vit-vqgan')
+  weights = make_weights('vit-vqgan')
   weights['encoder.transformer.layers.1.0.norm.bias'] = np.zeros(9)
   said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
   assert 'attention_norm/bias: layers have shapes [(8,), (9,)]' in said
-  weights = weights_of('vit-vqgan')
+  weights = make_weights('vit-vqgan')
   del weights['encoder.transformer.layers.0.1.fn.net.2.bias']
   said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
   assert 'blocks/mlp_out/bias: there are only layers [1]' in said
   for shape in [(192,), (191, 8), ()]:
-    weights = weights_of('vit-vqgan')
+    weights = make_weights('vit-vqgan')
     name = 'encoder.transformer.layers.1.0.fn.to_qkv.weight'
     weights[name] = np.zeros(shape)
     said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
     assert f'{name}: {shape} holds no three projections' in said
-  weights = weights_of('vit-vqgan')
+  weights = make_weights('vit-vqgan')
   weights['encoder.transformer.layers.1.0.fn.to_out.weight'] = np.zeros(())
   said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
   assert 'layers.1.0.fn.to_out.weight: ' in said
 
 
-def test_two_names_for_one_thing(tmp_path):
-  weights = weights_of('vit-vqgan')
+def test_two_names_of_one_parameter_are_refused(tmp_path):
+  weights = make_weights('vit-vqgan')
   weights['encoder.norm.bias'] = np.zeros(8)
   said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)
   assert 'encoder/norm_out/norm/bias has been given already' in said
@@ -121,7 +121,7 @@ def test_two_names_for_one_thing(tmp_path):
   ],
 )  # fmt: skip
 def test_shapes_that_are_no_architecture(kind, name, shape, message, tmp_path):
-  weights = weights_of(kind)
+  weights = make_weights(kind)
   weights.pop(name, None)
   if shape is not None:
     weights[name] = np.zeros(shape, np.float32)
@@ -134,7 +134,7 @@ def test_shapes_that_are_no_architecture(kind, name, shape, message, tmp_path):
 def test_a_file_of_another_kind(kind, tmp_path):
   other = 'vit-vqgan' if kind == 'taming-vqgan' else 'taming-vqgan'
   path = tmp_path / 'a.ckpt'
-  write(path, other, weights_of(other))
+  write(path, other, make_weights(other))
   said = refused(path, kind, None)
   assert f'is no {kind}' in said and '\n' not in said
   said = refused(path, 'maskgit-tokenizer', None)
@@ -176,7 +176,7 @@ def test_flax_files_without_weights(data, message, tmp_path):
 
 def test_a_flax_file_that_is_cut_anywhere(tmp_path):
   path = tmp_path / 'a'
-  write(path, 'maskgit-tokenizer', weights_of('maskgit-tokenizer'))
+  write(path, 'maskgit-tokenizer', make_weights('maskgit-tokenizer'))
   whole = path.read_bytes()
   for size in range(0, len(whole), len(whole) // 50):
     path.write_bytes(whole[:size])
@@ -198,7 +198,7 @@ def test_the_first_rule_that_knows_a_leaf_applies():
     rules.Rule('', 'top', {'z': (('z', rules.same),)}),
   )
   one = np.ones(2, np.float16)
-  made = rules.convert(
+  result = rules.convert(
     {'a.x': one, 'a.y': one, 'b/y': one, 'z': one, 'skip.it': one},
     table,
     {'params': {
@@ -208,7 +208,7 @@ def test_the_first_rule_that_knows_a_leaf_applies():
     source='it',
     ignored=r'skip\..*',
   )  # fmt: skip
-  assert made['params']['second']['b']['y'].dtype == np.float32
+  assert result['params']['second']['b']['y'].dtype == np.float32
 
 
 @pytest.mark.parametrize('kind', ['taming-vqgan', 'maskgit-tokenizer'])
@@ -243,7 +243,7 @@ def test_a_folder_in_place_of_a_file(tmp_path):
 
 def test_the_format_of_another_framework_is_named(tmp_path):
   path = tmp_path / 'a'
-  write(path, 'maskgit-tokenizer', weights_of('maskgit-tokenizer'))
+  write(path, 'maskgit-tokenizer', make_weights('maskgit-tokenizer'))
   assert 'a msgpack file, as Flax' in refused(path, 'taming-vqgan', None)
   for save in (writing.save, writing.save_legacy):
     save(path, {'x': np.ones(2, np.float32)})

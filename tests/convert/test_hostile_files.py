@@ -91,7 +91,7 @@ def hostile(path):
 
 @each_format
 @pytest.mark.parametrize('way', hostile(''))
-def test_nothing_is_run(save, way, tmp_path):
+def test_pickles_execute_nothing(save, way, tmp_path):
   canary = tmp_path / 'canary'
   value = hostile(canary)[way]
   if isinstance(value, Evil):
@@ -176,9 +176,9 @@ def test_a_zip_record_that_holds_less_than_it_says(tmp_path):
   with zipfile.ZipFile(path) as archive:
     info = archive.getinfo('archive/data/0')
   data, name_ = bytearray(path.read_bytes()), b'archive/data/0'
-  for place in (info.header_offset + 14, data.rindex(name_) - 46 + 16):
+  for offset in (info.header_offset + 14, data.rindex(name_) - 46 + 16):
     sizes = struct.pack('<III', zlib.crc32(numbers[:8].tobytes()), 8, 64)
-    data[place : place + 12] = sizes
+    data[offset : offset + 12] = sizes
   path.write_bytes(data)
   with pytest.raises(errors.ConvertError, match='64 elements of 1 bytes; 8 '):
     read(path)

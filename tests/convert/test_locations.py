@@ -6,7 +6,7 @@ import pytest
 import vq_jax
 from tests.convert import writing
 from tests.convert.released import GOLDEN
-from tests.convert.released import weights_of
+from tests.convert.released import make_weights
 from vq_jax import convert
 from vq_jax.convert import halton_maskgit
 from vq_jax.convert import loading
@@ -70,7 +70,7 @@ def test_keys_and_prefixes_that_all_names_share(
 
 
 @pytest.mark.parametrize('kind', TORCH)
-def test_nothing_is_told_of_what_is_as_released(kind, tmp_path):
+def test_no_warning_for_files_as_released(kind, tmp_path):
   source = TORCH[kind]
   for usual in source.USUAL:
     tree = {usual: state(source)} if usual else state(source)
@@ -89,7 +89,7 @@ def test_nothing_is_told_of_what_is_as_released(kind, tmp_path):
     ('model', 'something'),
   ],
 )
-def test_of_several_keys_the_averaged_and_then_a_known_one(
+def test_averaged_weights_are_preferred_among_several_keys(
   taken, other, tmp_path
 ):
   source = TORCH['taming-vqgan']
@@ -114,7 +114,7 @@ def test_dicts_in_dicts(tmp_path):
   assert set(names.values()) == {2.0} and "'ema/shadow'" in told
 
 
-def test_two_models_that_are_equally_good(tmp_path):
+def test_two_equally_good_locations_are_an_error(tmp_path):
   source = TORCH['taming-vqgan']
   tree = {'first': state(source), 'second': state(source)}
   with pytest.raises(
@@ -138,7 +138,7 @@ def test_the_first_stage_of_a_latent_diffusion_model(tmp_path):
   assert '2 other arrays, such as model.diffusion_model.out' in told
 
 
-def test_a_prefix_is_made_of_whole_parts(tmp_path):
+def test_a_name_that_ends_like_the_landmark_is_no_prefix(tmp_path):
   source = TORCH['taming-vqgan']
   tree = {f'x{source.LANDMARK}': one}
   names, told = found(tmp_path / 'a.pt', tree, source)
@@ -157,7 +157,7 @@ def test_dicts_that_hold_themselves_end():
 
 def test_trees_of_flax():
   source = loading.AUTOENCODERS['maskgit-tokenizer']
-  weights = trees.unflatten(weights_of('maskgit-tokenizer'))
+  weights = trees.unflatten(make_weights('maskgit-tokenizer'))
   statistics = {'opt_state': {'0': {'mu': {'params': weights}}}}
   for tree, told in (
     ({'params': weights}, None),

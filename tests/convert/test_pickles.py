@@ -72,12 +72,12 @@ def test_a_shared_storage_is_read_once(tmp_path, monkeypatch):
 @each_format
 def test_objects_of_unknown_classes_do_not_matter(save, tmp_path):
   """As in checkpoints of PyTorch Lightning and of argparse programs."""
-  made = writing.Raw(name('argparse', 'Namespace') + b')\x81}' + (
+  result = writing.Raw(name('argparse', 'Namespace') + b')\x81}' + (
     b'(' + writing.plain('lr') + writing.plain(0.1) + b'ub'
   ))  # fmt: skip
   pairs = b'(' + writing.plain('a') + writing.plain(1) + b'u'
   tree = {
-    'args': made,
+    'args': result,
     'path': called(name('pathlib', 'PosixPath'), 'a', 'b'),
     'defaults': writing.Raw(
       called(name('collections', 'defaultdict'), name('builtins', 'dict'))

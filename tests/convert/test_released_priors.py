@@ -39,13 +39,13 @@ def random(reference, *args, seed=0):
   """Returns random weights of a reference, and its logits for some input."""
   shapes = references.Shapes()
   jax.eval_shape(lambda *a: reference(shapes, *a), *args)
-  w = references.Made(seed)
+  w = references.RandomWeights(seed)
   for name, shape in shapes.items():
     w(name, *shape)
   return dict(w), jax.jit(lambda *a: reference(w, *a))(*args)
 
 
-def logits_of(model, tokens, labels):
+def get_logits(model, tokens, labels):
   return jax.jit(model.prior.apply)(
     model.variables['prior'], tokens, label=labels
   )
@@ -54,7 +54,7 @@ def logits_of(model, tokens, labels):
 def test_logits_equal_the_published_ones(maskgit):
   masked = np.where(VECTORS['mask'], maskgit.vocab.mask_id, VECTORS['indices'])
   np.testing.assert_allclose(
-    logits_of(maskgit, masked, VECTORS['labels']),
+    get_logits(maskgit, masked, VECTORS['labels']),
     VECTORS['logits'],
     rtol=0,
     atol=1e-5,
@@ -64,9 +64,9 @@ def test_logits_equal_the_published_ones(maskgit):
 @pytest.mark.parametrize('steps', [1, 4, 8])
 def test_greedy_images_are_those_of_the_published_tokens(maskgit, steps):
   sampler = with_options(maskgit, steps=steps, **GREEDY)
-  made = maskgit.generate(0, labels=VECTORS['labels'], sampler=sampler)
+  result = maskgit.generate(0, labels=VECTORS['labels'], sampler=sampler)
   tokens = VECTORS[f'greedy_{steps}'][:, -1].reshape(-1, 6, 6)
-  np.testing.assert_array_equal(made, maskgit.decode(tokens))
+  np.testing.assert_array_equal(result, maskgit.decode(tokens))
 
 
 def test_partly_masked_tokens_end_as_the_published_ones(maskgit):
@@ -78,7 +78,7 @@ def test_partly_masked_tokens_end_as_the_published_ones(maskgit):
   )
   found = samplers.maskgit.decode(
     samplers.example_keys(jax.random.key(0), np.arange(3)),
-    lambda tokens, _: logits_of(maskgit, tokens, VECTORS['labels']),
+    lambda tokens, _: get_logits(maskgit, tokens, VECTORS['labels']),
     jnp.where(VECTORS['mask'], maskgit.vocab.mask_id, VECTORS['indices']),
     sampler,
     mask_id=maskgit.vocab.mask_id,
@@ -109,7 +109,7 @@ def test_other_sizes(tmp_path, reference, side):
     transformer=tmp_path / 'transformer',
   )
   assert model.run_config['dataset']['image_shape'] == [2 * side, 2 * side, 3]
-  found = logits_of(
+  found = get_logits(
     model,
     np.where(tokens < 0, model.vocab.mask_id, tokens),
     labels if reference.classes else None,
@@ -139,7 +139,7 @@ def test_there_is_no_guidance_without_a_null_class(maskgit):
 
 
 @pytest.mark.parametrize('order', ['confidence', 'halton', 'random'])
-def test_a_run_of_it_is_sampled_by_every_order(maskgit, tmp_path, order):
+def test_a_trained_run_is_sampled_in_every_order(maskgit, tmp_path, order):
   export_lib.export(maskgit, tmp_path / 'run')
   again = vq_jax.load(tmp_path / 'run')
   sampler = with_options(maskgit, order=order, steps=3)
@@ -186,7 +186,7 @@ def refusal(kind='maskgit', path=None, **files):
   return str(error.value)
 
 
-def test_the_files_that_a_kind_wants():
+def test_a_wrong_number_of_files_is_refused():
   two = 'a maskgit is released as two files; give tokenizer and transformer'
   assert two in refusal(path=TOKENIZER)
   assert two in refusal(tokenizer=TOKENIZER)
@@ -266,15 +266,15 @@ def test_gpts_of_taming_transformers(tmp_path, condition, front):
   )
   labels = np.array(front) if condition is CLASSES else None
   assert model.vocab.num_classes == (4 if condition is CLASSES else 0)
-  found = logits_of(model, tokens, labels)
+  found = get_logits(model, tokens, labels)
   np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5)
   export_lib.export(model, tmp_path / 'run')
   again = vq_jax.load(tmp_path / 'run')
-  made = again.generate(0, num=2, sampler=with_options(again, temperature=0))
-  assert made.shape == (2, 8, 8, 3)
+  result = again.generate(0, num=2, sampler=with_options(again, temperature=0))
+  assert result.shape == (2, 8, 8, 3)
 
 
-def test_what_the_config_of_a_gpt_must_tell(tmp_path):
+def test_the_config_of_a_gpt_must_have_its_fields(tmp_path):
   file, config = tmp_path / 'gpt.ckpt', tmp_path / 'gpt.yaml'
   write_gpt(tmp_path, np.zeros((1, 16), int), np.zeros(1, int), {})
   kind = 'taming-transformer'
@@ -330,12 +330,12 @@ def test_transformers_of_halton_maskgit(tmp_path, reference, wrapper):
   assert model.vocab.num_classes == reference.classes
   assert model.vocab.null_label == reference.classes
   tokens = np.where(tokens == 40, model.vocab.mask_id, tokens)
-  found = logits_of(model, tokens, labels)
+  found = get_logits(model, tokens, labels)
   np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5)
   export_lib.export(model, tmp_path / 'run')
   again = vq_jax.load(tmp_path / 'run')
-  made = again.generate(0, num=2, sampler=with_options(again, steps=2))
-  assert made.shape == (2, 8, 8, 3)
+  result = again.generate(0, num=2, sampler=with_options(again, steps=2))
+  assert result.shape == (2, 8, 8, 3)
 
 
 def test_what_a_halton_maskgit_must_be(tmp_path):

@@ -68,8 +68,8 @@ def test_export_load_encode_decode_and_one_gradient(kind, tmp_path):
   @jax.jit
   def gradient(variables):
     def loss(variables):
-      made, latent = again.autoencoder.apply(variables, image)
-      return jnp.mean((made - image) ** 2) + latent.loss
+      reconstruction, latent = again.autoencoder.apply(variables, image)
+      return jnp.mean((reconstruction - image) ** 2) + latent.loss
 
     return jax.grad(loss)(variables)
 
@@ -80,7 +80,7 @@ def test_export_load_encode_decode_and_one_gradient(kind, tmp_path):
     assert name.endswith('key/bias') or np.any(array), name
 
 
-def test_a_transformers_checkpoint_holds_its_first_stage(tmp_path):
+def test_a_transformer_checkpoint_contains_its_autoencoder(tmp_path):
   path, _ = released('taming-vqgan', tmp_path)
   with pickles.reading(path) as tree:
     weights = {n: np.array(x.numpy()) for n, x in tree['state_dict'].items()}
@@ -105,7 +105,7 @@ def test_a_transformers_checkpoint_holds_its_first_stage(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found.variables, want.variables)
 
 
-def test_tokens_are_made_of_images_of_any_size(tmp_path):
+def test_images_of_any_size_are_tokenized(tmp_path):
   """Resized and cropped as such models are evaluated."""
   path, _ = released('vit-vqgan', tmp_path)
   model = vq_jax.convert.load('vit-vqgan', path)

@@ -56,7 +56,7 @@ def test_every_dtype_comes_back_to_the_bit(dtype, tmp_path):
       assert found[key].tobytes() == array.tobytes()
 
 
-def test_a_released_model_in_it_is_the_same_model(tmp_path):
+def test_weights_within_a_larger_checkpoint_give_the_same_model(tmp_path):
   path = GOLDEN / 'taming_vqgan_toy.ckpt'
   with pickles.reading(path) as tree:
     weights = {n: np.array(x.numpy()) for n, x in tree['state_dict'].items()}

@@ -4,14 +4,14 @@ import pytest
 import yaml
 
 from tests.convert.released import CONFIG
+from tests.convert.released import make_weights
 from tests.convert.released import refused
-from tests.convert.released import weights_of
 from tests.convert.released import write
 from vq_jax import convert
 
 
-def test_a_config_tells_the_size_of_the_images(tmp_path):
-  write(tmp_path / 'a.ckpt', 'taming-vqgan', weights_of('taming-vqgan'))
+def test_a_config_determines_the_image_size(tmp_path):
+  write(tmp_path / 'a.ckpt', 'taming-vqgan', make_weights('taming-vqgan'))
   path = tmp_path / 'model.yaml'
   transformer = {'params': {'first_stage_config': CONFIG, 'n_layer': 3}}
   for config in (CONFIG, transformer):
@@ -68,7 +68,7 @@ def test_configs_that_contradict_or_are_none(text, messages, tmp_path):
   path = tmp_path / 'model.yaml'
   path.write_text(text)
   said = refused(
-    tmp_path / 'a', 'taming-vqgan', weights_of('taming-vqgan'), yaml=path
+    tmp_path / 'a', 'taming-vqgan', make_weights('taming-vqgan'), yaml=path
   )
   for message in (str(path), *messages):
     assert message in said

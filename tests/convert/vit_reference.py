@@ -107,11 +107,11 @@ def _attention(w, name, heads, x):
 
 
 def sincos(dim, grid):
-  """The fixed positions as that code makes them; [1, h * w, dim]."""
+  """The fixed position embedding as that code computes it; [1, h * w, dim]."""
 
-  def one(places):
+  def one(coordinates):
     omega = 1.0 / 10000 ** (np.arange(dim // 4) / (dim / 4.0))
-    out = np.outer(places.reshape(-1), omega)
+    out = np.outer(coordinates.reshape(-1), omega)
     return np.concatenate([np.sin(out), np.cos(out)], axis=1)
 
   columns, rows = np.meshgrid(np.arange(grid[1]), np.arange(grid[0]))

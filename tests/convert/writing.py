@@ -88,7 +88,7 @@ class Writer:
     reference += plain('cpu') + plain(view.storage.size)
     reference += plain(None) if self.legacy else b''
     hooks = called(name('collections', 'OrderedDict'))
-    made = called(
+    result = called(
       name('torch._utils', '_rebuild_tensor_v2'),
       Raw(reference + b'tQ'),
       view.offset,
@@ -99,8 +99,8 @@ class Writer:
     )
     if view.parameter:
       function = name('torch._utils', '_rebuild_parameter')
-      made = called(function, made, True, hooks)
-    return made
+      result = called(function, result, True, hooks)
+    return result
 
 
 def _strides(array: np.ndarray) -> tuple[int, ...]:

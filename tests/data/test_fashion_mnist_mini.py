@@ -76,7 +76,7 @@ def test_make_takes_the_first_of_each_class_in_turn():
     np.testing.assert_array_equal(rows[c::10], np.flatnonzero(labels == c)[:20])
 
 
-def test_make_writes_what_load_reads(tmp_path, monkeypatch):
+def test_make_writes_the_files_that_load_reads(tmp_path, monkeypatch):
   rng = np.random.default_rng(0)
   arrays, digests = {}, {}
   for stem, count in (('train', 300), ('t10k', 100)):
@@ -203,7 +203,7 @@ def _as_tfrecord(source, target):
   (target / 'dataset_info.json').write_text(json.dumps(info))
 
 
-def test_tfrecord_is_answered_with_a_command_that_works(data_dir, tmp_path):
+def test_the_tfrecord_error_names_a_command_that_works(data_dir, tmp_path):
   version = tmp_path / 'fashion_mnist_mini' / '1.0.0'
   _as_tfrecord(data_dir / 'fashion_mnist_mini' / '1.0.0', version)
   with pytest.raises(data.DataError, match='holds tfrecord') as caught:
@@ -252,8 +252,8 @@ def test_sets_with_other_features(tmp_path):
   png = images.encode_png(np.full((4, 5, 3), 7, np.uint8))
   prepare(
     'unlabelled',
-    {'picture': tfds.features.Image(), 'id': tfds.features.Text()},
-    {'picture': png, 'id': 'x'},
+    {'photo': tfds.features.Image(), 'id': tfds.features.Text()},
+    {'photo': png, 'id': 'x'},
   )
   source = data.open_source('tfds:unlabelled', data_dir=tmp_path)
   assert source.num_classes == 1 and source.class_names == ('all',)

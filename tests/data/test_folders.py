@@ -27,7 +27,7 @@ def opened(root, split='train', **options):
     return data.open_source(f'folder:{root}', split, **options)
 
 
-def labels_of(source):
+def get_labels(source):
   """Returns file -> label."""
   return {source._files[i]: int(source[i]['label']) for i in range(len(source))}
 
@@ -48,7 +48,7 @@ def test_a_class_that_is_called_like_a_split_is_a_class(tmp_path):
       data.open_source(f'folder:{tmp_path}', 'test')
 
 
-def test_what_the_warning_advises_settles_it(tmp_path):
+def test_class_folders_named_like_splits_are_read_below_train(tmp_path):
   names = 'bus/a.png', 'car/a.png', 'test/a.png', 'train/a.png'
   write(tmp_path / 'train', *names)
   source = opened(tmp_path)
@@ -68,17 +68,17 @@ def test_folders_that_are_all_called_like_splits_are_splits(tmp_path):
   assert opened(tmp_path / 'classes', 'Val').class_names == ('x', 'y')
 
 
-def test_a_split_of_another_name_beside_the_training_split(tmp_path):
+def test_a_split_of_any_name_is_read_beside_the_training_split(tmp_path):
   write(tmp_path, 'train/ant/a.png', 'train/bee/a.png', 'rare/bee/b.png')
   with pytest.warns(
     data.FolderWarning, match="train may be .* read as splits, .* 'bee'.* into"
   ):
     source = data.open_source(f'folder:{tmp_path}', 'rare')
   assert source.class_names == ('ant', 'bee')
-  assert labels_of(source) == {'bee/b.png': 1}
+  assert get_labels(source) == {'bee/b.png': 1}
 
 
-def test_folders_without_images_decide_nothing(tmp_path):
+def test_folders_without_images_are_no_splits(tmp_path):
   write(tmp_path, 'train/ant/a.png', 'val/ant/a.png')
   for name in ('annotations', 'test'):
     (tmp_path / name).mkdir()
@@ -124,7 +124,7 @@ def test_numbered_classes_have_their_numbers_as_labels(tmp_path):
   write(tmp_path, *(f'{i}/x.png' for i in range(12)))
   source = opened(tmp_path)
   assert source.class_names == tuple(map(str, range(12)))
-  assert labels_of(source) == {f'{i}/x.png': i for i in range(12)}
+  assert get_labels(source) == {f'{i}/x.png': i for i in range(12)}
 
 
 def test_class_names_are_composed_whatever_the_disk_has(tmp_path):
@@ -134,7 +134,7 @@ def test_class_names_are_composed_whatever_the_disk_has(tmp_path):
   write(tmp_path / 'a', f'{decomposed}/x.png', 'Birnen/x.png')
   source = opened(tmp_path / 'a')
   assert source.class_names == ('Birnen', composed)
-  assert set(labels_of(source).values()) == {0, 1}
+  assert set(get_labels(source).values()) == {0, 1}
   for folder in (composed, decomposed):
     write(tmp_path / 'b', f'{folder}/x.png')
   with pytest.raises(data.DataError, match='two folders have one name'):
@@ -205,7 +205,7 @@ def test_every_format_of_still_images_is_read(tmp_path):
     assert np.abs(found - [200, 100, 50]).max() <= 12
 
 
-def test_what_is_no_still_image_is_left_out(tmp_path):
+def test_files_that_are_no_still_images_are_left_out(tmp_path):
   suffixes = decode.image_suffixes()
   assert not {'.pdf', '.eps', '.ps', '.mpg', '.h5', '.wmf'} & {*suffixes}
   write(tmp_path, 'ant/a.png', 'bee/a.png')
@@ -227,7 +227,7 @@ def test_what_is_no_still_image_is_left_out(tmp_path):
     opened(tmp_path / 'ant')
 
 
-def test_a_file_runs_no_program_whatever_it_is_called(tmp_path):
+def test_a_file_name_never_runs_a_program(tmp_path):
   path = tmp_path / 'a.png'
   Image.new('RGB', (4, 4)).save(path, 'EPS')
   with pytest.raises(data.UnreadableImage, match='cannot identify'):
@@ -282,7 +282,9 @@ def test_pixels_of_an_unknown_range(pixels, message, tmp_path):
     opened(tmp_path)[0]
 
 
-def test_the_first_readable_images_tell_the_channels(tmp_path):
+def test_the_number_of_channels_follows_from_the_first_readable_images(
+  tmp_path,
+):
   for i in range(70):
     (tmp_path / f'{i}.png').write_bytes(b'')
   Image.new('RGB', (2, 2)).save(tmp_path / 'z.png')

@@ -209,7 +209,7 @@ def test_close_may_be_called_twice():
   _train().close()  # before the first batch
 
 
-def test_a_plain_script_may_forget_to_close(tmp_path):
+def test_a_script_may_exit_without_closing_the_batches(tmp_path):
   script = tmp_path / 'script.py'
   script.write_text(
     textwrap.dedent("""
@@ -317,7 +317,7 @@ def test_bad_options(options, message):
 
 
 @pytest.mark.parametrize('prefetch', [0, 2])
-def test_the_next_readable_image_stands_in(prefetch):
+def test_the_next_readable_image_replaces_an_unreadable_one(prefetch):
   source = _Plain(_source(), unreadable={5, 6, 22})
   stand_in = np.arange(23)
   stand_in[[5, 6, 22]] = 7, 7, 0
@@ -342,7 +342,9 @@ def test_too_many_unreadable_images_stop_the_run(workers):
 
 
 @pytest.mark.parametrize('max_unreadable, tried', [(100, 23), (5, 7)])
-def test_nothing_readable_ends(max_unreadable, tried):
+def test_too_many_unreadable_images_in_a_row_are_an_error(
+  max_unreadable, tried
+):
   source = _Plain(
     _source(), unreadable=range(23), max_unreadable=max_unreadable
   )
@@ -403,7 +405,7 @@ def test_evaluation_can_be_repeated_limited_and_preprocessed():
   next(iter(batches))  # may be left half way
 
 
-def test_evaluation_refuses_chance_and_bad_options():
+def test_evaluation_refuses_random_preprocessing_and_bad_options():
   for options, message in (
     ({'preprocess': AUGMENT}, 'RandomCrop'),
     ({'batch_size': 5, 'process_count': 2}, 'got 5 for 2'),

@@ -51,7 +51,7 @@ def test_center_crop_is_the_middle():
   )
 
 
-def test_random_crop_reaches_every_place_and_pads_with_black():
+def test_random_crop_reaches_every_offset_and_pads_with_black():
   image = np.arange(1, 10, dtype=np.uint8).reshape(3, 3, 1)
   rng = _rng()
   corners = {
@@ -64,7 +64,7 @@ def test_random_crop_reaches_every_place_and_pads_with_black():
   assert any((crop[0] == 0).all() for crop in padded)
 
 
-def test_random_resize_draws_every_size_of_the_shorter_side():
+def test_random_resize_samples_every_size_of_the_shorter_side():
   image, rng = _image(40, 60), _rng()
   step = data.RandomResize(smallest=16, largest=18)
   shapes = {step(image, rng).shape for _ in range(50)}
@@ -111,7 +111,7 @@ def test_channels_follow_pillow():
   assert data.Channels(count=3)(image) is image
 
 
-def test_only_random_steps_say_so():
+def test_only_random_preprocessing_is_refused_in_evaluation():
   random = [
     data.RandomCrop(size=2),
     data.RandomFlip(),
@@ -136,7 +136,7 @@ def test_steps_are_values():
 @pytest.mark.parametrize(
   'step', [data.CenterCrop(size=9), data.RandomCrop(size=9)]
 )
-def test_too_small_an_image_is_answered_with_the_remedy(step):
+def test_too_small_images_are_an_error_with_a_remedy(step):
   with pytest.raises(data.DataError, match=r'9x9; got 8x20.*Resize\(size=9\)'):
     step(_image(8, 20), _rng())
 
@@ -176,7 +176,7 @@ def test_a_batch_of_different_sizes_is_refused():
   assert stack([_image(4, 4), _image(4, 4)], 'x').shape == (2, 4, 4, 3)
 
 
-def test_a_step_that_leaves_uint8_is_refused():
+def test_a_preprocessing_step_must_return_uint8():
   with pytest.raises(data.DataError, match='float64'):
     apply([lambda image, rng: image / 255], _image(4, 4), None)
 

@@ -295,8 +295,8 @@ def test_npz_faults(tmp_path):
   path.write_bytes(b'no archive')
   with pytest.raises(data.DataError, match='np.savez'):
     data.open_source(f'npz:{path}')
-  np.savez(path, pictures=np.zeros(3))
-  with pytest.raises(data.DataError, match='it has pictures'):
+  np.savez(path, photos=np.zeros(3))
+  with pytest.raises(data.DataError, match='it has photos'):
     data.open_source(f'npz:{path}')
   np.savez(path, images=np.array([{}], object))
   with pytest.raises(data.DataError, match='np.savez'):
@@ -440,6 +440,6 @@ def test_a_source_of_ones_own_is_named_by_its_path():
     ('nowhere.at_all:Dots', None, 'source must be one of.*nowhere'),
   ],
 )
-def test_a_wrong_source_of_ones_own_is_named(spec, channels, message):
+def test_a_wrong_source_path_is_named(spec, channels, message):
   with pytest.raises(data.DataError, match=message):
     data.open_source(spec, channels=channels)

@@ -32,7 +32,7 @@ def written(model, source, tmp_path):
   return folder
 
 
-def test_a_full_disk_leaves_no_half_of_a_shard(model, written, tmp_path):
+def test_a_full_disk_leaves_no_partial_shard(model, written, tmp_path):
   features = tokens_lib.make_features(tokens_lib.read_record(written))
   example = dict(tokens=np.zeros((4, 4), np.int32), label=0, index=0)
   path, before = tmp_path / 'shard', resource.getrlimit(resource.RLIMIT_FSIZE)

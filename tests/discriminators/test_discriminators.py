@@ -47,7 +47,7 @@ def logits(name, x):
 
 
 @every
-def test_images_judge_one_another_only_where_they_should(name):
+def test_logits_depend_on_other_images_only_with_minibatch_statistics(name):
   x = image(4)
   alone = np.concatenate([logits(name, x[:2]), logits(name, x[2:])])
   together = logits(name, x)
@@ -60,7 +60,7 @@ def test_images_judge_one_another_only_where_they_should(name):
 
 
 @every
-def test_the_range_inside_is_that_of_the_field(name):
+def test_value_range_is_the_range_of_encoder_and_decoder(name):
   x = image(2)
   low, high = SMALL[name].value_range
   plain = SMALL[name].clone(value_range=(0.0, 1.0))
@@ -69,7 +69,7 @@ def test_the_range_inside_is_that_of_the_field(name):
 
 
 @every
-def test_half_precision_is_inside_only(name):
+def test_half_precision_is_used_only_inside(name):
   half = SMALL[name].clone(dtype=jnp.bfloat16)
   got = jax.eval_shape(half.init_with_output, jax.random.key(0), image(2))
   assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(got))

@@ -15,7 +15,7 @@ def shapes(discriminator, side, batch=1):
   return jax.eval_shape(discriminator.init_with_output, jax.random.key(0), x)
 
 
-def test_its_size_is_that_of_taming():
+def test_its_parameter_count_is_that_of_taming():
   """3136 + 131328 + 524800 + 2098176 + 8193, as its layout says."""
   _, variables = shapes(discriminators.PatchGAN(), 64)
   assert trees.count(variables) == 2_765_633
@@ -66,14 +66,14 @@ def slope(norm, batch):
   return (np.asarray(logit(x)) != 0).any(axis=-1)
 
 
-def test_a_logit_sees_70_by_70_pixels():
+def test_the_receptive_field_of_a_logit_is_70_by_70_pixels():
   """Those of logit i begin at 8 i - 23."""
   want = np.zeros((1, 96, 96), bool)
   want[:, 9:79, 9:79] = True
   np.testing.assert_array_equal(slope('none', 1), want)
 
 
-def test_by_batch_norm_it_sees_all_images():
+def test_batch_norm_makes_logits_depend_on_all_images():
   assert slope('batch', 2)[1].any()
 
 

@@ -16,7 +16,7 @@ def shapes(discriminator, side):
   return jax.eval_shape(discriminator.init_with_output, jax.random.key(0), x)
 
 
-def test_its_size_is_that_of_maskgit():
+def test_its_parameter_count_is_that_of_maskgit():
   logits, variables = shapes(discriminators.StyleGAN(), 256)
   assert logits.shape == (4,)
   assert trees.count(variables) == 23_998_017
@@ -77,7 +77,7 @@ def stddev(x, group):
   return channel[:, 0, 0]
 
 
-def test_images_that_are_alike_do_not_differ():
+def test_minibatch_stddev_of_equal_images_is_zero():
   x = np.random.default_rng(0).normal(size=(1, 3, 3, 2)).astype(np.float32)
   x = jnp.repeat(x, 4, axis=0)
   np.testing.assert_allclose(stddev(x, 4), 0, atol=1e-3)
@@ -86,7 +86,7 @@ def test_images_that_are_alike_do_not_differ():
   np.testing.assert_allclose(stddev(moved, 4), want, rtol=1e-5)
 
 
-def test_groups_are_neighbours_and_know_nothing_of_each_other():
+def test_groups_are_adjacent_channels_and_independent():
   x = np.random.default_rng(0).normal(size=(6, 3, 3, 2)).astype(np.float32)
   got = stddev(jnp.asarray(x), 3)
   for start in (0, 3):
@@ -108,7 +108,7 @@ def test_a_group_is_the_largest_that_fills_the_batch(batch, group, used):
   assert sizes == {1} and len(set(stddev(x, used).tolist())) <= batch // used
 
 
-def test_the_penalty_has_a_slope_even_where_all_images_are_alike():
+def test_the_penalty_has_gradients_for_equal_images():
   discriminator = discriminators.StyleGAN(
     channels=2, multipliers=(1, 1), stddev_group=2
   )

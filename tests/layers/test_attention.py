@@ -34,7 +34,7 @@ def test_the_variables_and_numbers_of_flax(train, shared):
 
 
 @pytest.mark.parametrize('shared', [False, True])
-def test_examples_share_what_is_dropped_only_if_told(shared):
+def test_examples_share_dropout_only_if_asked(shared):
   x = np.repeat(tokens(1, 5, 8), 2, axis=0)
   layer = attention.SelfAttention(
     heads=2, dropout=0.5, broadcast_dropout=shared

@@ -78,7 +78,7 @@ def test_a_stack_of_bottlenecks_begins_near_the_identity():
 
 
 @pytest.mark.parametrize('block', BLOCKS)
-def test_a_pixel_moves_exactly_its_neighbours(block):
+def test_a_pixel_affects_exactly_its_neighbours(block):
   module, variables, x = make(block)
   other = x.copy()
   other[:, 0, 2] += features(6, seed=1)

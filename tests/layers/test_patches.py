@@ -31,7 +31,7 @@ def test_patch_convolution_is_a_strided_convolution(patch, stride):
 
 
 @SIZES
-def test_each_cell_paints_its_patch(patch, stride):
+def test_each_position_adds_its_own_patch(patch, stride):
   layer = patches.OverlapAdd(3, patch, stride)
   x = features(2, 3, 4, 5)
   variables = random_variables(layer, x)
@@ -51,7 +51,7 @@ def test_each_cell_paints_its_patch(patch, stride):
 
 
 @pytest.mark.parametrize(('patch', 'stride'), [(4, 2), (9, 3)])
-def test_painting_is_the_transpose_of_looking(patch, stride):
+def test_overlap_add_is_the_transpose_of_patch_convolution(patch, stride):
   """<conv(image), x> = <image, paint(x)> with the same kernel."""
   image, x = features(2, 3 * stride, 4 * stride, 3), features(2, 3, 4, 5)
   look = patches.PatchConv(5, patch, stride)
@@ -61,17 +61,17 @@ def test_painting_is_the_transpose_of_looking(patch, stride):
     {'params': {'kernel': kernel, 'bias': np.zeros(5)}}, image
   )
   turned = jnp.swapaxes(kernel, 2, 3)
-  drawn = jax.jit(paint.apply)(
+  painted = jax.jit(paint.apply)(
     {'params': {'kernel': turned, 'bias': np.zeros(3)}}, x
   )
   np.testing.assert_allclose(
-    np.sum(seen * x), np.sum(image * drawn), rtol=1e-3, atol=1e-3
+    np.sum(seen * x), np.sum(image * painted), rtol=1e-3, atol=1e-3
   )
 
 
 @pytest.mark.parametrize(('patch', 'stride'), [(6, 4), (2, 4), (4, 0)])
 @pytest.mark.parametrize('layer', [patches.PatchConv, patches.OverlapAdd])
-def test_a_patch_of_broken_strides_is_refused(layer, patch, stride):
+def test_patches_with_fractional_strides_are_refused(layer, patch, stride):
   with pytest.raises(ValueError, match=f'patch={patch} and stride={stride}'):
     jax.eval_shape(
       layer(3, patch, stride).init, jax.random.key(0), jnp.zeros((1, 12, 12, 3))

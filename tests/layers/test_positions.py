@@ -17,13 +17,13 @@ def test_each_number_by_its_definition(grid):
   for row in range(grid[0]):
     for column in range(grid[1]):
       want = []
-      for place in (column, row):
-        angles = [place / 10000 ** (i / 3) for i in range(3)]
+      for position in (column, row):
+        angles = [position / 10000 ** (i / 3) for i in range(3)]
         want += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
       np.testing.assert_allclose(table[row * grid[1] + column], want, atol=1e-6)
 
 
-def test_no_two_places_look_the_same():
+def test_no_two_positions_have_the_same_embedding():
   table = positions.sincos_2d((16, 24), 8)
   distances = np.abs(table[:, None] - table[None]).max(-1)
   assert distances[~np.eye(len(table), dtype=bool)].min() > 1e-3
@@ -35,7 +35,7 @@ def test_the_width_holds_whole_waves(width):
     positions.sincos_2d((2, 2), width)
 
 
-def test_turned_vectors_know_only_how_far_apart_they_are():
+def test_rotated_dot_products_depend_on_relative_positions_only():
   """In rows and in columns; the length of a vector stays."""
   grid, width = (3, 4), 8
   angles = positions.rope_2d(grid, width)

@@ -1,4 +1,4 @@
-"""Blocks of VQGAN's towers against their definitions."""
+"""Blocks of VQGAN's backbones against their definitions."""
 
 import jax
 import numpy as np
@@ -78,7 +78,7 @@ def test_a_block_by_hand(shortcut, use_bias, channels):
   np.testing.assert_allclose(got, residual + y, atol=1e-4)
 
 
-def test_attention_sees_all_places_with_one_head():
+def test_attention_sees_all_positions_with_one_head():
   module = resnet.AttentionBlock(groups=2, epsilon=0.1)
   x = features(2, 3, 4, 8)
   variables = random_variables(module, x)
@@ -134,6 +134,6 @@ def test_upsampling_repeats_pixels_and_convolves():
     ),
   ],
 )
-def test_unknown_ways_are_refused(module, message):
+def test_unknown_choices_are_refused(module, message):
   with pytest.raises(ValueError, match=message):
     module.init(jax.random.key(0), features(1, 2, 2, 4))

@@ -72,7 +72,7 @@ def test_attention_by_its_formula():
       np.testing.assert_allclose(got[b, i], want, atol=1e-5)
 
 
-def test_coordinates_tell_row_and_column():
+def test_coordinate_channels_contain_row_and_column():
   got = snail.get_coordinates(jnp.arange(6), (2, 3))
   rows, columns = np.indices((2, 3)).reshape(2, -1)
   np.testing.assert_allclose(got[:, 0], rows / 2 - 0.5, atol=1e-6)

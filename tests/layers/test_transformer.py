@@ -23,7 +23,7 @@ def features(*shape, seed=0):
 
 
 @pytest.mark.parametrize('norm', ['pre', 'post'])
-def test_a_stack_does_not_know_the_order_of_its_tokens(norm):
+def test_a_stack_without_positions_is_permutation_equivariant(norm):
   stack = transformer.TransformerStack(config(norm=norm))
   x = features(2, 6, 8)
   variables = random_variables(stack, x)
@@ -35,7 +35,7 @@ def test_a_stack_does_not_know_the_order_of_its_tokens(norm):
 
 
 @pytest.mark.parametrize('norm', ['pre', 'post'])
-def test_where_the_residual_is_normalised(norm):
+def test_the_position_of_layer_norm_in_a_block(norm):
   """Layers that return nothing leave x, or after each layer its LayerNorm."""
   block = transformer.TransformerBlock(config(norm=norm))
   x = 3 + 5 * features(2, 6, 8)
@@ -117,7 +117,7 @@ def test_a_gated_mlp_by_hand():
   )
 
 
-def test_what_does_not_fit_together_is_refused():
+def test_inconsistent_or_invalid_fields_are_refused():
   with pytest.raises(ValueError, match="needs norm='pre'"):
     transformer.TransformerBlock(config(norm='post'), adaln=True)
   with pytest.raises(ValueError, match='needs mlp_kernel=1'):
@@ -129,7 +129,7 @@ def test_what_does_not_fit_together_is_refused():
 
 
 @pytest.mark.parametrize('where', ['output', 'hidden'])
-def test_where_the_mlp_drops(where):
+def test_the_position_of_dropout_in_the_mlp(where):
   """All of its output, or what is hidden: then its last bias is left."""
   block = transformer.TransformerBlock(config(dropout=1.0, mlp_dropout=where))
   x = features(2, 6, 8)
@@ -143,7 +143,7 @@ def test_where_the_mlp_drops(where):
   np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-def test_a_block_draws_its_kernels_as_told():
+def test_a_block_samples_its_kernels_with_the_given_initializer():
   block = transformer.TransformerBlock(
     config(activation='swiglu', kernel_init=jax.nn.initializers.ones)
   )

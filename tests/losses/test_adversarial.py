@@ -27,8 +27,8 @@ def softplus(x):
 def by_hand(kind, real, fake):
   """(generator, discriminator), logit by logit."""
   if kind == 'hinge':
-    judge = 0.5 * (np.maximum(0, 1 - real) + np.maximum(0, 1 + fake))
-    return -fake, judge
+    discriminator = 0.5 * (np.maximum(0, 1 - real) + np.maximum(0, 1 + fake))
+    return -fake, discriminator
   cross_entropy = softplus(-real) + softplus(fake)
   if kind == 'vanilla':
     return -fake, 0.5 * cross_entropy
@@ -52,7 +52,7 @@ def test_by_hand_a_mean_for_each_image(kind, patches):
 
 
 @every
-def test_each_side_wants_what_it_should(kind):
+def test_the_gradients_of_both_losses_have_the_right_signs(kind):
   """Real up and fake down for the one, fake up for the other."""
   loss = KINDS[kind]
   zeros = jnp.zeros(3)
@@ -63,7 +63,7 @@ def test_each_side_wants_what_it_should(kind):
   assert (jax.grad(lambda x: loss.generator(x).sum())(zeros) < 0).all()
 
 
-def test_hinge_has_no_slope_where_it_is_sure():
+def test_hinge_has_no_gradient_beyond_the_margin():
   loss = KINDS['hinge']
   sure, unsure = jnp.array([1.5]), jnp.array([0.5])
   slopes = jax.grad(lambda *x: loss.discriminator(*x).sum(), (0, 1))
@@ -101,7 +101,7 @@ def test_the_penalty_of_a_linear_and_a_quadratic_function():
   np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
-def test_the_penalty_counts_what_an_image_does_to_others():
+def test_the_penalty_includes_effects_on_other_images():
   x = logits(3, 2, 2, 1)
 
   def coupled(x):
@@ -136,7 +136,7 @@ def test_lecam_by_hand():
   np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
-def test_lecam_averages_patches_and_pulls_the_logits_alone():
+def test_lecam_averages_patches_and_has_gradients_on_logits_only():
   real, fake = logits(3, 2, 2), logits(3, 2, 2, seed=1)
   means = adversarial.LogitMeans(real=jnp.array(1.0), fake=jnp.array(-0.5))
 
@@ -177,7 +177,7 @@ def test_means_are_those_of_all_replicas():
     np.testing.assert_allclose(getattr(got, name), every_replica, rtol=1e-5)
 
 
-def test_with_the_adaptive_weight_both_pull_equally_hard():
+def test_the_adaptive_weight_equalizes_gradient_norms():
   a, b = logits(3, 3, 4), logits(3, 3, 4, seed=1)
   weight = adversarial.adaptive_weight(a, b)
   np.testing.assert_allclose(
@@ -185,7 +185,7 @@ def test_with_the_adaptive_weight_both_pull_equally_hard():
   )
 
 
-def test_the_adaptive_weight_at_its_limits():
+def test_the_adaptive_weight_of_zero_gradients():
   a, zero = logits(3, 3, 4), np.zeros((3, 3, 4), np.float32)
   length = np.linalg.norm(a)
   assert adversarial.adaptive_weight(zero, a) == 0

@@ -21,7 +21,7 @@ def test_the_bound_is_the_log_of_the_mean_weight():
   )
 
 
-def test_weights_far_below_the_smallest_float_are_no_trouble():
+def test_log_weights_below_the_float_range_are_finite():
   log_weights = jnp.array([[-2000.0], [-2001.0]])
   want = -2000 + np.log((1 + np.exp(-1)) / 2)
   np.testing.assert_allclose(losses.iwae_bound(log_weights), [want], rtol=1e-6)

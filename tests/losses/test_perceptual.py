@@ -79,7 +79,7 @@ def test_gradients_reach_the_reconstruction(name):
 
 
 def test_gradients_are_finite_where_a_network_sees_nothing():
-  """All features of a place are 0: where a relu is off, often."""
+  """All features of a position are 0, as behind a relu."""
   distance = perceptual.LPIPS(Layers())
   black, white = jnp.zeros((1, 2, 2, 3)), jnp.ones((1, 2, 2, 3))
   variables = distance.init(jax.random.key(0), black, white)
@@ -178,7 +178,7 @@ def test_released_weights_agree_with_the_official_package(net):
 
 
 @pytest.mark.parametrize('on', ['logits', 'pooled'])
-def test_a_released_classifier_prefers_the_image_less_blurred(on):
+def test_a_blurrier_image_has_a_larger_classifier_distance(on):
   weights.need('efficientnet_lite0')
   distance, variables = perceptual.load_classifier_distance(features=on)
   image, blurred = lpips_reference.pairs()['blurred']

@@ -98,7 +98,7 @@ def test_the_mean_of_examples_by_hand():
   np.testing.assert_allclose(got, (1 + 18 / 4 + 0) / 3)
 
 
-def test_whom_the_mean_of_examples_favours():
+def test_mean_of_examples_gives_few_masked_tokens_more_weight():
   """With the cosine schedule: examples of which little is masked."""
   ratio = np.cos(np.pi / 2 * (np.arange(100_000) + 0.5) / 100_000)
   few = (masked := np.ceil(256 * ratio)) <= 26

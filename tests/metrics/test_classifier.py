@@ -1,4 +1,4 @@
-"""Laws of the classifier that judges images."""
+"""Laws of the classifier whose features score images."""
 
 import jax
 import numpy as np
@@ -36,7 +36,7 @@ def test_it_learns(fitted):
   assert features.min() == 0
 
 
-def test_features_tell_other_images_from_more_of_the_same(fitted):
+def test_the_frechet_distance_is_larger_for_other_images(fitted):
   train, same, other = (
     frechet.fit(fitted(images)[1])
     for images in (striped(120)[0], striped(60, seed=1)[0], striped(60)[0] // 2)
@@ -70,8 +70,8 @@ def test_generated_floats_are_clipped(fitted):
 @pytest.mark.parametrize(('size', 'channels'), [(9, 3), (40, 1)])
 def test_any_size_and_any_channels(size, channels):
   images, labels = striped(30, size, channels)
-  judge = classifier.fit(images, labels, 3, epochs=1, batch_size=10)
-  assert judge(images[:4])[1].shape == (4, 64)
+  score = classifier.fit(images, labels, 3, epochs=1, batch_size=10)
+  assert score(images[:4])[1].shape == (4, 64)
 
 
 def test_progress_is_told():

@@ -29,7 +29,7 @@ def test_nothing_counted():
   assert float(codebook.perplexity(np.zeros(5))) == 1
 
 
-def test_a_figure_bears_the_name_of_what_it_was_taken_over():
+def test_metric_names_say_over_what_they_were_computed():
   counts = {'': np.array([4, 0, 4, 0])}
   window = codebook.window_stats(counts)
   dataset = codebook.dataset_stats(counts)

@@ -72,13 +72,13 @@ def test_general_covariances_agree_with_the_eigenvalues_of_the_product(rng):
   np.testing.assert_allclose(frechet.frechet_distance(a, b), expected)
 
 
-def test_a_translation_adds_its_squared_length(rng):
+def test_a_shift_of_the_mean_adds_its_squared_length(rng):
   x, shift = mixed(rng), rng.normal(size=6)
   distance = frechet.frechet_distance(frechet.fit(x), frechet.fit(x + shift))
   np.testing.assert_allclose(distance, np.sum(shift**2))
 
 
-def test_a_rotation_of_both_changes_nothing(rng):
+def test_rotating_both_sets_changes_nothing(rng):
   x, y = mixed(rng), mixed(rng)
   q, _ = np.linalg.qr(rng.normal(size=(6, 6)))
   np.testing.assert_allclose(
@@ -103,7 +103,7 @@ def test_singular_covariances_stay_finite_and_exact(rng, scale):
   np.testing.assert_allclose(frechet.frechet_distance(a, b), expected)
 
 
-def test_what_is_no_set_of_features_is_refused():
+def test_invalid_features_are_refused():
   with pytest.raises(ValueError, match='finite'):
     frechet.fit(np.array([[0.0, np.nan]]))
   with pytest.raises(ValueError, match='n >= 1'):

@@ -79,7 +79,7 @@ def test_pooled_psnr_is_not_above_the_mean_of_decibels(pair):
 
 
 @pytest.mark.parametrize('measure', [metrics.psnr, metrics.ssim])
-def test_bytes_are_measured_as_the_floats_they_stand_for(pair, measure):
+def test_uint8_images_are_measured_like_their_float_values(pair, measure):
   a, b = (np.round(255 * x).astype(np.uint8) for x in pair)
   np.testing.assert_allclose(
     measure(a, b),

@@ -44,7 +44,7 @@ def test_separate_classes_are_found_from_a_single_example():
   assert probe.probe_accuracy(classes(90), classes(60, seed=1)) == 1.0
 
 
-def test_features_without_knowledge_are_at_chance():
+def test_random_features_classify_at_chance_level():
   labels = np.arange(3000) % 3
   x = RNG.normal(size=(3000, 8))
   found = probe.few_shot_accuracy(
@@ -60,7 +60,7 @@ def test_more_shots_help_and_spread_less():
   assert (np.diff(means) > 0).all() and found[100][1] < found[1][1]
 
 
-def test_draws_are_a_function_of_the_seed():
+def test_samples_are_a_function_of_the_seed():
   train, test = classes(300, apart=0.5), classes(90, apart=0.5, seed=1)
 
   def found(seed):

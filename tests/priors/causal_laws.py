@@ -18,15 +18,15 @@ from vq_jax import losses
 B = 2
 
 
-def draw_tokens(prior, seed=0):
+def sample_tokens(prior, seed=0):
   rng = np.random.default_rng(seed)
   size = (B, prior.num_tokens)
   return jnp.asarray(rng.integers(0, prior.vocab.codebook_size, size))
 
 
-def draw_variables(prior, given, seed=0, scale=1):
+def sample_variables(prior, given, seed=0, scale=1):
   """Random ones; the larger, the farther away a token counts."""
-  variables = random_variables(prior, draw_tokens(prior), seed=seed, **given)
+  variables = random_variables(prior, sample_tokens(prior), seed=seed, **given)
   return jax.tree.map(lambda x: scale * x, variables)
 
 
@@ -54,8 +54,8 @@ def run_steps(prior, variables, tokens, given):
 def influence(prior, variables, given, table='embedding'):
   """Returns how far each logit moves with each embedded code, [N, n].
 
-  All codes that are read differ, so that the row of the table is the place it
-  is read at; and the logit is that of a code that is not read.
+  Each position reads another code, so that a row of the embedding table stands
+  for one position; the logits are those of a code that no position reads.
 
   Args:
     prior: the prior.
@@ -84,16 +84,16 @@ def influence(prior, variables, given, table='embedding'):
 
 def check_every_earlier_token_counts_and_no_other(prior, given):
   """By the gradient: no look ahead, and no blind spot."""
-  moved = influence(prior, draw_variables(prior, given, scale=2), given) > 0
+  moved = influence(prior, sample_variables(prior, given, scale=2), given) > 0
   want = np.tri(prior.num_tokens, k=-1, dtype=bool)
   np.testing.assert_array_equal(moved, want)
 
 
-def check_a_token_moves_only_what_follows(prior, given):
+def check_a_token_affects_only_later_logits(prior, given):
   """By changing one token at a time."""
   n, k = prior.num_tokens, prior.vocab.codebook_size
-  variables = draw_variables(prior, given, scale=2)
-  tokens = draw_tokens(prior)[:1]
+  variables = sample_variables(prior, given, scale=2)
+  tokens = sample_tokens(prior)[:1]
   changed = jnp.where(jnp.eye(n, dtype=bool), (tokens + 1) % k, tokens)
   batch = jnp.concatenate([tokens, changed])
   repeated = jax.tree.map(lambda x: jnp.repeat(x[:1], n + 1, axis=0), given)
@@ -108,8 +108,8 @@ def check_cached_steps_equal_the_full_pass(prior, given, atol=1e-5):
   full = jax.jit(prior.apply)
   steps = jax.jit(run_steps, static_argnums=0)
   for seed in range(3):
-    variables = draw_variables(prior, given, seed)
-    tokens = draw_tokens(prior, seed)
+    variables = sample_variables(prior, given, seed)
+    tokens = sample_tokens(prior, seed)
     want = full(variables, tokens, **given)
     got = steps(prior, variables, tokens, given)
     assert got.dtype == want.dtype == jnp.float32
@@ -119,7 +119,7 @@ def check_cached_steps_equal_the_full_pass(prior, given, atol=1e-5):
 
 def check_bfloat16_stays_near_float32(prior, given, atol):
   """The full pass and the cached steps, whose caches keep their dtype."""
-  variables, tokens = draw_variables(prior, given), draw_tokens(prior)
+  variables, tokens = sample_variables(prior, given), sample_tokens(prior)
   want = jax.jit(prior.apply)(variables, tokens, **given)
   half = tiny.change(prior, dtype=jnp.bfloat16)
   got = jax.jit(half.apply)(variables, tokens, **given)
@@ -131,7 +131,7 @@ def check_bfloat16_stays_near_float32(prior, given, atol):
 
 
 def check_dropout_acts_only_in_training(prior, given):
-  variables, tokens = draw_variables(prior, given), draw_tokens(prior)
+  variables, tokens = sample_variables(prior, given), sample_tokens(prior)
 
   @jax.jit
   def run(seed):
@@ -148,8 +148,8 @@ def check_dropout_acts_only_in_training(prior, given):
   )
 
 
-def check_it_learns_a_grid_by_heart(prior, given, rate=1e-2, steps=150):
-  tokens, given = draw_tokens(prior)[:1], one(given)
+def check_it_memorizes_a_grid(prior, given, rate=1e-2, steps=150):
+  tokens, given = sample_tokens(prior)[:1], one(given)
   optimizer = optax.adam(rate)
 
   def loss_fn(params):

@@ -78,15 +78,15 @@ def test_dropout():
 @pytest.mark.parametrize('form', ['published', 'modern', 'parent level'])
 def test_it_learns(form):
   prior = make(form, dropout=0.0)
-  causal_laws.check_it_learns_a_grid_by_heart(prior, given(prior))
+  causal_laws.check_it_memorizes_a_grid(prior, given(prior))
 
 
 @pytest.mark.parametrize('form', ['published', 'modern', 'parent level'])
 def test_label_and_parent_level_reach_every_logit(form):
   prior = make(form)
   extra = given(prior)
-  variables = causal_laws.draw_variables(prior, extra)
-  tokens = causal_laws.draw_tokens(prior)
+  variables = causal_laws.sample_variables(prior, extra)
+  tokens = causal_laws.sample_tokens(prior)
   want = prior.apply(variables, tokens, **extra)
   for name, value in extra.items():
     other = {**extra, name: jnp.flip(value, axis=0)}
@@ -128,22 +128,22 @@ def test_the_published_sizes_of_vqgan():
     ({'condition': jnp.zeros((2, 3), jnp.int32)}, r'got \(2, 3\)'),
   ],
 )
-def test_what_is_missing_is_named(change, message):
+def test_missing_inputs_are_named(change, message):
   prior = make('parent level')
   extra = given(prior)
-  variables = causal_laws.draw_variables(prior, extra)
-  tokens = causal_laws.draw_tokens(prior)
+  variables = causal_laws.sample_variables(prior, extra)
+  tokens = causal_laws.sample_tokens(prior)
   with pytest.raises(ValueError, match=message):
     prior.apply(variables, tokens, **{**extra, **change})
   with pytest.raises(ValueError, match=message):
     prior.apply(variables, 2, **{**extra, **change}, method='start')
 
 
-def test_what_is_too_much_is_named():
+def test_unexpected_inputs_are_named():
   prior = make('published')
   extra = given(prior)
-  variables = causal_laws.draw_variables(prior, extra)
-  tokens = causal_laws.draw_tokens(prior)
+  variables = causal_laws.sample_variables(prior, extra)
+  tokens = causal_laws.sample_tokens(prior)
   with pytest.raises(ValueError, match='condition must be None'):
     prior.apply(variables, tokens, **extra, condition=tokens)
   with pytest.raises(ValueError, match=r'tokens must be \[B, 12\]'):
@@ -172,4 +172,4 @@ def test_unknown_choices_are_named(fields, message):
 def test_adaln_needs_classes():
   prior = make('modern', vocab=priors.Vocab(codebook_size=14))
   with pytest.raises(ValueError, match='needs a vocabulary with classes'):
-    prior.init(jax.random.key(0), causal_laws.draw_tokens(prior))
+    prior.init(jax.random.key(0), causal_laws.sample_tokens(prior))

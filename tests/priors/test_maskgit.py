@@ -185,7 +185,7 @@ MODERN = {
 }
 
 
-def shapes_of(prior):
+def get_shapes(prior):
   tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
   return jax.eval_shape(
     lambda: prior.init(jax.random.key(0), tokens, label=jnp.zeros(1, jnp.int32))
@@ -195,7 +195,7 @@ def shapes_of(prior):
 def test_parameter_count_of_the_published_model_at_512():
   vocab = priors.Vocab(codebook_size=1024, num_classes=1000)
   prior = priors.MaskGIT(vocab=vocab, grid=(32, 32))
-  assert trees.count(shapes_of(prior)) == 173_047_017
+  assert trees.count(get_shapes(prior)) == 173_047_017
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ def test_the_published_sizes_of_the_modern_form(
     mlp_width=mlp_width,
     **MODERN,
   )
-  found = trees.count(shapes_of(prior)) / 1e6
+  found = trees.count(get_shapes(prior)) / 1e6
   np.testing.assert_allclose(found, millions, rtol=0.01)
 
 
-def test_the_modern_form_begins_by_asking_what_stands_there():
+def test_the_modern_form_initially_compares_each_token_with_all_codes():
   """Its blocks are the identity, so a token is compared with all codes."""
   prior = make(**MODERN, dropout=0.0)
   tokens = jax.random.randint(jax.random.key(1), (2, 12), 0, 12)

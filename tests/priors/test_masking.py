@@ -22,7 +22,7 @@ def keys(n=B, seed=0):
 
 
 @functools.cache
-def drawn(schedule=schedules.cosine, num_tokens=N, min_ratio=0.0):
+def sample_masks(schedule=schedules.cosine, num_tokens=N, min_ratio=0.0):
   return np.asarray(mask(keys(), num_tokens, schedule, min_ratio))
 
 
@@ -37,13 +37,13 @@ def drawn(schedule=schedules.cosine, num_tokens=N, min_ratio=0.0):
 )
 def test_the_mean_is_the_integral_of_the_schedule(schedule, integral):
   """Rounding up adds half a token in the mean."""
-  mean = drawn(schedule).mean()
+  mean = sample_masks(schedule).mean()
   np.testing.assert_allclose(mean, integral + 0.5 / N, atol=0.015)
 
 
 def test_counts_are_those_of_a_uniform_ratio_rounded_up():
   """P(count <= c) = P(cos(pi r / 2) <= c / N) = 1 - 2/pi acos(c / N)."""
-  counts = drawn().sum(axis=1)
+  counts = sample_masks().sum(axis=1)
   assert counts.min() == 1
   assert counts.max() == N
   c = np.arange(1, N + 1)
@@ -64,19 +64,19 @@ def test_a_fraction_is_rounded_up_and_never_to_nothing(fraction):
 
 
 def test_no_less_than_the_least_ratio():
-  counts = drawn(min_ratio=0.45).sum(axis=1)
+  counts = sample_masks(min_ratio=0.45).sum(axis=1)
   assert counts.min() == 9
-  free = drawn().sum(axis=1)
+  free = sample_masks().sum(axis=1)
   np.testing.assert_array_equal(counts, np.maximum(free, 9))
   assert (free < 9).any()
 
 
 def test_each_position_is_as_likely_and_pairs_are_too():
-  hidden = drawn().astype(float)
+  hidden = sample_masks().astype(float)
   np.testing.assert_allclose(
     hidden.mean(axis=0), np.full(N, hidden.mean()), atol=0.04
   )
-  half = drawn(lambda r, n: 0 * r + 0.5, min_ratio=0.0).astype(float)
+  half = sample_masks(lambda r, n: 0 * r + 0.5, min_ratio=0.0).astype(float)
   together = half.T @ half / B
   off = together[~np.eye(N, dtype=bool)]
   np.testing.assert_allclose(off, 0.5 * 9 / 19, atol=0.04)

@@ -36,9 +36,9 @@ def test_every_earlier_token_counts_and_no_other():
   causal_laws.check_every_earlier_token_counts_and_no_other(prior, given(prior))
 
 
-def test_a_token_moves_only_what_follows():
+def test_a_token_affects_only_later_logits():
   prior = tiny()
-  causal_laws.check_a_token_moves_only_what_follows(prior, given(prior))
+  causal_laws.check_a_token_affects_only_later_logits(prior, given(prior))
 
 
 @pytest.mark.parametrize(
@@ -65,15 +65,15 @@ def test_dropout_acts_only_in_training():
   causal_laws.check_dropout_acts_only_in_training(prior, given(prior))
 
 
-def test_it_learns_a_grid_by_heart():
+def test_it_memorizes_a_grid():
   prior = tiny()
-  causal_laws.check_it_learns_a_grid_by_heart(prior, given(prior))
+  causal_laws.check_it_memorizes_a_grid(prior, given(prior))
 
 
 def test_the_label_counts_at_every_position():
   prior = tiny()
-  tokens = causal_laws.draw_tokens(prior)
-  variables = causal_laws.draw_variables(prior, given(prior))
+  tokens = causal_laws.sample_tokens(prior)
+  variables = causal_laws.sample_variables(prior, given(prior))
   apply = jax.jit(prior.apply)
   moved = np.abs(
     apply(variables, tokens, label=jnp.array([0, 1]))
@@ -102,8 +102,8 @@ def test_no_weight_is_masked():
 
 def test_wrong_inputs_are_named():
   prior = tiny()
-  tokens, label = causal_laws.draw_tokens(prior), jnp.array([0, 1])
-  variables = causal_laws.draw_variables(prior, given(prior))
+  tokens, label = causal_laws.sample_tokens(prior), jnp.array([0, 1])
+  variables = causal_laws.sample_variables(prior, given(prior))
   with pytest.raises(ValueError, match=r'tokens must be \[B, 20\]'):
     prior.apply(variables, tokens[:, 1:], label=label)
   with pytest.raises(ValueError, match='label must be int32'):
@@ -127,4 +127,4 @@ def test_wrong_inputs_are_named():
 def test_impossible_fields_are_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     prior = tiny(**fields)
-    causal_laws.draw_variables(prior, given(prior))
+    causal_laws.sample_variables(prior, given(prior))

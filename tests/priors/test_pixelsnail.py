@@ -55,7 +55,7 @@ def test_without_attention_it_sees_only_its_windows():
   """
   prior = tiny(heads=0, blocks=1, output_layers=0)
   inputs = given(prior)
-  variables = causal_laws.draw_variables(prior, inputs, scale=2)
+  variables = causal_laws.sample_variables(prior, inputs, scale=2)
   seen = causal_laws.influence(prior, variables, inputs) > 0
   want = np.zeros((24, 24), bool)
   for i, j in np.ndindex(4, 6):
@@ -65,9 +65,9 @@ def test_without_attention_it_sees_only_its_windows():
   np.testing.assert_array_equal(seen, want)
 
 
-def test_a_token_moves_only_what_follows():
+def test_a_token_affects_only_later_logits():
   prior = tiny(**PARENT)
-  causal_laws.check_a_token_moves_only_what_follows(prior, given(prior))
+  causal_laws.check_a_token_affects_only_later_logits(prior, given(prior))
 
 
 @pytest.mark.parametrize(
@@ -94,16 +94,16 @@ def test_dropout_acts_only_in_training():
   causal_laws.check_dropout_acts_only_in_training(prior, given(prior))
 
 
-def test_it_learns_a_grid_by_heart():
+def test_it_memorizes_a_grid():
   prior = tiny(**PARENT)
-  causal_laws.check_it_learns_a_grid_by_heart(prior, given(prior))
+  causal_laws.check_it_memorizes_a_grid(prior, given(prior))
 
 
 def test_a_parent_token_has_an_effect_from_its_first_pixel_on():
   """Each pixel knows the code above it, and those of earlier pixels."""
   prior = tiny(**PARENT, parent_layers=0)
   inputs = given(prior)
-  variables = causal_laws.draw_variables(prior, inputs, scale=2)
+  variables = causal_laws.sample_variables(prior, inputs, scale=2)
   seen = causal_laws.influence(
     prior, variables, inputs, table='parent_embedding'
   )
@@ -115,7 +115,7 @@ def test_the_parent_layers_read_the_neighbours_of_a_parent_token():
   """With blocks of 3 x 3 the first pixel knows its cell's neighbours too."""
   prior = tiny(**PARENT, parent_layers=1)
   inputs = given(prior)
-  variables = causal_laws.draw_variables(prior, inputs, scale=2)
+  variables = causal_laws.sample_variables(prior, inputs, scale=2)
   seen = causal_laws.influence(
     prior, variables, inputs, table='parent_embedding'
   )
@@ -126,8 +126,8 @@ def test_the_parent_layers_read_the_neighbours_of_a_parent_token():
 @pytest.mark.parametrize('fields', [{}, PARENT])
 def test_the_label_counts_at_every_position(fields):
   prior = tiny(**fields)
-  tokens, inputs = causal_laws.draw_tokens(prior), given(prior)
-  variables = causal_laws.draw_variables(prior, inputs)
+  tokens, inputs = causal_laws.sample_tokens(prior), given(prior)
+  variables = causal_laws.sample_variables(prior, inputs)
   apply = jax.jit(prior.apply)
   moved = np.abs(
     apply(variables, tokens, **{**inputs, 'label': jnp.array([0, 1])})
@@ -138,9 +138,9 @@ def test_the_label_counts_at_every_position(fields):
 
 def test_wrong_inputs_are_named():
   top, prior = tiny(), tiny(**PARENT)
-  tokens, right = causal_laws.draw_tokens(prior), given(prior)
+  tokens, right = causal_laws.sample_tokens(prior), given(prior)
   label, condition = right['label'], right['condition']
-  variables = causal_laws.draw_variables(prior, right)
+  variables = causal_laws.sample_variables(prior, right)
 
   def refuses(prior, message, tokens=tokens, **inputs):
     with pytest.raises(ValueError, match=message):
@@ -173,14 +173,14 @@ def test_wrong_inputs_are_named():
 def test_impossible_fields_are_refused(fields, message):
   prior = tiny(**fields)
   with pytest.raises(ValueError, match=message):
-    prior.apply({}, causal_laws.draw_tokens(prior), label=jnp.zeros(2, int))
+    prior.apply({}, causal_laws.sample_tokens(prior), label=jnp.zeros(2, int))
 
 
 def test_remat_changes_no_gradient():
   prior = tiny()
   extra = given(prior)
-  variables = causal_laws.draw_variables(prior, extra)
-  tokens = causal_laws.draw_tokens(prior)
+  variables = causal_laws.sample_variables(prior, extra)
+  tokens = causal_laws.sample_tokens(prior)
 
   def gradient(prior):
     def loss(variables):

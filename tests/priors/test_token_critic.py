@@ -19,7 +19,7 @@ def make(**fields):
 
 
 @pytest.mark.parametrize('conditioning', ['token', 'adaln_zero'])
-def test_a_verdict_for_each_token_by_all_of_them_and_the_label(conditioning):
+def test_the_logit_of_a_token_depends_on_all_tokens_and_the_label(conditioning):
   critic = make(conditioning=conditioning)
   tokens = jax.random.randint(jax.random.key(0), (1, 12), 0, 12)
   label = jnp.array([0])
@@ -34,7 +34,7 @@ def test_a_verdict_for_each_token_by_all_of_them_and_the_label(conditioning):
     assert np.abs(got - want).min() > 1e-6, i
 
 
-def test_it_learns_to_find_what_does_not_belong():
+def test_it_learns_to_find_replaced_tokens():
   """Rows of one code, in which some tokens were replaced."""
   critic = make(vocab=priors.Vocab(codebook_size=12), dropout=0.0)
   optimizer = optax.adam(3e-3)

@@ -87,7 +87,7 @@ class Reference:
     """Changes variables so that codes are quantized to themselves."""
     return variables
 
-  def latents_of(self, codes):
+  def get_latents(self, codes):
     """Latents that are quantized to `codes`."""
     return codes
 
@@ -156,7 +156,7 @@ class Gumbel(Reference):
     return {'kernel', 'bias'}
 
   def settle(self, variables):
-    """Logits are made the negative distances, but for a constant."""
+    """Sets the logits to the negative distances, up to a constant."""
     params = variables['params']
     codes = params['codebook']
     layer = {'kernel': codes.T, 'bias': -jnp.square(codes).sum(axis=-1) / 2}
@@ -198,7 +198,7 @@ class FSQ(Reference):
   def loss(self, quantizer, variables, z, at, codes):
     return 0.0 * jnp.sum(z)
 
-  def latents_of(self, codes):
+  def get_latents(self, codes):
     def latent(code, n):
       if n == 2:
         return code

@@ -110,7 +110,7 @@ def test_a_batch_is_quantized_before_it_moves_the_codebook():
   assert after.loss < 0.7 * before.loss
 
 
-def test_an_unused_code_waits_unchanged_and_can_come_back():
+def test_an_unused_code_is_unchanged_and_can_be_used_again():
   """Five hundred steps without a member: same bits; then one step is enough."""
   quantizer = make(decay=0.8)
   variables = cases.init(quantizer)

@@ -52,7 +52,7 @@ def test_the_jacobian_is_a_stretched_rotation_that_takes_latent_to_code():
     np.testing.assert_allclose(np.linalg.det(got / scale), 1, rtol=1e-4)
 
 
-def test_what_is_orthogonal_to_both_is_only_stretched():
+def test_gradients_orthogonal_to_both_vectors_are_only_scaled():
   for z, e in pairs():
     *_, other = np.linalg.svd(np.stack([z, e]))
     scale = np.linalg.norm(e) / np.linalg.norm(z)

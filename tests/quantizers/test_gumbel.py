@@ -29,7 +29,7 @@ def test_training_samples_a_code_by_its_probability():
   )
 
 
-def test_the_sample_is_another_with_another_key_and_place():
+def test_the_sample_changes_with_the_key_and_the_position():
   quantizer = CASE.make()
   variables = cases.init(quantizer)
   z = np.repeat(cases.latents(1), 64, axis=0)

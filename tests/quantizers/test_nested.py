@@ -93,7 +93,7 @@ def test_each_number_of_levels_is_sampled():
 
 
 @pytest.mark.parametrize('kept', [1, 2])
-def test_a_dropped_level_neither_speaks_nor_learns(kept):
+def test_a_dropped_level_has_no_output_and_no_gradient(kept):
   quantized, before, after = steps()[kept]
   full, _ = cases.run(residual(3), before, Z)
   indices = np.asarray(full.indices)
@@ -150,7 +150,7 @@ def test_a_soft_choice_passes_the_mean_gradient_of_the_levels():
   np.testing.assert_allclose(got, (slope(Z) + slope(rest)) / 2, rtol=1e-5)
 
 
-def test_how_often_and_how_many():
+def test_the_frequency_and_the_number_of_dropped_levels():
   """Half of the batches lose levels; four levels then keep 2 or 3."""
   quantizer = quantizers.ResidualQuantizer(
     quantizers.FSQ((3, 3)), 4, level_dropout=0.5, min_levels=2
@@ -173,7 +173,7 @@ def test_nothing_is_dropped_outside_of_training():
   assert kept_levels(quantized) == 3
 
 
-def test_usage_of_kept_levels_is_not_thinned_by_dropped_ones():
+def test_dropped_levels_do_not_lower_the_usage():
   quantized, *_ = steps()[1]
   used = len(np.unique(quantized.indices[:, 0]))
   np.testing.assert_allclose(quantized.stats['batch_usage'], used / K)

@@ -78,7 +78,7 @@ def test_a_code_quantizes_to_itself(case):
   quantizer, variables = settled(case)
   indices = some_indices(quantizer)
   codes = np.asarray(cases.lookup(quantizer, variables, indices))
-  z = case.reference.latents_of(codes)
+  z = case.reference.get_latents(codes)
   quantized, _ = cases.run(quantizer, variables, z)
   np.testing.assert_array_equal(quantized.indices, indices)
   np.testing.assert_array_equal(quantized.quantized, codes)
@@ -168,7 +168,7 @@ def test_batch_stats_by_hand(case):
   quantizer, variables = settled(case)
   indices = some_indices(quantizer)
   codes = np.asarray(cases.lookup(quantizer, variables, indices))
-  z = case.reference.latents_of(codes)
+  z = case.reference.get_latents(codes)
   quantized, _ = cases.run(quantizer, variables, z)
   perplexities, usages = [], []
   for column in indices.reshape(np.prod(ROWS), -1).T:
@@ -252,7 +252,7 @@ def test_a_wrong_width_is_named(case, shape):
 
 
 @cases.every
-def test_what_can_be_read_of_an_unbound_quantizer(case):
+def test_code_dim_codebook_size_and_index_shape_need_no_variables(case):
   quantizer = case.make()
   z = cases.latents(*ROWS)
   quantized, _ = cases.run(quantizer, cases.init(quantizer), z)

@@ -65,7 +65,7 @@ def follow(train, variables, prepare=lambda z: z):
   return seen, variables
 
 
-def copy_of(state, replica):
+def get_copy(state, replica):
   return jax.tree.map(lambda x: x[replica], state)
 
 
@@ -115,8 +115,8 @@ def test_eight_replicas_equal_one_device(case):
     # A replica's mean is over an eighth of the elements.
     cases.assert_close(gradient.reshape(16, 3, D) / 8, want_gradient)
   for replica in range(8):
-    own = copy_of(state, replica)
-    cases.assert_same(own, copy_of(state, 0))
+    own = get_copy(state, replica)
+    cases.assert_same(own, get_copy(state, 0))
     cases.assert_close(own, want_state)
 
 

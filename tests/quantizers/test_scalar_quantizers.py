@@ -235,7 +235,7 @@ def test_the_most_bits_work():
     quantizers.FSQ((2,) * 30),
   ],
 )
-def test_nothing_has_the_size_of_a_huge_codebook(quantizer):
+def test_no_array_has_the_size_of_a_huge_codebook(quantizer):
   """Of 2^30 codes, which would take 4 GB; the statistics are exact."""
   distinct = np.random.default_rng(0).normal(size=(3, 30))
   z = distinct[[0, 1, 1, 2, 1, 0]].astype(np.float32)

@@ -27,7 +27,7 @@ def test_loss_is_the_formula():
   )
 
 
-def test_legacy_weighs_the_other_term():
+def test_legacy_weights_the_other_term():
   """As taming-transformers: mean (sg[e] - z)^2 + w mean (e - sg[z])^2."""
   quantizer = cases.CASES['vq'].make(legacy=True)
   variables = cases.init(quantizer)

@@ -17,14 +17,14 @@ N = GRID[0] * GRID[1]
 def logits_fn(tokens, progress):
   """Logits of an example that depend on all of its tokens, and on no other."""
   del progress
-  place = jnp.arange(tokens.shape[1], dtype=jnp.float32)[None, :, None]
+  position = jnp.arange(tokens.shape[1], dtype=jnp.float32)[None, :, None]
   code = jnp.arange(MASK, dtype=jnp.float32)[None, None]
   mark = (tokens.sum(axis=1) % 97).astype(jnp.float32)[:, None, None]
-  return 3 * jnp.sin(7 * place + 3 * code * (1 + place) + mark)
+  return 3 * jnp.sin(7 * position + 3 * code * (1 + position) + mark)
 
 
 def critic_fn(tokens, progress):
-  """Likes some tokens at some places."""
+  """Has high scores for some tokens at some positions."""
   del progress
   return jnp.cos(3 * tokens + jnp.arange(tokens.shape[1])[None] ** 2)
 

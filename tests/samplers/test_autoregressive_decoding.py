@@ -39,8 +39,8 @@ def some_tokens(n=B):
   """Tokens of which none, a start, an end, single ones, and all are known."""
   rng = np.random.default_rng(3)
   tokens = rng.integers(0, K, (n, N)).astype(np.int32)
-  place = np.arange(N)
-  known = [place < 0, place < 3, place > 4, place % 2 == 1, place >= 0]
+  index = np.arange(N)
+  known = [index < 0, index < 3, index > 4, index % 2 == 1, index >= 0]
   return tokens, np.stack([known[i % 5] for i in range(n)])
 
 
@@ -160,7 +160,7 @@ def guided(scale, label=LABEL, choice=GREEDY, schedule=None):
   return np.asarray(got), set(rows)
 
 
-def test_without_guidance_it_is_the_conditional_model_at_its_price():
+def test_without_guidance_only_the_conditional_model_is_called():
   got, rows = guided(0.0, choice=PLAIN)
   tokens = jnp.zeros((B, N), jnp.int32)
   want = samplers.autoregressive.decode(

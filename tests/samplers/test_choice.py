@@ -1,4 +1,4 @@
-"""Laws of the draw of a token."""
+"""Laws of sampling a token from its logits."""
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +9,15 @@ from tests.samplers.keys import keys
 from vq_jax import samplers
 
 LOGITS = np.array([2.0, 0.5, -1.0, 1.0, 0.0, -3.0], np.float32)
-DRAWS = 20_000
+SAMPLES = 20_000
 
 
 def frequencies(logits=LOGITS, **fields):
   choice = samplers.TokenChoice(**fields)
-  tiled = jnp.broadcast_to(logits[None], (DRAWS, len(logits)))
-  drawn = jax.jit(choice)(keys(DRAWS), tiled)
-  assert drawn.dtype == jnp.int32
-  return np.bincount(drawn, minlength=len(logits)) / DRAWS
+  tiled = jnp.broadcast_to(logits[None], (SAMPLES, len(logits)))
+  sampled = jax.jit(choice)(keys(SAMPLES), tiled)
+  assert sampled.dtype == jnp.int32
+  return np.bincount(sampled, minlength=len(logits)) / SAMPLES
 
 
 def softmax(logits):
@@ -36,7 +36,7 @@ def nucleus(p, top_p):
 
 
 def allowed(p, top_k, top_p):
-  """Which ids may be drawn: bool [..., K]."""
+  """Which ids may be sampled: bool [..., K]."""
   if top_k is not None:
     rank = np.argsort(np.argsort(-p, axis=-1, kind='stable'), axis=-1)
     p = np.where(rank < top_k, p, 0)
@@ -49,9 +49,9 @@ def test_temperature_zero_is_the_argmax_whatever_the_key():
   rng = np.random.default_rng(0)
   logits = rng.normal(size=(3, 50, 7)).astype(np.float32)
   for seed in range(3):
-    drawn = choice(keys(3, seed), logits)
-    assert drawn.dtype == jnp.int32
-    np.testing.assert_array_equal(drawn, logits.argmax(-1))
+    sampled = choice(keys(3, seed), logits)
+    assert sampled.dtype == jnp.int32
+    np.testing.assert_array_equal(sampled, logits.argmax(-1))
 
 
 @pytest.mark.parametrize('temperature', [0.5, 1.0, 2.0])
@@ -59,7 +59,7 @@ def test_frequencies_follow_the_softmax(temperature):
   """Chi-square with 5 degrees of freedom exceeds 25 once in 7000 seeds."""
   want = softmax(LOGITS / temperature)
   got = frequencies(temperature=temperature)
-  assert DRAWS * np.sum((got - want) ** 2 / want) < 25
+  assert SAMPLES * np.sum((got - want) ** 2 / want) < 25
 
 
 # The probabilities in falling order: .56 .21 .13 .08 .03 .00, of 0 3 1 4 2 5.
@@ -87,20 +87,20 @@ def test_frequencies_are_those_of_the_allowed_ids(
   got = frequencies(top_k=top_k, top_p=top_p, temperature=temperature)
   assert got[ids].sum() == pytest.approx(1)
   want = want[ids] / want[ids].sum()
-  assert DRAWS * np.sum((got[ids] - want) ** 2 / want) < 25
+  assert SAMPLES * np.sum((got[ids] - want) ** 2 / want) < 25
 
 
 @pytest.mark.parametrize('top_k', [None, 1, 7, 30])
 @pytest.mark.parametrize('top_p', [None, 1e-6, 0.3, 0.9, 0.999])
-def test_other_ids_are_never_drawn_and_all_allowed_ones_are(top_k, top_p):
+def test_exactly_the_allowed_ids_are_sampled(top_k, top_p):
   rng = np.random.default_rng(1)
   scale = np.array([0.1, 1.0, 4.0], np.float32)[:, None, None]
   logits = np.repeat(rng.normal(size=(3, 1, 40)), 4000, axis=1) * scale
   choice = samplers.TokenChoice(top_k=top_k, top_p=top_p)
-  drawn = np.asarray(jax.jit(choice)(keys(3), logits.astype(np.float32)))
+  sampled = np.asarray(jax.jit(choice)(keys(3), logits.astype(np.float32)))
   may = allowed(softmax(logits[:, 0]), top_k, top_p)
   for i in range(3):
-    counts = np.bincount(drawn[i], minlength=40)
+    counts = np.bincount(sampled[i], minlength=40)
     assert not counts[~may[i]].any()
     likely = may[i] & (softmax(logits[i, 0]) > 0.005)
     assert (counts[likely] > 0).all()
@@ -119,8 +119,8 @@ def test_top_k_of_one_is_the_argmax():
   rng = np.random.default_rng(0)
   logits = rng.integers(0, 4, size=(3, 50, 7)).astype(np.float32)  # with ties
   for fields in [{'top_k': 1}, {'top_k': 1, 'top_p': 0.5, 'temperature': 9.0}]:
-    drawn = samplers.TokenChoice(**fields)(keys(3), logits)
-    np.testing.assert_array_equal(drawn, logits.argmax(-1))
+    sampled = samplers.TokenChoice(**fields)(keys(3), logits)
+    np.testing.assert_array_equal(sampled, logits.argmax(-1))
 
 
 def test_extreme_temperatures():
@@ -132,29 +132,31 @@ def test_extreme_temperatures():
 def test_half_precision_reaches_every_token():
   """In bfloat16 a running sum of thousandths would stop long before 1."""
   choice = samplers.TokenChoice()
-  drawn = choice(keys(DRAWS), jnp.zeros((DRAWS, 1000), jnp.bfloat16))
-  counts = np.bincount(drawn, minlength=1000)
+  sampled = choice(keys(SAMPLES), jnp.zeros((SAMPLES, 1000), jnp.bfloat16))
+  counts = np.bincount(sampled, minlength=1000)
   assert counts.min() > 0 and counts.max() < 60  # 20 are expected
 
 
 @pytest.mark.parametrize('fields', [{}, {'top_k': 5}, {'top_p': 0.99999}])
-def test_an_impossible_token_is_never_drawn(fields):
+def test_an_impossible_token_is_never_sampled(fields):
   logits = LOGITS.copy()
   logits[[0, 3]] = -np.inf
   assert not frequencies(logits, **fields)[[0, 3]].any()
 
 
 @pytest.mark.parametrize('fields', [{}, {'top_k': 5, 'top_p': 0.9}])
-def test_an_example_draws_alike_in_any_batch(fields):
+def test_an_example_is_sampled_alike_in_any_batch(fields):
   choice = samplers.TokenChoice(**fields)
   logits = jnp.broadcast_to(LOGITS[None, None], (8, 30, 6))
   whole = np.asarray(choice(keys(8), logits))
   np.testing.assert_array_equal(choice(keys(8)[3:5], logits[3:5]), whole[3:5])
-  assert len(np.unique(whole, axis=0)) == 8  # and others draw otherwise
+  assert (
+    len(np.unique(whole, axis=0)) == 8
+  )  # and other examples have other samples
   assert len(np.unique(whole, axis=1)[0]) > 1
 
 
-def test_an_example_has_the_key_of_its_place_in_the_request():
+def test_the_key_of_an_example_depends_on_its_index_in_the_request():
   rng = jax.random.key(0)
   whole = samplers.example_keys(rng, jnp.arange(8))
   part = samplers.example_keys(rng, jnp.arange(5, 8))
@@ -187,7 +189,7 @@ PEAKED = 10 * jax.random.normal(jax.random.key(5), (2, 49, 1024))
 LIKELIEST = np.asarray(PEAKED).argmax(axis=-1)
 
 
-def maskgit_of(logits_fn, *, trace=False, **options):
+def make_maskgit(logits_fn, *, trace=False, **options):
   """Returns MaskGIT's decoding of a grid of 7 x 7, under jit.
 
   Its argument is handed to `logits_fn`, after the progress.
@@ -215,14 +217,14 @@ def maskgit_of(logits_fn, *, trace=False, **options):
 @pytest.mark.parametrize('temperature', SMALL)
 def test_small_temperatures_take_the_likeliest(temperature, limits):
   choice = samplers.TokenChoice(temperature=temperature, **limits)
-  drawn = jax.jit(choice)(keys(2), PEAKED)
-  np.testing.assert_array_equal(drawn, LIKELIEST)
+  sampled = jax.jit(choice)(keys(2), PEAKED)
+  np.testing.assert_array_equal(sampled, LIKELIEST)
 
 
 @pytest.mark.parametrize('top_p', [1e-30, 1.2e-38, 1e-45, 2.3e-309, 5e-324])
-def test_small_nuclei_hold_the_likeliest_alone(top_p):
-  drawn = jax.jit(samplers.TokenChoice(top_p=top_p))(keys(2), PEAKED)
-  np.testing.assert_array_equal(drawn, LIKELIEST)
+def test_small_top_p_keeps_only_the_most_likely_token(top_p):
+  sampled = jax.jit(samplers.TokenChoice(top_p=top_p))(keys(2), PEAKED)
+  np.testing.assert_array_equal(sampled, LIKELIEST)
 
 
 @pytest.mark.parametrize('temperature', SMALL)
@@ -257,7 +259,7 @@ SOME_ORDERS = [
   ],
 )
 def test_small_temperatures_in_maskgit(temperature, options):
-  decode = maskgit_of(
+  decode = make_maskgit(
     lambda tokens, progress, _: PEAKED,
     temperature=temperature,
     logit_scale=1.2,
@@ -275,7 +277,7 @@ def test_small_temperatures_with_guidance(temperature, limits):
   both = jnp.concatenate([PEAKED, other])
   guidance = samplers.Guidance(scale=3, schedule=samplers.guidance.constant)
   guided = guidance.logits_fn(lambda tokens: both)
-  decode = maskgit_of(
+  decode = make_maskgit(
     lambda tokens, progress, _: guided(tokens, progress),
     temperature=temperature,
     **limits,
@@ -301,7 +303,7 @@ CHOICES = [
 
 @pytest.mark.parametrize('fields', CHOICES)
 def test_logits_that_are_no_distribution_give_no_token(fields):
-  """And the other distributions are drawn from as without them."""
+  """And the tokens of the other distributions stay the same."""
   choice = jax.jit(samplers.TokenChoice(**fields))
   clean = np.tile(LOGITS, (len(BAD_LOGITS) + 1, 4, 1))
   want = np.array(choice(keys(len(clean)), clean))
@@ -316,8 +318,8 @@ def test_logits_that_are_no_distribution_give_no_token(fields):
 @pytest.mark.parametrize('fields', CHOICES)
 def test_some_impossible_tokens_are_no_damage(fields):
   logits = np.where(np.arange(6) == 4, 0, -np.inf).astype(np.float32)
-  drawn = samplers.TokenChoice(**fields)(keys(3), np.tile(logits, (3, 1)))
-  np.testing.assert_array_equal(drawn, 4)
+  sampled = samplers.TokenChoice(**fields)(keys(3), np.tile(logits, (3, 1)))
+  np.testing.assert_array_equal(sampled, 4)
 
 
 @pytest.mark.parametrize('order', SOME_ORDERS, ids=lambda o: type(o).__name__)
@@ -326,16 +328,16 @@ def test_a_nan_of_one_step_invalidates_its_example_alone(order):
     bad = (jnp.arange(1024) == 7) & (jnp.round(progress * 3) == bad_step)
     return PEAKED.at[0].set(jnp.where(bad, jnp.nan, PEAKED[0]))
 
-  decode = maskgit_of(logits_fn, order=order, trace=True)
+  decode = make_maskgit(logits_fn, order=order, trace=True)
   want = decode(-1)
   assert (want >= 0).all()
   for step in range(3):
-    drawn = decode(step)
-    np.testing.assert_array_equal(drawn[1], want[1])
-    np.testing.assert_array_equal(drawn[0, :step], want[0, :step])
-    assert (drawn[0, step:] == -1).all()
+    sampled = decode(step)
+    np.testing.assert_array_equal(sampled[1], want[1])
+    np.testing.assert_array_equal(sampled[0, :step], want[0, :step])
+    assert (sampled[0, step:] == -1).all()
   with pytest.raises(ValueError, match='NaN or infinite'):
-    samplers.require_valid(drawn[:, -1])
+    samplers.require_valid(sampled[:, -1])
 
 
 def test_a_nan_in_raster_order_stays_in_its_example():
@@ -351,6 +353,6 @@ def test_a_nan_in_raster_order_stays_in_its_example():
       )
     )
 
-  drawn = run(PEAKED.at[0, 20, 3].set(jnp.nan))
-  assert drawn[0, 20] == -1
-  np.testing.assert_array_equal(drawn[1], run(PEAKED)[1])
+  sampled = run(PEAKED.at[0, 20, 3].set(jnp.nan))
+  assert sampled[0, 20] == -1
+  np.testing.assert_array_equal(sampled[1], run(PEAKED)[1])

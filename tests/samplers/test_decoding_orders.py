@@ -55,14 +55,14 @@ def every(cases):
   return pytest.mark.parametrize('name', cases)
 
 
-def sampler_of(name, steps=T, **fields):
+def make_sampler(name, steps=T, **fields):
   return samplers.MaskGITSampler(steps=steps, **CASES[name] | fields)
 
 
 @functools.cache
 def watched(name):
   return decoding.states(
-    sampler_of(name), grid=GRID, critic_fn=decoding.critic_fn
+    make_sampler(name), grid=GRID, critic_fn=decoding.critic_fn
   )
 
 
@@ -80,7 +80,7 @@ def test_counts_are_the_schedule_s_and_given_tokens_are_never_masked(name):
   states = watched(name)
   counts = [(state == MASK).sum(axis=1) for state in states]
   np.testing.assert_array_equal(
-    counts, expected_counts(sampler_of(name), tokens)
+    counts, expected_counts(make_sampler(name), tokens)
   )
   for state in states:
     np.testing.assert_array_equal(state[given], tokens[given])
@@ -88,7 +88,7 @@ def test_counts_are_the_schedule_s_and_given_tokens_are_never_masked(name):
 
 
 @every(ONCE)
-def test_what_is_decided_stays(name):
+def test_sampled_tokens_never_change(name):
   states = watched(name)
   for before, after in zip(states, states[1:], strict=False):
     known = before != MASK
@@ -96,7 +96,7 @@ def test_what_is_decided_stays(name):
 
 
 @every(AGAIN)
-def test_what_is_decided_may_go_but_changes_only_through_the_mask(name):
+def test_a_sampled_token_changes_only_after_being_remasked(name):
   states = watched(name)
   gone = 0
   for before, after in zip(states, states[1:], strict=False):
@@ -107,10 +107,10 @@ def test_what_is_decided_may_go_but_changes_only_through_the_mask(name):
 
 
 @every([name for name in AGAIN if 'remask' in AGAIN[name]])
-def test_as_many_go_as_the_rule_says(name):
+def test_the_number_of_remasked_tokens_follows_the_rule(name):
   states = watched(name)
   given = states[0] != MASK
-  sampler = sampler_of(name)
+  sampler = make_sampler(name)
   for before, after in zip(states, states[1:], strict=False):
     decided = ((before != MASK) & ~given).sum(axis=1)
     masked = (after == MASK).sum(axis=1)
@@ -140,7 +140,7 @@ def test_sigma_never_exceeds_its_maximum():
       np.testing.assert_array_less(sigma * decided - 1, counts + 1e-4)
 
 
-def test_the_least_likely_when_drawn_are_masked_again():
+def test_the_tokens_with_the_least_probability_are_remasked():
   """However likely they have become since."""
   sure = np.random.default_rng(0).permuted(
     np.tile(np.linspace(0, 6, N, dtype=np.float32), (T, 1)), axis=1
@@ -174,21 +174,21 @@ def test_the_least_likely_when_drawn_are_masked_again():
   assert count > 0
 
 
-def test_the_critic_masks_what_it_likes_least_of_all_that_was_not_given():
-  sampler = sampler_of('critic', order=orders.Critic(temperature=0))
+def test_the_critic_remasks_the_lowest_scores_among_unknown_tokens():
+  sampler = make_sampler('critic', order=orders.Critic(temperature=0))
   tokens = decoding.some_tokens()
-  drawn = []
+  sampled = []
 
   def critic_fn(tokens, progress):
     jax.debug.callback(
-      lambda x: drawn.append(np.asarray(x)), tokens, ordered=True
+      lambda x: sampled.append(np.asarray(x)), tokens, ordered=True
     )
     return decoding.critic_fn(tokens, progress)
 
   states = decoding.states(sampler, critic_fn=critic_fn)
   given = np.asarray(tokens) != MASK
-  assert len(drawn) == T
-  for full, after in zip(drawn, states[1:], strict=True):
+  assert len(sampled) == T
+  for full, after in zip(sampled, states[1:], strict=True):
     assert (full != MASK).all()
     liked = np.asarray(decoding.critic_fn(full, 0))
     for b in range(len(tokens)):
@@ -198,9 +198,9 @@ def test_the_critic_masks_what_it_likes_least_of_all_that_was_not_given():
         assert liked[b, masked].max() <= liked[b, kept].min()
 
 
-def test_halton_decodes_the_list_from_where_each_example_begins():
+def test_halton_decodes_in_order_from_the_offset_of_each_example():
   states = decoding.states(
-    sampler_of('halton'), jnp.full((8, N), MASK), grid=GRID
+    make_sampler('halton'), jnp.full((8, N), MASK), grid=GRID
   )
   ranks = orders.halton_ranks(*GRID)
   starts = set()
@@ -215,17 +215,17 @@ def test_halton_decodes_the_list_from_where_each_example_begins():
 
 
 @every(CASES)
-def test_one_step_draws_all_from_the_first_logits(name):
+def test_one_step_samples_all_tokens_from_the_first_logits(name):
   tokens = decoding.some_tokens()
-  sampler = sampler_of(name, steps=1, temperature=0)
+  sampler = make_sampler(name, steps=1, temperature=0)
   got = decoding.run(sampler, keys(4), tokens)
   want = decoding.logits_fn(tokens, 0).argmax(-1)
   np.testing.assert_array_equal(got, np.where(tokens == MASK, want, tokens))
 
 
 @every(CASES)
-def test_an_example_is_the_same_wherever_it_stands(name):
-  sampler = sampler_of(name)
+def test_an_example_is_the_same_at_any_index_of_the_batch(name):
+  sampler = make_sampler(name)
   tokens = jnp.tile(decoding.some_tokens()[:2], (4, 1))
   whole = np.asarray(decoding.run(sampler, keys(8), tokens))
   assert len(np.unique(whole, axis=0)) == 8
@@ -233,8 +233,8 @@ def test_an_example_is_the_same_wherever_it_stands(name):
   np.testing.assert_array_equal(got[::-1], whole)
 
 
-def test_a_batch_cut_up_or_spread_over_devices_is_the_same():
-  sampler = sampler_of('rescale')
+def test_batch_size_and_devices_change_no_sample():
+  sampler = make_sampler('rescale')
   tokens = jnp.tile(decoding.some_tokens()[:2], (4, 1))
   whole = np.asarray(decoding.run(sampler, keys(8), tokens))
   for part in [slice(0, 4), slice(4, 8)]:
@@ -255,7 +255,7 @@ def test_the_last_row_of_the_trace_is_the_result(name):
       keys(4),
       decoding.logits_fn,
       tokens,
-      sampler_of(name),
+      make_sampler(name),
       mask_id=MASK,
       grid=GRID,
       critic_fn=decoding.critic_fn,
@@ -275,9 +275,9 @@ def test_the_last_row_of_the_trace_is_the_result(name):
     ('halton', r'needs the grid \(h, w\) of the 20'),
   ],
 )
-def test_what_an_order_needs_must_be_there(name, message):
+def test_an_order_without_its_inputs_is_refused(name, message):
   with pytest.raises(ValueError, match=message):
-    decoding.states(sampler_of(name))
+    decoding.states(make_sampler(name))
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,13 @@ def plain(label):
   return np.asarray(Prior()(TOKENS, label=label))
 
 
-def test_without_scale_it_is_the_conditional_model_at_its_price():
+def test_at_scale_zero_only_the_conditional_model_is_called():
   got, rows = logits(samplers.Guidance(), 0.5)
   np.testing.assert_array_equal(got, plain(LABEL))
   assert rows == [2]
 
 
-def test_without_scale_neither_label_nor_null_label_is_needed():
+def test_at_scale_zero_no_label_is_needed():
   assert samplers.Guidance().rows(None, None) is None
 
 

@@ -158,7 +158,7 @@ def test_each_position_is_decided_once_and_given_tokens_stay(steps):
     assert (newly[unknown > 0] >= 1).all()
 
 
-def test_a_position_that_stays_masked_is_drawn_anew():
+def test_a_position_that_stays_masked_is_sampled_anew():
   """Of ten equally likely tokens, one in ten comes twice."""
   sampler = samplers.MaskGITSampler(steps=3, schedule=one_by_one)
   trace = np.asarray(
@@ -230,7 +230,7 @@ def test_the_confidence_is_that_of_the_plain_logits():
 
 @pytest.mark.parametrize('steps', [1, 2, 5])
 def test_the_logit_scale_grows_linearly_from_one(steps):
-  """Frequencies of the draws of each step are those of the scaled logits."""
+  """The frequencies of the samples of each step follow the scaled logits."""
   n, scale = 20_000, 3.0
   logits = jnp.array([1.0, 0.5, -0.5])
   tokens = jnp.full((n, steps), MASK)

@@ -22,8 +22,8 @@ def step(b, n, index=0, steps=8, **fields):
   )
 
 
-def places(scores):
-  """The place of each position, the highest score first."""
+def get_ranks(scores):
+  """The rank of each position, the highest score first."""
   return np.argsort(np.argsort(-np.asarray(scores), axis=1), axis=1)
 
 
@@ -54,7 +54,7 @@ def test_halton_lists_each_cell_once_by_its_first_point(grid):
   np.testing.assert_array_equal(np.argsort(orders.halton_ranks(h, w)), cells)
 
 
-def test_the_first_cells_of_the_paper_s_grid():
+def test_the_first_halton_positions_equal_the_paper_s():
   """(1/2, 1/3), (1/4, 2/3), (3/4, 1/9), (1/8, 4/9) of 16 x 16."""
   first = np.argsort(orders.halton_ranks(16, 16))[:4]
   want = [(8, 5), (4, 10), (12, 1), (2, 7)]
@@ -71,7 +71,7 @@ def reach(cells, grid):
 
 @pytest.mark.parametrize('grid', [(12, 20), (16, 16), (24, 24)])
 @pytest.mark.parametrize('share', [0.1, 0.25, 0.5])
-def test_halton_covers_the_image_early(grid, share):
+def test_halton_spreads_early_tokens_over_the_image(grid, share):
   """As no raster does, nor chance."""
   n = grid[0] * grid[1]
   count = int(np.ceil(share * n))
@@ -83,19 +83,19 @@ def test_halton_covers_the_image_early(grid, share):
 
 
 @grids
-def test_halton_is_rolled_for_each_example_and_alike_in_all_steps(grid):
+def test_halton_has_one_offset_per_example_in_all_steps(grid):
   ranks = orders.halton_ranks(*grid)
-  got = places(halton(grid, n=40))
+  got = get_ranks(halton(grid, n=40))
   for row in got:
     first = ranks[row == 0]
     np.testing.assert_array_equal((row + first) % len(ranks), ranks)
   if len(ranks) > 30:
     assert len(np.unique(got, axis=0)) > 15
-  np.testing.assert_array_equal(places(halton(grid, n=40, index=5)), got)
+  np.testing.assert_array_equal(get_ranks(halton(grid, n=40, index=5)), got)
 
 
-def test_without_a_roll_all_examples_have_the_list_as_it_is():
-  got = places(halton((5, 7), roll=False))
+def test_without_a_roll_all_examples_have_the_halton_order():
+  got = get_ranks(halton((5, 7), roll=False))
   want = np.broadcast_to(orders.halton_ranks(5, 7), (4, 35))
   np.testing.assert_array_equal(got, want)
 
@@ -108,17 +108,17 @@ def test_halton_refuses_a_grid_that_does_not_fit(grid):
 
 def test_random_prefers_none_and_differs_in_steps_and_examples():
   b, n = 4000, 6
-  got = places(orders.Random().scores(keys(b), step(b, n)))
-  for place in range(n):
-    share = (got == place).mean(axis=0)
+  got = get_ranks(orders.Random().scores(keys(b), step(b, n)))
+  for rank in range(n):
+    share = (got == rank).mean(axis=0)
     np.testing.assert_allclose(share, np.full(n, 1 / n), atol=0.03)
   assert len(np.unique(got, axis=0)) > 700  # of 720
-  other = places(orders.Random().scores(keys(b), step(b, n, index=1)))
+  other = get_ranks(orders.Random().scores(keys(b), step(b, n, index=1)))
   assert (got != other).any(axis=1).mean() > 0.99
 
 
 @pytest.mark.parametrize('index', [0, 3, 7])
-def test_confidence_and_critic_add_noise_that_ends_at_nothing(index):
+def test_the_noise_of_confidence_and_critic_ends_at_zero(index):
   """Gumbel noise has the mean 0.577 and the deviation pi / sqrt 6."""
   b, n = 500, 40
   rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ LABELS = np.array([2, 0, 2, 1, 2, 0])
 
 
 class World:
-  """Candidates are known by their number; scores are drawn once for all."""
+  """Candidates are known by their number; scores are sampled once for all."""
 
   def __init__(self, seed=0):
     self.scores = np.random.default_rng(seed).normal(size=5000)
@@ -41,7 +41,7 @@ def test_at_acceptance_rate_one_it_is_plain_generation():
 
 
 @pytest.mark.parametrize('acceptance_rate', [1, 0.7, 0.5, 0.3, 0.05, 0.005])
-def test_the_best_of_each_label_are_kept_in_the_order_asked_for(
+def test_the_best_of_each_label_are_kept_in_the_requested_order(
   acceptance_rate,
 ):
   world = World()
@@ -74,7 +74,7 @@ def test_batches_change_nothing_and_are_not_too_large(batch_size):
   assert sum(world.batches) == 60
 
 
-def test_each_round_of_candidates_has_the_labels_asked_for():
+def test_each_round_of_candidates_has_the_requested_labels():
   got = rejection.candidate_labels(LABELS, 0.25)
   np.testing.assert_array_equal(got.reshape(4, 6), np.tile(LABELS, (4, 1)))
 

@@ -81,7 +81,7 @@ def test_known_tokens_stay_and_the_trace_ends_in_the_result(prior, sampler):
   assert (got < VOCAB.codebook_size).all() and (got >= 0).all()
 
 
-def test_a_row_of_the_trace_decides_no_later_row():
+def test_no_row_of_a_trace_depends_on_later_rows():
   trace, _ = call(CAUSAL, samplers.AutoregressiveSampler(), trace=True)
   np.testing.assert_array_equal(trace[:, 0, 3:], TOKENS[:, 3:])
   np.testing.assert_array_equal(trace[:, 0, :3], trace[:, 1, :3])

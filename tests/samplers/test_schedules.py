@@ -31,7 +31,7 @@ def test_formula(schedule):
 
 @each
 @pytest.mark.parametrize('num_tokens', [4, 49, 1024])
-def test_from_everything_to_nothing_and_never_back(schedule, num_tokens):
+def test_schedules_fall_from_one_to_zero(schedule, num_tokens):
   fractions = np.asarray(schedule(RATIOS, num_tokens))
   start = 1 - 1 / num_tokens if schedule is schedules.exp else 1
   np.testing.assert_allclose(fractions[0], start, atol=1e-6)
@@ -49,5 +49,5 @@ def test_a_schedule_is_static_under_jit(schedule):
   assert hash(schedule) == hash(schedule)
 
 
-def test_the_list_is_complete():
+def test_every_schedule_has_a_formula_here():
   assert set(schedules.SCHEDULES.values()) == set(FORMULAS)

@@ -172,7 +172,7 @@ def test_a_config_parses_and_its_model_has_variables(name, variant):
   assert jax.tree.leaves(variables['params'])
 
 
-def test_a_quantizer_and_data_of_ones_own_need_no_change_here(tmp_path):
+def test_own_quantizers_and_data_are_named_by_import_path(tmp_path):
   config = tiny_configs.autoencoder('tests.train.custom_parts:Stripes')
   config['model']['quantizer'] = {
     'type': 'tests.train.custom_parts:SignQuantizer',
@@ -266,7 +266,7 @@ def test_fields_of_modules_are_read_by_their_code(name):
   hint = fields_lib.type_hints(config_lib.get_config_class(config))['model']
   kind = typing.get_args(hint)[1].kind
   for part, spec in specs(kind, config['model']):
-    source = source_of(registry.REGISTRY[part][spec['type']])
+    source = get_source(registry.REGISTRY[part][spec['type']])
     for field in spec:
       if field not in ('type', *registry.REGISTRY):
         assert field in source, f'{spec["type"]} never reads {field}'
@@ -279,7 +279,7 @@ def specs(kind, spec):
       yield from specs(field, value)
 
 
-def source_of(factory) -> set[str]:
+def get_source(factory) -> set[str]:
   """The names that a class, with those it extends, or a function reads."""
   classes = inspect.getmro(factory) if isinstance(factory, type) else [factory]
   ours = [c for c in classes if c.__module__.startswith('vq_jax.')]
@@ -333,12 +333,12 @@ def test_unknown_variant_is_refused(name):
     ('model', 'encodr'),
   ],
 )
-def test_unknown_keys_fail_before_anything_is_made(section, key, tmp_path):
+def test_unknown_keys_fail_before_files_are_written(section, key, tmp_path):
   config = common.merge(load('quickstart_tokenizer'), {section: {key: 1}})
   with pytest.raises(ValueError, match=f"{key}'.*Valid: "):
     loop.train(config, tmp_path / 'run')
-  made = tmp_path / 'run'
-  assert not made.exists() or {p.name for p in made.iterdir()} <= {'.lock'}
+  run = tmp_path / 'run'
+  assert not run.exists() or {p.name for p in run.iterdir()} <= {'.lock'}
 
 
 def test_overrides_of_one_config_leave_the_others_alone():

@@ -98,7 +98,7 @@ class Networks:
     )
 
 
-def images_of(number, seed=0):
+def make_images(number, seed=0):
   rng = np.random.default_rng(seed)
   return {
     'image': jnp.asarray(rng.uniform(size=(number, 8, 8, 1)), jnp.float32)
@@ -142,7 +142,7 @@ def test_a_discriminator_is_trained_before_its_loss_is_active(runs):
     assert not np.array_equal(states[1][name], states[2][name])
 
 
-def test_metrics_tell_of_each_phase(runs):
+def test_metrics_of_each_phase_are_logged(runs):
   records = [
     record
     for record in writers.read_metrics(runs / 'adversarial')
@@ -159,7 +159,7 @@ def test_metrics_tell_of_each_phase(runs):
 
 
 @pytest.mark.parametrize(('kept', 'phases'), [(1, 3), (3, 2), (5, 1)])
-def test_a_stop_on_the_way_changes_nothing(
+def test_stopping_and_resuming_changes_nothing(
   source, runs, tmp_path, capsys, kept, phases
 ):
   """In any phase, to the bit, the adversary and its optimizer too."""
@@ -196,7 +196,7 @@ def test_pmap_over_eight_devices_is_jit(source, tmp_path, changes):
 def test_the_gradient_is_that_of_the_weighted_sum(adaptive):
   """By one plain derivative of the whole loss, the weight held fixed."""
   networks = Networks(adaptive=adaptive, weight=0.3)
-  task, state, batch = networks.task, networks.state(), images_of(8)
+  task, state, batch = networks.task, networks.state(), make_images(8)
   batch, rngs = step_lib.add_keys(state, batch, 0, None)
 
   def parts(params):
@@ -237,10 +237,10 @@ def test_the_gradient_is_that_of_the_weighted_sum(adaptive):
 
 
 @pytest.mark.parametrize('order', ['simultaneous', 'alternating'])
-def test_what_the_discriminator_sees(order):
+def test_the_discriminator_sees_real_and_reconstructed_images(order):
   """The old reconstructions, or those of the autoencoder just updated."""
   networks = Networks(update=order)
-  discriminator, batch = networks.discriminator, images_of(8)
+  discriminator, batch = networks.discriminator, make_images(8)
   state = at(3, networks.state())
   new, metrics = jax.jit(networks.step())(state, batch)
   keyed, rngs = step_lib.add_keys(state, batch, 0, None)
@@ -274,14 +274,14 @@ def test_the_weight_rises_from_the_start():
   np.testing.assert_allclose(weights, [0.2, 0.4, 0.6, 0.8, 0.8, 0.8], rtol=1e-6)
 
 
-def test_a_lazy_penalty_is_as_heavy_in_the_mean():
+def test_a_lazy_penalty_has_the_same_mean_weight():
   """Every third step, thrice as heavy; on the steps between there is none."""
   always = Networks(discriminator=STYLEGAN, r1=2.0)
   lazy = Networks(discriminator=STYLEGAN, r1=2.0, r1_every=3)
   phases = [lazy.task.get_phase(step).r1 for step in range(6)]
   assert phases == [True, False, False, True, False, False]
-  state, batch = always.state(), images_of(8)
-  fake = images_of(8, seed=1)['image']
+  state, batch = always.state(), make_images(8)
+  fake = make_images(8, seed=1)['image']
 
   def gradient(networks, with_r1):
     grads, metrics = jax.jit(
@@ -304,10 +304,10 @@ def test_a_lazy_penalty_is_as_heavy_in_the_mean():
     )
 
 
-def test_averages_of_logits_follow_and_hold_the_discriminator_back():
+def test_lecam_averages_follow_the_logits_and_regularize_the_discriminator():
   networks = Networks(lecam=0.5, lecam_decay=0.75)
   state = networks.state()
-  new, metrics = jax.jit(networks.step())(state, images_of(8))
+  new, metrics = jax.jit(networks.step())(state, make_images(8))
   for kind in ('real', 'fake'):
     np.testing.assert_allclose(
       getattr(new.auxiliary.logit_means, kind),
@@ -315,14 +315,14 @@ def test_averages_of_logits_follow_and_hold_the_discriminator_back():
       rtol=1e-5,
     )
   assert 'lecam' in metrics
-  _, without = jax.jit(Networks().step())(state, images_of(8))
+  _, without = jax.jit(Networks().step())(state, make_images(8))
   assert (
     metrics['discriminator_grad_norm'] != without['discriminator_grad_norm']
   )
 
 
 @pytest.mark.parametrize('order', ['simultaneous', 'alternating'])
-def test_parts_of_a_batch_add_up_to_it(order):
+def test_accumulation_over_parts_equals_the_whole_batch(order):
   """Without what looks at the whole batch: norms, moving codebooks."""
   changes = {
     'discriminator': {**PATCHGAN, 'norm': 'none'},
@@ -332,7 +332,7 @@ def test_parts_of_a_batch_add_up_to_it(order):
   for parts in (1, 4):
     networks = Networks(accumulate=parts, **changes)
     state = networks.state()
-    batch = images_of(16)
+    batch = make_images(16)
     new, _ = jax.jit(networks.step())(at(3, state), batch)
     results.append(trees.flatten(new.auxiliary.params))
   for name in results[0]:
@@ -342,7 +342,7 @@ def test_parts_of_a_batch_add_up_to_it(order):
 
 
 def test_only_the_parts_that_are_named_learn(source, runs, tmp_path):
-  """A decoder made new on the codes that stand."""
+  """A new decoder is trained on fixed codes."""
   config = adversarial_config(source, only=('decoder',), start=0, learns=0)
   config['init_from'] = str(runs / 'plain')
   loop.train(config, tmp_path / 'decoder')
@@ -354,13 +354,13 @@ def test_only_the_parts_that_are_named_learn(source, runs, tmp_path):
     assert same == ("['decoder']" not in name), name
 
 
-def test_a_part_that_is_not_there_is_named(source, tmp_path):
+def test_a_missing_part_is_named(source, tmp_path):
   config = adversarial_config(source, only=('decodre',))
   with pytest.raises(schema.ConfigError, match="unknown part 'decodre'"):
     loop.train(config, tmp_path / 'run')
 
 
-def test_a_loss_whose_weights_are_missing_says_where_they_are(
+def test_missing_weights_of_a_loss_are_an_error_that_says_where_to_get_them(
   source, tmp_path, monkeypatch
 ):
   monkeypatch.setenv('VQ_JAX_WEIGHTS', str(tmp_path))
@@ -380,14 +380,14 @@ class Blue:
     return variables['scale'] * jnp.square(means[0] - means[1])
 
 
-def test_a_perceptual_loss_is_weighed_and_counted():
+def test_a_perceptual_loss_is_weighted_and_reported():
   task = autoencoder.AutoencoderTask(
     model=None,
     config=autoencoder.Loss(l2=2.0, lpips=3.0),
     perceptual={'lpips': Blue()},
     perceptual_variables={},
   )
-  a, b = images_of(4)['image'], images_of(4, seed=1)['image']
+  a, b = make_images(4)['image'], make_images(4, seed=1)['image']
   loss, metrics = task.image_loss(b, a, {'lpips': {'scale': 10.0}})
   want = 10 * np.square(np.mean(a - b, axis=(1, 2, 3))).mean()
   np.testing.assert_allclose(metrics['lpips'], want, rtol=1e-4)

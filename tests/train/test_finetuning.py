@@ -82,7 +82,7 @@ def test_only_the_rows_of_the_classes_are_new(
 
 
 @pytest.mark.parametrize('classes', [1, 2])
-def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
+def test_a_released_maskgit_is_finetuned_on_other_classes(classes, tmp_path):
   released = convert.load(
     'maskgit',
     tokenizer=GOLDEN / 'maskgit_tokenizer_toy.msgpack',
@@ -103,8 +103,8 @@ def test_a_released_maskgit_learns_ones_own_classes(classes, tmp_path):
   loop.train(config, tmp_path / 'tuned')
   tuned = vq_jax.load(tmp_path / 'tuned')
   sampler = dataclasses.replace(tuned.info.sampler, steps=2, guidance=1.0)
-  made = tuned.generate(0, labels=[0, classes - 1], sampler=sampler)
-  assert made.shape == (2, 24, 24, 3)
+  result = tuned.generate(0, labels=[0, classes - 1], sampler=sampler)
+  assert result.shape == (2, 24, 24, 3)
   codes = parameters(tuned)['embedding/embedding'][:64]
   given = parameters(released)['embedding/embedding'][:64]
   moved = np.abs(codes - given)

@@ -54,7 +54,7 @@ def test_a_finished_run_trains_longer_and_is_the_longer_run_to_the_bit(
   ]
 
 
-def test_a_longer_schedule_is_stated(source, tokenizer, tmp_path, capsys):
+def test_a_longer_schedule_is_reported(source, tokenizer, tmp_path, capsys):
   config = tiny_configs.autoencoder(source)
   folder = shutil.copytree(tokenizer, tmp_path / 'run')
   # 12 epochs of 48 images in batches of 16 are 36 steps.
@@ -65,7 +65,7 @@ def test_a_longer_schedule_is_stated(source, tokenizer, tmp_path, capsys):
   assert 'instead of 0.\n' in said
 
 
-def test_what_a_run_shows_of_itself_may_change_and_is_recorded(config, run):
+def test_logging_and_devices_may_change_and_are_recorded(config, run):
   other = changed(config, log_every={'steps': 3}, save_every={'steps': 5})
   other['parallel'] = {**config['parallel'], 'mode': 'pmap'}
   loop.train(other, run)
@@ -87,7 +87,7 @@ def test_a_shorter_training_is_refused(config, run):
   assert (run / 'config.json').read_text() == before
 
 
-def test_what_changes_the_past_names_another_way(config, run):
+def test_a_changed_optimizer_is_refused_with_a_remedy(config, run):
   other = json.loads(json.dumps(config))
   other['optim']['learning_rate'] = 1e-3
   with pytest.raises(layout.RunError, match='config.init_from=') as error:

@@ -57,13 +57,13 @@ def on_eight_devices(source, tmp_path_factory) -> pathlib.Path:
 def stop_after(monkeypatch, steps: int) -> None:
   """As if SIGTERM came during a step."""
   read = {'count': 0}
-  draw = pipeline.TrainIterator.__next__
+  read = pipeline.TrainIterator.__next__
 
   def spy(self):
     read['count'] += 1
     if read['count'] == steps:
       os.kill(os.getpid(), signal.SIGTERM)
-    return draw(self)
+    return read(self)
 
   monkeypatch.setattr(pipeline.TrainIterator, '__next__', spy)
 
@@ -300,7 +300,7 @@ def test_workers_and_prefetch_do_not_change_a_run(source, tokenizer, tmp_path):
   assert_same(saved(tokenizer), saved(tmp_path))
 
 
-def test_averaged_parameters_serve_evaluation(tokenizer):
+def test_evaluation_uses_averaged_parameters(tokenizer):
   found = saved(tokenizer)
   loaded = vq_jax.load(tokenizer).variables['autoencoder']['params']
   kernel = loaded['to_code']['kernel']
@@ -309,7 +309,7 @@ def test_averaged_parameters_serve_evaluation(tokenizer):
   assert not np.array_equal(kernel, raw)
 
 
-def test_what_a_run_leaves(source, tokenizer):
+def test_a_run_writes_checkpoints_metrics_and_samples(source, tokenizer):
   folder = pathlib.Path(tokenizer)
   names = {p.name for p in folder.iterdir()}
   assert {'config.json', 'metrics.jsonl', 'report.html', 'samples'} <= names
@@ -415,7 +415,7 @@ def wait_for_checkpoint(folder: pathlib.Path, process) -> None:
     time.sleep(0.05)
 
 
-def test_killed_runs_go_on_to_the_bit(source, tmp_path):
+def test_killed_runs_resume_to_the_bit(source, tmp_path):
   """kill -9 at arbitrary moments, then SIGINT, then to the end."""
   whole = start(source, tmp_path / 'whole')
   assert whole.wait() == 0, whole.stderr.read()
@@ -445,7 +445,7 @@ def test_killed_runs_go_on_to_the_bit(source, tmp_path):
   assert steps == sorted(set(steps))
 
 
-def test_window_figures_join_the_codes_of_all_its_steps():
+def test_codebook_metrics_of_a_window_count_all_its_steps():
   """Each step uses two codes, the window all eight."""
   window = window_lib.Window(0, batch_size=1)
   for step in range(4):
@@ -484,9 +484,7 @@ def test_classes_can_be_left_out(source, tokenizer, tmp_path):
   assert model.generate(0, num=2).shape == (2, 8, 8, 1)
 
 
-def test_a_null_class_is_there_if_labels_are_dropped(
-  source, tokenizer, maskgit, tmp_path
-):
+def test_label_drop_adds_a_null_class(source, tokenizer, maskgit, tmp_path):
   assert vq_jax.load(maskgit).vocab.null_class
   config = tiny_configs.prior(source, tokenizer)
   config['loss'] = {'unmasked_weight': 0.1, 'min_ratio': 0.4, 'label_drop': 0.0}

@@ -53,7 +53,7 @@ MODELS = {
 }
 
 
-def config_of(kind, source, tokenizer, **train):
+def make_config(kind, source, tokenizer, **train):
   config = tiny_configs.prior(source, tokenizer, **train)
   if kind != 'maskgit':
     config['task'] = 'autoregressive'
@@ -71,7 +71,7 @@ def trained(source, tokenizer, maskgit, tmp_path_factory):
   def train(kind):
     if kind not in done:
       done[kind] = tmp_path_factory.mktemp(kind)
-      loop.train(config_of(kind, source, tokenizer), done[kind])
+      loop.train(make_config(kind, source, tokenizer), done[kind])
     return done[kind]
 
   return train
@@ -80,12 +80,12 @@ def trained(source, tokenizer, maskgit, tmp_path_factory):
 @pytest.mark.parametrize('kind', MODELS)
 def test_a_causal_prior_is_trained_and_sampled(kind, trained):
   model = vq_jax.load(trained(kind))
-  made = np.asarray(model.generate(0, num=3))
-  assert made.shape == (3, 8, 8, 1)
+  result = np.asarray(model.generate(0, num=3))
+  assert result.shape == (3, 8, 8, 1)
   np.testing.assert_allclose(
-    made, model.generate(0, num=3, batch_size=2), atol=1e-6
+    result, model.generate(0, num=3, batch_size=2), atol=1e-6
   )
-  assert (made != np.asarray(model.generate(1, num=3))).any()
+  assert (result != np.asarray(model.generate(1, num=3))).any()
 
 
 @pytest.mark.parametrize('kind', ['autoregressive', 'pixelcnn'])
@@ -105,7 +105,7 @@ def test_bits_per_token_are_those_of_the_chain_rule(kind, trained, source):
   np.testing.assert_allclose(logged, -picked.mean() / np.log(2), rtol=1e-4)
 
 
-def test_the_bound_of_a_maskgit_is_that_of_the_code_it_knows(
+def test_an_untrained_maskgit_needs_log2_k_bits_per_token(
   source, tokenizer, tmp_path
 ):
   """Before it has learned anything, a code costs log2 K bits, masked or not."""
@@ -138,7 +138,7 @@ def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize('reduction', ['tokens', 'examples'])
-def test_over_what_the_masked_loss_is_averaged(reduction):
+def test_loss_reduction_averages_tokens_or_examples(reduction):
   """A prior that always says the same: its loss on a token depends on it."""
   vocab = priors.Vocab(codebook_size=5)
   prior = tiny.make(
@@ -190,7 +190,9 @@ def test_over_what_the_masked_loss_is_averaged(reduction):
     ('maskgit', {'order': 'critic'}, 'needs the scores of a token critic'),
   ],
 )
-def test_what_does_not_fit_a_prior_is_refused(kind, options, message, trained):
+def test_inputs_that_do_not_fit_a_prior_are_refused(
+  kind, options, message, trained
+):
   model = vq_jax.load(trained(kind))
   with pytest.raises(ValueError, match=message):
     samplers.with_options(model.info.sampler, options)
@@ -224,7 +226,7 @@ def test_every_option_reaches_the_sampler(options, trained):
 
 
 @pytest.mark.parametrize('kind', ['maskgit', 'autoregressive'])
-def test_images_take_shape(kind, trained):
+def test_a_trace_has_an_image_for_each_step(kind, trained):
   """The last of the intermediate images is the sample."""
   model = vq_jax.load(trained(kind))
   (steps,) = model.generate_batches(0, num=2, trace=True)
@@ -257,7 +259,7 @@ def hierarchy(source, tmp_path_factory):
   """Runs of a VQ-VAE-2 and of its top prior; its codes on disk."""
   folder = tmp_path_factory.mktemp('hierarchy')
   loop.train(two_levels(source), folder / 'vqvae2')
-  top = config_of('autoregressive', source, str(folder / 'vqvae2'))
+  top = make_config('autoregressive', source, str(folder / 'vqvae2'))
   loop.train(top, folder / 'top')
   tokenize.tokenize(
     vq_jax.load(folder / 'vqvae2'),
@@ -270,7 +272,7 @@ def hierarchy(source, tmp_path_factory):
 
 
 def finer(kind, source, folder, **train):
-  config = config_of(kind, source, str(folder / 'vqvae2'), **train)
+  config = make_config(kind, source, str(folder / 'vqvae2'), **train)
   return {**config, 'level': 1, 'parent_prior': str(folder / 'top')}
 
 
@@ -330,7 +332,7 @@ def test_the_finer_level_depends_on_the_parent_level(trained_finer):
     assert (np.asarray(one) != np.asarray(other)).any()
 
 
-def test_a_level_without_the_others_draws_nothing(hierarchy):
+def test_a_level_without_the_others_cannot_sample_images(hierarchy):
   with pytest.raises(ValueError, match='level 0 of 2.*config.level=1'):
     vq_jax.load(hierarchy / 'top').generate(0)
 
@@ -381,18 +383,18 @@ def critic_config(source, generator, **train):
   return config
 
 
-def test_a_critic_learns_and_orders(source, maskgit, tmp_path):
+def test_a_critic_learns_and_orders_tokens(source, maskgit, tmp_path):
   loop.train(critic_config(source, maskgit), tmp_path)
   model = vq_jax.load(tmp_path)
-  made = np.asarray(model.generate(0, num=6))
-  assert made.shape == (6, 8, 8, 1)
+  result = np.asarray(model.generate(0, num=6))
+  assert result.shape == (6, 8, 8, 1)
   sampler = dataclasses.replace(model.info.sampler, order='random')
-  assert (made != np.asarray(model.generate(0, num=6, sampler=sampler))).any()
+  assert (result != np.asarray(model.generate(0, num=6, sampler=sampler))).any()
   deaf = jax.tree.map(np.zeros_like, model.variables['critic'])
   without = dataclasses.replace(
     model, variables={**model.variables, 'critic': deaf}
   )
-  assert (made != np.asarray(without.generate(0, num=6))).any()
+  assert (result != np.asarray(without.generate(0, num=6))).any()
   found = writers.last_evaluation(tmp_path)
   assert 0 < found['critic_loss'] < 1
 
@@ -408,7 +410,7 @@ def test_a_critic_needs_the_run_of_a_maskgit(
 def test_a_causal_prior_is_a_function_of_its_config(
   source, tokenizer, trained, tmp_path
 ):
-  config = config_of('pixelcnn', source, tokenizer)
+  config = make_config('pixelcnn', source, tokenizer)
   with pytest.raises(schema.ConfigError):
     loop.train({**config, 'level': 1}, tmp_path)
   assert not (tmp_path / 'config.json').exists()
@@ -416,7 +418,7 @@ def test_a_causal_prior_is_a_function_of_its_config(
   assert_same(saved(trained('pixelcnn')), saved(tmp_path))
 
 
-def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
+def test_bits_per_dim_add_the_token_bits_and_the_decoder_bits(source, tmp_path):
   """Bits per dimension are those of the prior and of the decoder together."""
   config = tiny_configs.autoencoder(source)
   config['model'] = {
@@ -442,14 +444,14 @@ def test_an_image_costs_its_codes_and_what_they_leave_open(source, tmp_path):
   )
 
   for kind in ('pixelcnn', 'maskgit'):
-    prior = config_of(kind, source, str(tmp_path / 'tokenizer'))
+    prior = make_config(kind, source, str(tmp_path / 'tokenizer'))
     found = loop.train(prior, tmp_path / kind)
     np.testing.assert_allclose(
       found['bits_per_dim'], want + found['bits_per_token'] * 4 / 64, rtol=1e-4
     )
 
 
-def test_a_likelihood_can_only_be_weighed_where_there_is_one(source, tmp_path):
+def test_an_nll_weight_needs_a_likelihood(source, tmp_path):
   config = tiny_configs.autoencoder(source)
   config['loss'] = {'nll': 1.0}
   with pytest.raises(ValueError, match='this autoencoder has none'):

@@ -147,7 +147,7 @@ def test_two_processes_compute_what_one_does(source, tokenizer, tmp_path):
   assert_same(one, two, atol=5e-5)
 
 
-def test_a_compiler_without_the_option_goes_without(monkeypatch):
+def test_an_unsupported_compiler_option_is_left_out(monkeypatch):
   sharding._compiler_options.cache_clear()
   assert sharding._compiler_options() == sharding._CPU_OPTIONS
   monkeypatch.setattr(sharding, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})

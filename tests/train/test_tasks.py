@@ -36,6 +36,6 @@ def test_a_task_of_ones_own_is_trained_loaded_and_evaluated(source, tmp_path):
     ('train.loop', 'must define Config, make_task and load_task'),
   ],
 )
-def test_a_task_that_is_not_there_is_named(name, message):
+def test_an_unknown_task_is_named(name, message):
   with pytest.raises(schema.ConfigError, match=message):
     tasks.get_task_module(name)

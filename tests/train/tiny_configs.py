@@ -81,7 +81,7 @@ def autoencoder(source: str, **train) -> dict:
 def vae(source: str, **train) -> dict:
   """A config of a VAE with three numbers for an image."""
   config = autoencoder(source, **train)
-  towers = {name: config['model'][name] for name in ('encoder', 'decoder')}
+  backbones = {name: config['model'][name] for name in ('encoder', 'decoder')}
   config.update(
     task='vae',
     model={
@@ -90,7 +90,7 @@ def vae(source: str, **train) -> dict:
       'latent_dim': 3,
       'grid': (4, 4),
       'grid_channels': 8,
-      **towers,
+      **backbones,
     },
     loss={'beta': 1.0, 'kl_warmup': {'steps': 4}, 'iwae_samples': 3},
   )

@@ -69,7 +69,7 @@ SMALL_NUMBERS = (
 
 @pytest.mark.parametrize('hint', [int, float, fields.Seed, fields.Fraction])
 @pytest.mark.parametrize('value', [*NO_NUMBERS, *NOT_FINITE])
-def test_what_is_no_finite_number_is_refused(hint, value):
+def test_only_finite_numbers_are_accepted(hint, value):
   assert not fits(value, hint)
 
 
@@ -262,19 +262,19 @@ def test_numbers_of_numpy_become_pythons_own():
 
 def test_arguments_of_a_function():
   @fields.checked(error=OtherError)
-  def draw(x: Any, num: fields.PositiveInt, *, seed: fields.Seed = 0):
-    """Draws."""
+  def sample(x: Any, num: fields.PositiveInt, *, seed: fields.Seed = 0):
+    """Samples."""
     return x, num, seed
 
-  assert draw('x', np.int8(2)) == ('x', 2, 0)
-  assert type(draw('x', num=np.int8(2))[1]) is int
-  assert draw.__doc__ == 'Draws.'
+  assert sample('x', np.int8(2)) == ('x', 2, 0)
+  assert type(sample('x', num=np.int8(2))[1]) is int
+  assert sample.__doc__ == 'Samples.'
   with pytest.raises(OtherError, match='num must be .* at least 1; got 0'):
-    draw('x', 0)
+    sample('x', 0)
   with pytest.raises(OtherError, match='seed must be'):
-    draw('x', 1, seed=1.5)
+    sample('x', 1, seed=1.5)
   with pytest.raises(TypeError, match='missing'):
-    draw('x')
+    sample('x')
 
   @fields.checked
   def plain(num: int):

@@ -57,7 +57,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize('what', EVERYWHERE)
-def test_what_nobody_means_to_have(what):
+def test_files_that_hold_no_content_are_described(what):
   for function in (
     file_kinds.describe_placeholder,
     file_kinds.describe_non_weights,
@@ -67,7 +67,7 @@ def test_what_nobody_means_to_have(what):
 
 
 @pytest.mark.parametrize('what', AMONG_WEIGHTS)
-def test_what_holds_no_weights(what):
+def test_files_without_weights_are_described(what):
   head = AMONG_WEIGHTS[what][:512]
   assert file_kinds.describe_placeholder(head) is None
   assert what in file_kinds.describe_non_weights(head)

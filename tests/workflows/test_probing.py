@@ -44,7 +44,9 @@ def command(run, source, *more):
   return ['probe', run, '--data', source, *splits, *more]
 
 
-def test_the_command_tells_and_writes(tokenizer, source, tmp_path, capsys):
+def test_the_command_prints_and_writes_metrics(
+  tokenizer, source, tmp_path, capsys
+):
   path = tmp_path / 'probe.json'
   assert cli.main(command(tokenizer, source, '--out', str(path))) == 0
   out = capsys.readouterr().out
@@ -55,7 +57,7 @@ def test_the_command_tells_and_writes(tokenizer, source, tmp_path, capsys):
   assert found['linear'] > 0.9 and found['shots']['5'][0] > 0.6
 
 
-def test_of_a_prior_it_is_the_run_of_its_autoencoder(
+def test_the_fingerprint_of_a_prior_is_that_of_its_autoencoder(
   maskgit, source, tmp_path, capsys
 ):
   """A prior that learned from codes does not know of preprocessing."""

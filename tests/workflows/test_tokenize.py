@@ -83,7 +83,7 @@ def test_too_many_for_memory_are_read_from_disk(written, monkeypatch):
   np.testing.assert_array_equal(kept['tokens'], read['tokens'])
 
 
-def test_what_is_there_stays_and_what_is_missing_is_made(
+def test_existing_files_are_kept_and_missing_ones_written(
   model, source, written, tmp_path
 ):
   """A shard, the metadata and the end of the record are gone."""
@@ -125,7 +125,7 @@ tokenize.tokenize(
 """
 
 
-def test_killed_in_the_middle_it_goes_on_to_the_same_examples(
+def test_a_killed_command_resumes_to_the_same_examples(
   model, tokenizer, source, written, tmp_path
 ):
   folder = tmp_path / 'tokens'
@@ -169,12 +169,12 @@ def test_another_tokenizer_or_other_options_are_refused(
     tokenize.tokenize(other, written, source=source, splits=splits, **OPTIONS)
 
 
-def test_a_fingerprint_outlives_saving_and_loading(model, maskgit):
+def test_saving_and_loading_keep_the_fingerprint(model, maskgit):
   own = vq_jax.load(pathlib.Path(maskgit) / 'autoencoder')
   assert export_lib.fingerprint(own) == export_lib.fingerprint(model)
 
 
-def test_foreign_folders_are_left_alone(model, source, tmp_path):
+def test_folders_with_other_files_are_not_touched(model, source, tmp_path):
   (tmp_path / 'letter.txt').write_text('dear')
   with pytest.raises(
     data.DataError, match='holds no tokens; give a new folder'
@@ -198,7 +198,9 @@ def test_runs_without_tokens_are_refused(vae_run, maskgit, source, tmp_path):
       tokenize.tokenize(vq_jax.load(run), tmp_path, source=source)
 
 
-def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
+def test_several_passes_need_random_preprocessing(
+  model, source, images, tmp_path
+):
   with pytest.raises(ValueError, match='would all be the same'):
     tokenize.tokenize(model, tmp_path / 'a', source=source, passes=2)
   facts = dataclasses.replace(model.info.data, preprocess=(data.RandomFlip(),))
@@ -208,15 +210,15 @@ def test_passes_need_chance_and_differ_by_it(model, source, images, tmp_path):
     flipping, tmp_path / 'b', source=source, passes=3, **OPTIONS
   )
   batch = data.open_source(f'tokens:{tmp_path / "b"}').batch(np.arange(144))
-  made = batch['tokens'].reshape(3, 48, 4, 4)
+  tokens = batch['tokens'].reshape(3, 48, 4, 4)
   plain = np.asarray(model.encode(images))
   flipped = np.asarray(model.encode(images[:, :, ::-1]))
-  np.testing.assert_array_equal(made[0], plain)
-  for other in made[1:]:
+  np.testing.assert_array_equal(tokens[0], plain)
+  for other in tokens[1:]:
     same = (other == plain).all(axis=(1, 2))
     turned = (other == flipped).all(axis=(1, 2))
     assert (same | turned).all() and 0 < turned.sum() < 48
-  assert (made[1] != made[2]).any()
+  assert (tokens[1] != tokens[2]).any()
   np.testing.assert_array_equal(
     batch['label'].reshape(3, 48), np.tile(np.arange(48) % 3, (3, 1))
   )
@@ -253,7 +255,7 @@ def prior_config(written, tokenizer):
   return config
 
 
-def test_a_prior_learns_from_tokens_what_it_learns_from_images(
+def test_training_on_tokens_equals_training_on_images(
   written, tokenizer, maskgit, tmp_path
 ):
   from train.logging import writers
@@ -262,9 +264,9 @@ def test_a_prior_learns_from_tokens_what_it_learns_from_images(
   want = writers.last_evaluation(pathlib.Path(maskgit))
   for name, value in want.items():
     np.testing.assert_allclose(result[name], value, rtol=1e-6)
-  made = vq_jax.load(tmp_path).generate(0, num=3)
+  generated = vq_jax.load(tmp_path).generate(0, num=3)
   np.testing.assert_allclose(
-    made, vq_jax.load(maskgit).generate(0, num=3), atol=1e-6
+    generated, vq_jax.load(maskgit).generate(0, num=3), atol=1e-6
   )
 
 

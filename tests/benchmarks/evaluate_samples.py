@@ -1,12 +1,12 @@
-"""How good what a class-conditional prior draws is, by any of its data sets.
+"""The quality of the samples of a class-conditional prior.
 
-    python -m tests.benchmarks.judge_samples RUN --workdir runs/judged
+    python -m tests.benchmarks.evaluate_samples RUN --workdir runs/evaluated
 
-Draws images, and judges them as the quickstart does, by a small classifier of
-real images of the run's own data: how often it takes them for what was asked
-for, and the Frechet distance of its features to those of all training images,
-beside those of reconstructions and of real test images. The classifier stays in
-the work folder. Writes `samples.png`, prints the figures.
+Samples images, and evaluates them as the quickstart does, by a small classifier
+of real images of the run's own data: how often it predicts the requested class,
+and the Frechet distance of its features to those of all training images, next
+to that of reconstructions and of real test images. The classifier stays in the
+work folder. Writes `samples.png`, prints the figures.
 """
 
 import argparse
