@@ -92,7 +92,7 @@ def rooms_imported(path):
 
 
 def allowed(name):
-  """The rooms that a room may import."""
+  """The packages that a package may import."""
   if name in ONLY_UTILS:
     return {name, 'utils'}
   order = [row for row, names in enumerate(ROWS) if name in names]
@@ -142,7 +142,7 @@ def modules(folder):
 
 @pytest.mark.parametrize('folder', ['vq_jax', 'train'])
 @pytest.mark.parametrize('depth', [2, None], ids=['packages', 'modules'])
-def test_no_imports_are_mutual(folder, depth):
+def test_imports_have_no_cycles(folder, depth):
   names = modules(folder)
   graph = {}
   for own, path in names.items():
@@ -159,7 +159,7 @@ def test_no_imports_are_mutual(folder, depth):
     pytest.fail(f'mutual imports: {" <- ".join(error.args[1])}')
 
 
-def test_the_front_page_does_not_import_the_command_line():
+def test_vq_jax_does_not_import_the_command_line():
   assert 'cli' not in rooms_imported(ROOT / 'vq_jax' / '__init__.py')
 
 
@@ -193,7 +193,7 @@ def dotted(node):
 
 
 def uses_of_devices(path):
-  """Where a file refers to pmap, or makes a mesh."""
+  """The lines in which a file refers to pmap or makes a mesh."""
   names = {}  # as the file calls it -> what it is
   for node in ast.walk(parse(path)):
     if isinstance(node, ast.Import):
@@ -289,8 +289,8 @@ def test_no_function_is_too_long():
 @pytest.mark.parametrize(
   'path', sorted((ROOT / 'tests/benchmarks').glob('*.py')), ids=lambda p: p.stem
 )
-def test_benchmarks_name_what_there_is(path):
-  """They are run by hand: what has gone would be missed late."""
+def test_benchmarks_import_existing_names(path):
+  """Benchmarks are run by hand, so only this test checks their imports."""
   try:
     module = importlib.import_module(f'tests.benchmarks.{path.stem}')
   except ModuleNotFoundError as error:

@@ -123,7 +123,7 @@ def paths(tokenizer, maskgit, vae_run, source, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def load():
-  """Loads a sound run once."""
+  """Loads each undamaged run once."""
   return functools.cache(vq_jax.load)
 
 

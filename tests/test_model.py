@@ -1,4 +1,4 @@
-"""A loaded run: codes and back, new images, and clear refusals."""
+"""A loaded run encodes, decodes, samples, and refuses wrong arguments."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def test_encoding_and_decoding_indices(autoencoder, images):
 
 
 def test_a_prior_run_contains_its_autoencoder(maskgit, tmp_path, images):
-  """Moved elsewhere, its autoencoder is the one that it was trained on."""
+  """A moved run still has the autoencoder that it was trained with."""
   moved = shutil.copytree(maskgit, tmp_path / 'moved')
   here, there = vq_jax.load(maskgit), vq_jax.load(moved)
   np.testing.assert_array_equal(here.encode(images), there.encode(images))

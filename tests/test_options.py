@@ -1,4 +1,4 @@
-"""Every option of every sampler and every flag: its result, or one line.
+"""Every option and every flag gives a result or a one-line error.
 
 Values of any kind are given to each. What is accepted must then draw valid
 tokens; what is refused must be answered with a line that names the option and
@@ -125,7 +125,7 @@ def options_strategy(kind: type):
 
 
 def try_to_make(make, options):
-  """Returns what `make` makes of the options; None if it refuses them."""
+  """Returns `make(**options)`, or None if the options are refused."""
   try:
     return make(**options)
   except ValueError as error:
@@ -184,7 +184,7 @@ def sample_in_raster_order(choice, guidance=None):
   )
 
 
-def draw_with(option):
+def sample_with(option):
   """Samples with an option; returns None for an option that samples nothing."""
   match option:
     case samplers.TokenChoice():
@@ -223,7 +223,7 @@ def test_options_of_samplers(kind):
     if kind is not edit.EditOptions:
       hash(option)  # it is static under jit
     with jax.disable_jit():
-      tokens = draw_with(option)
+      tokens = sample_with(option)
     if tokens is not None:
       counts['sampled'] += 1
       samplers.require_valid(tokens)

@@ -1,4 +1,4 @@
-"""Laws of latents without codes: plain and normally distributed."""
+"""Laws of autoencoders without a codebook: AE and VAE."""
 
 import functools
 

@@ -120,7 +120,7 @@ def test_uint8_and_float_images_get_the_same_codes(backbones):
 
 
 class Seen(nn.Module):
-  """An encoder of stride 1 that keeps what it was given."""
+  """An encoder of stride 1 that records its input."""
 
   stride = 1
 
@@ -131,7 +131,7 @@ class Seen(nn.Module):
 
 
 class Echo(nn.Module):
-  """A decoder that paints the first channel of the codes."""
+  """A decoder that returns the first channel of its input."""
 
   stride: int = 1
 
@@ -168,7 +168,7 @@ def test_an_image_that_does_not_divide_is_refused(shape):
 
 
 class Witness(quantizers.VectorQuantizer):
-  """A quantizer that insists on float32 latents."""
+  """A quantizer that requires float32 latents."""
 
   def __call__(self, z, *, train=False):
     assert z.dtype == jnp.float32
@@ -206,7 +206,7 @@ def test_bfloat16_backbones_stay_near_float32_and_the_quantizer_uses_float32(
 @each_quantizer
 @each_backbone
 def test_the_gradient_reaches_every_parameter(backbones, quantizer):
-  """Through the codes to the encoder; to the codebook by its own loss."""
+  """The encoder through the codes, and the codebook through its own loss."""
   model = make(backbones(2), quantizer)
   image = images(4, 8, 8, 3).astype(np.float32) / 255
   variables = random_variables(model, image)

@@ -1,4 +1,4 @@
-"""Likelihoods are probabilities, and what they say of a pixel is right."""
+"""Likelihoods are probabilities, with the right mean and value for a pixel."""
 
 import flax.linen as nn
 import jax
@@ -168,7 +168,7 @@ def test_a_scale_is_never_smaller_than_the_smallest():
 
 
 def mixture_output(weights, centres, scales, coefficients):
-  """What a decoder would give for one pixel: [1, 1, 1, outputs]."""
+  """Returns the output of a decoder for one pixel: [1, 1, 1, outputs]."""
   each = [
     [np.log(weight), *centre, *np.log(np.divide(scale, 0.1)), *coefficient]
     for weight, centre, scale, coefficient in zip(
@@ -276,7 +276,7 @@ def test_only_decoder_outputs_that_are_pixels_are_rescaled(likelihood, centres):
 
 
 class Numbers(nn.Module):
-  """A decoder of stride 1 that gives the codes as its numbers."""
+  """A decoder of stride 1 that returns its input."""
 
   stride: int = 1
 

@@ -121,7 +121,7 @@ def test_the_middle_has_its_own_blocks(middle_blocks, attention):
     assert ('middle_attention' in names) == attention
 
 
-def test_the_ends_of_the_backbones():
+def test_the_first_and_last_layers_of_the_backbones():
   image = images(1, 4, 4, 3)
   for width in (None, 5):
     encoder = autoencoders.ResNetEncoder(

@@ -1,4 +1,4 @@
-"""What a newcomer types, right and wrong."""
+"""The `vqjax` commands, with right and wrong arguments."""
 
 import pathlib
 import subprocess
@@ -60,7 +60,7 @@ def test_generate_writes_a_trace(runs, tmp_path, capsys):
 def test_generate_keeps_the_samples_with_the_highest_classifier_scores(
   runs, tmp_path, capsys
 ):
-  """The first of many, of which all but one are rejected, is another."""
+  """The best of many candidates differs from the first."""
 
   def write_image(*more):
     path = tmp_path / 'kept.png'

@@ -1,4 +1,4 @@
-"""`vqjax edit` and `vqjax outpaint`, right and wrong."""
+"""`vqjax edit` and `vqjax outpaint`, with right and wrong arguments."""
 
 import dataclasses
 import shlex

@@ -1,4 +1,4 @@
-"""`vqjax mixture` and `vqjax interpolate`, right and wrong."""
+"""`vqjax mixture` and `vqjax interpolate`, with right and wrong arguments."""
 
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ class Config(schema.Config):
 
 
 class HalvingQuantizer(nn.Module):
-  """A quantizer that no registry knows."""
+  """A quantizer that the registry does not list."""
 
   code_dim: int
   steps: int = 3

@@ -1,4 +1,4 @@
-"""Laws of specs: each builds what it says, or names what is wrong."""
+"""Laws of specs: each builds its module, or the error names the mistake."""
 
 import dataclasses
 
@@ -183,7 +183,7 @@ def test_an_unknown_initializer_is_named(name):
 
 
 def test_lists_become_tuples():
-  """As JSON gives them; a module must be hashable to be static under jit."""
+  """A module must be hashable to be static under jit; JSON has lists only."""
   spec = {'type': 'vqvae', 'quantizer': QUANTIZER, **BACKBONES}
   model = registry.build('autoencoder', {**spec, 'value_range': [-0.5, 0.5]})
   assert model.value_range == (-0.5, 0.5)
@@ -237,8 +237,8 @@ def test_strategies_are_found_by_their_own_names(table):
     registry.lookup(table, 'consine', 'schedule')
 
 
-def test_each_public_module_of_a_room_can_be_built():
-  """A class that no config can name would be dead."""
+def test_each_public_module_of_a_package_can_be_built():
+  """Each public class must have a name that configs can use."""
   kinds = ('autoencoder', 'encoder', 'decoder', 'likelihood')
   rooms = {autoencoders: kinds}
   rooms |= {quantizers: ('quantizer',), priors: ('prior', 'critic')}

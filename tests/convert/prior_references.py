@@ -1,4 +1,4 @@
-"""What the released priors compute, once more in the plainest way.
+"""NumPy references of the released priors.
 
 As in `references`: each takes `w`, which gives an array for a released name and
 shape. Tokens are [B, N], and logits [B, N, K].

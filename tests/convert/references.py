@@ -1,4 +1,4 @@
-"""What the released models compute, written once more in the plainest way.
+"""NumPy references of the released models.
 
 Each function takes `w`, which gives an array for a released name and shape:
 the names and shapes of a model are those that its function asks for. Images
@@ -37,7 +37,7 @@ class RandomWeights(dict):
 
 
 class Shapes(dict):
-  """Zeros, for `jax.eval_shape`; remembers what was asked for."""
+  """Zeros for `jax.eval_shape`; records the names that are read."""
 
   def __call__(self, name, *shape):
     assert self.setdefault(name, shape) == shape
@@ -52,7 +52,7 @@ def get_shapes(model, image=(1, 16, 16, 3)) -> dict[str, tuple[int, ...]]:
 
 
 def compute(model, weights, image) -> dict[str, np.ndarray]:
-  """Returns what a model computes with weights; it must need all of them."""
+  """Returns the outputs of a model; it must use all of the weights."""
   w = RandomWeights()
   w.update(weights)
   found = jax.tree.map(np.asarray, jax.jit(lambda x: model(w, x))(image))
@@ -61,7 +61,7 @@ def compute(model, weights, image) -> dict[str, np.ndarray]:
 
 
 def make(model, image, seed=0) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns random weights of a model, and what it computes with them."""
+  """Returns random weights of a model, and its outputs with them."""
   w = RandomWeights(seed)
   for name, shape in get_shapes(model, image.shape).items():
     w(name, *shape)

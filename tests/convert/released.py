@@ -1,4 +1,4 @@
-"""Released files at toy size, and what loading them gives."""
+"""Released files at toy size, and the models that are loaded from them."""
 
 import pathlib
 
@@ -69,7 +69,7 @@ def write(path, kind, weights):
 
 
 def refused(path, kind, weights, **options) -> str:
-  """Returns what is said when the weights are loaded."""
+  """Returns the error message of loading the weights."""
   if weights is not None:
     write(path, kind, weights)
   with pytest.raises(convert.ConvertError) as error:

@@ -1,4 +1,4 @@
-"""Any architecture of a kind: read off its arrays, and computed alike."""
+"""The architecture follows from the arrays, and the outputs are the same."""
 
 import json
 import math
@@ -121,7 +121,7 @@ PUBLISHED = {
 
 
 def zeros(shape):
-  """A tensor of zeros, as one that is still in its file."""
+  """A tensor of zeros that is not read from its file yet."""
   size = math.prod(shape)
   storage = unpickling.Storage(np.dtype('f4'), size, lambda: bytes(4 * size))
   strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
@@ -130,7 +130,7 @@ def zeros(shape):
 
 @pytest.mark.parametrize('kind', PUBLISHED)
 def test_the_published_size_becomes_the_preset(kind):
-  """Its names and shapes are needed, all of them, and nothing else is."""
+  """Exactly the released names and shapes are needed."""
   reference, preset = PUBLISHED[kind]
   names = references.get_shapes(reference)
   if kind == 'taming-vqgan':

@@ -1,4 +1,4 @@
-"""A file that does not fit is refused; one message tells all that is wrong."""
+"""A file that does not fit is refused; one message lists all differences."""
 
 import re
 
@@ -42,7 +42,7 @@ def test_all_differences_are_listed_in_one_error(tmp_path):
   assert len(said) == 11  # those, the first, and what -, + and ! mean
 
 
-def test_layers_that_differ_or_are_missing(tmp_path):
+def test_differing_or_missing_layers_are_refused(tmp_path):
   weights = make_weights('vit-vqgan')
   weights['encoder.transformer.layers.1.0.norm.bias'] = np.zeros(9)
   said = refused(tmp_path / 'a.ckpt', 'vit-vqgan', weights)

@@ -1,4 +1,4 @@
-"""Released modules at toy size: what they computed is what ours compute."""
+"""Released modules at toy size: our outputs equal theirs."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from vq_jax import convert
   ],
 )
 def test_features_indices_and_reconstructions(kind, file, low):
-  """`low` is the least value of a pixel there."""
+  """`low` is the smallest pixel value of the released model."""
   golden = np.load((GOLDEN / file).with_suffix('.npz'))
   model = convert.load(kind, GOLDEN / file)
   found = outputs(model, (golden['image'] - low) / (1 - low))

@@ -1,4 +1,4 @@
-"""Files that want something run, or memory read that is not theirs."""
+"""Files that try to run code, or to read memory outside of the file."""
 
 import os
 import pickle
@@ -20,7 +20,7 @@ from vq_jax.utils.conversion import unpickling
 
 
 class Evil:
-  """What a hostile file does in the simplest case."""
+  """A pickled object that calls a function when it is loaded."""
 
   def __init__(self, function, *args):
     self.made = (function, args)
@@ -30,7 +30,7 @@ class Evil:
 
 
 def hostile(path):
-  """Ways to run something, each of which would leave `path` behind."""
+  """Pickles that run code when they are loaded; each would create `path`."""
   command = f'touch {path}'
   code = f'open({str(path)!r}, "w")'
   system = name('os', 'system')
@@ -169,7 +169,7 @@ def test_tensors_that_cannot_be(save, view, message, tmp_path):
 
 
 def test_a_zip_record_that_holds_less_than_it_says(tmp_path):
-  """What is cut has the right checksum: nothing behind it may be read."""
+  """The checksum of the short record is right; bytes after it are not read."""
   path = tmp_path / 'a.pt'
   numbers = np.arange(64, dtype=np.uint8)
   writing.save(path, {'x': numbers})

@@ -1,4 +1,4 @@
-"""The weights of a model are found wherever in a checkpoint they lie."""
+"""The weights of a model are found under any key or prefix of a checkpoint."""
 
 import numpy as np
 import pytest

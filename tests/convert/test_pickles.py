@@ -1,4 +1,4 @@
-"""PyTorch's files are read to the bit, and broken ones are refused."""
+"""PyTorch's files are read exactly, and damaged ones are refused."""
 
 import pickle
 import zipfile

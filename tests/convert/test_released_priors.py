@@ -1,4 +1,4 @@
-"""Released priors: what they computed is what ours compute."""
+"""Released priors: our outputs equal theirs."""
 
 import dataclasses
 import warnings

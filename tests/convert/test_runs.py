@@ -1,4 +1,4 @@
-"""What was converted is a run like any other."""
+"""A converted model can be saved, loaded and tokenized with like any run."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""safetensors files are read to the bit, and no header is believed."""
+"""safetensors files are read exactly, and wrong headers are refused."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The YAML file beside taming's weights tells what they cannot, and agrees."""
+"""The YAML file of taming's weights gives the image size and must fit them."""
 
 import pytest
 import yaml

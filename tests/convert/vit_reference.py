@@ -1,4 +1,4 @@
-"""What thuanz123/enhancing-transformers computes, in the plainest way."""
+"""A NumPy reference of thuanz123/enhancing-transformers."""
 
 import dataclasses
 

@@ -47,7 +47,7 @@ def name(module: str, attribute: str) -> Raw:
 
 
 def called(function: Raw, *args: Any) -> Raw:
-  """A call, as REDUCE makes it."""
+  """Opcodes of a call, with REDUCE."""
   return Raw(function + b'(' + b''.join(map(plain, args)) + b't' + b'R')
 
 

@@ -139,7 +139,7 @@ def test_tfds_slices_channels_and_names(data_dir):
   assert colour[0]['image'].shape == colour.image_shape == (28, 28, 3)
 
 
-def test_tfds_faults(data_dir, tmp_path):
+def test_faulty_tfds_requests_are_refused(data_dir, tmp_path):
   with pytest.raises(
     data.DataError, match="no split 'val'; it has train, test"
   ):
@@ -184,7 +184,7 @@ def test_tfds_sources_can_be_sent_to_workers(data_dir):
 
 
 def _as_tfrecord(source, target):
-  """What ordinary TFDS would have written, from its ArrayRecord twin."""
+  """Converts a TFDS data set from ArrayRecord to TFRecord files."""
   from array_record.python import array_record_data_source
 
   target.mkdir(parents=True)

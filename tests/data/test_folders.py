@@ -1,4 +1,4 @@
-"""What lies in a folder: splits or classes, in which order, which files."""
+"""Which folders are splits or classes, their order, and the files read."""
 
 import os
 import random
@@ -276,7 +276,7 @@ def test_files_that_stand_in_place_of_images(content, message, tmp_path):
     (np.full((2, 2), -1, np.int32), r'in \[-1, -1\]'),
   ],
 )
-def test_pixels_of_an_unknown_range(pixels, message, tmp_path):
+def test_images_of_an_unknown_range_are_refused(pixels, message, tmp_path):
   Image.fromarray(pixels).save(tmp_path / 'a.tiff')
   with pytest.raises(data.UnreadableImage, match=message):
     opened(tmp_path)[0]

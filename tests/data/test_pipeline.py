@@ -26,7 +26,7 @@ def _source(n=23, size=6):
 
 
 class _Plain(data.Source):
-  """The same examples behind the general interface."""
+  """The same examples without the methods of an in-memory source."""
 
   def __init__(self, source, unreadable=(), **options):
     super().__init__(name='plain', class_names=source.class_names, **options)

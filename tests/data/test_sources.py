@@ -156,7 +156,7 @@ def test_folder_without_split_folders_has_only_train(tmp_path):
     data.open_source(f'folder:{tmp_path}', 'test')
 
 
-def test_folder_faults(tmp_path):
+def test_faulty_folders_are_refused(tmp_path):
   with pytest.raises(data.DataError, match='there is nothing at'):
     data.open_source(f'folder:{tmp_path / "missing"}')
   with pytest.raises(data.DataError, match='it holds none'):
@@ -288,7 +288,7 @@ def test_npz(tmp_path):
     data.open_source(f'npz:{path}', 'test')
 
 
-def test_npz_faults(tmp_path):
+def test_faulty_npz_files_are_refused(tmp_path):
   path = tmp_path / 'x.npz'
   with pytest.raises(data.DataError, match='np.savez'):
     data.open_source(f'npz:{path}')
@@ -329,7 +329,7 @@ def test_npz_faults(tmp_path):
     (np.zeros((1, 4, 4), np.uint8), np.array([2**63], np.uint64), 'from 0'),
   ],
 )
-def test_array_faults(images, labels, message):
+def test_faulty_arrays_are_refused(images, labels, message):
   with pytest.raises(data.DataError, match=message):
     data.ArraySource(images, labels)
 
@@ -410,7 +410,7 @@ def test_importing_the_package_is_light():
 
 
 class Stripes(data.ArraySource):
-  """A source that the library does not know."""
+  """A source that is named by its import path."""
 
   def __init__(self, split):
     images = np.zeros((6, 4, 4, 1), np.uint8)

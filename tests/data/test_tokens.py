@@ -68,7 +68,7 @@ def test_damage_is_named_and_mended(content, model, source, written):
 
 
 def test_images_that_cannot_be_read_are_left_out(model, source, tmp_path):
-  """Also where a shard would hold nothing else."""
+  """Also if all images of a shard are unreadable."""
   images = np.load(source.removeprefix('npz:'))['images']
   (tmp_path / 'images').mkdir()
   names = [f'{i}.png' for i in range(9)]

@@ -101,7 +101,7 @@ def pull(discriminator, axis_name=None):
 
 @pytest.mark.parametrize('name', ['patchgan batch', 'stylegan stddev'])
 def test_a_mesh_and_replicas_of_eight_equal_one_device(name):
-  """Those whose images are not alone: groups lie within a replica."""
+  """Logits that depend on other images; groups lie within a replica."""
   x, plain = image(16), SMALL[name]
   want = jax.jit(pull(plain))(params(name), x)
   bound = sharding.bind_axis(plain, 'batch')

@@ -55,7 +55,7 @@ def test_an_unknown_norm_is_refused():
 
 
 def slope(norm, batch):
-  """Where a logit amid the first image looks, in all images: bool [B, H, W]."""
+  """The pixels that affect a central logit of image 0: bool [B, H, W]."""
   discriminator = discriminators.PatchGAN(channels=2, norm=norm)
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.uniform(size=(batch, 96, 96, 3)), jnp.float32)
@@ -67,7 +67,7 @@ def slope(norm, batch):
 
 
 def test_the_receptive_field_of_a_logit_is_70_by_70_pixels():
-  """Those of logit i begin at 8 i - 23."""
+  """The pixels of logit i begin at 8 i - 23."""
   want = np.zeros((1, 96, 96), bool)
   want[:, 9:79, 9:79] = True
   np.testing.assert_array_equal(slope('none', 1), want)

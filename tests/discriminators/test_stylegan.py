@@ -33,7 +33,7 @@ def test_the_minibatch_adds_one_channel_to_one_kernel():
 @pytest.mark.parametrize(
   ('side', 'multipliers', 'last'), [(28, (2, 4), 7), (32, (2, 4, 8), 4)]
 )
-def test_the_last_map_is_flattened(side, multipliers, last):
+def test_the_last_feature_map_is_flattened(side, multipliers, last):
   discriminator = discriminators.StyleGAN(channels=4, multipliers=multipliers)
   _, variables = shapes(discriminator, side)
   width = 4 * multipliers[-1]

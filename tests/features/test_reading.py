@@ -1,4 +1,4 @@
-"""Arrays come back to the bit, and a file runs nothing."""
+"""Arrays are read exactly, and no code of a file runs."""
 
 import pickle
 

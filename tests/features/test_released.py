@@ -1,4 +1,4 @@
-"""Weights are found where they may lie, checked, and fetched when asked for."""
+"""Weights are found in several folders, checked, and downloaded on request."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ def sha256(content):
 
 @pytest.fixture
 def add(tmp_path, monkeypatch):
-  """Makes 'toy' a release; nothing but the temporary folder is looked at."""
+  """Adds the release 'toy', which is searched in the temporary folder only."""
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'home'))
   monkeypatch.delenv('VQ_JAX_WEIGHTS', raising=False)
   monkeypatch.setenv('PIP_CONFIG_FILE', '/dev/null')

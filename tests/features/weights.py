@@ -1,4 +1,4 @@
-"""Released weights, where they are at hand."""
+"""Released weights, for tests that are skipped without them."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from vq_jax import features
 
 
 def need(name):
-  """Skips a test, with the reason, where they are not."""
+  """Skips a test, with the reason, if the weights are missing."""
   try:
     features.find(name)
   except features.MissingWeights as error:

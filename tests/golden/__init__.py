@@ -1,1 +1,1 @@
-"""What the published modules compute at toy size."""
+"""The outputs of the published modules at toy size."""

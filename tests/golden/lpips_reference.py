@@ -1,4 +1,4 @@
-"""Pairs of images, and what the official `lpips` package says of them.
+"""Pairs of images, and their distances by the official `lpips` package.
 
 `lpips_reference.json` was written by running this file on the folder of the
 released weights, with PyTorch 2.14, torchvision 0.29 and lpips 0.1.4 installed:

@@ -33,7 +33,7 @@ CAUSAL = {
 
 
 def louder(tree):
-  """Larger weights: an untrained network that is not of one opinion."""
+  """Scales weights up, so that the logits of an untrained network differ."""
   return jax.tree.map(lambda x: 8 * x if x.ndim > 1 else x, tree)
 
 
@@ -151,7 +151,7 @@ def test_masked_pixels_have_no_influence_on_the_result(model, size):
 
 @pytest.mark.parametrize('size', [(8, 8), (13, 8)])
 def test_an_edited_image_depends_only_on_its_index(model, size):
-  """Not on the others, how many windows they need, and on the batches."""
+  """Not on the other images, their windows, or the batch size."""
   image, mask = make_images(*size), some_mask(*size)
   mask[0, 1:5] = False
   mask[0, :3, :3] = True
@@ -297,7 +297,7 @@ def test_outpainting_keeps_the_given_pixels(model, sides, size):
 
 
 def test_outpainting_aligns_tokens_with_the_given_image(model, monkeypatch):
-  """So all of its tokens are known."""
+  """All tokens of the given image are then known."""
   seen = []
   inner = windows.sample_missing
 
@@ -395,7 +395,7 @@ def test_a_label_has_an_effect_and_may_be_left_out(model):
 
 @pytest.fixture(scope='module')
 def plain(model):
-  """A prior that knows no classes."""
+  """A prior without classes."""
   return untrained(config(), classes=0, null_class=False)
 
 

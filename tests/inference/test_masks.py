@@ -66,7 +66,7 @@ def test_a_token_is_resampled_exactly_if_a_pixel_around_it_is_masked(
 
 
 def test_boxes_at_every_offset_are_sampled_completely():
-  """As floors of offset and size, added up, would not: at left 2, width 15."""
+  """Adding rounded offset and size would miss tokens at left 2, width 15."""
   size, stride = 32, 8
   for left, width in itertools.product(range(size), range(1, size)):
     mask = np.zeros((1, size, size), bool)

@@ -1,4 +1,4 @@
-"""Self-attention against Flax's, and what Flax's cannot do by hand."""
+"""Self-attention equals Flax's, and formulas for what Flax lacks."""
 
 import flax.linen as nn
 import jax
@@ -105,7 +105,7 @@ def test_token_by_token_with_a_cache_is_the_causal_pass(fields):
 
 
 def test_heads_share_one_norm_of_the_whole_width():
-  """Then one head that is long makes the logits of the others small."""
+  """A head with long vectors then makes the logits of the others small."""
   layer = attention.SelfAttention(heads=2, qk_norm='width')
   x = tokens(1, 3, 4)
   variables = random_variables(layer, x)
@@ -124,7 +124,7 @@ def test_heads_share_one_norm_of_the_whole_width():
 
 
 def test_normalised_queries_and_keys_bound_the_logits():
-  """However long the input, no weight is further from even than exp(2 d)."""
+  """For inputs of any length the ratio of two weights is at most exp(2 d)."""
   layer = attention.SelfAttention(heads=1, qk_norm='head', qkv_bias=False)
   x = tokens(1, 4, 6)
   variables = random_variables(layer, x)

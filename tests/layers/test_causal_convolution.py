@@ -1,4 +1,4 @@
-"""Laws of the convolutions that look back."""
+"""Laws of causal convolutions."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def make(name):
 
 
 def window(conv, i, j):
-  """Yields tap, row and column of what the kernel sees; by its definition."""
+  """Yields tap, row and column of the pixels in a kernel's window."""
   taps = [
     (i + a, j + b)
     for a in range(conv.rows[0], conv.rows[1] + 1)
@@ -61,7 +61,7 @@ def test_formula(name):
 
 @every
 def test_the_gradient_is_the_transpose(name):
-  """<conv x, y> = <x, conv^T y>: nothing leaks from one side to the other."""
+  """<conv x, y> = <x, conv^T y>."""
   conv, variables, x = make(name)
   variables['params']['bias'] *= 0
 
@@ -101,7 +101,7 @@ def test_a_row_and_a_pixel_equal_the_whole_map(name):
 @pytest.mark.parametrize('kernel', [3, 5])
 @pytest.mark.parametrize('itself', [False, True])
 def test_a_raster_convolution_sees_what_comes_before(kernel, itself):
-  """Of a square around the pixel, in the order of reading."""
+  """It sees the earlier pixels of a square, in raster order."""
   conv = causal.raster_conv(F, kernel, include_center=itself)
   one_pixel_each = np.eye(H * W, dtype=np.float32).reshape(-1, H, W, 1)
   variables = random_variables(conv, one_pixel_each)

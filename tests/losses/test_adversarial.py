@@ -196,7 +196,7 @@ def test_the_adaptive_weight_of_zero_gradients():
   np.testing.assert_allclose(got, 2 * length, rtol=1e-5)
 
 
-def test_the_adaptive_weight_is_a_constant():
+def test_the_adaptive_weight_has_no_gradient():
   a, b = logits(3), logits(3, seed=1)
   slopes = jax.grad(adversarial.adaptive_weight, (0, 1))(a, b)
   np.testing.assert_array_equal(slopes, np.zeros((2, 3)))

@@ -41,7 +41,7 @@ def test_the_plain_quantizer_has_no_state():
 @pytest.mark.parametrize(
   'option', [{'kmeans_iterations': 0}, {'dead_code_threshold': 0.5}]
 )
-def test_either_option_adds_state_and_no_code_is_replaced_at_first(option):
+def test_kmeans_or_revival_adds_state_and_replaces_no_code_at_first(option):
   quantizer = make(**option)
   variables = cases.init(quantizer)
   assert set(variables['codebook']) == {

@@ -44,7 +44,7 @@ def test_legacy_weights_the_other_term():
   )
 
 
-def test_codebook_loss_moves_the_chosen_codes_alone_and_without_beta():
+def test_the_codebook_loss_moves_chosen_codes_only_with_weight_one():
   variables = cases.init(QUANTIZER)
   z = cases.latents(6)
   codes = cases.table(QUANTIZER, variables)

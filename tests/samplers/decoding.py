@@ -1,4 +1,4 @@
-"""Parallel decoding of a toy prior, watched step by step."""
+"""Parallel decoding of a toy prior, with the tokens of each step."""
 
 import functools
 

@@ -14,7 +14,7 @@ LABEL = jnp.array([3, 4])
 
 
 class Prior:
-  """Logits that tell the tokens and the label apart; counts its rows."""
+  """Logits that depend on tokens and label; the number of rows is recorded."""
 
   def __init__(self):
     self.rows = []

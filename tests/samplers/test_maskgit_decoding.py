@@ -15,7 +15,7 @@ from vq_jax.samplers import schedules
 
 
 def one_by_one(ratio, num_tokens):
-  """As many masked as may be: each step decides one position."""
+  """The schedule in which each step decides one position."""
   del num_tokens
   return jnp.ones_like(ratio)
 
@@ -70,7 +70,7 @@ def test_partly_masked_tokens_equal_the_published_ones():
   ],
 )
 def test_masked_counts_equal_the_published_ones(steps, counts):
-  """The published last count is 1, of a position decided all the same."""
+  """The last published count is 1, but that position is decided too."""
   sampler = samplers.MaskGITSampler(steps=steps, rounding='float32')
   got = sampler.masked_counts(256)
   assert got[:, 256].tolist() == counts
@@ -110,7 +110,7 @@ def test_an_exact_fraction_of_the_tokens_is_not_rounded_down(
 
 @pytest.mark.parametrize('schedule', [schedules.log, schedules.exp])
 def test_an_edit_of_n_tokens_has_the_schedule_of_n_tokens(schedule):
-  """Not that of the whole image, of which the others are given."""
+  """The schedule is not that of the whole image."""
   sampler = samplers.MaskGITSampler(steps=8, schedule=schedule)
   image = sampler.masked_counts(256)
   part = sampler.masked_counts(20)
@@ -159,7 +159,7 @@ def test_each_position_is_decided_once_and_given_tokens_stay(steps):
 
 
 def test_a_position_that_stays_masked_is_sampled_anew():
-  """Of ten equally likely tokens, one in ten comes twice."""
+  """With ten equally likely tokens, one in ten stays the same."""
   sampler = samplers.MaskGITSampler(steps=3, schedule=one_by_one)
   trace = np.asarray(
     samplers.maskgit.decode(

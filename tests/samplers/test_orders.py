@@ -62,7 +62,7 @@ def test_the_first_halton_positions_equal_the_paper_s():
 
 
 def reach(cells, grid):
-  """The farthest that a cell is from its nearest one in the list."""
+  """The largest distance of a cell to the nearest one in the list."""
   y, x = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
   at = np.stack([y, x], axis=1)
   apart = np.linalg.norm(at[:, None] - at[None, cells], axis=-1)
@@ -72,7 +72,7 @@ def reach(cells, grid):
 @pytest.mark.parametrize('grid', [(12, 20), (16, 16), (24, 24)])
 @pytest.mark.parametrize('share', [0.1, 0.25, 0.5])
 def test_halton_spreads_early_tokens_over_the_image(grid, share):
-  """As no raster does, nor chance."""
+  """The largest gap is smaller than that of raster and random orders."""
   n = grid[0] * grid[1]
   count = int(np.ceil(share * n))
   spread = reach(np.argsort(orders.halton_ranks(*grid))[:count], grid)

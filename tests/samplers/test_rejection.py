@@ -12,7 +12,7 @@ LABELS = np.array([2, 0, 2, 1, 2, 0])
 
 
 class World:
-  """Candidates are known by their number; scores are sampled once for all."""
+  """Candidates are numbered, and the score of each number is fixed."""
 
   def __init__(self, seed=0):
     self.scores = np.random.default_rng(seed).normal(size=5000)

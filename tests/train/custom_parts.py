@@ -1,4 +1,4 @@
-"""A quantizer and a data source that the library does not know."""
+"""A quantizer and a data source that are named by their import path."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What runs have saved, to be compared."""
+"""The arrays of checkpoints, for comparisons."""
 
 import pathlib
 

@@ -275,7 +275,7 @@ def test_the_weight_rises_from_the_start():
 
 
 def test_a_lazy_penalty_has_the_same_mean_weight():
-  """Every third step, thrice as heavy; on the steps between there is none."""
+  """The penalty is computed every third step with three times the weight."""
   always = Networks(discriminator=STYLEGAN, r1=2.0)
   lazy = Networks(discriminator=STYLEGAN, r1=2.0, r1_every=3)
   phases = [lazy.task.get_phase(step).r1 for step in range(6)]
@@ -323,7 +323,7 @@ def test_lecam_averages_follow_the_logits_and_regularize_the_discriminator():
 
 @pytest.mark.parametrize('order', ['simultaneous', 'alternating'])
 def test_accumulation_over_parts_equals_the_whole_batch(order):
-  """Without what looks at the whole batch: norms, moving codebooks."""
+  """Without batch norm and EMA codebooks, which depend on the whole batch."""
   changes = {
     'discriminator': {**PATCHGAN, 'norm': 'none'},
     'update': order,
@@ -373,7 +373,7 @@ def test_missing_weights_of_a_loss_are_an_error_that_says_where_to_get_them(
 
 
 class Blue:
-  """Stands for a perceptual network: looks at the mean alone."""
+  """Replaces a perceptual network: compares the means of images only."""
 
   def apply(self, variables, image, reconstruction):
     means = [x.mean(axis=(1, 2, 3)) for x in (image, reconstruction)]

@@ -1,4 +1,4 @@
-"""Any run can be evaluated again, and those that were converted for once."""
+"""Trained and converted runs can be evaluated."""
 
 import json
 

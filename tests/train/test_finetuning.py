@@ -1,4 +1,4 @@
-"""A prior learns other classes, and forgets nothing of the codes."""
+"""Finetuning to other classes keeps the weights of the codes."""
 
 import copy
 import dataclasses

@@ -1,4 +1,4 @@
-"""A run may train longer; what would change its past is refused."""
+"""A run may train longer; changes of the steps that are done are refused."""
 
 import json
 import shutil

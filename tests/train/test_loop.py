@@ -1,4 +1,4 @@
-"""A run is a function of its config, stopped, resumed or spread."""
+"""A run depends on its config only, also if resumed or on many devices."""
 
 import errno
 import json
@@ -55,7 +55,7 @@ def on_eight_devices(source, tmp_path_factory) -> pathlib.Path:
 
 
 def stop_after(monkeypatch, steps: int) -> None:
-  """As if SIGTERM came during a step."""
+  """Makes a training receive SIGTERM during a step."""
   read = {'count': 0}
   read = pipeline.TrainIterator.__next__
 
@@ -140,7 +140,7 @@ def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
 
 
 def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
-  """K-means and revival in `params`, with accumulation, pmap and resumption."""
+  """K-means and dead-code revival with accumulation, pmap and resumption."""
   config = tiny_configs.autoencoder(source)
   config['model']['quantizer'] = {
     'type': 'residual',

@@ -139,7 +139,7 @@ def test_masks_of_all_kinds_are_trained_on(source, tokenizer, tmp_path):
 
 @pytest.mark.parametrize('reduction', ['tokens', 'examples'])
 def test_loss_reduction_averages_tokens_or_examples(reduction):
-  """A prior that always says the same: its loss on a token depends on it."""
+  """With constant logits the loss of a token depends on the token only."""
   vocab = priors.Vocab(codebook_size=5)
   prior = tiny.make(
     priors.MaskGIT, vocab=vocab, layers=1, width=4, heads=1, dropout=0.0
@@ -277,8 +277,8 @@ def finer(kind, source, folder, **train):
 
 
 @pytest.fixture(scope='module')
-def trained_finer(source, hierarchy, tmp_path_factory):
-  """Trains each kind of prior of the finer level once; returns its folder."""
+def trained_child(source, hierarchy, tmp_path_factory):
+  """Trains each kind of prior of the child level once; returns its folder."""
   done = {}
 
   def train(kind):
@@ -291,8 +291,8 @@ def trained_finer(source, hierarchy, tmp_path_factory):
 
 
 @pytest.mark.parametrize('kind', ['pixelsnail', 'autoregressive', 'maskgit'])
-def test_levels_are_learned_one_by_one_and_sampled_as_one(kind, trained_finer):
-  model = vq_jax.load(trained_finer(kind))
+def test_levels_are_learned_one_by_one_and_sampled_as_one(kind, trained_child):
+  model = vq_jax.load(trained_child(kind))
   assert model.prior.grid == (4, 8) and model.parent.prior.grid == (2, 4)
   samples = np.asarray(model.generate(0, num=3))
   assert samples.shape == (3, 8, 8, 1)
@@ -302,17 +302,17 @@ def test_levels_are_learned_one_by_one_and_sampled_as_one(kind, trained_finer):
 
 
 def test_tokens_on_disk_give_the_same_run_as_images(
-  trained_finer, hierarchy, tmp_path
+  trained_child, hierarchy, tmp_path
 ):
   config = finer('maskgit', f'tokens:{hierarchy / "tokens"}', hierarchy)
   config['data'] = {**config['data'], 'eval_split': 'test'}
   loop.train(config, tmp_path)
-  assert_same(saved(trained_finer('maskgit')), saved(tmp_path), atol=1e-5)
+  assert_same(saved(trained_child('maskgit')), saved(tmp_path), atol=1e-5)
 
 
-def test_the_finer_level_depends_on_the_parent_level(trained_finer):
+def test_the_child_level_depends_on_the_parent_level(trained_child):
   """Other parent tokens give other tokens, sampled with the same keys."""
-  model = vq_jax.load(trained_finer('maskgit'))
+  model = vq_jax.load(trained_child('maskgit'))
   table = model.variables['prior']['params']['parent_embedding']
   table['embedding'] *= 1000  # so few steps have not taught it to listen
   calm = dataclasses.replace(

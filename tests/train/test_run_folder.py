@@ -1,4 +1,4 @@
-"""What is said to somebody whose images have changed since a run began."""
+"""The errors if the images have changed since a run began."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""Where a run computes."""
+"""The devices and meshes of a run."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What two parts of a training must share is compared before its first step."""
+"""Image shapes and codebooks are compared before the first step."""
 
 import numpy as np
 import pytest

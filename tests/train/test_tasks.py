@@ -1,4 +1,4 @@
-"""A task is found by its name, and one of one's own is one module."""
+"""A task is found by its name or by the path of its module."""
 
 import pytest
 

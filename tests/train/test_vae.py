@@ -1,4 +1,4 @@
-"""A VAE is trained by the same loop, and its bound is the bound."""
+"""A VAE is trained by the same loop, and its metrics are those of the bound."""
 
 import pathlib
 

@@ -92,7 +92,7 @@ def test_kept_leaves_stay_whatever_was_loaded():
 
 
 def test_a_kept_prefix_is_a_path_and_not_letters():
-  """'params/enc' keeps nothing; with or without a slash at the end is one."""
+  """'params/enc' keeps nothing; a slash at the end makes no difference."""
   for keep, kept in [
     ('params/enc', False),
     ('params/encoder/', True),

@@ -1,4 +1,4 @@
-"""Variables without `init`, whose compilation takes longer than any test."""
+"""Random variables without `init`, whose compilation takes long."""
 
 import jax
 import jax.numpy as jnp

@@ -60,7 +60,7 @@ def test_the_command_prints_and_writes_metrics(
 def test_the_fingerprint_of_a_prior_is_that_of_its_autoencoder(
   maskgit, source, tmp_path, capsys
 ):
-  """A prior that learned from codes does not know of preprocessing."""
+  """The config of a prior that was trained on tokens has no preprocessing."""
   run = shutil.copytree(maskgit, tmp_path / 'run')
   path = run / 'autoencoder' / 'config.json'
   config = json.loads(path.read_text())

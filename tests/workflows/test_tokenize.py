@@ -1,4 +1,4 @@
-"""Tokens on disk are the tokens, and whatever interrupts, the same result."""
+"""Tokens on disk equal those of the model, also after interruptions."""
 
 import dataclasses
 import os
