@@ -6,6 +6,7 @@ Only the standard library is imported, so that a config can be read anywhere.
 # The data and the length of a test, on images that come with the library.
 SMOKE_DATA = dict(
   source='tfds:fashion_mnist_mini',
+  train_split='train[:10%]',
   channels=3,
   batch_size=8,
   eval_batch_size=8,
@@ -38,7 +39,7 @@ SMOKE_PATCHGAN = dict(
   adversary=dict(
     discriminator=dict(channels=8, layers=1),
     start=dict(steps=2),
-    discriminator_start=dict(steps=1),
+    discriminator_start=dict(steps=2),
   )
 )
 SMOKE_STYLEGAN = dict(

@@ -123,12 +123,18 @@ def runs(source, tmp_path_factory):
 
 
 def test_an_adversarial_loss_changes_nothing_before_its_start(runs):
-  def differing(step):
-    a, b = (saved(runs / name, step) for name in ('plain', 'adversarial'))
-    return [k for k in a if not np.array_equal(a[k], b[k])]
+  """Before the discriminator learns to the bit, then up to rounding.
 
-  assert not differing(4)
-  assert differing(5)
+  The two programs are compiled apart, and may fuse and round differently.
+  """
+
+  def differing(step, atol):
+    a, b = (saved(runs / name, step) for name in ('plain', 'adversarial'))
+    return [k for k in a if not np.allclose(a[k], b[k], rtol=0, atol=atol)]
+
+  assert not differing(2, atol=0)
+  assert not differing(4, atol=1e-6)
+  assert differing(5, atol=1e-3)
 
 
 def test_a_discriminator_is_trained_before_its_loss_is_active(runs):
