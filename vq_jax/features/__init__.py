@@ -13,6 +13,7 @@ from vq_jax.features.clip import CLIP
 from vq_jax.features.clip_config import CLIPConfig
 from vq_jax.features.clip_config import ResNetConfig
 from vq_jax.features.clip_config import ViTConfig
+from vq_jax.features.clip_loading import load_clip
 from vq_jax.features.clip_tokenizer import load_tokenizer
 from vq_jax.features.efficientnet import EfficientNetLite
 from vq_jax.features.loading import load
@@ -32,6 +33,7 @@ __all__ = [
   'download',
   'find',
   'load',
+  'load_clip',
   'load_heads',
   'load_tokenizer',
 ]

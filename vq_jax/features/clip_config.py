@@ -6,6 +6,7 @@ from typing import Literal
 from vq_jax.layers import transformer
 from vq_jax.utils import fields
 
+EPSILON = 1e-5  # of the LayerNorms
 _ACTIVATIONS = {'gelu': 'gelu_exact', 'quick_gelu': 'quick_gelu'}
 
 
@@ -18,12 +19,14 @@ class ViTConfig:
     width: width of the residual stream.
     layers: number of blocks.
     heads: attention heads; the released models have `width / 64`.
+    mlp_width: width of the hidden layer of the MLPs; `4 * width` by default.
   """
 
   patch: fields.PositiveInt = 32
   width: fields.PositiveInt = 768
   layers: fields.NonNegativeInt = 12
   heads: fields.PositiveInt = 12
+  mlp_width: fields.PositiveInt | None = None
 
   def __post_init__(self):
     fields.check(self)
@@ -58,6 +61,8 @@ class CLIPConfig:
     text_width: width of the text transformer.
     text_heads: its attention heads; the released models have `width / 64`.
     text_layers: its number of blocks.
+    text_mlp_width: width of the hidden layer of its MLPs; `4 * text_width` by
+      default.
     context_length: the largest number of tokens of a text.
     vocab_size: number of tokens. The last one ends a text.
     end_token: id whose first occurrence ends a text. None stands for the
@@ -83,6 +88,7 @@ class CLIPConfig:
   text_width: fields.PositiveInt = 512
   text_heads: fields.PositiveInt = 8
   text_layers: fields.NonNegativeInt = 12
+  text_mlp_width: fields.PositiveInt | None = None
   context_length: fields.PositiveInt = 77
   vocab_size: fields.PositiveInt = 49408
   end_token: fields.NonNegativeInt | None = None
@@ -107,23 +113,35 @@ class CLIPConfig:
     """The side of that grid."""
     return self.image_size // self.stride
 
-  def transformer(
-    self, width: int, layers: int, heads: int, **options
-  ) -> transformer.TransformerConfig:
-    """Returns the config of a transformer of CLIP.
+  def image_transformer(self, **options) -> transformer.TransformerConfig:
+    """Returns the config of the blocks of a Vision Transformer.
 
     Args:
-      width: width of the residual stream.
-      layers: number of blocks.
-      heads: attention heads.
-      **options: other fields of the config.
+      **options: other fields, such as `remat` and `dtype`.
+    """
+    vision = self.vision
+    return transformer.TransformerConfig(
+      width=vision.width,
+      layers=vision.layers,
+      heads=vision.heads,
+      mlp_width=vision.mlp_width or 4 * vision.width,
+      activation=_ACTIVATIONS[self.activation],
+      epsilon=EPSILON,
+      **options,
+    )
+
+  def text_transformer(self, **options) -> transformer.TransformerConfig:
+    """Returns the config of the blocks of the text encoder.
+
+    Args:
+      **options: other fields, such as `remat` and `dtype`.
     """
     return transformer.TransformerConfig(
-      width=width,
-      layers=layers,
-      heads=heads,
-      mlp_width=4 * width,
+      width=self.text_width,
+      layers=self.text_layers,
+      heads=self.text_heads,
+      mlp_width=self.text_mlp_width or 4 * self.text_width,
       activation=_ACTIVATIONS[self.activation],
-      epsilon=1e-5,
+      epsilon=EPSILON,
       **options,
     )

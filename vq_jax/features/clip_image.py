@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.features import clip_config
 from vq_jax.features.clip_config import CLIPConfig
 from vq_jax.layers import transformer
 
-_LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
+_LayerNorm = functools.partial(nn.LayerNorm, epsilon=clip_config.EPSILON)
 _normal = nn.initializers.normal
 
 
@@ -54,13 +55,7 @@ class VisionTransformer(nn.Module):
     x = jnp.concatenate([token, x], axis=1)
     x = x + jnp.expand_dims(table.astype(x.dtype), 0)
     x = _LayerNorm(dtype=self.dtype, name='norm_in')(x)
-    config = self.config.transformer(
-      vision.width,
-      vision.layers,
-      vision.heads,
-      remat=self.remat,
-      dtype=self.dtype,
-    )
+    config = self.config.image_transformer(remat=self.remat, dtype=self.dtype)
     x, _ = transformer.TransformerStack(config, name='stack')(x)
     x = _LayerNorm(name='norm_out')(x[:, 0])
     return nn.Dense(self.config.embed_dim, use_bias=False, name='head')(x)

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.features import clip_config
 from vq_jax.features.clip_config import CLIPConfig
 from vq_jax.layers import transformer
 
@@ -41,16 +42,10 @@ class TextTransformer(nn.Module):
     )
     table = table[: tokens.shape[1]].astype(x.dtype)
     x = x + jnp.expand_dims(table, 0)
-    stack = config.transformer(
-      config.text_width,
-      config.text_layers,
-      config.text_heads,
-      remat=self.remat,
-      dtype=self.dtype,
-    )
+    stack = config.text_transformer(remat=self.remat, dtype=self.dtype)
     x, _ = transformer.TransformerStack(stack, causal=True, name='stack')(x)
     x = jnp.take_along_axis(x, self._end(tokens)[:, None, None], axis=1)
-    x = nn.LayerNorm(epsilon=1e-5, name='norm_out')(x[:, 0])
+    x = nn.LayerNorm(epsilon=clip_config.EPSILON, name='norm_out')(x[:, 0])
     return nn.Dense(config.embed_dim, use_bias=False, name='head')(x)
 
   def _end(self, tokens: jax.Array) -> jax.Array:

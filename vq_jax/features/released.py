@@ -170,11 +170,16 @@ def _cache() -> pathlib.Path:
   return pathlib.Path(home).expanduser() / 'vq_jax' / 'weights'
 
 
+def folders() -> Iterator[pathlib.Path]:
+  """Yields the folders in which files with weights are searched, in order."""
+  if folder := os.environ.get('VQ_JAX_WEIGHTS'):
+    yield pathlib.Path(folder).expanduser()
+  yield _cache()
+
+
 def _candidates(release: Release) -> Iterator[pathlib.Path]:
   """Yields the possible paths of the file, in the order of the search."""
-  if folder := os.environ.get('VQ_JAX_WEIGHTS'):
-    yield pathlib.Path(folder).expanduser() / release.file
-  yield _cache() / release.file
+  yield from (folder / release.file for folder in folders())
   module, _, inside = release.path.partition('/')
   spec = importlib.util.find_spec(module)
   for folder in (spec and spec.submodule_search_locations) or ():

@@ -1,7 +1,7 @@
 """A reader for PyTorch files that does not need PyTorch.
 
-It reads both formats of `torch.save`, without executing pickled code (see
-`unpickling`), and safetensors.
+It reads both formats of `torch.save` and archives of TorchScript, without
+executing pickled code (see `unpickling`), and safetensors.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _LEGACY_PROTOCOL = 1001
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike) -> Iterator[Any]:
-  """Opens a file of `torch.save`, in either format, or of safetensors.
+  """Opens a file of `torch.save`, in either format, TorchScript or safetensors.
 
   The format is detected from the first bytes, whatever the suffix.
 
@@ -38,7 +38,8 @@ def reading(path: str | os.PathLike) -> Iterator[Any]:
 
   Yields:
     the saved object: dicts and lists, tensors as `Tensor`, which can be read
-    while the file is open, and all other objects as `Inert`.
+    while the file is open, and all other objects as `Inert`; of an archive of
+    TorchScript a dict of the tensors of the module by their names.
 
   Raises:
     ConvertError: if the file is of another kind or damaged.
@@ -124,10 +125,15 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
       'it is a zip file without one data.pkl, which torch.save writes; unpack '
       'it and give the checkpoint in it'
     )
-  # PyTorch does not compress, so no record can be larger than the file.
-  if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):
-    raise errors.ConvertError('it has compressed records')
   root = pickles[0].removesuffix('data.pkl')
+  # PyTorch compresses nothing but the code of TorchScript, which is not read,
+  # so no record can be larger than the file.
+  if any(
+    info.compress_type != zipfile.ZIP_STORED
+    for name, info in records.items()
+    if not name.startswith(f'{root}code/')
+  ):
+    raise errors.ConvertError('it has compressed records')
   order = f'{root}byteorder'
   if order in records and archive.read(order) != b'little':
     raise errors.ConvertError('it is big-endian')
@@ -144,6 +150,8 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
         f'{info.file_size if info else "no record"}'
       )
     storage.read = lambda name=info.filename: read(name)
+  if isinstance(found, unpickling.Record):
+    return unpickling.named_tensors(found)
   return found
 
 

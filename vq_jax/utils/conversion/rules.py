@@ -24,7 +24,8 @@ def same(x: np.ndarray) -> np.ndarray:
   return x
 
 
-def _conv(kernel: np.ndarray) -> np.ndarray:
+def conv_kernel(kernel: np.ndarray) -> np.ndarray:
+  """Transposes [O, I, h, w] to [h, w, I, O]."""
   return kernel.transpose(2, 3, 1, 0)
 
 
@@ -37,7 +38,7 @@ def dense_kernel(kernel: np.ndarray) -> np.ndarray:
 
 _BIAS = (('bias', same),)
 NORM: Leaves = {'weight': (('scale', same),), 'bias': _BIAS}
-CONV: Leaves = {'weight': (('kernel', _conv),), 'bias': _BIAS}
+CONV: Leaves = {'weight': (('kernel', conv_kernel),), 'bias': _BIAS}
 DENSE: Leaves = {'weight': (('kernel', dense_kernel),), 'bias': _BIAS}
 EMBEDDING: Leaves = {'weight': (('codebook', same),)}
 
@@ -130,7 +131,7 @@ def _targets(name: str, rules: Iterable[Rule]) -> list[tuple[str, Transform]]:
 def _array(value: Any, transform: Transform) -> np.ndarray:
   if isinstance(value, unpickling.Tensor):
     value = value.numpy()
-  return np.ascontiguousarray(transform(value), np.float32)
+  return np.asarray(transform(value), np.float32, order='C')
 
 
 def _stack(

@@ -4,13 +4,16 @@ A pickle can call any function. This unpickler only calls the functions that
 rebuild tensors and dicts; all other names, such as classes of PyTorch
 Lightning, are replaced by an inert class that does nothing. A file with the
 name of a function that can run programs, such as `os.system`, is refused, since
-no checkpoint needs it.
+no checkpoint needs it. The modules of a TorchScript archive, whose classes are
+named `__torch__....`, become records of their attributes.
 """
 
 import dataclasses
 import math
 import pickle
+import types
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 from typing import BinaryIO
 
@@ -128,6 +131,58 @@ class Inert:
   extend = add = append
 
 
+class Record(Inert):
+  """An object of a TorchScript archive.
+
+  Attributes:
+    attributes: its attributes by name.
+  """
+
+  attributes: Mapping[str, Any] = types.MappingProxyType({})
+
+  def __setstate__(self, state: Any) -> None:
+    """Stores the attributes, which a pickle gives once.
+
+    Raises:
+      ConvertError: if they are no dict with names.
+    """
+    if not isinstance(state, dict) or not all(
+      isinstance(name, str) for name in state
+    ):
+      raise errors.ConvertError(
+        f'the state of {self.path} is {type(state).__name__}, not a dict of '
+        'attributes'
+      )
+    self.attributes = state
+
+
+def named_tensors(record: Record) -> dict[str, Tensor]:
+  """Returns the tensors of a record by their paths, as `visual.conv1.weight`.
+
+  Args:
+    record: a module with its submodules. Attributes other than records and
+      tensors are left out.
+
+  Raises:
+    ConvertError: if a record occurs at two places.
+  """
+  found, seen, stack = {}, {id(record)}, [('', record)]
+  while stack:
+    prefix, parent = stack.pop()
+    for name, value in parent.attributes.items():
+      if isinstance(value, Tensor):
+        found[f'{prefix}{name}'] = value
+      elif isinstance(value, Record):
+        # Otherwise a small file could name more tensors than fit in memory.
+        if id(value) in seen:
+          raise errors.ConvertError(
+            f'the module {prefix}{name} occurs at two places'
+          )
+        seen.add(id(value))
+        stack.append((f'{prefix}{name}.', value))
+  return found
+
+
 class _Known:
   """A function that a pickle may call, but not modify."""
 
@@ -221,8 +276,10 @@ class Unpickler(pickle.Unpickler):
       if key in _KNOWN:
         self._names[key] = _Known(_KNOWN[key])
       else:
+        scripted = module.partition('.')[0] == '__torch__'
+        base = Record if scripted else Inert
         path = {'path': f'{module}.{name}'}
-        self._names[key] = type('Inert', (Inert,), path)
+        self._names[key] = type(base.__name__, (base,), path)
     return self._names[key]
 
   def persistent_load(self, pid: Any) -> Storage:

@@ -1,0 +1,282 @@
+"""Loading of a CLIP from files of OpenAI, open_clip and Hugging Face."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from vq_jax.features import clip_rules
+from vq_jax.features import clip_sizes
+from vq_jax.features import released
+from vq_jax.features.clip import CLIP
+from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import locations
+from vq_jax.utils.conversion import pickles
+from vq_jax.utils.conversion import rules
+from vq_jax.utils.conversion import states
+
+# Both sources have an array of this name.
+_LANDMARK = 'logit_scale'
+_USUAL = ('', 'state_dict', 'state_dict/module')
+# Files with weights in a folder of Hugging Face, in the order of the search.
+_FILES = (
+  'model.safetensors',
+  'open_clip_model.safetensors',
+  'pytorch_model.bin',
+  'open_clip_pytorch_model.bin',
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenAIRelease:
+  """A file that OpenAI released.
+
+  Attributes:
+    file: its name.
+    sha256: its checksum.
+    megabytes: its size, rounded.
+  """
+
+  file: str
+  sha256: str
+  megabytes: int
+
+  @property
+  def url(self) -> str:
+    """Its address, which contains the checksum."""
+    base = 'https://openaipublic.azureedge.net/clip/models'
+    return f'{base}/{self.sha256}/{self.file}'
+
+
+# https://github.com/openai/CLIP/blob/main/clip/clip.py
+RELEASES = {
+  'RN50': OpenAIRelease(
+    file='RN50.pt',
+    sha256='afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762',
+    megabytes=256,
+  ),
+  'ViT-B/32': OpenAIRelease(
+    file='ViT-B-32.pt',
+    sha256='40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af',
+    megabytes=354,
+  ),
+  'ViT-B/16': OpenAIRelease(
+    file='ViT-B-16.pt',
+    sha256='5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f',
+    megabytes=351,
+  ),
+  'ViT-L/14': OpenAIRelease(
+    file='ViT-L-14.pt',
+    sha256='b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836',
+    megabytes=933,
+  ),
+}
+
+
+def load_clip(
+  path: str | os.PathLike,
+  *,
+  activation: Literal['gelu', 'quick_gelu'] | None = None,
+  remat: bool = False,
+  dtype: jnp.dtype = jnp.float32,
+) -> tuple[CLIP, dict[str, Any]]:
+  """Loads a CLIP.
+
+  Names and shapes of the arrays tell whether the file is of OpenAI, open_clip
+  or Hugging Face, and all sizes of the model. A TorchScript archive, as OpenAI
+  releases, is read without running it.
+
+  Args:
+    path: a file with weights, a folder of Hugging Face, or the name of a model
+      of OpenAI ('ViT-B/32', 'ViT-B/16', 'ViT-L/14', 'RN50'), whose file is
+      searched in the folder of the environment variable VQ_JAX_WEIGHTS, in
+      ~/.cache/vq_jax/weights and in ~/.cache/clip.
+    activation: activation of the transformers. By default that of a
+      `config.json` or `open_clip_config.json` beside the file, and 'quick_gelu'
+      without one. The models that open_clip trained on LAION have 'gelu',
+      unless their names end with '-quickgelu'.
+    remat: see `CLIP`.
+    dtype: see `CLIP`.
+
+  Returns:
+    the module and its variables, float32.
+
+  Raises:
+    MissingWeights: if there is no such file; the message says how to get it.
+    ConvertError: if the file is damaged or no CLIP; a ValueError.
+    OSError: if the file cannot be read.
+    ValueError: if the checksum of a model of OpenAI is wrong.
+  """
+  file = _find(path)
+  options = _options(file.parent, activation)
+  with pickles.reading(file) as tree:
+    try:
+      found = locations.find(tree, _LANDMARK, _USUAL)
+      tensors = states.tensors(found.tree)
+      clip_sizes.require_both(tensors)
+      state = clip_sizes.prepare(tensors)
+      config = clip_sizes.sizes(state, options)
+    except (errors.ConvertError, ValueError) as error:
+      raise errors.ConvertError(
+        f'{file} is no CLIP: {str(error).rstrip(".")}.'
+      ) from error
+    clip = CLIP(config, remat=remat, dtype=dtype)
+    variables = _convert(clip, state, file)
+  if found.notice:
+    warnings.warn(
+      f'{file}: {found.notice}', errors.ConvertWarning, stacklevel=2
+    )
+  return clip, jax.tree.map(jnp.asarray, variables)
+
+
+def _convert(
+  clip: CLIP, state: states.State, file: pathlib.Path
+) -> dict[str, Any]:
+  """Returns the variables; an error is one line with the first problems."""
+  size = clip.config.image_size
+  shapes = jax.eval_shape(
+    clip.init,
+    jax.random.key(0),
+    jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32),
+    jax.ShapeDtypeStruct((1, clip.config.context_length), jnp.int32),
+  )
+  try:
+    return rules.convert(
+      state,
+      clip_rules.rules(state, clip.config),
+      shapes,
+      source=str(file),
+      ignored=clip_rules.IGNORED,
+    )
+  except errors.ConvertError as error:
+    lines = [
+      line.strip() for line in str(error).splitlines() if line.startswith('  ')
+    ]
+    raise errors.ConvertError(
+      f'{file} is no complete CLIP: {len(lines)} arrays are missing (-), '
+      f'unknown (?), or of another shape (!): {"; ".join(lines[:3])}.'
+    ) from error
+
+
+def _find(path: str | os.PathLike) -> pathlib.Path:
+  """Returns the file of a name, a folder or a file.
+
+  Raises:
+    MissingWeights: if it does not exist.
+    ValueError: if the checksum of a model of OpenAI is wrong.
+  """
+  if path in RELEASES and not pathlib.Path(path).exists():
+    return _find_release(path)
+  file = pathlib.Path(path).expanduser()
+  if file.is_dir():
+    inside = [file / name for name in _FILES if (file / name).is_file()]
+    if not inside:
+      raise released.MissingWeights(
+        f'{file} must be a file with weights or a folder with one of '
+        f'{", ".join(_FILES)}; it has none of them.'
+      )
+    return inside[0]
+  if not file.exists():
+    listed = ', '.join(
+      f'{name} ({release.url}, {release.megabytes} MB)'
+      for name, release in RELEASES.items()
+    )
+    raise released.MissingWeights(
+      f'{file} does not exist. Give a file with the weights of a CLIP, a '
+      f'folder of Hugging Face, or the name of a model of OpenAI: {listed}.'
+    )
+  return file
+
+
+def _find_release(name: str) -> pathlib.Path:
+  """Returns the file of a model of OpenAI, and checks its checksum."""
+  release = RELEASES[name]
+  folders = [*released.folders(), pathlib.Path('~/.cache/clip').expanduser()]
+  for folder in folders:
+    file = folder / release.file
+    if not file.is_file():
+      continue
+    with file.open('rb') as opened:
+      found = hashlib.file_digest(opened, 'sha256').hexdigest()
+    if found != release.sha256:
+      raise ValueError(
+        f'{file} must have the sha256 {release.sha256}; got {found}. Download '
+        f'it again from {release.url}.'
+      )
+    return file
+  raise released.MissingWeights(
+    f'{name} needs {release.file} of OpenAI ({release.megabytes} MB, sha256 '
+    f'{release.sha256}), which was not found: download {release.url} into '
+    f'{" or ".join(map(str, folders))}, or set VQ_JAX_WEIGHTS to its folder.'
+  )
+
+
+def _options(
+  folder: pathlib.Path, activation: str | None
+) -> clip_sizes.Options:
+  """Reads what the weights do not tell from the config of a model, if any."""
+  config = _read_json(folder / 'config.json')
+  if config.get('model_type') == 'clip':
+    options = _huggingface_options(config)
+  else:
+    config = _read_json(folder / 'open_clip_config.json')
+    options = _open_clip_options(config.get('model_cfg', {}))
+  if activation is not None:
+    options = dataclasses.replace(options, activation=activation)
+  return options
+
+
+def _read_json(file: pathlib.Path) -> dict[str, Any]:
+  """Returns the content of a JSON file, {} if there is none."""
+  try:
+    content = json.loads(file.read_text())
+  except FileNotFoundError:
+    return {}
+  except ValueError as error:
+    raise errors.ConvertError(f'{file} is no JSON file: {error}.') from error
+  return content if isinstance(content, dict) else {}
+
+
+def _huggingface_options(config: Mapping[str, Any]) -> clip_sizes.Options:
+  """Returns the options of a `CLIPConfig` of Hugging Face."""
+  text, vision = (
+    config.get('text_config') or {},
+    config.get('vision_config') or {},
+  )
+  activations = {c.get('hidden_act', 'quick_gelu') for c in (text, vision)}
+  if not activations <= {'gelu', 'quick_gelu'} or len(activations) > 1:
+    raise errors.ConvertError(
+      'hidden_act in config.json must be gelu or quick_gelu, and the same for '
+      f'both encoders; got {", ".join(sorted(activations))}.'
+    )
+  end = text.get('eos_token_id')
+  return clip_sizes.Options(
+    activation=activations.pop(),
+    vision_heads=vision.get('num_attention_heads', 12),
+    text_heads=text.get('num_attention_heads', 8),
+    # 2 stands in old files, in which the largest id ends a text.
+    end_token=None if end == 2 else end,
+  )
+
+
+def _open_clip_options(config: Mapping[str, Any]) -> clip_sizes.Options:
+  """Returns the options of the config of open_clip; empty if there is none."""
+  if not config:
+    return clip_sizes.Options()
+  vision, text = config.get('vision_cfg', {}), config.get('text_cfg', {})
+  heads = None
+  if isinstance(vision.get('width'), int) and 'patch_size' in vision:
+    heads = vision['width'] // vision.get('head_width', 64)
+  return clip_sizes.Options(
+    activation='quick_gelu' if config.get('quick_gelu') else 'gelu',
+    vision_heads=heads,
+    text_heads=text.get('heads'),
+  )
