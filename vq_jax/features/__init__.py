@@ -9,6 +9,9 @@ only by `python -m vq_jax.features`.
 from vq_jax.features.backbones import VGG16
 from vq_jax.features.backbones import AlexNet
 from vq_jax.features.backbones import load_heads
+from vq_jax.features.classifier_text import ClassifierText
+from vq_jax.features.classifier_text import class_names
+from vq_jax.features.classifier_text import load_classifier_text
 from vq_jax.features.clip import CLIP
 from vq_jax.features.clip_config import CLIPConfig
 from vq_jax.features.clip_config import ResNetConfig
@@ -17,6 +20,8 @@ from vq_jax.features.clip_loading import load_clip
 from vq_jax.features.clip_tokenizer import load_tokenizer
 from vq_jax.features.efficientnet import EfficientNetLite
 from vq_jax.features.loading import load
+from vq_jax.features.minilm import SentenceEncoder
+from vq_jax.features.minilm import load_minilm
 from vq_jax.features.released import MissingWeights
 from vq_jax.features.released import download
 from vq_jax.features.released import find
@@ -25,15 +30,20 @@ __all__ = [
   'AlexNet',
   'CLIP',
   'CLIPConfig',
+  'ClassifierText',
   'EfficientNetLite',
   'MissingWeights',
   'ResNetConfig',
+  'SentenceEncoder',
   'VGG16',
   'ViTConfig',
+  'class_names',
   'download',
   'find',
   'load',
+  'load_classifier_text',
   'load_clip',
   'load_heads',
+  'load_minilm',
   'load_tokenizer',
 ]

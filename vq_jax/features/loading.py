@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from vq_jax.features import backbones
 from vq_jax.features import efficientnet
-from vq_jax.features import released
 
 
 def load(
@@ -20,6 +19,7 @@ def load(
   Args:
     name: 'lpips_vgg16' (`VGG16`), 'lpips_alexnet' (`AlexNet`),
       'efficientnet_lite0' or 'efficientnet_lite2' (`EfficientNetLite`).
+      `load_classifier_text` and `load_minilm` load the other releases.
     path: file with the weights; by default see `released.find`.
 
   Returns:
@@ -30,7 +30,9 @@ def load(
     OSError: if `path` cannot be read.
     ValueError: if the name is unknown, or the checksum of the file is wrong.
   """
-  released.lookup(name)
-  module = backbones if name in backbones.NETWORKS else efficientnet
-  network, variables = module.load(name, path)
-  return network, jax.tree.map(jnp.asarray, variables)
+  for module in (backbones, efficientnet):
+    if name in module.NETWORKS:
+      network, variables = module.load(name, path)
+      return network, jax.tree.map(jnp.asarray, variables)
+  valid = ', '.join([*backbones.NETWORKS, *efficientnet.NETWORKS])
+  raise ValueError(f'unknown network {name!r}. Valid: {valid}.')

