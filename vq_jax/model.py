@@ -22,10 +22,10 @@ Samplers = samplers.Sampler | Sequence[samplers.Sampler] | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Model(inference.ImageCodec):
+class Model(inference.GuidedModel):
   """A trained or converted model, as `vq_jax.load` returns it.
 
-  `ImageCodec` has the methods that encode and decode.
+  `ImageCodec` encodes and decodes; `GuidedModel` optimises images for a text.
 
   Attributes:
     run_config: what the `config.json` of the run holds.

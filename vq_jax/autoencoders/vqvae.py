@@ -96,8 +96,15 @@ class VQVAE(checked.CheckedModule):
     Raises:
       ValueError: if H or W is not a multiple of `stride`.
     """
-    features = self.features(image)
-    return self.quantizer(self.to_code(features), train=train)
+    return self.quantize(self.latents(image), train=train)
+
+  def latents(self, image: jax.Array) -> jax.Array:
+    """Returns the latents before quantization, float [B, h, w, D]."""
+    return self.to_code(self.features(image))
+
+  def quantize(self, latents: jax.Array, *, train: bool = False) -> Quantized:
+    """Quantizes latents [B, h, w, D], those of `latents` or any others."""
+    return self.quantizer(latents, train=train)
 
   def features(self, image: jax.Array) -> jax.Array:
     """Returns the output of the encoder, float [B, h, w, D']."""
@@ -121,7 +128,11 @@ class VQVAE(checked.CheckedModule):
 
   def decode_indices(self, indices: jax.Array) -> jax.Array:
     """Decodes indices int32 [B, h, w, *index_shape]; see `decode`."""
-    return self.decode(self.quantizer.lookup(indices))
+    return self.decode(self.lookup(indices))
+
+  def lookup(self, indices: jax.Array) -> jax.Array:
+    """Returns the codes, float32 [..., D], of indices."""
+    return self.quantizer.lookup(indices)
 
   @property
   def stride(self) -> int:

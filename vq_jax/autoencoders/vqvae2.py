@@ -127,27 +127,19 @@ class VQVAE2(checked.CheckedModule):
     Raises:
       ValueError: if H or W is not a multiple of `stride`.
     """
-    features = self._features(image)
-    parts, codes = [], None
-    for level in reversed(range(self.levels)):
-      x = features[level]
-      if parts:
-        above = self.decoders[level + 1](codes)
-        x = jnp.concatenate([x, above.astype(x.dtype)], axis=-1)
-      part = self.quantizers[level](self.to_code[level](x), train=train)
-      parts.append(part)
-      codes = self._concatenate(level, part.quantized, codes)
-    stats = {
-      f'{name}_{i}': value
-      for i, part in enumerate(parts)
-      for name, value in part.stats.items()
-    }
-    return Quantized(
-      quantized=tuple(part.quantized for part in parts),
-      indices=tuple(part.indices for part in parts),
-      loss=sum(part.loss for part in parts),
-      stats=stats,
-    )
+    _, parts = self._encode_levels(image, train=train)
+    return _join(parts)
+
+  def latents(self, image: jax.Array) -> tuple[jax.Array, ...]:
+    """Returns the latents of each grid before quantization, top grid first."""
+    return tuple(self._encode_levels(image, train=False)[0])
+
+  def quantize(
+    self, latents: tuple[jax.Array, ...], *, train: bool = False
+  ) -> Quantized:
+    """Quantizes latents, top grid first, each grid by itself; see `encode`."""
+    pairs = zip(reversed(self.quantizers), latents, strict=True)
+    return _join([book(z, train=train) for book, z in pairs])
 
   def features(self, image: jax.Array) -> jax.Array:
     """Returns the encoder's features of the top grid, [B, h, w, D']."""
@@ -163,9 +155,28 @@ class VQVAE2(checked.CheckedModule):
 
   def decode_indices(self, indices: tuple[jax.Array, ...]) -> jax.Array:
     """Decodes indices, top grid first; see `decode`."""
-    books = reversed(self.quantizers)
-    pairs = zip(books, indices, strict=True)
-    return self.decode(tuple(book.lookup(index) for book, index in pairs))
+    return self.decode(self.lookup(indices))
+
+  def lookup(self, indices: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """Returns the codes, float32 [..., D], of indices, top grid first."""
+    pairs = zip(reversed(self.quantizers), indices, strict=True)
+    return tuple(book.lookup(index) for book, index in pairs)
+
+  def _encode_levels(
+    self, image: jax.Array, *, train: bool
+  ) -> tuple[list[jax.Array], list[Quantized]]:
+    """Returns the latents of each grid and their codes, top grid first."""
+    features = self._features(image)
+    latents, parts, codes = [], [], None
+    for level in reversed(range(self.levels)):
+      x = features[level]
+      if parts:
+        above = self.decoders[level + 1](codes)
+        x = jnp.concatenate([x, above.astype(x.dtype)], axis=-1)
+      latents.append(self.to_code[level](x))
+      parts.append(self.quantizers[level](latents[-1], train=train))
+      codes = self._concatenate(level, parts[-1].quantized, codes)
+    return latents, parts
 
   def _features(self, image: jax.Array) -> list[jax.Array]:
     """Returns the features of each grid, bottom grid first."""
@@ -202,3 +213,18 @@ class VQVAE2(checked.CheckedModule):
       )
       for level in reversed(range(self.levels))
     )
+
+
+def _join(parts: list[Quantized]) -> Quantized:
+  """Joins the latents of all grids; statistics are named `<name>_<level>`."""
+  stats = {
+    f'{name}_{i}': value
+    for i, part in enumerate(parts)
+    for name, value in part.stats.items()
+  }
+  return Quantized(
+    quantized=tuple(part.quantized for part in parts),
+    indices=tuple(part.indices for part in parts),
+    loss=sum(part.loss for part in parts),
+    stats=stats,
+  )

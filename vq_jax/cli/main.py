@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from vq_jax.cli import convert
+from vq_jax.cli import dream
 from vq_jax.cli import edit
 from vq_jax.cli import generate
 from vq_jax.cli import info
@@ -18,6 +19,7 @@ from vq_jax.utils import console
 _COMMANDS = (
   generate,
   edit,
+  dream,
   reconstruct,
   latents,
   convert,

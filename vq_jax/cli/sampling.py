@@ -4,15 +4,13 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-import types
-import typing
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import vq_jax
 from vq_jax import samplers
-from vq_jax.utils import docstrings
+from vq_jax.cli import flags
 from vq_jax.utils import images
 
 _GROUPS = (
@@ -28,29 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
       title, 'The defaults are those of the config of the run.'
     )
-    docs = docstrings.attribute_docs(cls)
-    for field in dataclasses.fields(cls):
-      if field.name not in added:
-        added.add(field.name)
-        group.add_argument(
-          f'--{field.name.replace("_", "-")}',
-          type=_type_of_flag(field.type),
-          help=docs[field.name].replace('`', '').replace('%', '%%'),
-          default=argparse.SUPPRESS,
-        )
-
-
-def _type_of_flag(hint: Any) -> type:
-  """Returns the type that the text of a flag is converted to."""
-  if typing.get_origin(hint) is typing.Annotated:
-    return _type_of_flag(typing.get_args(hint)[0])
-  if hint in (int, float):
-    return hint
-  if (
-    isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-  ):
-    return _type_of_flag(typing.get_args(hint)[0])
-  return str
+    added |= flags.add_fields(group, cls, without=added)
 
 
 def options_from(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,272 @@
+"""Laws of the optimisation, by a small guide and a small autoencoder."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.guidance import toys
+from vq_jax import autoencoders
+from vq_jax import guidance
+from vq_jax.utils import images as images_lib
+
+OPTIONS = guidance.GuidanceOptions(
+  steps=6, num_cutouts=6, cutouts_at_once=6, augmentations='flip,noise'
+)
+
+
+@pytest.fixture(scope='module')
+def model():
+  return toys.make_model()
+
+
+def prepare(model, key=0, prompt='a:2|b:-0.5', init='tokens', **changes):
+  arguments = {
+    name: changes.pop(name)
+    for name in ('num', 'size', 'motion', 'phrase_steps', 'guides')
+    if name in changes
+  }
+  guides = arguments.pop('guides', toys.make_guide())
+  return model.prepare_dream(
+    key,
+    prompt,
+    guides,
+    init=init,
+    options=dataclasses.replace(OPTIONS, **changes),
+    **arguments,
+  )
+
+
+def take(dream, steps=None, state=None, start=0):
+  state = dream.start if state is None else state
+  losses = []
+  for step in range(start, dream.options.steps if steps is None else steps):
+    state, values = dream.advance(state, step)
+    losses.append(values)
+  return state, losses
+
+
+@pytest.fixture(scope='module')
+def plain(model):
+  """The state after all steps, and the losses, with the plain options."""
+  return take(prepare(model, num=2))
+
+
+def assert_same(a, b, atol=0.0):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(x, y, rtol=0, atol=atol)
+
+
+def test_two_runs_are_equal_to_the_bit(model, plain):
+  assert_same(take(prepare(model, num=2))[0], plain[0])
+
+
+def test_the_loss_falls(model):
+  _, losses = take(prepare(model, steps=40, learning_rate=0.05))
+  totals = np.array([values['loss'] for values in losses])[:, 0]
+  assert totals[-5:].mean() < totals[:5].mean() - 0.1
+
+
+def test_cutouts_in_parts_give_the_same(model, plain):
+  """4 and 2 of 6, and 5 and 1, of which the last part is padded."""
+  for at_once in (4, 5):
+    found, losses = take(prepare(model, num=2, cutouts_at_once=at_once), 2)
+    want = take(prepare(model, num=2), 2)
+    assert_same(found.latents, want[0].latents, atol=2e-5)
+    assert_same(losses[1]['prompts'], want[1][1]['prompts'], atol=1e-5)
+
+
+def test_an_image_does_not_depend_on_the_others(model, plain):
+  alone = take(prepare(model, num=1))[0]
+  assert_same(alone.latents, plain[0].latents[:1], atol=1e-4)
+
+
+def test_an_optimizer_with_norms_sees_one_image_at_a_time(model):
+  both = take(prepare(model, num=2, optimizer='lamb'), 2)[0]
+  alone = take(prepare(model, num=1, optimizer='lamb'), 2)[0]
+  assert_same(alone.latents, both.latents[:1], atol=1e-4)
+
+
+def test_losses_of_prompts_add_up(plain):
+  for values in plain[1]:
+    assert values['prompts'].shape == (2, 1, 2)
+    np.testing.assert_allclose(
+      values['loss'], values['prompts'].sum(axis=(1, 2)), rtol=1e-5
+    )
+
+
+def test_several_guides_see_cutouts_of_their_own(model):
+  two = [toys.make_guide(8), toys.make_guide(12, seed=1)]
+  _, losses = take(prepare(model, guides=two), 1)
+  one = take(prepare(model, guides=two[0]), 1)[1]
+  assert losses[0]['prompts'].shape == (1, 2, 2)
+  assert_same(losses[0]['prompts'][:, 0], one[0]['prompts'][:, 0], atol=1e-6)
+
+
+def test_latents_stay_in_the_range_of_the_codes(model):
+  dream = prepare(model, learning_rate=1.0)
+  low, high = dream.networks.code_range
+  state = take(dream)[0]
+  assert (state.latents >= low).all() and (state.latents <= high).all()
+  free = take(prepare(model, learning_rate=1.0, clamp=False))[0]
+  assert (free.latents < low).any() or (free.latents > high).any()
+
+
+def test_losses_of_the_image_hold_it_to_the_first(model):
+  free = take(prepare(model, form='continuous'))[0]
+  dream = prepare(model, form='continuous', init_weight=1e4)
+  held, losses = take(dream)
+  first = dream.start.first_image
+
+  def distance(state):
+    return jnp.square(dream.decode(state) - first).mean()
+
+  assert distance(held) < 0.2 * distance(free)
+  assert losses[0]['init'] == 0 and losses[-1]['init'] > 0
+
+
+def test_total_variation_smooths(model):
+  def variation(**changes):
+    dream = prepare(model, form='continuous', steps=12, **changes)
+    image = dream.decode(take(dream)[0])
+    return guidance.losses.total_variation(image)[0]
+
+  assert variation(tv_weight=1e4) < 0.5 * variation()
+
+
+def test_the_average_of_the_latents_is_the_result(model):
+  dream = prepare(model, ema_decay=0.5)
+  state = dream.start
+  want = state.latents
+  for step in range(3):
+    state, _ = dream.advance(state, step)
+    want = 0.5 * want + 0.5 * state.latents
+  assert_same(state.result, want, atol=1e-5)
+
+
+def test_remat_changes_rounding_alone(model, plain):
+  found = take(prepare(model, num=2, remat=True), 2)[0]
+  assert_same(found.latents, take(prepare(model, num=2), 2)[0].latents, 2e-5)
+
+
+def test_a_story_changes_its_phrase_and_starts_over(model):
+  dream = prepare(model, prompt='a ^ b:2 | c ^ d', phrase_steps=2, steps=8)
+  assert [dream.phrase_at(step) for step in range(8)] == [
+    0,
+    0,
+    1,
+    1,
+    2,
+    2,
+    0,
+    0,
+  ]
+  _, losses = take(dream)
+  padded = [values['prompts'][0, 0, 1] == 0 for values in losses]
+  assert padded == [True, True, False, False, True, True, True, True]
+  dream = prepare(model, prompt='a ^ b', steps=5)
+  assert [dream.phrase_at(step) for step in range(5)] == [0, 0, 0, 1, 1]
+
+
+def test_motion_moves_the_image_between_steps(model):
+  motion = guidance.Motion(shift_x=0.5, every=2)
+  dream = prepare(model, motion=motion, learning_rate=1e-6)
+  before, _ = take(dream, 2)
+  image = dream.decode(before)
+  after, _ = dream.advance(before, 2)
+  moved = motion(image)
+  np.testing.assert_allclose(moved[:, :, 8:], image[:, :, :8], atol=1e-5)
+  want = dream.encode_images(dream.networks.autoencoder, moved)
+  np.testing.assert_allclose(after.latents, want, atol=1e-4)
+  assert int(after.step) == 3
+  still = guidance.Motion(every=3)
+  assert not still and motion
+
+
+def test_zoom_and_rotation():
+  image = jnp.zeros((1, 9, 9, 3)).at[0, 4, 6].set(1.0)
+  zoomed = guidance.Motion(zoom=2.0)(image)
+  assert zoomed[0, 4, 8].min() > 0.9
+  turned = guidance.Motion(rotate=90)(image)
+  assert turned[0, 6, 4].min() > 0.9
+
+
+@pytest.mark.parametrize('schedule', ['linear', 'cosine'])
+def test_schedules_end_at_0(model, schedule):
+  dream = prepare(model, schedule=schedule, optimizer='sgd', steps=4)
+  state, _ = take(dream)
+  again, _ = dream.advance(state, 4)
+  assert_same(again.latents, state.latents)
+
+
+def test_an_ae_and_greyscale_images_are_steered_too():
+  ae = autoencoders.AE(
+    encoder=autoencoders.PatchEncoder(channels=8, blocks=0),
+    decoder=autoencoders.PatchDecoder(channels=8, blocks=0, out_channels=1),
+    latent_dim=3,
+  )
+  model = toys.make_model(ae, channels=1)
+  dream = prepare(model, init='noise', form='continuous')
+  state, losses = take(dream, 3)
+  assert dream.decode(state).shape == (1, 16, 16, 1)
+  assert losses[2]['loss'] < losses[0]['loss'] + 1
+
+
+def test_size_and_first_image(model):
+  image = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
+  dream = prepare(model, size=(12, 20), init=image, num=2)
+  np.testing.assert_allclose(
+    dream.start.first_image[1], image / np.float32(255), atol=1e-6
+  )
+  assert dream.decode(dream.start).shape == (2, 12, 20, 3)
+  with pytest.raises(ValueError, match='multiples of 2.*nearest size is 14 x'):
+    prepare(model, size=(13, 20))
+  with pytest.raises(ValueError, match='first images must be'):
+    prepare(model, size=(12, 18), init=image)
+  with pytest.raises(ValueError, match="init must be 'noise'"):
+    prepare(model, init='sky')
+
+
+def test_image_prompts(model, tmp_path):
+  path = tmp_path / 'red.png'
+  red = np.full((10, 20, 3), (255, 0, 0), np.uint8)
+  images_lib.save_image(path, red)
+  story = ((guidance.parse_prompt(f'{path}:2', image=True),),)
+  found = prepare(model, prompt=story).phrases[0][0]
+  assert found.weight.tolist() == [2.0]
+  np.testing.assert_allclose(jnp.linalg.norm(found.embedding), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'optimizer': 'bfgs'}, "one of optax, such as adam, .* got 'bfgs'"),
+    ({'optimizer': 'chain'}, 'one of optax'),
+    ({'cutouts': 'holes'}, 'one of crops, pooled, overview'),
+    ({'augmentations': 'melt'}, "got 'melt'"),
+    ({'form': 'pixels'}, 'form must be'),
+    ({'ema_decay': 1.0}, 'ema_decay must be'),
+    ({'learning_rate': 0.0}, 'learning_rate must be'),
+  ],
+)
+def test_bad_options_are_refused(changes, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(OPTIONS, **changes)
+
+
+def test_the_result_of_the_method_is_that_of_the_steps(model, plain):
+  seen = []
+  images = model.dream(
+    0,
+    'a:2|b:-0.5',
+    toys.make_guide(),
+    num=2,
+    init='tokens',
+    options=OPTIONS,
+    progress=lambda step, losses: seen.append(step),
+  )
+  assert seen == [1, 2, 3, 4, 5, 6]
+  assert images.shape == (2, 16, 16, 3)
+  assert_same(images, prepare(model, num=2).decode(plain[0]))
