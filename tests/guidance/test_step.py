@@ -133,7 +133,7 @@ def test_total_variation_smooths(model):
     image = dream.decode(take(dream)[0])
     return guidance.losses.total_variation(image)[0]
 
-  assert variation(tv_weight=1e4) < 0.5 * variation()
+  assert variation(tv_weight=1e4) < 0.7 * variation()
 
 
 def test_the_average_of_the_latents_is_the_result(model):
@@ -172,7 +172,7 @@ def test_a_story_changes_its_phrase_and_starts_over(model):
 
 def test_motion_moves_the_image_between_steps(model):
   motion = guidance.Motion(shift_x=0.5, every=2)
-  dream = prepare(model, motion=motion, learning_rate=1e-6)
+  dream = prepare(model, motion=motion, learning_rate=1e-6, clamp=False)
   before, _ = take(dream, 2)
   image = dream.decode(before)
   after, _ = dream.advance(before, 2)
@@ -221,10 +221,10 @@ def test_size_and_first_image(model):
     dream.start.first_image[1], image / np.float32(255), atol=1e-6
   )
   assert dream.decode(dream.start).shape == (2, 12, 20, 3)
-  with pytest.raises(ValueError, match='multiples of 2.*nearest size is 14 x'):
+  with pytest.raises(ValueError, match='multiples of 4.*nearest size is 12 x'):
     prepare(model, size=(13, 20))
   with pytest.raises(ValueError, match='first images must be'):
-    prepare(model, size=(12, 18), init=image)
+    prepare(model, size=(12, 16), init=image)
   with pytest.raises(ValueError, match="init must be 'noise'"):
     prepare(model, init='sky')
 

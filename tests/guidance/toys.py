@@ -49,7 +49,7 @@ def make_guide(size: int = 8, seed: int = 0) -> guidance.Guide:
 def make_autoencoder(
   quantizer: base.Quantizer | None = None, channels: int = 3
 ) -> autoencoders.VQVAE:
-  """A VQ-VAE of stride 2."""
+  """A VQ-VAE of stride 4."""
   return autoencoders.VQVAE(
     encoder=autoencoders.PatchEncoder(channels=8, blocks=0),
     quantizer=quantizer

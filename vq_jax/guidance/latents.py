@@ -155,9 +155,9 @@ def code_range(
     form: the form of the latents.
 
   Returns:
-    two arrays [D], or two tuples of them; None if the codes do not bound the
-    latents: without a quantizer, for logits, and for quantizers that do not
-    leave codes as they are.
+    two arrays [1, 1, 1, D], or two tuples of them; None if the codes do not
+    bound the latents: without a quantizer, for logits, and for quantizers that
+    do not leave codes as they are.
   """
   grids = autoencoder.token_grids
   if form == 'logits' or not grids:
@@ -176,7 +176,9 @@ def code_range(
   if not _is_kept(autoencoder, variables, codes, indices):
     return None
   low, high = (
-    jax.tree.map(lambda part, f=f: f(part, axis=(0, 1, 2)), codes)
+    jax.tree.map(
+      lambda part, f=f: f(part, axis=(0, 1, 2), keepdims=True), codes
+    )
     for f in (jnp.min, jnp.max)
   )
   return low, high
