@@ -48,11 +48,12 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
     'plan': ['libtpu'],
-    'clip': ['tokenizers'],
+    'clip': ['imageio-ffmpeg', 'tokenizers'],
     'peers': ['torch', 'transformers', 'ftfy', 'regex'],
     'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26', 'ruff'],
     'test': [
       'hypothesis',
+      'imageio-ffmpeg',
       'ipykernel',
       'nbclient',
       'nbformat',

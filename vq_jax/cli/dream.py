@@ -37,6 +37,16 @@ def add(commands, command: Callable) -> None:
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of any model.'
   )
+  _add_guides(parser)
+  _add_images(parser)
+  group = parser.add_argument_group('options of the optimisation')
+  flags.add_fields(group, guidance.GuidanceOptions)
+  group = parser.add_argument_group('motion of the camera between steps')
+  flags.add_fields(group, guidance.Motion, prefix='move-')
+  _add_files(parser)
+
+
+def _add_guides(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--prompt',
     help='What the images should show: prompts "text:weight:stop", of which '
@@ -69,6 +79,9 @@ def add(commands, command: Callable) -> None:
     'ImageNet and the similarity of their names to the prompt.',
     default=[],
   )
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--size',
     metavar='HEIGHTxWIDTH',
@@ -96,10 +109,6 @@ def add(commands, command: Callable) -> None:
     'over; by default all phrases together take all steps.',
     default=argparse.SUPPRESS,
   )
-  group = parser.add_argument_group('options of the optimisation')
-  flags.add_fields(group, guidance.GuidanceOptions)
-  group = parser.add_argument_group('motion of the camera between steps')
-  flags.add_fields(group, guidance.Motion, prefix='move-')
   parser.add_argument(
     '--frames',
     metavar='FOLDER',
@@ -113,6 +122,9 @@ def add(commands, command: Callable) -> None:
     default=0.5,
     help='The share of the result before in the first image of a frame.',
   )
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--save-every',
     type=int,

@@ -116,7 +116,6 @@ def make_step(
     float32 [B], by the names `loss`, `tv`, `init` and `init_lpips`; and
     `prompts`, [B, guides, P].
   """
-  optimizer = options.make_optimizer()
 
   def decode(variables, latents):
     return latents_lib.decode(autoencoder, variables, latents, options.form)
@@ -142,25 +141,30 @@ def make_step(
     values['prompts'] = jnp.stack(per_guide, axis=1)
     values['loss'] += values['prompts'].sum(axis=(1, 2))
     (gradients,) = pull_back(gradient)
-    updates, moments = jax.vmap(optimizer.update)(
-      gradients, state.optimizer, state.latents
-    )
-    latents = optax.apply_updates(state.latents, updates)
-    if options.clamp and networks.code_range is not None:
-      latents = jax.tree.map(jnp.clip, latents, *networks.code_range)
-    average = state.average
-    if average is not None:
-      average = optax.incremental_update(
-        latents, average, 1 - options.ema_decay
-      )
-    return state.replace(
-      step=state.step + 1,
-      latents=latents,
-      optimizer=moments,
-      average=average,
-    ), values
+    return _update(state, gradients, networks, options), values
 
   return step
+
+
+def _update(
+  state: GuidanceState,
+  gradients: latents_lib.Latents,
+  networks: Networks,
+  options: options_lib.GuidanceOptions,
+) -> GuidanceState:
+  """Applies gradients to the latents, with an optimizer for each image."""
+  updates, moments = jax.vmap(options.make_optimizer().update)(
+    gradients, state.optimizer, state.latents
+  )
+  latents = optax.apply_updates(state.latents, updates)
+  if options.clamp and networks.code_range is not None:
+    latents = jax.tree.map(jnp.clip, latents, *networks.code_range)
+  average = state.average
+  if average is not None:
+    average = optax.incremental_update(latents, average, 1 - options.ema_decay)
+  return state.replace(
+    step=state.step + 1, latents=latents, optimizer=moments, average=average
+  )
 
 
 def _image_losses(

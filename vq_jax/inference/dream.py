@@ -113,18 +113,15 @@ def prepare(
   """Prepares the optimisation of images; `Model.dream` has the arguments."""
   if not guides:
     raise ValueError('at least one guide is needed, such as a CLIP.')
-  num = validate.check_num(num)
-  form, channels = options.form, info.image_shape[-1]
+  num, form = validate.check_num(num), options.form
   guidance.latents.check_form(autoencoder, form)
-  height, width = _check_size(autoencoder, size or info.image_shape[:2])
+  size = _check_size(autoencoder, size or info.image_shape[:2])
+  shape = (*size, info.image_shape[-1])
   keys = samplers.example_keys(samplers.make_key(key), np.arange(num))
-  latents = _first_latents(
-    autoencoder, variables, keys, init, (height, width, channels), form
-  )
-  decode_latents = _decoder(autoencoder, form)
-  first = decode_latents(variables, latents)
+  latents = _first_latents(autoencoder, variables, keys, init, shape, form)
+  first = _decoder(autoencoder, form)(variables, latents)
   if not isinstance(init, str):
-    first = _batch(init, num, (height, width, channels))
+    first = _batch(init, num, shape)
   lpips, lpips_variables = None, None
   if options.init_lpips_weight:
     lpips, lpips_variables = image_losses.load_lpips()
@@ -143,23 +140,29 @@ def prepare(
   step = guidance.make_step(
     _with_remat(autoencoder, options.remat), guides, options, lpips
   )
-  most = max(map(len, story))
   return Dream(
     start=state,
     options=options,
     motion=motion,
     networks=networks,
-    phrases=tuple(
-      tuple(
-        guidance.make_targets(guide, phrase, most, read_image)
-        for guide in guides
-      )
-      for phrase in story
-    ),
+    phrases=_embed_story(story, guides),
     phrase_steps=phrase_steps or -(-options.steps // len(story)),
     step=jax.jit(step),
-    decode_latents=decode_latents,
+    decode_latents=_decoder(autoencoder, form),
     encode_images=_encoder(autoencoder, form),
+  )
+
+
+def _embed_story(
+  story: Story, guides: Sequence[guidance.Guide]
+) -> tuple[tuple[guidance.Targets, ...], ...]:
+  """Returns the targets of each guide, for each phrase."""
+  most = max(map(len, story))
+  return tuple(
+    tuple(
+      guidance.make_targets(guide, phrase, most, read_image) for guide in guides
+    )
+    for phrase in story
   )
 
 
