@@ -17,6 +17,9 @@ from vq_jax.guidance import latents
 from vq_jax.guidance import losses
 from vq_jax.guidance.guides import Guide
 from vq_jax.guidance.guides import Targets
+from vq_jax.guidance.guides import load_clip_guide
+from vq_jax.guidance.guides import load_guide
+from vq_jax.guidance.guides import make_clip_guide
 from vq_jax.guidance.guides import make_targets
 from vq_jax.guidance.motion import Motion
 from vq_jax.guidance.options import GuidanceOptions
@@ -43,6 +46,9 @@ __all__ = [
   'init_state',
   'latents',
   'losses',
+  'load_clip_guide',
+  'load_guide',
+  'make_clip_guide',
   'make_step',
   'make_targets',
   'parse_prompt',

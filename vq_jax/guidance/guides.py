@@ -13,9 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vq_jax import features
 from vq_jax.features import inputs
 from vq_jax.guidance import cutouts as cutouts_lib
 from vq_jax.guidance import prompts as prompts_lib
+
+# The guides, other than CLIPs, that are loaded by name.
+NAMES = ('classifier-text',)
 
 # A stop that no distance reaches, so that it never acts.
 _NO_STOP = -100.0
@@ -105,10 +109,6 @@ def embed_images(guide: Guide, images: jax.Array) -> jax.Array:
   return encode(guide.variables, images)
 
 
-# The guides that are loaded by name.
-NAMES = ('classifier-text',)
-
-
 def load_guide(name: str) -> Guide:
   """Loads a guide other than a CLIP.
 
@@ -122,8 +122,6 @@ def load_guide(name: str) -> Guide:
       them.
     ValueError: if the name is unknown.
   """
-  from vq_jax import features
-
   if name not in NAMES:
     raise ValueError(f'a guide is named {" or ".join(NAMES)}; got {name!r}.')
   module, variables, encode_texts = features.load_classifier_text()
@@ -131,7 +129,7 @@ def load_guide(name: str) -> Guide:
     name=name,
     module=module,
     variables=variables,
-    size=module.image_size,
+    size=module.classifier.size,
     encode_texts=encode_texts,
   )
 
@@ -146,9 +144,23 @@ def load_clip_guide(path: str | os.PathLike) -> Guide:
     MissingWeights: if they are not found; the message says how to get them.
     ValueError: if they are not those of a CLIP.
   """
-  from vq_jax import features
-
   module, variables = features.load_clip(path)
+  return make_clip_guide(os.fspath(path), module, variables)
+
+
+def make_clip_guide(
+  name: str, module: features.CLIP, variables: Mapping[str, Any]
+) -> Guide:
+  """Makes a guide of a CLIP.
+
+  Args:
+    name: the name in messages.
+    module: the CLIP.
+    variables: its variables.
+
+  Raises:
+    ValueError: if the library `tokenizers` is not installed.
+  """
   tokenizer = features.load_tokenizer()
   encode = jax.jit(
     lambda variables, tokens: module.apply(
@@ -156,7 +168,7 @@ def load_clip_guide(path: str | os.PathLike) -> Guide:
     )
   )
   return Guide(
-    name=os.fspath(path),
+    name=name,
     module=module,
     variables=variables,
     size=module.config.image_size,
