@@ -42,6 +42,7 @@ LEARNS_FROM = {
     'autoencoder': 'maskgit_tokenizer_imagenet256',
     'init_from': 'maskgit_imagenet256',
   },
+  'photo_tokenizer': {'init_from': 'photo_crops_tokenizer'},
   'pixelcnn_cifar10': {'autoencoder': 'vqvae_cifar10'},
   'token_critic_imagenet256': {'generator': 'maskgit_imagenet256'},
   'vit_vqgan_vim_base_imagenet256': {
@@ -163,7 +164,8 @@ def test_a_config_parses_and_its_model_has_variables(name, variant):
   init = modules.init_prior
   arguments = (module,)
   if not LEARNS_FROM.get(name, {}).keys() & {'autoencoder', 'generator'}:
-    init, arguments = modules.init_autoencoder, (module, run)
+    init = modules.init_autoencoder
+    arguments = (module, run['dataset']['image_shape'])
   variables = jax.eval_shape(
     lambda: init(
       *arguments, {'params': jax.random.key(0), 'code': jax.random.key(1)}
