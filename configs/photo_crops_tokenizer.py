@@ -62,7 +62,7 @@ def get_config(variant: str = '') -> dict:
       clip_norm=1.0,
     ),
     train=dict(
-      total_steps=3000,
+      total_steps=2000,
       log_every=dict(steps=50),
       eval_every=dict(steps=250),
       save_every=dict(steps=100),

@@ -26,6 +26,7 @@ def get_config(variant: str = '') -> dict:
       task='adversarial',
       init_from='runs/photo_crops',
       data=dict(batch_size=2, train_preprocess=common.FLIP, eval_preprocess=()),
+      model=dict(quantizer=dict(revive_until_step=2500)),
       adversary=dict(
         discriminator=dict(type='patchgan', channels=32, layers=3),
         weight=0.2,
@@ -36,7 +37,7 @@ def get_config(variant: str = '') -> dict:
         optim=dict(learning_rate=2e-4, b1=0.5, b2=0.9),
       ),
       optim=dict(learning_rate=3e-4, schedule='cosine', final_scale=0.1),
-      train=dict(total_steps=1500),
+      train=dict(total_steps=1000),
     ),
   )
   return common.variant(variant, config, SMOKE)

@@ -20,6 +20,7 @@ from vq_jax.features import minilm
 from vq_jax.features import released
 from vq_jax.utils import fields
 
+_TEMPERATURE = 2.0
 # The sentence whose embedding stands for a class.
 _SENTENCE = 'a photo of a {}'
 
@@ -92,9 +93,11 @@ def load_classifier_text(
 
   The mean embedding of all classes is subtracted from the embeddings of the
   classes and of texts, because the classifier spreads a part of its
-  probability over all classes. Of six pictures of scikit-image and scikit-learn
-  (Lite0), five are then nearest to the right one of six captions, and two
-  without it; a portrait of an astronaut is taken for a rocket launch.
+  probability over all classes. Of six pictures of scikit-image and
+  scikit-learn, five are then nearest to the right one of six captions, and one
+  or two without it; a portrait of an astronaut is taken for a rocket launch.
+  The temperature is 2: after 40 steps of Adam from noise towards 'a castle',
+  the cosine of Lite0 was 0.48, and 0.19 with a temperature of 1.
 
   Args:
     name: 'efficientnet_lite0' or 'efficientnet_lite2'.
@@ -126,7 +129,8 @@ def load_classifier_text(
     'classifier': variables['params'],
     'class_embeddings': jnp.asarray(classes - mean),
   }
-  return ClassifierText(classifier), {'params': params}, encode_texts
+  module = ClassifierText(classifier, temperature=_TEMPERATURE)
+  return module, {'params': params}, encode_texts
 
 
 def class_names(path: str | os.PathLike | None = None) -> tuple[str, ...]:
