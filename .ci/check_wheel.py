@@ -13,6 +13,7 @@ import numpy as np
 import vq_jax
 from vq_jax import data
 from vq_jax.config import registry
+from vq_jax.features import clip_tokenizer
 
 installed = pathlib.Path(vq_jax.__file__)
 assert 'site-packages' in installed.parts, f'{installed} is no installed wheel'
@@ -27,6 +28,8 @@ quantizer = registry.build(
 z = jax.random.normal(jax.random.key(0), (5, 4))
 variables = quantizer.init(jax.random.key(1), z)
 assert quantizer.apply(variables, z).indices.shape == (5,)
+
+assert len(clip_tokenizer.read_merges()) == 48894
 
 command = pathlib.Path(sys.executable).with_name('vqjax')
 found = subprocess.run([command, '--help'], capture_output=True, check=True)

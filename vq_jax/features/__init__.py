@@ -1,9 +1,10 @@
 """Frozen pretrained networks and their weights.
 
     network, variables = features.load('lpips_vgg16')
+    clip, variables = features.load_clip('ViT-B/32')
 
 Images are float [B, H, W, 3] or [B, H, W, 1] in [0, 1]. Weights are downloaded
-only by `python -m vq_jax.features`.
+only by `python -m vq_jax.features`, and those of CLIP not at all.
 """
 
 from vq_jax.features.backbones import VGG16

@@ -25,7 +25,7 @@ from vq_jax.utils.conversion import states
 
 # Both sources have an array of this name.
 _LANDMARK = 'logit_scale'
-_USUAL = ('', 'state_dict', 'state_dict/module')
+_USUAL = ('', 'state_dict', 'state_dict/module.')
 # Files with weights in a folder of Hugging Face, in the order of the search.
 _FILES = (
   'model.safetensors',
@@ -101,8 +101,9 @@ def load_clip(
       ~/.cache/vq_jax/weights and in ~/.cache/clip.
     activation: activation of the transformers. By default that of a
       `config.json` or `open_clip_config.json` beside the file, and 'quick_gelu'
-      without one. The models that open_clip trained on LAION have 'gelu',
-      unless their names end with '-quickgelu'.
+      without one, with a warning unless the file is of OpenAI. The models that
+      open_clip trained on LAION have 'gelu', unless their names end with
+      '-quickgelu'.
     remat: see `CLIP`.
     dtype: see `CLIP`.
 
@@ -130,11 +131,22 @@ def load_clip(
       ) from error
     clip = CLIP(config, remat=remat, dtype=dtype)
     variables = _convert(clip, state, file)
-  if found.notice:
-    warnings.warn(
-      f'{file}: {found.notice}', errors.ConvertWarning, stacklevel=2
-    )
+  for notice in (found.notice, _assumption(tensors, options)):
+    if notice:
+      warnings.warn(f'{file}: {notice}', errors.ConvertWarning, stacklevel=2)
   return clip, jax.tree.map(jnp.asarray, variables)
+
+
+def _assumption(state: states.State, options: clip_sizes.Options) -> str | None:
+  """Returns a warning if nothing tells the activation."""
+  # This array is in the files of OpenAI, but not in those of open_clip.
+  if options.activation or 'input_resolution' in state:
+    return None
+  return (
+    'the file does not tell the activation, and quick_gelu of OpenAI is used; '
+    "models that open_clip trained on LAION need activation='gelu', unless "
+    'their names end with -quickgelu.'
+  )
 
 
 def _convert(

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
   import tokenizers
 
 START, END = '<|startoftext|>', '<|endoftext|>'
-# Special tokens, English contractions, words, digits, and runs of other signs.
-_PIECES = (
-  r'<\|startoftext\|>|<\|endoftext\|>|'
-  r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
-)
+# English contractions, words, digits, and runs of other signs. The long s is an
+# s, because the expression of OpenAI ignores case.
+_PIECES = r"'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+# White space of Unicode; Python's `\s` also has the separators of ASCII.
+_SPACE = re.compile(r'[^\S\x1c-\x1f]+')
 _END_OF_WORD = '</w>'
 
 
@@ -83,8 +83,10 @@ def load_tokenizer(context_length: int = 77) -> Tokenizer:
   """Returns the tokenizer of all released CLIPs.
 
   The ids are those of OpenAI's tokenizer, except that the library `ftfy` does
-  not repair the text first: curly quotation marks, ligatures and full-width
-  letters stay as they are, as in the tokenizer of Hugging Face.
+  not repair the text first: curly quotation marks, ligatures, full-width
+  letters and control characters stay as they are. The tokenizer of Hugging Face
+  leaves them too; it differs from both in HTML entities, which it keeps, in the
+  last sigma of a Greek word in capitals, and in special tokens in capitals.
 
   Args:
     context_length: tokens of a text, 77 in all released models.
@@ -110,16 +112,12 @@ def clean(text: str) -> str:
   lower-case.
   """
   text = html.unescape(html.unescape(text))
-  text = unicodedata.normalize('NFC', text)
-  return re.sub(r'\s+', ' ', text).strip().lower()
+  text = unicodedata.normalize('NFC', text).strip()
+  return _SPACE.sub(' ', text).strip().lower()
 
 
 def _byte_level_bpe() -> 'tokenizers.Tokenizer':
-  """Builds the tokenizer without the start and the end.
-
-  Ids: 256 bytes, the same bytes at the end of a word, one for each merge in the
-  order of the file, the start and the end.
-  """
+  """Builds the tokenizer, which does not add the start and the end."""
   try:
     import tokenizers
     from tokenizers import models
@@ -129,15 +127,10 @@ def _byte_level_bpe() -> 'tokenizers.Tokenizer':
       'the tokenizer of CLIP needs the package tokenizers: run '
       "`pip install 'vq_jax[clip]'`."
     ) from error
-  merges = [tuple(line.split()) for line in _merge_lines()]
-  symbols = _byte_symbols()
-  vocab = [*symbols, *(symbol + _END_OF_WORD for symbol in symbols)]
-  vocab += [''.join(pair) for pair in merges] + [START, END]
+  merges = read_merges()
   bpe = tokenizers.Tokenizer(
     models.BPE(
-      vocab={symbol: i for i, symbol in enumerate(vocab)},
-      merges=merges,
-      end_of_word_suffix=_END_OF_WORD,
+      vocab=vocabulary(merges), merges=merges, end_of_word_suffix=_END_OF_WORD
     )
   )
   bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -152,10 +145,23 @@ def _byte_level_bpe() -> 'tokenizers.Tokenizer':
   return bpe
 
 
-def _merge_lines() -> list[str]:
-  """Reads the merges, one pair of symbols in a line."""
+def read_merges() -> list[tuple[str, str]]:
+  """Returns the pairs of symbols that are merged, the most frequent first."""
   file = resources.files('vq_jax.features') / 'clip_bpe' / 'merges.txt.gz'
-  return gzip.decompress(file.read_bytes()).decode().splitlines()
+  lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+  return [tuple(line.split()) for line in lines]
+
+
+def vocabulary(merges: Sequence[tuple[str, str]]) -> dict[str, int]:
+  """Returns symbol -> id.
+
+  The 256 bytes, the same bytes at the end of a word, one symbol for each merge
+  in their order, the start and the end.
+  """
+  symbols = _byte_symbols()
+  symbols += [symbol + _END_OF_WORD for symbol in symbols]
+  symbols += [''.join(pair) for pair in merges]
+  return {symbol: i for i, symbol in enumerate([*symbols, START, END])}
 
 
 def _byte_symbols() -> list[str]:
