@@ -49,7 +49,7 @@ setuptools.setup(
     'cuda': ['jax[cuda12]'],
     'plan': ['libtpu'],
     'clip': ['imageio-ffmpeg', 'tokenizers'],
-    'peers': ['torch', 'transformers', 'ftfy', 'regex'],
+    'peers': ['torch', 'transformers'],
     'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26', 'ruff'],
     'test': [
       'hypothesis',

@@ -100,6 +100,20 @@ def test_compressed_tensors_are_refused(tmp_path):
     writing.read(path)
 
 
+@pytest.mark.parametrize('flag', [0x01, 0x20], ids=['encrypted', 'patched'])
+def test_records_with_flags_that_pytorch_never_sets(flag, tmp_path):
+  path = torchscript.save(tmp_path / 'a.pt', torchscript.modules(arrays()))
+  with zipfile.ZipFile(path) as archive:
+    offset = archive.getinfo('clip/data/1').header_offset
+  data = bytearray(path.read_bytes())
+  central = data.rindex(b'clip/data/1') - 46
+  for start in (offset + 6, central + 8):
+    data[start] |= flag
+  path.write_bytes(data)
+  with pytest.raises(errors.ConvertError, match='is damaged'):
+    writing.read(path)
+
+
 def test_a_module_without_tensors(tmp_path):
   path = torchscript.save(tmp_path / 'a.pt', torchscript.Module(n=1))
   with pickles.reading(path) as tree:

@@ -233,6 +233,19 @@ def test_grey_images_are_repeated():
   )
 
 
+def test_mean_and_deviation_are_those_of_the_config():
+  clip, variables, image, _ = make()
+  half = dataclasses.replace(TOY, mean=(0.5,) * 3, std=(0.5,) * 3)
+  encode = jax.jit(
+    lambda image, clip: clip.apply(variables, image, method='encode_image'),
+    static_argnums=1,
+  )
+  moved = (np.asarray(image) - 0.5) / 0.5 * golden.STD + golden.MEAN
+  np.testing.assert_allclose(
+    encode(image, features.CLIP(half)), encode(moved, clip), atol=1e-5
+  )
+
+
 def test_inputs_of_other_shapes_are_refused():
   clip, variables, image, tokens = make()
   with pytest.raises(ValueError, match='8 x 8 pixels; got 4 x 8'):
@@ -248,3 +261,10 @@ def test_configs_that_cannot_be():
     dataclasses.replace(TOY, image_size=9)
   with pytest.raises(ValueError, match='multiple of 32'):
     dataclasses.replace(RESNET, image_size=40)
+  with pytest.raises(ValueError, match='width 16 of the text encoder .* got 3'):
+    dataclasses.replace(TOY, text_heads=3)
+  vision = dataclasses.replace(RESNET.vision, heads=3)
+  with pytest.raises(ValueError, match='width 128 of the image encoder'):
+    dataclasses.replace(RESNET, vision=vision)
+  with pytest.raises(ValueError, match='std'):
+    dataclasses.replace(TOY, std=(0.5, 0.0, 0.5))

@@ -181,11 +181,56 @@ def test_configs_that_cannot_be_read(tmp_path):
   file.write_text(json.dumps(config))
   with pytest.raises(errors.ConvertError, match='got quick_gelu, relu'):
     features.load_clip(tmp_path)
+  for field, value, message in (
+    ('layer_norm_eps', 1e-6, 'layer_norm_eps .* 1e-05.*; got 1e-06'),
+    ('num_attention_heads', 'two', 'text_heads must be .*; got .two'),
+    ('num_attention_heads', 7, 'width 64 of the text encoder .*; got 7'),
+  ):
+    changed = golden.huggingface_config(TOY, **{field: value})
+    file.write_text(json.dumps(changed))
+    with pytest.raises(errors.ConvertError, match=message):
+      features.load_clip(tmp_path)
+  file.write_text('{"model_type": "clip", "text_config": [1]}')
+  with pytest.raises(errors.ConvertError, match='text_config .* be a dict'):
+    features.load_clip(tmp_path)
   file.write_text('{')
   with pytest.raises(errors.ConvertError, match='config.json is no JSON file'):
     features.load_clip(tmp_path)
   file.write_text('{"model_type": "bert"}')  # of another model
   assert read_config(tmp_path, activation='gelu').end_token is None
+
+
+def test_configs_of_open_clip_that_cannot_be_read(tmp_path):
+  save_arrays(tmp_path / 'open_clip_model.safetensors', golden.state(TOY))
+  vision = {'width': 64, 'patch_size': 8, 'head_width': 0}
+  (tmp_path / 'open_clip_config.json').write_text(
+    json.dumps({'model_cfg': {'vision_cfg': vision}})
+  )
+  with pytest.raises(errors.ConvertError, match='positive integer; got 0'):
+    features.load_clip(tmp_path)
+
+
+def test_mean_and_deviation_of_pixels_are_read(tmp_path):
+  half = [0.5, 0.5, 0.5]
+  folders = {name: tmp_path / name for name in ('hf', 'oc', 'none')}
+  for folder in folders.values():
+    folder.mkdir()
+    save_arrays(folder / 'model.safetensors', golden.openai(TOY))
+  config = {
+    'preprocess_cfg': {'mean': half, 'std': half},
+    'model_cfg': {'n': 1},
+  }
+  path = folders['oc'] / 'open_clip_config.json'
+  path.write_text(json.dumps(config))
+  config = golden.huggingface_config(TOY)
+  (folders['hf'] / 'config.json').write_text(json.dumps(config))
+  path = folders['hf'] / 'preprocessor_config.json'
+  path.write_text(json.dumps({'image_mean': half, 'image_std': half}))
+  for name in ('hf', 'oc'):
+    config = read_config(folders[name])
+    assert config.mean == config.std == (0.5, 0.5, 0.5)
+  config = read_config(folders['none'])
+  assert (config.mean, config.std) == (golden.MEAN, golden.STD)
 
 
 def test_a_clip_within_a_larger_checkpoint_is_reported(tmp_path):

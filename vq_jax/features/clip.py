@@ -14,10 +14,6 @@ from vq_jax.features.clip_text import TextTransformer
 
 __all__ = ['CLIP', 'CLIPConfig', 'ResNetConfig', 'ViTConfig']
 
-# Mean and standard deviation of the pixels of the training images.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-
 # log(1 / 0.07), the first value of the published training.
 _LOGIT_SCALE = 2.6592600369327779
 
@@ -95,7 +91,7 @@ class CLIP(nn.Module):
       )
     mean, std = (
       jnp.asarray(value, jnp.float32).reshape(1, 1, 1, 3)
-      for value in (MEAN, STD)
+      for value in (self.config.mean, self.config.std)
     )
     return _normalize(self.image_encoder((image - mean) / std))
 

@@ -6,6 +6,9 @@ from typing import Literal
 from vq_jax.layers import transformer
 from vq_jax.utils import fields
 
+# Mean and standard deviation of the pixels of OpenAI's training images.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 EPSILON = 1e-5  # of the LayerNorms
 _ACTIVATIONS = {'gelu': 'gelu_exact', 'quick_gelu': 'quick_gelu'}
 
@@ -31,6 +34,11 @@ class ViTConfig:
   def __post_init__(self):
     fields.check(self)
 
+  @property
+  def attention_width(self) -> int:
+    """The width of the tokens that attention reads."""
+    return self.width
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResNetConfig:
@@ -48,6 +56,11 @@ class ResNetConfig:
 
   def __post_init__(self):
     fields.check(self)
+
+  @property
+  def attention_width(self) -> int:
+    """The channels of the last stage, which attention pools."""
+    return 32 * self.width
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,10 +83,12 @@ class CLIPConfig:
       models whose vocabulary has ids above that of the end.
     activation: activation of the transformers: 'quick_gelu' is
       x * sigmoid(1.702 x), of OpenAI's weights; 'gelu' is the exact GELU.
+    mean: mean of the pixels in [0, 1] by which images are normalised.
+    std: their standard deviation. Some models of open_clip have 0.5 for both.
 
   Raises:
-    ValueError: if a value is out of range, or the image size is no multiple of
-      the patch (of 32 for a ResNet).
+    ValueError: if a value is out of range, a width is no multiple of its heads,
+      or the image size none of the patch (of 32 for a ResNet).
 
   Example:
     >>> from vq_jax.features import clip_config
@@ -93,9 +108,22 @@ class CLIPConfig:
   vocab_size: fields.PositiveInt = 49408
   end_token: fields.NonNegativeInt | None = None
   activation: Literal['gelu', 'quick_gelu'] = 'quick_gelu'
+  mean: tuple[float, float, float] = MEAN
+  std: tuple[
+    fields.PositiveFloat, fields.PositiveFloat, fields.PositiveFloat
+  ] = STD
 
   def __post_init__(self):
     fields.check(self)
+    for name, width, heads in (
+      ('image', self.vision.attention_width, self.vision.heads),
+      ('text', self.text_width, self.text_heads),
+    ):
+      if width % heads:
+        raise ValueError(
+          f'the width {width} of the {name} encoder must be a multiple of its '
+          f'heads; got {heads}.'
+        )
     if self.image_size % self.stride:
       raise ValueError(
         f'image_size must be a multiple of {self.stride}, the pixels of a cell '

@@ -2,17 +2,16 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 import warnings
-from collections.abc import Mapping
 from typing import Any
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from vq_jax.features import clip_options
 from vq_jax.features import clip_rules
 from vq_jax.features import clip_sizes
 from vq_jax.features import released
@@ -103,7 +102,8 @@ def load_clip(
       `config.json` or `open_clip_config.json` beside the file, and 'quick_gelu'
       without one, with a warning unless the file is of OpenAI. The models that
       open_clip trained on LAION have 'gelu', unless their names end with
-      '-quickgelu'.
+      '-quickgelu'. Heads, and mean and standard deviation of the pixels, are
+      read there too; otherwise they are those of OpenAI.
     remat: see `CLIP`.
     dtype: see `CLIP`.
 
@@ -117,7 +117,7 @@ def load_clip(
     ValueError: if the checksum of a model of OpenAI is wrong.
   """
   file = _find(path)
-  options = _options(file.parent, activation)
+  options = clip_options.read(file.parent, activation)
   with pickles.reading(file) as tree:
     try:
       found = locations.find(tree, _LANDMARK, _USUAL)
@@ -137,7 +137,9 @@ def load_clip(
   return clip, jax.tree.map(jnp.asarray, variables)
 
 
-def _assumption(state: states.State, options: clip_sizes.Options) -> str | None:
+def _assumption(
+  state: states.State, options: clip_options.Options
+) -> str | None:
   """Returns a warning if nothing tells the activation."""
   # This array is in the files of OpenAI, but not in those of open_clip.
   if options.activation or 'input_resolution' in state:
@@ -228,67 +230,4 @@ def _find_release(name: str) -> pathlib.Path:
     f'{name} needs {release.file} of OpenAI ({release.megabytes} MB, sha256 '
     f'{release.sha256}), which was not found: download {release.url} into '
     f'{" or ".join(map(str, folders))}, or set VQ_JAX_WEIGHTS to its folder.'
-  )
-
-
-def _options(
-  folder: pathlib.Path, activation: str | None
-) -> clip_sizes.Options:
-  """Reads what the weights do not tell from the config of a model, if any."""
-  config = _read_json(folder / 'config.json')
-  if config.get('model_type') == 'clip':
-    options = _huggingface_options(config)
-  else:
-    config = _read_json(folder / 'open_clip_config.json')
-    options = _open_clip_options(config.get('model_cfg', {}))
-  if activation is not None:
-    options = dataclasses.replace(options, activation=activation)
-  return options
-
-
-def _read_json(file: pathlib.Path) -> dict[str, Any]:
-  """Returns the content of a JSON file, {} if there is none."""
-  try:
-    content = json.loads(file.read_text())
-  except FileNotFoundError:
-    return {}
-  except ValueError as error:
-    raise errors.ConvertError(f'{file} is no JSON file: {error}.') from error
-  return content if isinstance(content, dict) else {}
-
-
-def _huggingface_options(config: Mapping[str, Any]) -> clip_sizes.Options:
-  """Returns the options of a `CLIPConfig` of Hugging Face."""
-  text, vision = (
-    config.get('text_config') or {},
-    config.get('vision_config') or {},
-  )
-  activations = {c.get('hidden_act', 'quick_gelu') for c in (text, vision)}
-  if not activations <= {'gelu', 'quick_gelu'} or len(activations) > 1:
-    raise errors.ConvertError(
-      'hidden_act in config.json must be gelu or quick_gelu, and the same for '
-      f'both encoders; got {", ".join(sorted(activations))}.'
-    )
-  end = text.get('eos_token_id')
-  return clip_sizes.Options(
-    activation=activations.pop(),
-    vision_heads=vision.get('num_attention_heads', 12),
-    text_heads=text.get('num_attention_heads', 8),
-    # 2 stands in old files, in which the largest id ends a text.
-    end_token=None if end == 2 else end,
-  )
-
-
-def _open_clip_options(config: Mapping[str, Any]) -> clip_sizes.Options:
-  """Returns the options of the config of open_clip; empty if there is none."""
-  if not config:
-    return clip_sizes.Options()
-  vision, text = config.get('vision_cfg', {}), config.get('text_cfg', {})
-  heads = None
-  if isinstance(vision.get('width'), int) and 'patch_size' in vision:
-    heads = vision['width'] // vision.get('head_width', 64)
-  return clip_sizes.Options(
-    activation='quick_gelu' if config.get('quick_gelu') else 'gelu',
-    vision_heads=heads,
-    text_heads=text.get('heads'),
   )

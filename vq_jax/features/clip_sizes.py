@@ -3,16 +3,17 @@
 The names are those of OpenAI, which open_clip uses too, or of Hugging Face.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from vq_jax.features import clip_config
 from vq_jax.features.clip_config import CLIPConfig
 from vq_jax.features.clip_config import ResNetConfig
 from vq_jax.features.clip_config import ViTConfig
+from vq_jax.features.clip_options import Options
 from vq_jax.utils.conversion import errors
 from vq_jax.utils.conversion import states
 from vq_jax.utils.conversion import unpickling
@@ -22,23 +23,6 @@ _HEAD_WIDTH = 64
 # width -> heads.
 _WIDE_HEADS = {1280: 16, 1408: 16, 1664: 16}
 _EPSILON = 1e-5  # of the batch norms
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-  """What the weights do not tell, as far as a config file has it.
-
-  Attributes:
-    activation: see `CLIPConfig`.
-    vision_heads: attention heads of a Vision Transformer.
-    text_heads: attention heads of the text transformer.
-    end_token: see `CLIPConfig`.
-  """
-
-  activation: str | None = None
-  vision_heads: int | None = None
-  text_heads: int | None = None
-  end_token: int | None = None
 
 
 def is_huggingface(state: states.State) -> bool:
@@ -137,6 +121,8 @@ def sizes(state: states.State, options: Options) -> CLIPConfig:
     vocab_size=states.shape(state, names['tokens'], 2)[0],
     end_token=options.end_token,
     activation=options.activation or 'quick_gelu',
+    mean=options.mean or clip_config.MEAN,
+    std=options.std or clip_config.STD,
     **_vision(state, names, options),
   )
 

@@ -5,6 +5,7 @@ executing pickled code (see `unpickling`), and safetensors.
 """
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -140,7 +141,7 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
   storages: dict[str, unpickling.Storage] = {}
   with archive.open(pickles[0]) as file:
     found = unpickling.Unpickler(file, storages).load()
-  read = _last_read(archive.read)
+  read = _last_read(functools.partial(_read_record, archive))
   for key, storage in storages.items():
     info = records.get(f'{root}data/{key}')
     size = storage.size * storage.dtype.itemsize
@@ -153,6 +154,14 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
   if isinstance(found, unpickling.Record):
     return unpickling.named_tensors(found)
   return found
+
+
+def _read_record(archive: zipfile.ZipFile, name: str) -> bytes:
+  """Reads a record; one that is encrypted or patched is damaged."""
+  try:
+    return archive.read(name)
+  except RuntimeError as error:
+    raise zipfile.BadZipFile(str(error)) from error
 
 
 def _read_legacy(file: BinaryIO) -> Any:
