@@ -14,16 +14,6 @@ on eight crops of 64 x 64 pixels costs half of one on four photographs of
 
 from configs import common
 
-SMOKE = dict(
-  model=dict(
-    channels=8,
-    multipliers=(1, 2),
-    z_channels=8,
-    quantizer=dict(codebook_size=32, code_dim=8),
-  ),
-  loss=dict(lpips=0.0),
-)
-
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""
@@ -68,4 +58,4 @@ def get_config(variant: str = '') -> dict:
       save_every=dict(steps=100),
     ),
   )
-  return common.variant(variant, config, SMOKE)
+  return common.variant(variant, config, common.SMOKE_VQGAN)

@@ -15,7 +15,7 @@ weights this one starts.
 from configs import common
 from configs import photo_crops_tokenizer
 
-SMOKE = common.merge(photo_crops_tokenizer.SMOKE, common.SMOKE_PATCHGAN)
+SMOKE = common.merge(common.SMOKE_VQGAN, common.SMOKE_PATCHGAN)
 
 
 def get_config(variant: str = '') -> dict:
