@@ -1,15 +1,12 @@
 """The first part of the training of `photo_tokenizer.py`, on smaller crops.
 
-An autoencoder of photographs with L2 and LPIPS, without a discriminator. A step
-on eight crops of 64 x 64 pixels costs half of one on four photographs of
-128 x 128, and the network takes both sizes.
+An autoencoder of photographs with L2 and LPIPS, without a discriminator. The
+network takes both sizes, and a step on smaller crops is cheaper.
 
     python -m tests.benchmarks.prepare_images photos *.deb --size 128
     python -m vq_jax.features lpips_vgg16
     python -m train.main --config configs/photo_crops_tokenizer.py \
         --workdir runs/photo_crops --config.data.source=folder:photos
-
-`prepare_images` describes the packages with the photographs.
 """
 
 from configs import common
@@ -52,10 +49,7 @@ def get_config(variant: str = '') -> dict:
       clip_norm=1.0,
     ),
     train=dict(
-      total_steps=2000,
-      log_every=dict(steps=50),
-      eval_every=dict(steps=250),
-      save_every=dict(steps=100),
+      total_steps=2000, eval_every=dict(steps=250), save_every=dict(steps=100)
     ),
   )
   return common.variant(variant, config, common.SMOKE_VQGAN)
