@@ -42,6 +42,11 @@ def test_long_texts_are_cut_with_a_warning():
   np.testing.assert_array_equal(cut, fits)
 
 
+def test_what_is_no_text_is_refused():
+  with pytest.raises(ValueError, match='must be a string; got 3'):
+    features.load_tokenizer()(['a cat', 3])
+
+
 def test_a_context_without_room_is_refused():
   with pytest.raises(ValueError, match='at least 3.*got 2'):
     features.load_tokenizer(2)

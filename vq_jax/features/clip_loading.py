@@ -94,10 +94,11 @@ def load_clip(
   releases, is read without running it.
 
   Args:
-    path: a file with weights, a folder of Hugging Face, or the name of a model
-      of OpenAI ('ViT-B/32', 'ViT-B/16', 'ViT-L/14', 'RN50'), whose file is
-      searched in the folder of the environment variable VQ_JAX_WEIGHTS, in
-      ~/.cache/vq_jax/weights and in ~/.cache/clip.
+    path: a file with weights, a folder with the files of a repository on
+      Hugging Face, or the name of a model of OpenAI ('ViT-B/32', 'ViT-B/16',
+      'ViT-L/14', 'RN50'), whose file is searched in the folder of the
+      environment variable VQ_JAX_WEIGHTS, in ~/.cache/vq_jax/weights and in
+      ~/.cache/clip.
     activation: activation of the transformers. By default that of a
       `config.json` or `open_clip_config.json` beside the file, and 'quick_gelu'
       without one, with a warning unless the file is of OpenAI. The models that
@@ -125,7 +126,7 @@ def load_clip(
       clip_sizes.require_both(tensors)
       state = clip_sizes.prepare(tensors)
       config = clip_sizes.sizes(state, options)
-    except (errors.ConvertError, ValueError) as error:
+    except ValueError as error:
       raise errors.ConvertError(
         f'{file} is no CLIP: {str(error).rstrip(".")}.'
       ) from error

@@ -61,8 +61,14 @@ class Tokenizer:
 
     Returns:
       int32 [B, context_length].
+
+    Raises:
+      ValueError: if a text is no string.
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
+    for text in texts:
+      if not isinstance(text, str):
+        raise ValueError(f'a text must be a string; got {text!r:.40}.')
     tokens = np.zeros((len(texts), self.context_length), np.int32)
     most = self.context_length - 2
     for row, text in zip(tokens, texts, strict=True):
@@ -97,8 +103,8 @@ def load_tokenizer(context_length: int = 77) -> Tokenizer:
 
   Example:
     >>> from vq_jax import features
-    >>> tokenizer = features.load_tokenizer()  # doctest: +SKIP
-    >>> tokenizer('a cat')[0, :4].tolist()  # doctest: +SKIP
+    >>> tokenizer = features.load_tokenizer()
+    >>> tokenizer('a cat')[0, :4].tolist()
     [49406, 320, 2368, 49407]
   """
   return Tokenizer(context_length)
