@@ -19,8 +19,11 @@ import pytest
 from PIL import Image
 
 import vq_jax
+from tests.guidance import toys
 from vq_jax import samplers
 from vq_jax.cli import main as cli
+from vq_jax.guidance import guides
+from vq_jax.inference import dream
 from vq_jax.inference import edit
 from vq_jax.inference import generate
 from vq_jax.inference import labels as labels_lib
@@ -321,6 +324,7 @@ RUNS = {
   'tokenize': 'tokenize {tokenizer} --data {source} --out codes',
   'probe': 'probe {tokenizer} --data {source} --test-split train --shots 1 '
   '--draws 1',
+  'dream': 'dream {tokenizer} --guide classifier-text --prompt a --steps 1',
   'info': 'info {tokenizer}',
 }
 
@@ -381,7 +385,7 @@ def loaded(paths):
 
 @pytest.fixture
 def here(loaded, tmp_path, monkeypatch):
-  """An empty folder, loaded runs, and samplers that compute nothing."""
+  """An empty folder, loaded runs, and methods that compute nothing."""
   load = vq_jax.load
   monkeypatch.setattr(vq_jax, 'load', lambda f: loaded.get(f) or load(f))
   monkeypatch.chdir(tmp_path)
@@ -393,8 +397,13 @@ def here(loaded, tmp_path, monkeypatch):
       sampler.make_guidance().rows(rest[0], prior.vocab.null_label)
     return jnp.stack([tokens] * 2, axis=1) if k['trace'] else tokens
 
-  # The effect of the options is tested above.
+  def advance(dream, state, step):
+    return state.replace(step=state.step + 1), {'prompts': jnp.zeros((1, 1, 1))}
+
+  # The effect of the options is tested above, and in tests/guidance.
   monkeypatch.setattr(generate, 'sample_tokens', sample_tokens)
+  monkeypatch.setattr(dream.Dream, 'advance', advance)
+  monkeypatch.setattr(guides, 'load_guide', lambda name: toys.make_guide())
   return tmp_path
 
 

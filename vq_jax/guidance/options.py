@@ -14,6 +14,7 @@ from vq_jax.guidance import latents as latents_lib
 from vq_jax.utils import fields
 
 _Steps = Annotated[int, fields.Range(least=1, most=10**6)]
+_Cutouts = Annotated[int, fields.Range(least=1, most=2**16)]
 _Decay = Annotated[float, fields.Range(least=0, most=0.9999)]
 
 
@@ -61,8 +62,8 @@ class GuidanceOptions:
   form: latents_lib.Form = 'quantized'
   clamp: bool = True
   cutouts: str | cutouts_lib.Cutouts = 'crops'
-  num_cutouts: fields.PositiveInt = 32
-  cutouts_at_once: fields.PositiveInt = 32
+  num_cutouts: _Cutouts = 32
+  cutouts_at_once: _Cutouts = 32
   augmentations: str | tuple[augmentations_lib.Augmentation, ...] = (
     'flip,affine,perspective,color,erase,noise'
   )
