@@ -3,8 +3,8 @@
     python -m tests.benchmarks.steer_by_classifier RUN --workdir W
 
 Optimises images for prompts that name a class of ImageNet each, three seeds of
-each prompt at once, guided by EfficientNet-Lite0 and MiniLM. EfficientNet-Lite2,
-which did not guide, judges: an image is a hit if the class is among its five
+each prompt at once, guided by EfficientNet-Lite0 and MiniLM. EfficientNet-Lite2
+did not guide and judges: an image is a hit if the class is among its five
 most probable. Prints a line for each prompt, and writes a grid, a row for each.
 Prompts that are done already are not optimised again.
 """
