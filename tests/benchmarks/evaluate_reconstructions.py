@@ -28,19 +28,19 @@ def evaluate(
   folder: pathlib.Path, runs: list[pathlib.Path], workdir: pathlib.Path
 ) -> str:
   """Writes the table and the image grid; returns the table."""
-  judge = benchmark.Judge(folder)
+  evaluator = benchmark.Evaluator(folder)
   lines = [
     '| | PSNR, dB | LPIPS | Frechet distance | codebook usage |',
     '|---|---|---|---|---|',
   ]
-  shown = np.linspace(0, len(judge.real) - 1, COLUMNS).astype(int)
-  rows = [judge.real[shown]]
+  shown = np.linspace(0, len(evaluator.real) - 1, COLUMNS).astype(int)
+  rows = [evaluator.real[shown]]
   for run in runs:
-    reconstructed = benchmark.reconstruct(run, judge.real)
-    lines.append(benchmark.line(run.name, run, judge(reconstructed)))
+    reconstructed = benchmark.reconstruct(run, evaluator.real)
+    lines.append(benchmark.line(run.name, run, evaluator(reconstructed)))
     rows.append(reconstructed[shown])
   lines.append(
-    f'| one half of the images to the other | | | {judge.floor:.1f} | |'
+    f'| one half of the images to the other | | | {evaluator.floor:.1f} | |'
   )
   grid = images.grid(images.stack_rows(*rows), columns=COLUMNS)
   images.save_image(workdir / 'reconstructions.png', grid)

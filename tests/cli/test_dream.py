@@ -1,7 +1,6 @@
 """`vqjax dream`: files, resumption after a kill, and errors."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -103,7 +102,7 @@ def test_ctrl_c_keeps_what_there_is_and_more_steps_go_on(
   def stop(self, state, step):
     taken.append(step)
     if len(taken) == 4:
-      os.kill(os.getpid(), signal.SIGINT)
+      raise KeyboardInterrupt
     return advance(self, state, step)
 
   with monkeypatch.context() as patched:

@@ -1,6 +1,7 @@
 """A run depends on its config only, also if resumed or on many devices."""
 
 import errno
+import itertools
 import json
 import os
 import pathlib
@@ -56,12 +57,11 @@ def on_eight_devices(source, tmp_path_factory) -> pathlib.Path:
 
 def stop_after(monkeypatch, steps: int) -> None:
   """Makes a training receive SIGTERM during a step."""
-  read = {'count': 0}
+  count = itertools.count(1)
   read = pipeline.TrainIterator.__next__
 
   def spy(self):
-    read['count'] += 1
-    if read['count'] == steps:
+    if next(count) == steps:
       os.kill(os.getpid(), signal.SIGTERM)
     return read(self)
 

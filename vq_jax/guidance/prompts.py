@@ -127,8 +127,15 @@ def parse_prompt(text: str, *, image: bool = False) -> Prompt:
 
 
 def _split(text: str, separator: str) -> list[str]:
-  """Splits a text where the separator does not follow a backslash."""
-  return re.split(rf'(?<!\\){re.escape(separator)}', text)
+  """Splits a text where no backslash stands before the separator."""
+  parts, escaped = [''], False
+  for character in text:
+    if character == separator and not escaped:
+      parts.append('')
+    else:
+      parts[-1] += character
+    escaped = character == '\\' and not escaped
+  return parts
 
 
 def _is_number(text: str) -> bool:
