@@ -49,7 +49,7 @@ def get_config(variant: str = '') -> dict:
       clip_norm=1.0,
     ),
     train=dict(
-      total_steps=2000, eval_every=dict(steps=250), save_every=dict(steps=100)
+      total_steps=1800, eval_every=dict(steps=250), save_every=dict(steps=100)
     ),
   )
   return common.variant(variant, config, common.SMOKE_VQGAN)

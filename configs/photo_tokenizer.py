@@ -26,7 +26,7 @@ def get_config(variant: str = '') -> dict:
       task='adversarial',
       init_from='runs/photo_crops',
       data=dict(batch_size=2, train_preprocess=common.FLIP, eval_preprocess=()),
-      model=dict(quantizer=dict(revive_until_step=2500)),
+      model=dict(quantizer=dict(revive_until_step=2300)),
       adversary=dict(
         discriminator=dict(type='patchgan', channels=32, layers=3),
         weight=0.2,
