@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from vq_jax.features import clip_config
 from vq_jax.features.clip_config import CLIPConfig
+from vq_jax.layers import patches
 from vq_jax.layers import transformer
 
 _LayerNorm = functools.partial(nn.LayerNorm, epsilon=clip_config.EPSILON)
@@ -35,11 +36,12 @@ class VisionTransformer(nn.Module):
     """Maps normalised images [B, H, W, 3] to float32 [B, D]."""
     vision = self.config.vision
     std = vision.width**-0.5
-    x = nn.Conv(
+    # The gradient of a strided `nn.Conv` would be a dilated convolution, which
+    # costs more than the rest of the model.
+    x = patches.PatchConv(
       vision.width,
-      (vision.patch, vision.patch),
-      strides=vision.patch,
-      padding='VALID',
+      patch=vision.patch,
+      stride=vision.patch,
       use_bias=False,
       dtype=self.dtype,
       name='patch_embedding',

@@ -26,6 +26,7 @@ class PatchConv(nn.Module):
     features: output channels.
     patch: side of a patch, a multiple of `stride`.
     stride: pixels between patches.
+    use_bias: whether a bias is added.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
@@ -33,6 +34,7 @@ class PatchConv(nn.Module):
   features: int
   patch: int
   stride: int
+  use_bias: bool = True
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
@@ -49,9 +51,11 @@ class PatchConv(nn.Module):
       (p, p, c, self.features),
       self.param_dtype,
     )
-    bias = self.param(
-      'bias', nn.initializers.zeros_init(), (self.features,), self.param_dtype
-    )
+    bias = None
+    if self.use_bias:
+      bias = self.param(
+        'bias', nn.initializers.zeros_init(), (self.features,), self.param_dtype
+      )
     x, kernel, bias = nn.dtypes.promote_dtype(
       image, kernel, bias, dtype=self.dtype
     )
@@ -68,7 +72,7 @@ class PatchConv(nn.Module):
       padding='VALID',
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )
-    return y + jnp.expand_dims(bias, (0, 1, 2))
+    return y if bias is None else y + jnp.expand_dims(bias, (0, 1, 2))
 
 
 class OverlapAdd(nn.Module):
