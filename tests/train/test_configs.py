@@ -92,7 +92,6 @@ TRAINED = (
   'maskgit_imagenet256',
   'maskgit_tokenizer_imagenet256',
   'pixelcnn_cifar10',
-  'residual_vq_cifar10',
   'token_critic_imagenet256',
   'vae_fashion',
   'vit_vqgan_base_imagenet256',
