@@ -65,6 +65,7 @@ def test_it_writes_image_film_and_settings(tokenizer, tmp_path, capsys):
   assert frames(out) == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_bit(tokenizer, tmp_path):
   options = ('--steps', 40, '--save-every', 1)
   assert dream(tokenizer, tmp_path / 'whole.png', *options) == 0

@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / 'colab').glob('*.ipynb'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_at_smoke_size(path, monkeypatch):
   monkeypatch.setenv('VQ_JAX_SMOKE', '1')

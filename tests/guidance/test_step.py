@@ -9,7 +9,9 @@ import pytest
 
 from tests.guidance import toys
 from vq_jax import autoencoders
+from vq_jax import features
 from vq_jax import guidance
+from vq_jax import losses
 from vq_jax.utils import images as images_lib
 
 OPTIONS = guidance.GuidanceOptions(
@@ -130,6 +132,38 @@ def test_losses_of_the_image_hold_it_to_the_first(model):
 
   assert distance(held) < 0.2 * distance(free)
   assert losses[0]['init'] == 0 and losses[-1]['init'] > 0
+
+
+def test_lpips_holds_the_image_to_the_first(model, monkeypatch):
+  lpips = losses.LPIPS(features.VGG16(channels=(4, 4, 4, 4, 4)))
+  image = jnp.zeros((1, 16, 16, 3))
+  variables = lpips.init(jax.random.key(0), image, image)
+  monkeypatch.setattr(losses, 'load_lpips', lambda: (lpips, variables))
+  dream = prepare(
+    model,
+    prompt='a:0',
+    form='continuous',
+    init_lpips_weight=2.0,
+    learning_rate=0.02,
+  )
+  state, found = dream.start, []
+  state = state.replace(latents=state.latents + 0.5)
+  for step in range(6):
+    want = 2 * lpips.apply(variables, state.first_image, dream.decode(state))
+    state, values = dream.advance(state, step)
+    found.append(float(values['init_lpips'][0]))
+    np.testing.assert_allclose(found[-1], want[0], rtol=1e-3)
+  assert found[-1] < found[0]
+
+
+def test_images_are_spread_over_all_devices(model, plain):
+  """As many images as devices: the same as two on one device."""
+  dream = prepare(model, num=8)
+  assert len(dream.start.latents.sharding.device_set) == 8
+  state, values = take(dream)
+  assert len(state.latents.sharding.device_set) == 8
+  assert_same(state.latents[:2], plain[0].latents, atol=1e-4)
+  assert values[0]['loss'].shape == (8,)
 
 
 def test_total_variation_smooths(model):

@@ -124,6 +124,7 @@ def trained(tmp_path_factory):
   return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', TRAINED)
 def test_a_config_runs(name, trained):
   loaded = vq_jax.load(trained(name))

@@ -180,6 +180,7 @@ def test_stopping_and_resuming_changes_nothing(
   assert messages == phases - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('changes', [
   {'update': 'alternating', 'loss': 'non_saturating'},
   {

@@ -139,6 +139,7 @@ def test_accumulation_is_the_gradient_of_the_whole_batch(source, tmp_path):
   assert_same(saved(tmp_path / 'whole'), saved(tmp_path / 'parts'), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_replaced_codes_of_a_learned_codebook(source, tmp_path, monkeypatch):
   """K-means and dead-code revival with accumulation, pmap and resumption."""
   config = tiny_configs.autoencoder(source)
@@ -415,6 +416,7 @@ def wait_for_checkpoint(folder: pathlib.Path, process) -> None:
     time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_to_the_bit(source, tmp_path):
   """kill -9 at arbitrary moments, then SIGINT, then to the end."""
   whole = start(source, tmp_path / 'whole')

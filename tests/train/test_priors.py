@@ -418,6 +418,7 @@ def test_a_causal_prior_is_a_function_of_its_config(
   assert_same(saved(trained('pixelcnn')), saved(tmp_path))
 
 
+@pytest.mark.slow
 def test_bits_per_dim_add_the_token_bits_and_the_decoder_bits(source, tmp_path):
   """Bits per dimension are those of the prior and of the decoder together."""
   config = tiny_configs.autoencoder(source)

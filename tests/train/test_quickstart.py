@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import vq_jax
 from train import quickstart
 
 
+@pytest.mark.slow
 def test_the_quickstart_trains_samples_and_evaluates(tmp_path, capsys):
   workdir = tmp_path / 'quickstart'
   assert quickstart.main(['--smoke', '--workdir', str(workdir)]) == 0

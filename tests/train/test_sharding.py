@@ -121,6 +121,7 @@ def start_two(source, workdir, seconds: float) -> list[subprocess.Popen]:
   ]
 
 
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does(source, tokenizer, tmp_path):
   """SIGTERM to one of them stops both after the same step, saved.
 

@@ -208,7 +208,8 @@ def run(arguments) -> None:
     else:
       init = dream_inputs.read_init(arguments.init, model, shape, arguments)
       dream_workflow.optimize(recording, prepare(init), bar.report)
-  print(f'{arguments.num} image(s) in {arguments.out}')
+  count = f'{arguments.num} images' if arguments.num > 1 else '1 image'
+  print(f'{count} in {arguments.out}')
   if 'video' in arguments:
     video.write(arguments.video, recording.read_frames(), fps=arguments.fps)
     print(f'{len(recording.frames)} frames in {arguments.video}')
