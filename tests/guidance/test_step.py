@@ -96,6 +96,15 @@ def test_an_optimizer_with_norms_sees_one_image_at_a_time(model):
   assert_same(alone.latents, both.latents[:1], atol=1e-4)
 
 
+def test_memory_does_not_grow_with_the_steps(dream):
+  state, counts = dream.start, []
+  for step in range(20):
+    state, values = dream.advance(state, step)
+    jax.block_until_ready(values)
+    counts.append(sum(x.nbytes for x in jax.live_arrays()))
+  assert len(set(counts[1:])) == 1
+
+
 def test_losses_of_prompts_add_up(plain):
   for values in plain[1]:
     assert values['prompts'].shape == (2, 1, 2)
