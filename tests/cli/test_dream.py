@@ -202,6 +202,19 @@ def test_mistakes_get_one_line(
   assert not list(tmp_path.glob('*.run/frames/*'))
 
 
+MISTAKES = (['--init', 'missing.png'], ['--size', '9x8'])
+
+
+@pytest.mark.parametrize('more', MISTAKES)
+def test_a_mistake_costs_no_finished_run(more, tokenizer, tmp_path):
+  out = tmp_path / 'a.png'
+  assert dream(tokenizer, out, '--steps', 1) == 0
+  before = frames(out)
+  assert dream(tokenizer, out, '--steps', 1, *more) == 1
+  assert frames(out) == before
+  assert dream(tokenizer, out, '--steps', 1) == 0
+
+
 def test_a_guide_is_needed(tokenizer, capsys):
   assert cli.main(['dream', tokenizer, '--prompt', 'a']) == 1
   assert '--clip FILE' in capsys.readouterr().err

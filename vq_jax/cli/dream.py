@@ -196,18 +196,20 @@ def run(arguments) -> None:
     steps=options.steps,
     save_every=arguments.save_every,
   )
+  if not sources:
+    init = dream_inputs.read_init(arguments.init, model, shape, arguments)
+    dream = prepare(init)
+  # Only now, since it removes a finished run.
   dream_workflow.begin(recording, resume=arguments.resume)
-  print(
-    '\n'.join(f'prompt: {line}' for line in dream_inputs.describe_story(story))
-  )
+  for line in dream_inputs.describe_story(story):
+    print(f'prompt: {line}')
   with _Bar(options.steps * max(1, len(sources)), story) as bar:
     if sources:
       dream_workflow.style_frames(
         recording, sources, prepare, shape, arguments.frame_mix, bar.report
       )
     else:
-      init = dream_inputs.read_init(arguments.init, model, shape, arguments)
-      dream_workflow.optimize(recording, prepare(init), bar.report)
+      dream_workflow.optimize(recording, dream, bar.report)
   count = f'{arguments.num} images' if arguments.num > 1 else '1 image'
   print(f'{count} in {arguments.out}')
   if 'video' in arguments:
@@ -231,14 +233,16 @@ class _Bar:
   def __exit__(self, *error) -> None:
     self._bar.close()
 
-  def report(self, step: int, losses: Mapping[str, jax.Array]) -> None:
+  def report(
+    self, step: int, phrase: int, losses: Mapping[str, jax.Array]
+  ) -> None:
     """Advances to a step; the losses are read about once a second."""
     self._bar.update(step - self._bar.n)
     if time.monotonic() - self._shown < 1 or self._bar.disable:
       return
     self._shown = time.monotonic()
     parts = np.asarray(losses['prompts']).mean(axis=0).sum(axis=0)
-    names = [str(prompt)[:20] for prompt in max(self._story, key=len)]
-    shown = zip(names, parts, strict=True)
+    names = [str(prompt)[:20] for prompt in self._story[phrase]]
+    shown = zip(names, parts, strict=False)  # shorter phrases are padded
     text = ', '.join(f'{name} {value:.3f}' for name, value in shown)
     self._bar.set_postfix_str(text)

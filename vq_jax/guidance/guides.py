@@ -1,6 +1,7 @@
 """Guides: encoders of images and texts into one space of embeddings."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -98,15 +99,16 @@ def _embed(
   # The whole image, padded to a square: a crop could miss what it shows.
   whole = cutouts_lib.OverviewAndCrops(overviews=1.0, grey=False)
   view = whole(jax.random.key(0), image[0], jnp.zeros(1, int), 1, guide.size)
-  return np.asarray(embed_images(guide, view)[0], np.float32)
+  found = _encode_image(guide.module, guide.variables, view)
+  return np.asarray(found[0], np.float32)
 
 
-def embed_images(guide: Guide, images: jax.Array) -> jax.Array:
-  """Returns the embeddings float32 [B, D] of images [B, S, S, 3] in [0, 1]."""
-  encode = jax.jit(
-    lambda variables, x: guide.module.apply(variables, x, method='encode_image')
-  )
-  return encode(guide.variables, images)
+@functools.partial(jax.jit, static_argnames='module')
+def _encode_image(
+  module: nn.Module, variables: Mapping[str, Any], image: jax.Array
+) -> jax.Array:
+  """Returns the embeddings [B, D] of images, compiled once for all prompts."""
+  return module.apply(variables, image, method='encode_image')
 
 
 def load_guide(name: str) -> Guide:

@@ -119,8 +119,9 @@ def prepare(
   shape = (*size, info.image_shape[-1])
   keys = samplers.example_keys(samplers.make_key(key), np.arange(num))
   latents = _first_latents(autoencoder, variables, keys, init, shape, form)
-  first = _decoder(autoencoder, form)(variables, latents)
-  if not isinstance(init, str):
+  if isinstance(init, str):
+    first = _decoder(autoencoder, form)(variables, latents)
+  else:
     first = _batch(init, num, shape)
   lpips, lpips_variables = None, None
   if options.init_lpips_weight:

@@ -25,7 +25,7 @@ from vq_jax.utils import images
 from vq_jax.utils import paths
 
 Settings = Mapping[str, str | int | float | bool | None]
-Report = Callable[[int, Mapping[str, jax.Array]], None]
+Report = Callable[[int, int, Mapping[str, jax.Array]], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,8 @@ def optimize(
   Args:
     recording: the recording; see `begin`.
     dream: the optimisation.
-    report: called with the number of steps that were taken and the losses.
+    report: called with the number of steps that were taken, the phrase of the
+      last, and the losses.
 
   Returns:
     the images, float32 [B, H, W, C].
@@ -117,16 +118,15 @@ def optimize(
     if int(frame.stem) > step:
       frame.unlink()
   if not step:
-    _record(recording, dream, state, 0)
+    _record(recording, dream, state)
   try:
-    while step < recording.steps:
+    for step in range(step, recording.steps):
+      if step and step % recording.save_every == 0:
+        _record(recording, dream, state)
       state, losses = dream.advance(state, step)
-      step += 1
-      report(step, losses)
-      if step % recording.save_every == 0 and step < recording.steps:
-        _record(recording, dream, state, step)
+      report(step + 1, dream.phrase_at(step), losses)
   finally:
-    found = _record(recording, dream, state, step)
+    found = _record(recording, dream, state)
   _write_settings(recording, finished=True)
   return found
 
@@ -161,7 +161,8 @@ def style_frames(
       state = dream.start
       for step in range(recording.steps):
         state, losses = dream.advance(state, step)
-        report(number * recording.steps + step + 1, losses)
+        taken = number * recording.steps + step + 1
+        report(taken, dream.phrase_at(step), losses)
       _write_image(recording, path, dream.decode(state))
     # What the file holds, so that a resumed film is the same.
     before = codec.decode_image(path, size[-1]).astype(np.float32)
@@ -173,11 +174,10 @@ def _record(
   recording: Recording,
   dream: dream_lib.Dream,
   state: guidance.GuidanceState,
-  step: int,
 ) -> np.ndarray:
   """Writes frame, preview and state; returns the images."""
   found = np.asarray(dream.decode(state))
-  frame = recording.folder / 'frames' / f'{step:08}.png'
+  frame = recording.folder / 'frames' / f'{int(state.step):08}.png'
   _write_image(recording, frame, found)
   _write_image(recording, recording.out, found)
   paths.write_bytes(recording.folder / 'state.msgpack', _to_bytes(state))
