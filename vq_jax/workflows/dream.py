@@ -103,7 +103,7 @@ def optimize(
   Returns:
     the images, float32 [B, H, W, C].
   """
-  state, step = dream.start, 0
+  state = dream.start
   path = recording.folder / 'state.msgpack'
   if path.is_file():
     try:
@@ -113,15 +113,15 @@ def optimize(
         f'{path} cannot be read: {error}. Remove {recording.folder} to begin '
         'anew.'
       ) from error
-    step = int(state.step)
+  taken = int(state.step)
   for frame in recording.frames:
-    if int(frame.stem) > step:
+    if int(frame.stem) > taken:
       frame.unlink()
-  if not step:
+  if not taken:
     _record(recording, dream, state)
   try:
-    for step in range(step, recording.steps):
-      if step and step % recording.save_every == 0:
+    for step in range(taken, recording.steps):
+      if step > taken and step % recording.save_every == 0:
         _record(recording, dream, state)
       state, losses = dream.advance(state, step)
       report(step + 1, dream.phrase_at(step), losses)
