@@ -112,6 +112,7 @@ def test_ctrl_c_keeps_what_there_is_and_more_steps_go_on(
   assert '00000003.png' in frames(tmp_path / 'b.png')
   assert dream(tokenizer, tmp_path / 'b.png', '--steps', 6, '--resume') == 0
   assert (tmp_path / 'a.png').read_bytes() == (tmp_path / 'b.png').read_bytes()
+  assert frames(tmp_path / 'a.png') == frames(tmp_path / 'b.png')
   # A finished run of 3 steps is continued to 6.
   assert dream(tokenizer, tmp_path / 'c.png', '--steps', 3) == 0
   assert dream(tokenizer, tmp_path / 'c.png', '--steps', 6, '--resume') == 0

@@ -12,6 +12,8 @@ from vq_jax import autoencoders
 from vq_jax import features
 from vq_jax import guidance
 from vq_jax import losses
+from vq_jax import quantizers
+from vq_jax.layers import transformer_config as layers
 from vq_jax.utils import images as images_lib
 
 OPTIONS = guidance.GuidanceOptions(
@@ -260,6 +262,44 @@ def test_an_ae_and_greyscale_images_are_steered_too():
   state, losses = take(dream, 3)
   assert dream.decode(state).shape == (1, 16, 16, 1)
   assert losses[2]['loss'] < losses[0]['loss'] + 1
+
+
+VIT = {
+  'patch': 4,
+  'transformer': layers.TransformerConfig(
+    layers=1, width=8, heads=2, mlp_width=8
+  ),
+}
+PRESETS = {
+  'vqgan': lambda quantizer: autoencoders.vqgan_taming(
+    quantizer,
+    channels=8,
+    multipliers=(1, 2),
+    blocks=1,
+    attention_strides=(2,),
+    z_channels=8,
+    groups=4,
+  ),
+  'maskgit': lambda quantizer: autoencoders.maskgit_tokenizer(
+    quantizer, channels=8, multipliers=(1, 2), blocks=1, groups=4
+  ),
+  'vit': lambda quantizer: autoencoders.VQVAE(
+    encoder=autoencoders.ViTEncoder(**VIT),
+    quantizer=quantizer,
+    decoder=autoencoders.ViTDecoder(**VIT),
+  ),
+}
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_every_kind_of_tokenizer_is_steered(name):
+  quantizer = quantizers.VectorQuantizer(codebook_size=16, code_dim=8)
+  dream = prepare(toys.make_model(PRESETS[name](quantizer)), init='noise')
+  state, values = take(dream, 2)
+  assert dream.decode(state).shape == (1, 16, 16, 3)
+  assert np.isfinite(values[1]['loss']).all()
+  moved = jnp.abs(state.latents - dream.start.latents)
+  assert moved.max() > 1e-3
 
 
 def test_size_and_first_image(model):

@@ -115,7 +115,11 @@ def optimize(
       ) from error
   taken = int(state.step)
   for frame in recording.frames:
-    if int(frame.stem) > taken:
+    # The last frame of a run that stopped between two records goes, too.
+    unplanned = (
+      taken < recording.steps and int(frame.stem) % recording.save_every
+    )
+    if int(frame.stem) > taken or unplanned:
       frame.unlink()
   if not taken:
     _record(recording, dream, state)
