@@ -37,7 +37,9 @@ class NormSwish(nn.Module):
       param_dtype=self.param_dtype,
       name='norm',
     )
-    return nn.swish(norm(x))
+    # Only x is kept for the backward pass: to compute the rest again takes less
+    # time than to write and read it.
+    return nn.remat(lambda norm, x: nn.swish(norm(x)))(norm, x)
 
 
 class ResNetBlock(nn.Module):
@@ -152,6 +154,10 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
   """Doubles height and width by nearest neighbour, then a 3x3 convolution.
 
+  The doubled image is never made: each of its four kinds of pixels (even or odd
+  row, even or odd column) is a 2x2 convolution of the input, whose kernel has
+  sums of the taps of the 3x3 kernel. It takes 4 multiplications instead of 9.
+
   Attributes:
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
@@ -163,11 +169,51 @@ class Upsample(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, H, W, C] to [B, 2 H, 2 W, C]."""
-    x = x.repeat(2, axis=1).repeat(2, axis=2)
     return nn.Conv(
       x.shape[-1],
       (3, 3),
       dtype=self.dtype,
       param_dtype=self.param_dtype,
+      conv_general_dilated=_convolve_doubled,
       name='conv',
     )(x)
+
+
+def _convolve_doubled(x: jax.Array, kernel: jax.Array, *_, **options):
+  """Convolves the doubled image; has the interface of `nn.Conv`'s function."""
+  even_and_odd = ((1, 0), (0, 1))  # paddings
+  y = jnp.stack(
+    [
+      jnp.stack(
+        [
+          jax.lax.conv_general_dilated(
+            x,
+            _merge_taps(_merge_taps(kernel, 0, rows), 1, columns),
+            (1, 1),
+            (rows, columns),
+            dimension_numbers=options['dimension_numbers'],
+            precision=options['precision'],
+          )
+          for columns in even_and_odd
+        ],
+        axis=3,
+      )
+      for rows in even_and_odd
+    ],
+    axis=2,
+  )
+  b, h, _, w, _, c = y.shape
+  return y.reshape(b, 2 * h, 2 * w, c)
+
+
+def _merge_taps(
+  kernel: jax.Array, axis: int, padding: tuple[int, int]
+) -> jax.Array:
+  """Returns the 2 taps that act on an image before its doubling.
+
+  Of three neighbours in a doubled image, two are copies of one pixel: the last
+  two at even positions, the first two at odd ones.
+  """
+  first, middle, last = jnp.split(kernel, 3, axis)
+  taps = [first, middle + last] if padding[0] else [first + middle, last]
+  return jnp.concatenate(taps, axis)
