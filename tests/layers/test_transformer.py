@@ -51,6 +51,27 @@ def test_the_position_of_layer_norm_in_a_block(norm):
     np.testing.assert_allclose(got.std(-1), 1, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+  ('fields', 'options'),
+  [
+    ({'norm': 'pre'}, {}),
+    ({'norm': 'post'}, {'causal': True}),
+    ({'qk_norm': 'head', 'activation': 'swiglu'}, {}),
+  ],
+)
+def test_the_first_tokens_alone_are_those_of_the_whole_block(fields, options):
+  block = transformer.TransformerBlock(config(**fields), **options)
+  x, angles = features(2, 6, 8), features(6, 2)
+  variables = random_variables(block, x, angles=angles)
+  apply = jax.jit(
+    lambda queries: block.apply(variables, x, angles=angles, queries=queries)[
+      0
+    ],
+    static_argnums=0,
+  )
+  np.testing.assert_allclose(apply(2), apply(None)[:, :2], atol=1e-5)
+
+
 def test_gelu_is_the_tanh_approximation():
   x = np.linspace(-4, 4, 101, dtype=np.float32)
   inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)

@@ -1,5 +1,6 @@
 """The image encoders of CLIP."""
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -57,8 +58,15 @@ class VisionTransformer(nn.Module):
     x = jnp.concatenate([token, x], axis=1)
     x = x + jnp.expand_dims(table.astype(x.dtype), 0)
     x = _LayerNorm(dtype=self.dtype, name='norm_in')(x)
+    # The last block computes the class token alone, which is all that is read.
     config = self.config.image_transformer(remat=self.remat, dtype=self.dtype)
-    x, _ = transformer.TransformerStack(config, name='stack')(x)
+    if config.layers > 1:
+      first = dataclasses.replace(config, layers=config.layers - 1)
+      x, _ = transformer.TransformerStack(first, name='stack')(x)
+    if config.layers:
+      x, _ = transformer.TransformerBlock(config, name='last_block')(
+        x, queries=1
+      )
     x = _LayerNorm(name='norm_out')(x[:, 0])
     return nn.Dense(self.config.embed_dim, use_bias=False, name='head')(x)
 

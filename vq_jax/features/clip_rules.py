@@ -1,5 +1,7 @@
 """The rules that convert the arrays of a released CLIP."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vq_jax.features import clip_sizes
@@ -72,9 +74,33 @@ def _only(leaf: str, target: str, transform=rules_lib.same) -> rules_lib.Leaves:
   return {leaf: ((target, transform),)}
 
 
+def _blocks(
+  block: Callable[[str, str, int], tuple[Rule, ...]],
+  theirs: str,
+  encoder: str,
+  config: CLIPConfig,
+) -> tuple[Rule, ...]:
+  """Returns the rules of the blocks of one encoder.
+
+  Args:
+    block: maps a pattern of theirs, our place and a number of heads to the
+      rules of a block.
+    theirs: the pattern before the index of a block.
+    encoder: our name of the encoder.
+    config: the sizes.
+  """
+  stack = f'{encoder}/stack/blocks[\\1]'
+  if encoder == 'text_encoder':
+    return block(rf'{theirs}\.(\d+)', stack, config.text_heads)
+  last, heads = config.vision.layers - 1, config.vision.heads
+  return (
+    *block(rf'{theirs}\.(?!{last}\.)(\d+)', stack, heads),
+    *block(rf'{theirs}\.{last}', f'{encoder}/last_block', heads),
+  )
+
+
 def _openai_rules(config: CLIPConfig) -> tuple[Rule, ...]:
   def block(theirs, ours, heads):
-    theirs, ours = rf'{theirs}\.resblocks\.(\d+)', rf'{ours}/stack/blocks[\1]'
     attention = f'{ours}/attention'
     return (
       Rule(rf'{theirs}\.ln_1', f'{ours}/attention_norm', _NORM),
@@ -98,7 +124,7 @@ def _openai_rules(config: CLIPConfig) -> tuple[Rule, ...]:
       'token_embedding', 'text_encoder/embedding', _only('weight', 'embedding')
     ),
     Rule('ln_final', 'text_encoder/norm_out', _NORM),
-    *block('transformer', 'text_encoder', config.text_heads),
+    *_blocks(block, r'transformer\.resblocks', 'text_encoder', config),
   )
   if isinstance(config.vision, ResNetConfig):
     return text + _resnet_rules(config.vision)
@@ -113,7 +139,7 @@ def _openai_rules(config: CLIPConfig) -> tuple[Rule, ...]:
     Rule(r'visual\.conv1', 'image_encoder/patch_embedding', _CONV),
     Rule(r'visual\.ln_pre', 'image_encoder/norm_in', _NORM),
     Rule(r'visual\.ln_post', 'image_encoder/norm_out', _NORM),
-    *block(r'visual\.transformer', 'image_encoder', config.vision.heads),
+    *_blocks(block, r'visual\.transformer\.resblocks', 'image_encoder', config),
   )
 
 
@@ -143,46 +169,46 @@ def _resnet_rules(vision: ResNetConfig) -> tuple[Rule, ...]:
 
 
 def _huggingface_rules(config: CLIPConfig) -> tuple[Rule, ...]:
-  def encoder(theirs, ours, heads):
-    block = rf'{theirs}\.encoder\.layers\.(\d+)'
-    target = rf'{ours}/stack/blocks[\1]'
-    attention = rf'{block}\.self_attn'
+  def block(theirs, ours, heads):
     return (
-      Rule(rf'{block}\.layer_norm1', f'{target}/attention_norm', _NORM),
-      Rule(rf'{block}\.layer_norm2', f'{target}/mlp_norm', _NORM),
+      Rule(rf'{theirs}\.layer_norm1', f'{ours}/attention_norm', _NORM),
+      Rule(rf'{theirs}\.layer_norm2', f'{ours}/mlp_norm', _NORM),
       *(
         Rule(
-          rf'{attention}\.{name[0]}_proj',
-          f'{target}/attention/{name}',
+          rf'{theirs}\.self_attn\.{name[0]}_proj',
+          f'{ours}/attention/{name}',
           _projection(heads),
         )
         for name in ('query', 'key', 'value')
       ),
       Rule(
-        rf'{attention}\.out_proj', f'{target}/attention/out', _from_heads(heads)
+        rf'{theirs}\.self_attn\.out_proj',
+        f'{ours}/attention/out',
+        _from_heads(heads),
       ),
-      Rule(rf'{block}\.mlp\.fc1', f'{target}/mlp_in', _DENSE),
-      Rule(rf'{block}\.mlp\.fc2', f'{target}/mlp_out', _DENSE),
-      Rule(
-        rf'{theirs}\.embeddings\.position_embedding',
-        ours,
-        _only('weight', 'position_embedding'),
-      ),
+      Rule(rf'{theirs}\.mlp\.fc1', f'{ours}/mlp_in', _DENSE),
+      Rule(rf'{theirs}\.mlp\.fc2', f'{ours}/mlp_out', _DENSE),
     )
+
+  def positions(theirs, ours):
+    leaves = _only('weight', 'position_embedding')
+    return Rule(rf'{theirs}\.embeddings\.position_embedding', ours, leaves)
 
   text, image = 'text_encoder', 'image_encoder'
   return (
     Rule('', '', _only('logit_scale', 'logit_scale')),
     Rule('text_projection', f'{text}/head', _DENSE),
     Rule('visual_projection', f'{image}/head', _DENSE),
-    *encoder('text_model', text, config.text_heads),
+    positions('text_model', text),
+    *_blocks(block, r'text_model\.encoder\.layers', text, config),
     Rule(
       r'text_model\.embeddings\.token_embedding',
       f'{text}/embedding',
       _only('weight', 'embedding'),
     ),
     Rule(r'text_model\.final_layer_norm', f'{text}/norm_out', _NORM),
-    *encoder('vision_model', image, config.vision.heads),
+    positions('vision_model', image),
+    *_blocks(block, r'vision_model\.encoder\.layers', image, config),
     Rule(
       r'vision_model\.embeddings',
       image,

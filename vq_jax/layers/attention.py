@@ -119,6 +119,7 @@ class SelfAttention(nn.Module):
     angles: jax.Array | None = None,
     cache: KVCache | None = None,
     position: jax.Array | None = None,
+    queries: int | None = None,
     train: bool = False,
   ) -> tuple[jax.Array, KVCache | None]:
     """Attends within a sequence, or with a cache from one token of it.
@@ -129,16 +130,18 @@ class SelfAttention(nn.Module):
         `positions.rotate`.
       cache: keys and values of the tokens before `position`.
       position: int32 [], the position of the token in the cached sequence.
+      queries: if given, only the outputs of that many first tokens are
+        computed; without a cache.
       train: whether dropout is active; it uses the stream 'dropout'.
 
     Returns:
-      the output, of the shape of `x`, and with a cache the key and the value of
-      the token, which the caller writes into the cache.
+      the output, of the shape of `x`, or [B, queries, D], and with a cache the
+      key and the value of the token, which the caller writes into the cache.
 
     Raises:
       ValueError: if D is not a multiple of the heads and `head_dim` is None.
     """
-    query, key, value = self._project(x, angles)
+    query, key, value = self._project(x, angles, queries)
     new_cache = None
     if cache is None:
       y = self._attend(query, key, value, train)
@@ -162,12 +165,12 @@ class SelfAttention(nn.Module):
       return jax.nn.dot_product_attention(
         query, key, value, is_causal=self.causal
       )
-    n = query.shape[1]
+    shape = query.shape[1], key.shape[1]
     return nn.dot_product_attention(
       query,
       key,
       value,
-      mask=jnp.tri(n, dtype=bool)[None, None] if self.causal else None,
+      mask=jnp.tri(*shape, dtype=bool)[None, None] if self.causal else None,
       dropout_rng=self.make_rng('dropout'),
       dropout_rate=self.dropout,
       broadcast_dropout=self.broadcast_dropout,
@@ -175,8 +178,8 @@ class SelfAttention(nn.Module):
       dtype=self.dtype,
     )
 
-  def _project(self, x, angles):
-    """Returns queries, keys and values, [B, N, heads, head_dim]."""
+  def _project(self, x, angles, queries):
+    """Returns [B, queries, heads, head_dim], and keys and values of all."""
     width = x.shape[-1]
     if self.head_dim is None and width % self.heads:
       raise ValueError(
@@ -192,8 +195,8 @@ class SelfAttention(nn.Module):
         kernel_init=self.kernel_init,
         name=name,
         **types,
-      )(x)
-      for name in ('query', 'key', 'value')
+      )(tokens)
+      for name, tokens in (('query', x[:, :queries]), ('key', x), ('value', x))
     )
     if self.qk_norm == 'head':
       query = nn.RMSNorm(name='query_norm', **types)(query)
@@ -204,6 +207,6 @@ class SelfAttention(nn.Module):
       )
       query, key = normalize(query), normalize(key)
     if angles is not None:
-      query = positions.rotate(query, angles)
+      query = positions.rotate(query, angles[:queries])
       key = positions.rotate(key, angles)
     return query, key, value

@@ -104,12 +104,17 @@ class TransformerBlock(nn.Module):
     angles: jax.Array | None = None,
     cache: attention.KVCache | None = None,
     position: jax.Array | None = None,
+    queries: int | None = None,
     train: bool = False,
   ) -> tuple[jax.Array, attention.KVCache | None]:
-    """Applies the block; see `TransformerStack.__call__`.
+    """Applies the block; see `TransformerStack.__call__` for its arguments.
+
+    With `queries`, only that many first tokens are computed, which is enough
+    for the last block of a model that reads no others; it needs `mlp_kernel=1`.
 
     Returns:
-      the output [B, N, D], and with a cache the key and the value of the token.
+      the output [B, N, D] or [B, queries, D], and with a cache the key and the
+      value of the token.
     """
     config = self.config
     drop = nn.Dropout(config.dropout, deterministic=not train)
@@ -123,7 +128,12 @@ class TransformerBlock(nn.Module):
 
     def attend(x):
       y, new_cache = self._attention()(
-        x, angles=angles, cache=cache, position=position, train=train
+        x,
+        angles=angles,
+        cache=cache,
+        position=position,
+        queries=queries,
+        train=train,
       )
       return drop(y), new_cache
 
@@ -147,9 +157,9 @@ class TransformerBlock(nn.Module):
     )
     if config.norm == 'post':
       y, cache = layer(x)
-      return norm(x + y), cache
+      return norm(x[:, : y.shape[1]] + y), cache
     y, cache = layer(norm(x) * (1 + scale) + shift)
-    return x + gate * y, cache
+    return x[:, : y.shape[1]] + gate * y, cache
 
   def _attention(self) -> attention.SelfAttention:
     config = self.config
@@ -186,7 +196,12 @@ class TransformerBlock(nn.Module):
         name='mlp_in',
         **config.dtypes,
       )
-    y = _ACTIVATIONS[config.activation](hidden(x))
+    # The backward pass computes the activation again: to write and read what it
+    # needs of a GELU takes longer.
+    activation = jax.checkpoint(
+      _ACTIVATIONS[config.activation], prevent_cse=False
+    )
+    y = activation(hidden(x))
     if config.activation == 'swiglu':
       y *= dense(config.mlp_width, name='mlp_gate')(x)
     out = dense(x.shape[-1], name='mlp_out')
