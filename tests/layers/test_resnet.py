@@ -1,11 +1,14 @@
 """Blocks of VQGAN's backbones against their definitions."""
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.utils.variables import random_variables
 from vq_jax.layers import attention
+from vq_jax.layers import normalization
 from vq_jax.layers import resnet
 
 
@@ -50,6 +53,40 @@ def test_norm_and_swish(groups, epsilon):
   norm = jax.tree.map(np.asarray, variables['params']['norm'])
   want = swish(normalised(x, groups, epsilon) * norm['scale'] + norm['bias'])
   np.testing.assert_allclose(apply(module, variables, x), want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('dtype', 'atol'), [('float32', 1e-4), ('bfloat16', 0.2)]
+)
+def test_gradients_of_norm_and_swish_are_those_of_its_parts(dtype, atol):
+  rng = np.random.default_rng(0)
+  x = jnp.asarray(2 + 3 * features(2, 3, 5, 8), dtype)
+  weights = jnp.asarray(features(2, 3, 5, 8, seed=1), dtype)
+  scale, bias = jnp.asarray(rng.normal(size=(2, 8)), jnp.float32)
+
+  def composed(x, scale, bias):
+    norm = nn.GroupNorm(4, epsilon=0.1)
+    wide = x.astype(jnp.float32)
+    y = norm.apply({'params': {'scale': scale, 'bias': bias}}, wide)
+    return (nn.swish(y) * weights).sum()
+
+  def fused(x, scale, bias):
+    y = normalization.group_norm_swish(x, scale, bias, 4, 0.1)
+    return (y * weights).sum().astype(jnp.float32)
+
+  got, want = (
+    jax.jit(jax.grad(f, argnums=(0, 1, 2)))(x, scale, bias)
+    for f in (fused, composed)
+  )
+  for one, two in zip(got, want, strict=True):
+    assert one.dtype == two.dtype
+    one, two = (np.asarray(v, np.float32) for v in (one, two))
+    np.testing.assert_allclose(one, two, atol=atol)
+
+
+def test_groups_must_divide_the_channels():
+  with pytest.raises(ValueError, match='got 3 groups and 8 channels'):
+    resnet.NormSwish(3).init(jax.random.key(0), features(1, 2, 2, 8))
 
 
 @pytest.mark.parametrize('shortcut', ['input', 'output'])
