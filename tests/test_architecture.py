@@ -40,7 +40,8 @@ FIRST_TO_SEE_DATA = 'config'
 
 # The same for the modules and packages of train.
 TRAIN_ROWS = [
-  {'intervals', 'preemption', 'run_folder', 'sharding', 'state'},
+  {'devices', 'intervals', 'partitioning', 'preemption', 'run_folder', 'state'},
+  {'sharding'},
   {'checkpointing', 'datasets', 'logging', 'optim'},
   {'step'},
   {'tasks'},

@@ -106,10 +106,10 @@ def open_eval_batches(
 
 def _check_batch_size(name: str, size: int, runner: sharding.JitRunner) -> None:
   """Raises ConfigError unless a batch divides over the devices."""
-  if size % runner.mesh.size:
+  if size % runner.batch_parts:
     raise schema.ConfigError(
       f'config.data.{name}={size} must be a multiple of the '
-      f'{runner.mesh.size} devices.'
+      f'{runner.batch_parts} devices over which batches are split.'
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import vq_jax
 from train import datasets
+from train import devices
 from train import errors
 from train import evaluation
 from train import sharding
@@ -56,7 +57,7 @@ def evaluate(
     },
     'config.data',
   )
-  sharding.use_cpu_cores(data_config.eval_batch_size)
+  devices.use_cpu_cores(data_config.eval_batch_size)
   runner = sharding.make_runner(
     schema.ParallelConfig(), batch_sizes=(data_config.eval_batch_size,)
   )
@@ -66,7 +67,7 @@ def evaluate(
     _check_source(model, source, batches)
   _check_classes(folder, model, source)
   evaluator = evaluation.Evaluator(task, batches, runner, num_images)
-  return evaluator(model.variables[task.trained])
+  return evaluator({**task.frozen, task.trained: model.variables[task.trained]})
 
 
 def _check_source(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from train import sharding
 from train.sharding import JitRunner
 from train.tasks.base import Task
 from vq_jax import data
@@ -68,14 +69,13 @@ class Evaluator:
       sums[name] = (jnp.sum(value * weight), weight.sum())
     return {**sums, **counts}
 
-  def __call__(self, variables: Tree) -> Evaluation:
+  def __call__(self, networks: Mapping[str, Tree]) -> Evaluation:
     """Evaluates the trained network.
 
     Args:
-      variables: its variables, as one copy; see `JitRunner.gather`.
+      networks: name -> variables of all networks; see `JitRunner.gather`.
     """
     task = self._task
-    everything = {**task.frozen, task.trained: variables}
     total, position = None, 0
     for batch in self._batches:
       size = len(batch['label'])
@@ -83,15 +83,21 @@ class Evaluator:
       index = np.arange(first, first + size, dtype=np.int32)
       position += size * jax.process_count()
       sums = self._sum_batch(
-        everything, self._runner.transfer_eval({**batch, 'index': index})
+        networks, self._runner.transfer_eval({**batch, 'index': index})
       )
       sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
       total = sums if total is None else jax.tree.map(np.add, total, sums)
     counts = total.pop(_COUNTS, {})
     means = {name: float(value / n) for name, (value, n) in total.items()}
     stats = metrics_lib.codebook.dataset_stats(counts)
-    networks = {**task.model.variables, task.trained: variables}
-    model = dataclasses.replace(task.model, variables=jax.device_get(networks))
+    # Others, such as that of LPIPS, are no part of the model.
+    names = {*task.model.variables, task.trained}
+    model = dataclasses.replace(
+      task.model,
+      variables=sharding.get_host_copy(
+        {name: networks[name] for name in names}
+      ),
+    )
     return Evaluation(
       metrics={
         **task.summarize(means),

@@ -112,7 +112,7 @@ class Loop:
         schedule=self._run.schedule,
         axis_name=self._run.runner.axis_name,
       )
-      self._steps[phase] = self._run.runner.compile(step)
+      self._steps[phase] = self._run.runner.compile(step, self._state)
     return self._steps[phase]
 
   def _log(self) -> None:
@@ -124,8 +124,11 @@ class Loop:
 
   def _evaluate(self) -> None:
     self._log()
-    variables = self._run.runner.gather(self._state.eval_variables)
-    found = self._run.evaluator(variables)
+    networks = {
+      **self._state.frozen,
+      self._run.task.trained: self._state.eval_variables,
+    }
+    found = self._run.evaluator(self._run.runner.gather(networks))
     self._run.writer.metrics(self._done, 'eval', found.metrics)
     self._run.writer.images(self._done, found.images)
     self._run.writer.histograms(self._done, found.histograms)

@@ -7,9 +7,9 @@ import argparse
 import sys
 
 from train import config as config_lib
+from train import devices
 from train import errors
 from train import loop
-from train import sharding
 
 
 def parse_arguments(
@@ -56,7 +56,7 @@ def parse_arguments(
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
-  sharding.initialize_distributed()
+  devices.initialize_distributed()
 
   def run():
     config = config_lib.load_config(arguments.config, overrides)

@@ -13,6 +13,7 @@ import optax
 
 from train import config as config_lib
 from train import datasets as datasets_lib
+from train import devices
 from train import optim as optim_lib
 from train import run_folder
 from train import sharding
@@ -31,6 +32,7 @@ from vq_jax.config import schema
 from vq_jax.runs import checkpoints
 from vq_jax.runs import layout
 from vq_jax.utils import trees
+from vq_jax.utils.trees import Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ def open_run(
   folder = pathlib.Path(workdir)
   config = config_lib.parse_config(config)
   sizes = (config.data.batch_size, config.data.eval_batch_size)
-  sharding.use_cpu_cores(*sizes)
+  devices.use_cpu_cores(*sizes)
   runner = sharding.make_runner(config.parallel, batch_sizes=sizes)
   with run_folder.lock(folder), contextlib.ExitStack() as stack:
     datasets = datasets_lib.open_datasets(config.data, runner)
@@ -109,7 +111,7 @@ def _open(
   schedule = optim_lib.make_schedule(config.optim, intervals)
   optimizer = optim_lib.make_optimizer(config.optim, schedule)
   task = tasks.get_task_module(config.task).make_task(setup)
-  state = make_initial_state(setup, task, optimizer)
+  state = make_initial_state(setup, task, optimizer, runner)
   run_folder.claim(folder, task.model.run_config)
   checkpointer = Checkpointer(folder, runner, keep=config.train.keep)
   stack.enter_context(checkpointer)
@@ -150,9 +152,14 @@ def _open(
 
 
 def make_initial_state(
-  setup: Setup, task: Task, optimizer: optax.GradientTransformation
+  setup: Setup,
+  task: Task,
+  optimizer: optax.GradientTransformation,
+  runner: sharding.JitRunner,
 ) -> TrainState:
   """Initialises a state, with the weights of `init_from` if it is given.
+
+  With `parallel.fsdp` no device ever holds the whole state.
 
   A run that has a checkpoint of its own does not read `init_from` again.
 
@@ -160,6 +167,7 @@ def make_initial_state(
     setup: the config and the run folder.
     task: what is trained.
     optimizer: updates the parameters.
+    runner: the devices.
 
   Raises:
     ConfigError: if `init_keep` is given without `init_from`.
@@ -171,26 +179,33 @@ def make_initial_state(
       'config.init_keep lists the weights that are not taken from '
       'config.init_from; set config.init_from.'
     )
-  variables = jax.jit(task.init)(jax.random.key(config.seed))
+  variables = runner.init(task.init, jax.random.key(config.seed))
   if (
     config.init_from is not None
     and checkpoints.latest_step(setup.folder) is None
   ):
     loaded, _ = checkpoints.load_variables(config.init_from)
     other = layout.read_config(config.init_from)
-    variables = trees.merge_strict(
-      variables,
-      task.adapt_weights(variables, loaded, other),
-      keep=config.init_keep,
-      source=f'config.init_from={config.init_from}',
+    variables = runner.put(
+      trees.merge_strict(
+        variables,
+        task.adapt_weights(variables, loaded, other),
+        keep=config.init_keep,
+        source=f'config.init_from={config.init_from}',
+      )
     )
-  return TrainState.create(
-    variables,
-    optimizer,
-    with_ema=config.optim.ema_decay is not None,
-    frozen=task.frozen,
-    auxiliary=jax.jit(task.init_auxiliary)(jax.random.key(config.seed + 1)),
-  )
+
+  def create(variables: Tree, rng: jax.Array) -> TrainState:
+    return TrainState.create(
+      variables,
+      optimizer,
+      with_ema=config.optim.ema_decay is not None,
+      frozen={},
+      auxiliary=task.init_auxiliary(rng),
+    )
+
+  state = runner.init(create, variables, jax.random.key(config.seed + 1))
+  return state.replace(frozen=runner.put(task.frozen))
 
 
 def get_previous_intervals(

@@ -1,15 +1,12 @@
 """Meshes, and the compilation of a training step by jit or pmap.
 
 No other module of `train` makes a mesh or calls jit or pmap for a step. A
-runner has the same methods for both: `place` puts a state on the devices,
-`transfer` puts a batch there, `compile` compiles a pure step, and `gather`
-returns one copy of a state.
+runner has the same methods for both: `init` computes a state on the devices,
+`place` prepares it for the steps, `transfer` puts a batch there, `compile`
+compiles a pure step, and `gather` returns a state as global arrays.
 """
 
-import contextlib
 import dataclasses
-import functools
-import os
 import warnings
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -18,78 +15,19 @@ from collections.abc import Sequence
 import flax.jax_utils
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
+from train import devices as devices_lib
+from train import partitioning
 from vq_jax.config import schema
 from vq_jax.utils.trees import Tree
 
 PMAP_AXIS = 'batch'
 _BATCH = PartitionSpec(('data', 'fsdp'))
-
-# With fewer examples per core, exchanging gradients costs more than it saves.
-_EXAMPLES_PER_CORE = 8
-
-# Since jaxlib 0.10, XLA:CPU computes convolutions with a library that takes 1.3
-# to 2 times as long as XLA's own code. This excludes convolutions from it.
-_CPU_OPTIONS = {
-  'xla_cpu_experimental_ynn_fusion_type': (
-    'LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE'
-  )
-}
-
-# Environment variables of programs that start one process per host: JAX's own,
-# Slurm's and Open MPI's.
-_LAUNCHERS = (
-  'JAX_COORDINATOR_ADDRESS',
-  'SLURM_STEP_NUM_TASKS',
-  'OMPI_COMM_WORLD_SIZE',
-)
-
-
-def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
-  """Connects to the other processes, if the environment names any.
-
-  Returns:
-    Whether there are other processes.
-  """
-  hosts = environ.get('TPU_WORKER_HOSTNAMES', '').split(',')
-  several = len(hosts) > 1 or any(
-    environ.get(name, '1') != '1' for name in _LAUNCHERS
-  )
-  if several:
-    jax.distributed.initialize()
-  return several
-
-
-def use_cpu_cores(*batch_sizes: int) -> None:
-  """Makes each CPU core a device, as many cores as divide all batches.
-
-  XLA runs many operations on one core per device, so training on two cores is
-  up to twice as fast with this. It has no effect after JAX has started its
-  devices, on a GPU or TPU, or if `jax_num_cpu_devices` is set already
-  (environment variable JAX_NUM_CPU_DEVICES).
-
-  Args:
-    *batch_sizes: the sizes that the number of devices must divide.
-  """
-  if jax.config.jax_num_cpu_devices != -1:
-    return
-  affinity = getattr(os, 'sched_getaffinity', None)  # not on a Mac
-  cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-  devices = count_cpu_devices(cores, batch_sizes)
-  with contextlib.suppress(RuntimeError):  # the devices are started already
-    jax.config.update('jax_num_cpu_devices', devices)
-
-
-def count_cpu_devices(cores: int, batch_sizes: Sequence[int]) -> int:
-  """Returns the largest useful number of cores that divides all batches."""
-  most = max(1, min(cores, min(batch_sizes) // _EXAMPLES_PER_CORE))
-  numbers = range(1, most + 1)
-  return max(n for n in numbers if not any(b % n for b in batch_sizes))
 
 
 def make_mesh(
@@ -97,7 +35,7 @@ def make_mesh(
   devices: Sequence[jax.Device] | None = None,
   batch_sizes: Sequence[int] = (),
 ) -> jax.sharding.Mesh:
-  """Returns a mesh of the first devices, with the axes `data` and `fsdp`.
+  """Returns a mesh of the first devices: `data`, `fsdp` and `tensor`.
 
   Args:
     settings: the config section `parallel`.
@@ -107,34 +45,40 @@ def make_mesh(
       has all devices.
 
   Raises:
-    ConfigError: if there are fewer devices, or several hosts would not use all
-      devices.
+    ConfigError: if there are fewer devices, several hosts would not use all
+      devices, or `tensor` would reach over several hosts.
   """
   devices = jax.devices() if devices is None else devices
-  n, fsdp = len(devices), settings.fsdp
-  data = max(n // fsdp, 1) if settings.data == -1 else settings.data
+  n, fsdp, tensor = len(devices), settings.fsdp, settings.tensor
+  fixed = fsdp * tensor
+  data = max(n // fixed, 1) if settings.data == -1 else settings.data
   if settings.data == -1 and jax.process_count() == 1:
     while data > 1 and any(size % (data * fsdp) for size in batch_sizes):
       data -= 1
   several = jax.process_count() > 1
-  if data * fsdp > n or (several and data * fsdp != n):
+  if data * fixed > n or (several and data * fixed != n):
     raise schema.ConfigError(
-      f'the mesh data x fsdp = {data} x {fsdp} must hold '
+      f'the mesh data x fsdp x tensor = {data} x {fsdp} x {tensor} must hold '
       f'{"all" if several else "at most"} the {n} devices there are; set '
       'parallel.data=-1 to let it follow.'
     )
-  idle = settings.data == -1 and data * fsdp < n // fsdp * fsdp
+  if several and jax.local_device_count() % tensor:
+    raise schema.ConfigError(
+      f'config.parallel.tensor={tensor} must divide the '
+      f'{jax.local_device_count()} devices of a host.'
+    )
+  idle = settings.data == -1 and data * fixed < n // fixed * fixed
   if idle and devices[0].platform != 'cpu':
     warnings.warn(
-      f'{data * fsdp} of {n} devices are used: batches of '
+      f'{data * fixed} of {n} devices are used: batches of '
       f'{" and ".join(map(str, batch_sizes))} images divide over no more.',
       stacklevel=2,
     )
   return jax.make_mesh(
-    (data, fsdp),
-    ('data', 'fsdp'),
-    (AxisType.Auto,) * 2,
-    devices=devices[: data * fsdp],
+    (data, fsdp, tensor),
+    ('data', 'fsdp', 'tensor'),
+    (AxisType.Auto,) * 3,
+    devices=devices[: data * fixed],
   )
 
 
@@ -150,25 +94,12 @@ def bind_axis(module: nn.Module, axis_name: str | None) -> nn.Module:
   return module.clone(**changes) if changes else module
 
 
-@functools.cache
-def _compiler_options() -> dict[str, str] | None:
-  """Returns the compiler options of a training step, as far as they exist."""
-  if jax.default_backend() != 'cpu':
-    return None
-  try:
-    jax.jit(jnp.negative, compiler_options=_CPU_OPTIONS).lower(0.0).compile()
-  except jax.errors.JaxRuntimeError:
-    return None
-  return _CPU_OPTIONS
-
-
-@jax.jit
-def _copy(tree: Tree) -> Tree:
-  return jax.tree.map(jnp.copy, tree)
-
-
 class JitRunner:
-  """Runs jit over a mesh: batches are split, the state is replicated."""
+  """Runs jit over a mesh: batches and the state are split, see `partitioning`.
+
+  Attributes:
+    mesh: the mesh.
+  """
 
   axis_name: str | None = None
 
@@ -183,11 +114,29 @@ class JitRunner:
     self._replicated = NamedSharding(self.mesh, PartitionSpec())
     self._split = NamedSharding(self.mesh, _BATCH)
 
+  @property
+  def batch_parts(self) -> int:
+    """The number of parts into which a batch is split."""
+    return self.mesh.shape['data'] * self.mesh.shape['fsdp']
+
+  def get_shardings(self, tree: Tree) -> Tree:
+    """Returns the sharding of each array of a state, given arrays or shapes."""
+    return partitioning.make_shardings(tree, self.mesh)
+
+  def init(self, function: Callable[..., Tree], *args: Tree) -> Tree:
+    """Computes the tree of a function of arrays, split from the start."""
+    shardings = self.get_shardings(jax.eval_shape(function, *args))
+    return jax.jit(function, out_shardings=shardings)(*args)
+
+  def put(self, tree: Tree) -> Tree:
+    """Puts a copy of a tree on the devices, split as a state is."""
+    # A buffer that were shared with the original would be deleted by the first
+    # step, to which the state is donated.
+    return jax.device_put(tree, self.get_shardings(tree), may_alias=False)
+
   def place(self, state: Tree) -> Tree:
-    """Puts a copy of a state on the devices, which a step may overwrite."""
-    # `device_put` alone may share a buffer with the original. The first step,
-    # to which the state is donated, would then delete it.
-    return _copy(jax.device_put(state, self._replicated))
+    """Prepares a state that is on the devices for the steps."""
+    return state
 
   def gather(self, state: Tree) -> Tree:
     """Returns the state as global arrays, to evaluate or to save it."""
@@ -197,14 +146,20 @@ class JitRunner:
     """Puts this process's part of a training batch on its devices."""
     return self.transfer_eval(batch)
 
-  def compile(self, step: Callable) -> Callable:
-    """Compiles (state, batch) -> (state, metrics); the state is donated."""
+  def compile(self, step: Callable, state: Tree) -> Callable:
+    """Compiles (state, batch) -> (state, metrics); the state is donated.
+
+    Args:
+      step: the function.
+      state: a state from `place`, or its shapes.
+    """
+    shardings = self.get_shardings(state)
     return jax.jit(
       step,
-      in_shardings=(self._replicated, self._split),
-      out_shardings=(self._replicated, self._replicated),
+      in_shardings=(shardings, self._split),
+      out_shardings=(shardings, self._replicated),
       donate_argnums=0,
-      compiler_options=_compiler_options(),
+      compiler_options=devices_lib.get_compiler_options(),
     )
 
   def transfer_eval(self, batch: Mapping[str, np.ndarray]):
@@ -216,20 +171,29 @@ class JitRunner:
 
   def compile_eval(self, function: Callable) -> Callable:
     """Compiles (gathered variables, batch) -> a tree, replicated."""
-    return jax.jit(
-      function,
-      in_shardings=(self._replicated, self._split),
-      out_shardings=self._replicated,
-    )
+    return jax.jit(function, out_shardings=self._replicated)
 
   def abstract(self, tree: Tree) -> Tree:
     """Returns shapes and shardings for the arrays of a checkpoint."""
     return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape, x.dtype, sharding=self._replicated
+      lambda x, sharding: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=sharding
       ),
       tree,
+      self.get_shardings(tree),
     )
+
+
+def get_host_copy(tree: Tree) -> Tree:
+  """Returns the arrays of a tree as numpy arrays, whole on each host."""
+  return jax.tree.map(
+    lambda x: (
+      multihost_utils.process_allgather(x, tiled=True)
+      if isinstance(x, jax.Array) and not x.is_fully_addressable
+      else np.asarray(x)
+    ),
+    tree,
+  )
 
 
 def _first(x: jax.Array) -> jax.Array:
@@ -255,8 +219,7 @@ class PmapRunner(JitRunner):
 
   def gather(self, state: Tree) -> Tree:
     """Returns the first copy; all copies are equal."""
-    one = jax.device_get(jax.tree.map(_first, state))
-    return super().place(one)
+    return self.put(jax.device_get(jax.tree.map(_first, state)))
 
   def transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """Splits this process's part of a batch over its devices."""
@@ -266,8 +229,9 @@ class PmapRunner(JitRunner):
       for name, value in batch.items()
     }
 
-  def compile(self, step: Callable) -> Callable:
+  def compile(self, step: Callable, state: Tree) -> Callable:
     """Compiles (state, batch) -> (state, metrics); the state is donated."""
+    del state
     mapped = jax.pmap(
       step,
       axis_name=self.axis_name,

@@ -17,6 +17,7 @@ import numpy as np
 
 from tests.benchmarks import torch_vqgan
 from train import config as config_lib
+from train import devices
 from train import intervals
 from train import optim as optim_lib
 from train import sharding
@@ -97,17 +98,20 @@ def ours():
     discriminator_start=0,
   )
   runner = sharding.make_runner(schema.ParallelConfig())
-  state = state_lib.TrainState.create(
-    jax.jit(task.init)(jax.random.key(0)),
-    optimizer,
-    with_ema=False,
-    frozen=task.frozen,
-    auxiliary=jax.jit(task.init_auxiliary)(jax.random.key(1)),
+  state = runner.put(
+    state_lib.TrainState.create(
+      jax.jit(task.init)(jax.random.key(0)),
+      optimizer,
+      with_ema=False,
+      frozen=task.frozen,
+      auxiliary=jax.jit(task.init_auxiliary)(jax.random.key(1)),
+    )
   )
   step = runner.compile(
     step_lib.make_step(
       task, task.get_phase(0), optimizer, optim, seed=0, schedule=schedule
-    )
+    ),
+    state,
   )
   states = {'state': runner.place(state)}
 
@@ -139,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--batch', type=int, default=8)
   parser.add_argument('--turns', type=int, default=5)
   arguments = parser.parse_args(argv)
-  sharding.use_cpu_cores(arguments.batch, 1 << 20)
+  devices.use_cpu_cores(arguments.batch, 1 << 20)
   rng = np.random.default_rng(0)
   image = rng.integers(0, 256, (arguments.batch, 64, 64, 3), dtype=np.uint8)
   players = {'vq_jax': ours(), 'torch': torchs()}

@@ -17,8 +17,8 @@ import time
 import numpy as np
 
 from tests.train import saving
+from train import devices
 from train import errors
-from train import sharding
 from train.logging import writers
 
 CONFIG = """
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
       if last_step(killed) < step:
         kill_after(step, config, killed)
     start(config, killed).wait()
-    sharding.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
+    devices.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
     a, b = saving.saved(whole), saving.saved(killed)
     differing = [name for name in a if not np.array_equal(a[name], b[name])]
     print(f'{len(a)} arrays at step {a["step"]}, {len(differing)} differ')

@@ -12,6 +12,7 @@ import pytest
 
 import vq_jax
 from tests.train.saving import assert_same
+from train import devices as devices_lib
 from train import sharding
 from vq_jax import autoencoders
 from vq_jax import quantizers
@@ -36,7 +37,7 @@ def test_other_processes_are_joined_if_there_are_some(
 ):
   joined = []
   monkeypatch.setattr(jax.distributed, 'initialize', lambda: joined.append(1))
-  assert sharding.initialize_distributed(environ) == several
+  assert devices_lib.initialize_distributed(environ) == several
   assert len(joined) == several
 
 
@@ -62,18 +63,18 @@ def test_unknown_modes_are_named():
   [((32, 200), 2, 2), ((32, 200), 3, 2), ((9, 12), 8, 1), ((64, 64), 16, 8)],
 )
 def test_cores_become_devices_that_divide_the_batches(batches, cores, devices):
-  assert sharding.count_cpu_devices(cores, batches) == devices
+  assert devices_lib.count_cpu_devices(cores, batches) == devices
 
 
 def test_cores_become_devices_before_jax_starts_them():
   script = """
 import os
 os.sched_getaffinity = lambda pid: range(3)
-from train import sharding
-sharding.use_cpu_cores(32, 200)
+from train import devices
+devices.use_cpu_cores(32, 200)
 import jax
 print(jax.device_count())
-sharding.use_cpu_cores(1)  # too late, and harmless
+devices.use_cpu_cores(1)  # too late, and harmless
 """
   out = subprocess.run(
     [sys.executable, '-c', script],
@@ -149,9 +150,9 @@ def test_two_processes_compute_what_one_does(source, tokenizer, tmp_path):
 
 
 def test_an_unsupported_compiler_option_is_left_out(monkeypatch):
-  sharding._compiler_options.cache_clear()
-  assert sharding._compiler_options() == sharding._CPU_OPTIONS
-  monkeypatch.setattr(sharding, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
-  sharding._compiler_options.cache_clear()
-  assert sharding._compiler_options() is None
-  sharding._compiler_options.cache_clear()
+  devices_lib.get_compiler_options.cache_clear()
+  assert devices_lib.get_compiler_options() == devices_lib._CPU_OPTIONS
+  monkeypatch.setattr(devices_lib, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
+  devices_lib.get_compiler_options.cache_clear()
+  assert devices_lib.get_compiler_options() is None
+  devices_lib.get_compiler_options.cache_clear()

@@ -217,15 +217,27 @@ class ParallelConfig(SubConfig):
   """`config.parallel`: the devices that a training uses.
 
   Attributes:
-    mode: 'jit' over a mesh, or 'pmap'.
-    data: size of the mesh axis `data`; -1 for as many of the remaining devices
-      as the batches divide over.
-    fsdp: size of the mesh axis `fsdp`. Batches are split over both axes.
+    mode: 'jit' over a mesh, or 'pmap', which splits batches alone.
+    data: size of the mesh axis `data`, over which batches are split; -1 for as
+      many of the remaining devices as the batches divide over.
+    fsdp: size of the mesh axis `fsdp`, over which batches and the state are
+      split: parameters, moving averages, optimizer and frozen networks.
+    tensor: size of the mesh axis `tensor`, over which the heads and the hidden
+      layers of transformers are split.
   """
 
   mode: Literal['jit', 'pmap'] = 'jit'
   data: Literal[-1] | fields.PositiveInt = -1
   fsdp: fields.PositiveInt = 1
+  tensor: fields.PositiveInt = 1
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.mode == 'pmap' and self.fsdp * self.tensor > 1:
+      raise ConfigError(
+        "config.parallel.mode='pmap' has the whole state on each device; got "
+        f"fsdp={self.fsdp} and tensor={self.tensor}. Use mode='jit'."
+      )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
