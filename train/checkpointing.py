@@ -1,8 +1,13 @@
 """Saves and restores the training: its state and its data iterator."""
 
+import contextlib
 import errno
 import os
 import pathlib
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from train import run_folder
 from train import sharding
@@ -38,7 +43,10 @@ class Checkpointer:
   def restore(
     self, state: TrainState, batches: data.TrainIterator
   ) -> tuple[TrainState, int]:
-    """Restores the latest checkpoint, if there is one.
+    """Restores the latest checkpoint that is not damaged, if there is one.
+
+    The damaged ones are moved to a folder of their own, so that their steps can
+    be saved again.
 
     Args:
       state: the state before the first step.
@@ -48,9 +56,10 @@ class Checkpointer:
       the state on the devices, and its step.
 
     Raises:
-      RunError: if the checkpoint cannot be read, or the images are others.
+      RunError: if all checkpoints are damaged, the latest other one cannot be
+        read, or the images are others.
     """
-    latest = self._manager.latest_step()
+    latest = self._choose()
     if latest is None:
       return self._runner.place(state), 0
     try:
@@ -70,6 +79,27 @@ class Checkpointer:
         f'{run_folder.get_other_images_hint(self._folder)}'
       ) from error
     return self._runner.place(state.from_items(items)), latest
+
+  def _choose(self) -> int | None:
+    """Returns the step to restore, on which all processes agree, or None."""
+    none, failed = -1, -2
+    latest, error = none, None
+    if jax.process_index() == 0:
+      try:
+        found, damaged = checkpoints.find_undamaged(self._folder)
+        latest = none if found is None else found
+        if damaged:
+          checkpoints.warn_of_damage(self._folder, damaged, latest)
+          checkpoints.set_aside(self._folder, damaged)
+      except (OSError, layout.RunError) as caught:
+        latest, error = failed, caught
+    latest = int(multihost_utils.broadcast_one_to_all(np.int32(latest)))
+    if latest == failed:
+      raise error or layout.RunError(
+        f'process 0 found no checkpoint in {self._folder} that can be used.'
+      )
+    self._manager.reload()
+    return None if latest == none else latest
 
   def save(
     self, step: int, state: TrainState, batches: data.TrainIterator
@@ -109,7 +139,9 @@ class Checkpointer:
 
   def _write_error(self, error: Exception) -> layout.RunError:
     """Returns an error that says what a failed save means, and what to do."""
-    kept = self._manager.latest_step()
+    with contextlib.suppress(*_WRITE_ERRORS):
+      self._manager.wait_until_finished()  # the one before may yet be written
+    kept = checkpoints.latest_step(self._folder)
     left = 'nothing is saved yet' if kept is None else f'step {kept} is kept'
     full = os.strerror(errno.ENOSPC)
     why = full if full in str(error) else str(error).strip().splitlines()[0]

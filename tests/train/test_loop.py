@@ -27,6 +27,7 @@ from train.logging import writers
 from vq_jax.config import schema
 from vq_jax.data import pipeline
 from vq_jax.runs import checkpoints
+from vq_jax.runs import checksums
 from vq_jax.runs import layout
 from vq_jax.utils import trees
 
@@ -247,21 +248,31 @@ def test_the_first_bad_metric_is_named():
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(
   source, tokenizer, tmp_path, monkeypatch
 ):
-  """`keep` is the number of checkpoints that are left."""
+  """It is noticed in the step that saves, or later, in the background.
+
+  `keep` is the number of checkpoints that are left.
+  """
   config = tiny_configs.autoencoder(source, save_every={'steps': 2}, keep=3)
-  save = checkpoints.save
 
-  def full(manager, step, items, data):
-    if step == 4:
-      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    save(manager, step, items, data)
+  def fills(function, at):
+    def full(*arguments):
+      if at in str(arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+      return function(*arguments)
 
-  with monkeypatch.context() as patched:
-    patched.setattr(checkpoints, 'save', full)
-    with pytest.raises(layout.RunError, match='No space left') as error:
-      loop.train(config, tmp_path)
-  assert 'step 2 is kept' in str(error.value)
-  assert str(error.value).count('\n') == 0
+    return full
+
+  for module, name, at, kept in (
+    (checkpoints, 'save', "'position': 4", 2),
+    (checksums, 'write', '/6.orbax', 4),
+  ):
+    with monkeypatch.context() as patched:
+      patched.setattr(module, name, fills(getattr(module, name), at))
+      with pytest.raises(layout.RunError, match='No space left') as error:
+        loop.train(config, tmp_path)
+    assert f'step {kept} is kept' in str(error.value)
+    assert str(error.value).count('\n') == 0
+    assert checkpoints.find_undamaged(tmp_path) == (kept, {})
   loop.train(config, tmp_path)
   assert_same(saved(tokenizer), saved(tmp_path))
   found = {p.name for p in (tmp_path / layout.CHECKPOINTS).iterdir()}

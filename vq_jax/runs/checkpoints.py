@@ -1,30 +1,41 @@
 """Orbax checkpoints of a run.
 
 A checkpoint appears under its name only when it is complete, so a process that
-is killed while saving leaves none.
+is killed while saving leaves none. Each holds the SHA-256 of its files, and one
+whose files are others now is not used; see `checksums`.
 """
 
 import os
 import pathlib
+import warnings
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from vq_jax.runs import checksums
 from vq_jax.runs.layout import CHECKPOINTS
+from vq_jax.runs.layout import DAMAGED
 from vq_jax.runs.layout import RunError
 
 
-def manager(
-  folder: str | os.PathLike, *, keep: int | None = None, wait: bool = False
-):
+class DamagedCheckpointWarning(UserWarning):
+  """A checkpoint is damaged, and an earlier one is used."""
+
+
+def manager(folder: str | os.PathLike, *, keep: int | None = None):
   """Opens the checkpoints of a run.
+
+  Saving copies the arrays to the host and writes them in the background. With
+  several processes, the first one writes the checksums, when all have written
+  their parts and before the checkpoint appears under its name.
 
   Args:
     folder: the run folder.
     keep: the number of latest checkpoints to keep; None keeps all.
-    wait: whether saving waits for the disk; otherwise it is asynchronous.
 
   Returns:
     An `orbax.checkpoint.CheckpointManager`; close it.
@@ -33,10 +44,16 @@ def manager(
 
   path = pathlib.Path(folder).resolve() / CHECKPOINTS
   path.mkdir(parents=True, exist_ok=True)
+
+  def write_checksums():
+    # Checkpoints are saved one after another, so there is one.
+    for unfinished in path.glob('*.orbax-checkpoint-tmp*'):
+      checksums.write(unfinished)
+
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep,
-    enable_async_checkpointing=not wait,
     cleanup_tmp_directories=True,  # of killed processes
+    async_options=ocp.AsyncOptions(post_finalization_callback=write_checksums),
   )
   return ocp.CheckpointManager(path, options=options)
 
@@ -93,17 +110,81 @@ def restore(
 
 def latest_step(folder: str | os.PathLike) -> int | None:
   """Returns the step of a run's latest complete checkpoint, if it has one."""
+  return max(_list_steps(folder), default=None)
+
+
+def _list_steps(folder: str | os.PathLike) -> list[int]:
   import orbax.checkpoint as ocp
 
   path = pathlib.Path(folder).resolve() / CHECKPOINTS
-  steps = ocp.utils.checkpoint_steps(path) if path.is_dir() else []
-  return max(steps, default=None)
+  return ocp.utils.checkpoint_steps(path) if path.is_dir() else []
+
+
+def find_undamaged(
+  folder: str | os.PathLike, items: Collection[str] | None = None
+) -> tuple[int | None, dict[int, str]]:
+  """Finds the latest checkpoint of a run whose files are as they were saved.
+
+  Args:
+    folder: the run folder.
+    items: names of the items that are needed, see `save`; None for all.
+
+  Returns:
+    its step, or None if the run has no checkpoint yet; and step -> what is
+    wrong, of the later checkpoints.
+
+  Raises:
+    RunError: if there are checkpoints, and all are damaged.
+  """
+  path = pathlib.Path(folder) / CHECKPOINTS
+  damaged = {}
+  for step in sorted(_list_steps(folder), reverse=True):
+    damage = checksums.find_damage(path / str(step), items)
+    if damage is None:
+      return step, damaged
+    damaged[step] = damage
+  if damaged:
+    found = '; '.join(f'step {step}: {what}' for step, what in damaged.items())
+    raise RunError(
+      f'all checkpoints in {path} are damaged ({found}). Nothing was changed. '
+      'Copy them again from where they were saved, or train again in a new '
+      'folder.'
+    )
+  return None, {}
+
+
+def warn_of_damage(
+  folder: str | os.PathLike, damaged: Mapping[int, str], used: int
+) -> None:
+  """Warns of checkpoints that are skipped; see `find_undamaged`."""
+  for step, damage in damaged.items():
+    path = pathlib.Path(folder) / CHECKPOINTS / str(step)
+    warnings.warn(
+      f'the checkpoint {path} is damaged and skipped: {damage}. That of step '
+      f'{used} is used.',
+      DamagedCheckpointWarning,
+      stacklevel=3,
+    )
+
+
+def set_aside(folder: str | os.PathLike, steps: Iterable[int]) -> None:
+  """Moves damaged checkpoints to a folder beside the checkpoints."""
+  folder = pathlib.Path(folder)
+  (folder / DAMAGED).mkdir(exist_ok=True)
+  for step in steps:
+    target = folder / DAMAGED / str(step)
+    again = 0
+    while target.exists():
+      again += 1
+      target = target.with_name(f'{step}_{again}')
+    (folder / CHECKPOINTS / str(step)).rename(target)
 
 
 def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
   """Reads the variables of the latest checkpoint of a run.
 
-  Neither the optimizer nor the devices of the training are needed.
+  Neither the optimizer nor the devices of the training are needed. If it is
+  damaged, the one before is read, with a warning.
 
   Args:
     folder: the run folder.
@@ -113,16 +194,17 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
     training kept them, and the step.
 
   Raises:
-    RunError: if there is no complete checkpoint.
+    RunError: if there is no complete checkpoint, or all are damaged.
   """
   import orbax.checkpoint as ocp
   from etils import epath  # Orbax's own paths
 
-  latest = latest_step(folder)
+  latest, damaged = find_undamaged(folder, ('variables', 'ema'))
   if latest is None:
     raise RunError(
       f'{folder} has no complete checkpoint yet. Let its training save one.'
     )
+  warn_of_damage(folder, damaged, latest)
   path = epath.Path(folder).resolve() / CHECKPOINTS / str(latest)
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   handler = ocp.StandardCheckpointHandler()

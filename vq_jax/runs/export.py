@@ -34,7 +34,7 @@ def write_run(
     step: the step that names the checkpoint.
   """
   variables = jax.device_get(dict(variables))
-  with checkpoints.manager(folder, wait=True) as manager:
+  with checkpoints.manager(folder) as manager:
     checkpoints.save(manager, step, {'variables': variables}, data=None)
     manager.wait_until_finished()
   layout.write_config(folder, run_config)

@@ -2,6 +2,7 @@
 
 run/config.json           the config, facts about the data, and its labels
 run/checkpoints/<step>/   variables, ema, training, data; see `checkpoints`
+run/damaged_checkpoints/  those that were found damaged, and are not used
 run/autoencoder/          the autoencoder of a prior, itself a run folder
 run/parent/               the prior of the parent level, in a hierarchy
 run/generator/            the MaskGIT of a token critic
@@ -17,6 +18,7 @@ from vq_jax.utils import paths
 
 CONFIG = 'config.json'
 CHECKPOINTS = 'checkpoints'
+DAMAGED = 'damaged_checkpoints'
 AUTOENCODER, PARENT, GENERATOR = 'autoencoder', 'parent', 'generator'
 
 # The keys that the config of every run has.
