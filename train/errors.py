@@ -32,7 +32,7 @@ def run_with_error_messages(run: Callable[[], None]) -> int:
     stopped the training.
   """
   # Orbax logs tracebacks beside the error that it raises.
-  for name in ('absl', 'asyncio'):
+  for name in ('absl', 'asyncio', 'concurrent.futures'):
     logging.getLogger(name).setLevel(logging.CRITICAL)
   console.show_warnings_as_lines()
   try:

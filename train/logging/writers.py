@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from train.logging.board import Board
 from vq_jax.utils import images as images_lib
 from vq_jax.utils import paths
 
@@ -51,15 +52,11 @@ class Writer:
     self._active = jax.process_index() == 0
     if not self._active:
       return
-    from tensorboardX import SummaryWriter  # half a second to import
-
     kept = [r for r in read_metrics(self.folder) if r['step'] <= start]
     text = ''.join(json.dumps(record) + '\n' for record in kept)
     paths.write_text(self.folder / METRICS, text)
     self._file = open(self.folder / METRICS, 'a', buffering=1)
-    self._board = SummaryWriter(
-      str(self.folder / 'tensorboard'), purge_step=start + 1
-    )
+    self._board = Board(self.folder / 'tensorboard', start)
 
   def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:
     """Writes one line; `kind` is 'train' or 'eval'."""
@@ -80,7 +77,7 @@ class Writer:
     for name, grid in grids.items():
       path = self.folder / SAMPLES / f'{name}_{step:08d}.png'
       images_lib.save_image(path, grid)
-      self._board.add_image(name, grid, step, dataformats='HWC')
+      self._board.add_image(name, grid, step)
 
   def histograms(self, step: int, counts: Mapping[str, np.ndarray]) -> None:
     """Writes the latest counts by name, such as those of codes."""
