@@ -117,6 +117,21 @@ def test_sharding_over_devices_changes_no_sample(model):
   np.testing.assert_allclose(alone, spread, atol=1e-5)
 
 
+def test_any_number_of_images_is_spread_over_the_devices(model):
+  """Batches are rounded up, and the parts of several processes fit."""
+  sharding = devices.batch_sharding()
+  alone = model.generate(0, num=11)
+  parts = [
+    image
+    for rows in (range(5), range(5, 11))
+    for image in model.generate_batches(
+      0, num=11, batch_size=3, sharding=sharding, rows=rows
+    )
+  ]
+  assert [len(part) for part in parts] == [5, 6]
+  np.testing.assert_allclose(alone, np.concatenate(parts), atol=1e-5)
+
+
 @pytest.mark.parametrize(
   ('options', 'message'),
   [

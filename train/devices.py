@@ -1,9 +1,8 @@
-"""The devices of this process, other processes, and what XLA is told."""
+"""CPU cores as devices, and what the compiler is told."""
 
 import contextlib
 import functools
 import os
-from collections.abc import Mapping
 from collections.abc import Sequence
 
 import jax
@@ -19,29 +18,6 @@ _CPU_OPTIONS = {
     'LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE'
   )
 }
-
-# Environment variables of programs that start one process per host: JAX's own,
-# Slurm's and Open MPI's.
-_LAUNCHERS = (
-  'JAX_COORDINATOR_ADDRESS',
-  'SLURM_STEP_NUM_TASKS',
-  'OMPI_COMM_WORLD_SIZE',
-)
-
-
-def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
-  """Connects to the other processes, if the environment names any.
-
-  Returns:
-    Whether there are other processes.
-  """
-  hosts = environ.get('TPU_WORKER_HOSTNAMES', '').split(',')
-  several = len(hosts) > 1 or any(
-    environ.get(name, '1') != '1' for name in _LAUNCHERS
-  )
-  if several:
-    jax.distributed.initialize()
-  return several
 
 
 def use_cpu_cores(*batch_sizes: int) -> None:

@@ -7,9 +7,9 @@ import argparse
 import sys
 
 from train import config as config_lib
-from train import devices
 from train import errors
 from train import loop
+from vq_jax.utils import devices
 
 
 def parse_arguments(

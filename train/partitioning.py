@@ -46,18 +46,17 @@ LOGICAL_AXES = (
   (r'kernel', ('in', 'out')),
 )
 
-# Smaller arrays are whole on each device: their exchange would take longer than
-# the memory is worth.
+# Arrays with fewer elements are not split over `fsdp`: their exchange would
+# take longer than the memory is worth.
 MIN_SIZE = 2**13
 
 
-def make_shardings(tree: Tree, mesh: Mesh, min_size: int = MIN_SIZE) -> Tree:
+def make_shardings(tree: Tree, mesh: Mesh) -> Tree:
   """Returns a sharding for each array of a tree.
 
   Args:
     tree: arrays or their shapes.
     mesh: has the axes `data`, `fsdp` and `tensor`; an axis may have size 1.
-    min_size: arrays with fewer elements are not split over `fsdp`.
 
   Returns:
     a tree of the same structure.
@@ -67,17 +66,14 @@ def make_shardings(tree: Tree, mesh: Mesh, min_size: int = MIN_SIZE) -> Tree:
   """
   return jax.tree_util.tree_map_with_path(
     lambda path, leaf: NamedSharding(
-      mesh, get_spec(_get_name(path), leaf.shape, mesh.shape, min_size)
+      mesh, get_spec(_get_name(path), leaf.shape, mesh.shape)
     ),
     tree,
   )
 
 
 def get_spec(
-  name: str,
-  shape: tuple[int, ...],
-  mesh_shape: Mapping[str, int],
-  min_size: int = MIN_SIZE,
+  name: str, shape: tuple[int, ...], mesh_shape: Mapping[str, int]
 ) -> PartitionSpec:
   """Returns the axes of the mesh over which one array is split.
 
@@ -85,7 +81,6 @@ def get_spec(
     name: the name, such as `params/stack/blocks/mlp_in/kernel`.
     shape: the shape.
     mesh_shape: axis of the mesh -> its size.
-    min_size: see `make_shardings`.
 
   Raises:
     ConfigError: if heads or hidden layers do not divide over `tensor`.
@@ -107,7 +102,7 @@ def get_spec(
           f'{logical[i]!r} of {name}, which is {shape[i]} long.'
         )
       spec[i] = 'tensor'
-  if fsdp > 1 and math.prod(shape) >= min_size:
+  if fsdp > 1 and math.prod(shape) >= MIN_SIZE:
     free = [i for i, n in enumerate(shape) if spec[i] is None and n % fsdp == 0]
     preferred = [i for i in free if found[i] == 'fsdp']
     # Never the axis of the layers, along which a scan runs.

@@ -114,6 +114,7 @@ class Model(inference.GuidedModel):
     sampler: Samplers = None,
     batch_size: int = 100,
     sharding: jax.sharding.Sharding | None = None,
+    rows: range | None = None,
     trace: bool = False,
   ) -> Iterator[jax.Array]:
     """Samples new images batch by batch; the arguments are as for `generate`.
@@ -123,8 +124,11 @@ class Model(inference.GuidedModel):
       labels: one class per image, or one class for all.
       num: the number of images.
       sampler: the sampler.
-      batch_size: the number of images in a batch.
+      batch_size: the number of images in a batch; it is rounded up to what
+        `sharding` divides.
       sharding: the sharding of a batch.
+      rows: which of the images are sampled; `range(num)` by default. An image
+        depends on its number alone, so several processes can share the work.
       trace: whether to yield the images after all steps: those of a MaskGIT, or
         the rows of an autoregressive prior, grey where no token is sampled yet.
 
@@ -138,6 +142,7 @@ class Model(inference.GuidedModel):
       num=num,
       batch_size=batch_size,
       sharding=sharding,
+      rows=rows,
       trace=trace,
     )
 

@@ -18,7 +18,14 @@ def saved(folder, step: int | None = None) -> dict[str, np.ndarray]:
   found = {'step': step}
   for item in ('variables', 'ema', 'training'):
     if (path / str(step) / item).is_dir():
-      tree = ocp.PyTreeCheckpointer(handler).restore(path / str(step) / item)
+      item_path = path / str(step) / item
+      checkpointer = ocp.PyTreeCheckpointer(handler)
+      # As numpy arrays, on whatever devices and processes they were saved.
+      restore = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+        checkpointer.metadata(item_path).item_metadata.tree,
+      )
+      tree = checkpointer.restore(item_path, restore_args=restore)
       leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
       for key, leaf in leaves:
         found[item + jax.tree_util.keystr(key)] = np.asarray(leaf)

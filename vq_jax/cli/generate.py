@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 
 import vq_jax
@@ -74,6 +75,7 @@ def add(commands, command: Callable) -> None:
 def run(arguments) -> None:
   """Runs the command."""
   validate.check_num(arguments.num, '--num')
+  devices.initialize_distributed()
   model = vq_jax.load(arguments.folder)
   sampling.check_files(arguments, model.info.image_shape[-1])
   labels = _find_labels(model, arguments)
@@ -85,6 +87,8 @@ def run(arguments) -> None:
     generated = _generate_accepted(model, arguments, labels)
   else:
     generated = _generate(model, arguments, labels)
+  if jax.process_index() > 0:
+    return
   images.save_image(
     arguments.out, images.grid(generated), comment=arguments.command_line
   )
@@ -106,12 +110,13 @@ def _find_labels(model: vq_jax.Model, arguments) -> np.ndarray | None:
 def _generate(
   model: vq_jax.Model, arguments, labels: np.ndarray | None
 ) -> np.ndarray:
-  """Samples the images, and writes the animation with --gif."""
-  gif = 'gif' in arguments
-  batches = _batches(model, arguments, labels, arguments.num, trace=gif)
-  generated = np.concatenate(list(batches))
-  if not gif:
-    return generated
+  """Samples the images on all processes; writes the animation of --gif."""
+  gif, num = 'gif' in arguments, arguments.num
+  rows = devices.split_over_processes(num)
+  batches = list(_batches(model, arguments, labels, num, rows, trace=gif))
+  generated = devices.gather_from_processes(np.concatenate(batches), num)
+  if not gif or jax.process_index() > 0:
+    return generated[:, -1] if gif else generated
   frames = [images.grid(frame) for frame in np.swapaxes(generated, 0, 1)]
   images.save_animation(arguments.gif, np.stack(frames))
   print(f'{len(frames)} steps in {arguments.gif}')
@@ -149,22 +154,27 @@ def _batches(
   arguments,
   labels: np.ndarray | None,
   num: int,
+  rows: range | None = None,
   trace: bool = False,
 ) -> Iterator[np.ndarray]:
   """Samples batches over all devices, with a progress bar."""
   import tqdm
 
-  size = min(arguments.batch_size, max(num, 1))
   with tqdm.tqdm(
-    total=num, unit=' images', delay=1, leave=False, disable=None
+    total=num if rows is None else len(rows),
+    unit=' images',
+    delay=1,
+    leave=False,
+    disable=True if jax.process_index() else None,
   ) as bar:
     for part in model.generate_batches(
       arguments.seed,
       labels=labels,
       num=num,
       sampler=sampling.samplers_from(arguments, model),
-      batch_size=size,
-      sharding=devices.batch_sharding(size) if size > 0 else None,
+      batch_size=arguments.batch_size,
+      sharding=devices.batch_sharding(),
+      rows=rows,
       trace=trace,
     ):
       yield part

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 import vq_jax
+from vq_jax.utils import devices
 from vq_jax.workflows import tokenize
 
 
@@ -61,6 +62,12 @@ def add(commands, command: Callable) -> None:
     default=128,
     help='The number of images in a batch.',
   )
+  parser.add_argument(
+    '--shard-size',
+    type=int,
+    default=tokenize.SHARD_SIZE,
+    help='The number of examples in a file.',
+  )
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -73,6 +80,7 @@ def run(arguments) -> None:
   splits = [_split(text) for text in getattr(arguments, 'split', ['train'])]
   if len(dict(splits)) < len(splits):
     raise ValueError('each --split must have another name.')
+  devices.initialize_distributed()
   written = tokenize.tokenize(
     vq_jax.load(arguments.folder),
     arguments.out,
@@ -82,6 +90,7 @@ def run(arguments) -> None:
     passes=arguments.passes,
     seed=arguments.seed,
     batch_size=arguments.batch_size,
+    shard_size=arguments.shard_size,
   )
   counts = ', '.join(f'{n} in {split}' for split, n in written.items())
   print(f'{arguments.out}: tokens of {counts}')

@@ -23,6 +23,7 @@ from vq_jax.inference.info import ModelInfo
 from vq_jax.inference.info import Pipeline
 from vq_jax.inference.types import Array
 from vq_jax.inference.types import Labels
+from vq_jax.utils import devices
 
 UNDECIDED = 0.5  # the grey of image parts that are not sampled yet
 
@@ -142,20 +143,22 @@ def generate_batches(
   num: int | None = None,
   batch_size: int = 100,
   sharding: jax.sharding.Sharding | None = None,
+  rows: range | None = None,
   trace: bool = False,
 ) -> Iterator[jax.Array]:
   """Samples new images batch by batch; see `vq_jax.Model.generate_batches`."""
   labels, num = labels_lib.for_generation(labels, num, pipeline)
   batch_size = validate.check_num(batch_size, 'batch_size')
   key = samplers.make_key(key)
-  size = min(batch_size, num)
-  for start in range(0, num, size):
+  rows = range(num) if rows is None else rows
+  size = devices.round_up(min(batch_size, max(len(rows), 1)), sharding)
+  for start in range(rows.start, rows.stop, size):
     index = np.arange(start, start + size)  # all of one size: one compilation
     keys = samplers.example_keys(key, index)
     label = None if labels is None else labels[index % num]
     if sharding is not None:
       keys, label = jax.device_put((keys, label), sharding)
-    yield sample_images(pipeline, keys, label, trace)[: num - start]
+    yield sample_images(pipeline, keys, label, trace)[: rows.stop - start]
 
 
 def sample_vae(

@@ -1,24 +1,99 @@
-"""Sharding of batches over the devices."""
+"""The devices of this process, and the other processes of a program."""
+
+import math
+import os
+from collections.abc import Mapping
 
 import jax
+import numpy as np
 from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
+# Environment variables of programs that start one process per host: JAX's own,
+# Slurm's and Open MPI's.
+_LAUNCHERS = (
+  'JAX_COORDINATOR_ADDRESS',
+  'SLURM_STEP_NUM_TASKS',
+  'OMPI_COMM_WORLD_SIZE',
+)
 
-def batch_sharding(batch_size: int) -> jax.sharding.Sharding | None:
-  """Returns a sharding of a batch over all devices.
 
-  Args:
-    batch_size: number of examples of the batch.
+def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
+  """Connects to the other processes, if the environment names any.
 
   Returns:
-    The sharding; None if the number of devices does not divide the batch size.
+    Whether there are other processes.
   """
-  devices = jax.devices()
-  if batch_size % len(devices):
+  hosts = environ.get('TPU_WORKER_HOSTNAMES', '').split(',')
+  several = len(hosts) > 1 or any(
+    environ.get(name, '1') != '1' for name in _LAUNCHERS
+  )
+  if several:
+    jax.distributed.initialize()
+  return several
+
+
+def batch_sharding(
+  batch_size: int | None = None,
+) -> jax.sharding.Sharding | None:
+  """Returns a sharding of a batch over all devices of this process.
+
+  Args:
+    batch_size: number of examples of the batch, if it is fixed.
+
+  Returns:
+    The sharding; None if there is only one device, or if the number of devices
+    does not divide the batch size.
+  """
+  devices = jax.local_devices()
+  if len(devices) == 1 or (batch_size or 0) % len(devices):
     return None
   mesh = jax.make_mesh(
     (len(devices),), ('data',), (AxisType.Auto,), devices=devices
   )
   return NamedSharding(mesh, PartitionSpec('data'))
+
+
+def round_up(size: int, sharding: jax.sharding.Sharding | None) -> int:
+  """Returns the smallest size, at least `size`, that a sharding divides."""
+  parts = 1 if sharding is None else sharding.num_devices
+  return math.ceil(size / parts) * parts
+
+
+def split_over_processes(num: int) -> range:
+  """Returns the part of `range(num)` that this process works on.
+
+  The parts of all processes follow one another, and all but the last ones have
+  the same length.
+  """
+  part = math.ceil(num / jax.process_count())
+  start = min(jax.process_index() * part, num)
+  return range(start, min(start + part, num))
+
+
+def gather_from_processes(rows: np.ndarray, num: int) -> np.ndarray:
+  """Joins the rows of all processes, which `split_over_processes` divided.
+
+  Args:
+    rows: [n, ...], those of this process.
+    num: number of all rows.
+
+  Returns:
+    [num, ...], on each process.
+  """
+  if jax.process_count() == 1:
+    return rows
+  from jax.experimental import multihost_utils
+
+  missing = math.ceil(num / jax.process_count()) - len(rows)
+  rows = np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+  return multihost_utils.process_allgather(rows, tiled=True)[:num]
+
+
+def wait_for_processes(name: str) -> None:
+  """Waits until all processes have come to the point of this name."""
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices(name)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from vq_jax import data
@@ -23,6 +24,7 @@ from vq_jax.data.preprocessing import Preprocess
 from vq_jax.inference import codec
 from vq_jax.model import Model
 from vq_jax.runs import export
+from vq_jax.utils import devices
 from vq_jax.utils import fields
 
 SHARD_SIZE = 4096
@@ -42,6 +44,8 @@ def tokenize(
   shard_size: fields.PositiveInt = SHARD_SIZE,
 ) -> dict[str, int]:
   """Encodes a data set and writes its tokens; resumes where it was stopped.
+
+  All devices take part, and all processes: each writes some of the files.
 
   The first pass uses the preprocessing of the run's evaluation, further passes
   that of its training, with other random numbers in each pass. Only the split
@@ -73,7 +77,10 @@ def tokenize(
   sources = _open_splits(model, source, splits, data_dir)
   record = _make_record(model, sources, passes, seed, shard_size)
   record |= {'source': source, 'splits': splits}
-  tokens_lib.claim(out, record)
+  for first in (True, False):
+    if (jax.process_index() == 0) == first:
+      tokens_lib.claim(out, record)
+    devices.wait_for_processes(f'tokens_{first}')
   features = tokens_lib.make_features(record)
   paths = {
     split: _write_split(
@@ -85,8 +92,11 @@ def tokenize(
     )
     for split, images in sources.items()
   }
-  tokens_lib.write_metadata(out, features, paths)
-  tokens_lib.write_record(out, {**record, 'complete': True})
+  devices.wait_for_processes('tokens_written')
+  if jax.process_index() == 0:
+    tokens_lib.write_metadata(out, features, paths)
+    tokens_lib.write_record(out, {**record, 'complete': True})
+  devices.wait_for_processes('tokens_complete')
   return {split: len(tokens_lib.TokenSource(out, split)) for split in splits}
 
 
@@ -124,13 +134,18 @@ def _write_split(
   total: int,
   shard_size: int,
 ) -> list[pathlib.Path]:
-  """Writes the shards of a split that do not exist yet; returns all paths."""
+  """Writes this process's shards of a split that do not exist yet.
+
+  Returns:
+    the paths of all shards.
+  """
   shards = math.ceil(total / shard_size)
   paths = [path_of(i, shards) for i in range(shards)]
   with _progress(total, encode.name) as bar:
     for i, path in enumerate(paths):
       rows = range(i * shard_size, min((i + 1) * shard_size, total))
-      if not path.exists():
+      mine = i % jax.process_count() == jax.process_index()
+      if mine and not path.exists():
         tokens_lib.write_shard(path, features, encode(rows, bar))
       bar.n = rows.stop
       bar.refresh()
@@ -150,7 +165,8 @@ class _Encode:
   ):
     self.name = source.name
     self._source = source
-    self._batch_size = batch_size
+    self._sharding = devices.batch_sharding()
+    self._batch_size = devices.round_up(batch_size, self._sharding)
     self._fetches = [
       fetch_lib.Fetch(source=source, preprocess=chain, seed=seed)
       for chain in preprocess
@@ -173,7 +189,10 @@ class _Encode:
     try:
       for batch, readable, rows, errors in batches:
         self._tally.add(errors)
-        found = self._encode(batch['image'])
+        image = batch['image']
+        if self._sharding is not None:
+          image = jax.device_put(image, self._sharding)
+        found = self._encode(image)
         parts = found if isinstance(found, tuple) else (found,)
         parts = [np.asarray(part) for part in parts]
         for j in np.flatnonzero(readable):
@@ -276,4 +295,6 @@ def _image_shape(model: Model, source: data.Source) -> list[int]:
 def _progress(total: int, name: str):
   import tqdm
 
-  return tqdm.tqdm(total=total, desc=name, unit=' images')
+  return tqdm.tqdm(
+    total=total, desc=name, unit=' images', disable=jax.process_index() > 0
+  )
