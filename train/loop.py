@@ -15,6 +15,7 @@ from train import step as step_lib
 from train.logging import report
 from train.logging import writers
 from train.logging.window import Window
+from train.skipping import SKIPPED
 from vq_jax.config import schema
 
 
@@ -46,7 +47,9 @@ class Loop:
   def __init__(self, run: run_lib.Run):
     """Starts at the latest checkpoint of a run."""
     self._run, self._done, self._state = run, run.done, run.state
-    self._window = Window(run.done, run.progress.batch_size)
+    self._window = Window(
+      run.done, run.progress.batch_size, max_skipped=run.train.max_skipped
+    )
     self._steps: dict[Hashable, step_lib.Step] = {}
     self._result: dict[str, float] = {}
 
@@ -110,6 +113,7 @@ class Loop:
         self._run.optim,
         seed=self._run.seed,
         schedule=self._run.schedule,
+        skip_nonfinite=self._run.train.on_nonfinite == 'skip',
         axis_name=self._run.runner.axis_name,
       )
       self._steps[phase] = self._run.runner.compile(step, self._state)
@@ -120,7 +124,8 @@ class Loop:
     means = self._window.flush()
     if means:
       self._run.writer.metrics(self._done, 'train', means)
-      self._run.progress.metrics(self._done, {'loss': means['loss']})
+      shown = {k: means[k] for k in ('loss', SKIPPED) if means.get(k)}
+      self._run.progress.metrics(self._done, shown)
 
   def _evaluate(self) -> None:
     self._log()

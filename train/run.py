@@ -17,6 +17,7 @@ from train import devices
 from train import optim as optim_lib
 from train import run_folder
 from train import sharding
+from train import skipping
 from train import tasks
 from train.checkpointing import Checkpointer
 from train.evaluation import Evaluator
@@ -44,6 +45,7 @@ class Run:
     optimizer: updates the parameters.
     schedule: the learning rate by step.
     optim: the config section `optim`.
+    train: the config section `train`.
     seed: determines all random numbers.
     runner: the devices.
     intervals: how long it takes, and what is due when.
@@ -60,6 +62,7 @@ class Run:
   optimizer: optax.GradientTransformation
   schedule: optax.Schedule
   optim: schema.OptimConfig
+  train: schema.TrainConfig
   seed: int
   runner: sharding.JitRunner
   intervals: Intervals
@@ -136,6 +139,7 @@ def _open(
     optimizer=optimizer,
     schedule=schedule,
     optim=config.optim,
+    train=config.train,
     seed=config.seed,
     runner=runner,
     intervals=intervals,
@@ -202,6 +206,9 @@ def make_initial_state(
       with_ema=config.optim.ema_decay is not None,
       frozen={},
       auxiliary=task.init_auxiliary(rng),
+      norm_mean=(
+        None if config.optim.skip_above is None else skipping.NormMean.zeros()
+      ),
     )
 
   state = runner.init(create, variables, jax.random.key(config.seed + 1))

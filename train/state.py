@@ -26,6 +26,7 @@ class TrainState:
       are not part of a checkpoint.
     auxiliary: what the task updates beside the trained network, such as a
       discriminator with its own optimizer, or None.
+    norm_mean: moving average of the gradient norm, or None; see `skipping`.
   """
 
   step: jax.Array
@@ -35,6 +36,7 @@ class TrainState:
   ema: Tree | None
   frozen: Tree
   auxiliary: Tree | None = None
+  norm_mean: Tree | None = None
 
   @classmethod
   def create(
@@ -45,6 +47,7 @@ class TrainState:
     with_ema: bool,
     frozen: Tree,
     auxiliary: Tree | None = None,
+    norm_mean: Tree | None = None,
   ) -> 'TrainState':
     """Returns the state before the first step.
 
@@ -54,6 +57,7 @@ class TrainState:
       with_ema: whether moving averages of the parameters are kept.
       frozen: variables of networks that are only applied.
       auxiliary: see the attribute.
+      norm_mean: see the attribute.
     """
     params = variables['params']
     return cls(
@@ -64,6 +68,7 @@ class TrainState:
       ema=jax.tree.map(jnp.copy, params) if with_ema else None,
       frozen=frozen,
       auxiliary=auxiliary,
+      norm_mean=norm_mean,
     )
 
   @property
@@ -82,6 +87,8 @@ class TrainState:
     training = {'step': self.step, 'opt_state': self.opt_state}
     if self.auxiliary is not None:
       training['auxiliary'] = self.auxiliary
+    if self.norm_mean is not None:
+      training['norm_mean'] = self.norm_mean
     return {
       'variables': self.variables,
       'ema': self.ema,
@@ -97,6 +104,7 @@ class TrainState:
       opt_state=items['training']['opt_state'],
       ema=items['ema'],
       auxiliary=items['training'].get('auxiliary'),
+      norm_mean=items['training'].get('norm_mean'),
     )
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from train import optim
+from train import skipping
 from train.state import TrainState
 from vq_jax import quantizers
 from vq_jax.config import schema
@@ -68,6 +69,7 @@ def make_step(
   *,
   seed: int,
   schedule: optax.Schedule,
+  skip_nonfinite: bool = False,
   axis_name: str | None = None,
 ) -> Step:
   """Returns the pure function (state, batch) -> (state, metrics).
@@ -85,10 +87,13 @@ def make_step(
     config: the config section `optim`.
     seed: determines all random numbers.
     schedule: the learning rate by step, which is added to the metrics.
+    skip_nonfinite: whether a step whose result is not finite is not taken; see
+      `skipping`.
     axis_name: name of the pmap axis; None under jit.
   """
 
-  def step(state: TrainState, batch: Mapping) -> tuple[TrainState, Metrics]:
+  def step(before: TrainState, batch: Mapping) -> tuple[TrainState, Metrics]:
+    state = before
     batch, rngs = add_keys(state, batch, seed, axis_name)
 
     def mean_gradients(function, state):
@@ -109,7 +114,17 @@ def make_step(
       metrics,
       functools.partial(mean_gradients, state=state),
     )
-    return state.replace(step=state.step + 1), metrics
+    state = state.replace(step=state.step + 1)
+    if skip_nonfinite or config.skip_above is not None:
+      return skipping.keep_or_skip(
+        before,
+        state,
+        metrics,
+        skip_nonfinite=skip_nonfinite,
+        skip_above=config.skip_above,
+        axis_name=axis_name,
+      )
+    return state, metrics
 
   return step
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from train.logging import writers
+from train.skipping import SKIPPED
 from vq_jax.runs import layout
 from vq_jax.utils import paths
 
@@ -36,6 +37,7 @@ def write(folder: pathlib.Path) -> None:
   parts = [
     f'<h1>{html.escape(folder.resolve().name)}</h1>',
     _last_evaluation(records),
+    _skipped_steps(records),
     '<h2>Images</h2>',
     _image_grids(folder),
     '<h2>Held-out images</h2>',
@@ -64,6 +66,18 @@ def _last_evaluation(records: Sequence[dict]) -> str:
     if name not in ('step', 'kind')
   )
   return f'<p>Last evaluation, step {last[0]["step"]}:</p><table>{rows}</table>'
+
+
+def _skipped_steps(records: Sequence[dict]) -> str:
+  """Returns how many steps were skipped and when, or '' if none was."""
+  found = {r['step']: r[SKIPPED] for r in records if r.get(SKIPPED)}
+  if not found:
+    return ''
+  return (
+    f'<p>{sum(found.values()):.0f} training steps were skipped, because their '
+    'gradients were not finite or too large; the last of them up to step '
+    f'{max(found)}.</p>'
+  )
 
 
 def _number(value: float | None) -> str:

@@ -149,6 +149,9 @@ class OptimConfig(SubConfig):
       use; it ramps up as min(decay, (1 + t) / (10 + t)). None for no average.
     accumulate: number of parts into which a batch is split; their gradients
       are averaged, which saves memory.
+    skip_above: a step is skipped if the norm of its gradients, before they are
+      clipped, is more than this multiple of the moving average of the last 100
+      steps. The first 20 steps are always taken. None skips none.
   """
 
   learning_rate: fields.NonNegativeFloat
@@ -164,6 +167,7 @@ class OptimConfig(SubConfig):
   clip_norm: fields.PositiveFloat | None = None
   ema_decay: _Decay | None = None
   accumulate: fields.PositiveInt = 1
+  skip_above: Annotated[float, fields.Range(least=1, most=1e9)] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,6 +183,10 @@ class TrainConfig(SubConfig):
     save_every: duration between checkpoints; there is one at the end, too.
     keep: number of the latest checkpoints that are kept.
     num_images: number of images in the grids that an evaluation writes.
+    on_nonfinite: 'stop' ends the training at a loss, gradient or other metric
+      that is not finite. 'skip' does not take such a step: parameters, their
+      averages, the optimizer and the codebook stay as they were.
+    max_skipped: the training stops when so many steps in a row were skipped.
   """
 
   exclusive = (('total_steps', 'total_epochs'),)
@@ -190,6 +198,8 @@ class TrainConfig(SubConfig):
   save_every: Duration = Duration(percent=25)
   keep: fields.PositiveInt = 2
   num_images: Annotated[int, fields.Range(least=1, most=4096)] = 16
+  on_nonfinite: Literal['stop', 'skip'] = 'stop'
+  max_skipped: fields.PositiveInt = 10
 
   def __post_init__(self):
     super().__post_init__()
