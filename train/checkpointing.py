@@ -83,7 +83,7 @@ class Checkpointer:
   def _choose(self) -> int | None:
     """Returns the step to restore, on which all processes agree, or None."""
     none, failed = -1, -2
-    latest, error = none, None
+    latest, damaged, error = none, {}, None
     if jax.process_index() == 0:
       try:
         found, damaged = checkpoints.find_undamaged(self._folder)
@@ -93,12 +93,14 @@ class Checkpointer:
           checkpoints.set_aside(self._folder, damaged)
       except (OSError, layout.RunError) as caught:
         latest, error = failed, caught
-    latest = int(multihost_utils.broadcast_one_to_all(np.int32(latest)))
+    agreed = np.array([latest, len(damaged)], np.int32)
+    latest, moved = map(int, multihost_utils.broadcast_one_to_all(agreed))
     if latest == failed:
       raise error or layout.RunError(
         f'process 0 found no checkpoint in {self._folder} that can be used.'
       )
-    self._manager.reload()
+    if moved:
+      self._manager.reload()
     return None if latest == none else latest
 
   def save(

@@ -21,7 +21,8 @@ def test_one_image_more_than_the_run_was_trained_on(tmp_path, monkeypatch):
 
   state = batches(4).get_state()
   monkeypatch.setattr(checkpoints, 'restore', lambda *_: (None, state))
-  manager = types.SimpleNamespace(latest_step=lambda: 3, close=lambda: None)
+  monkeypatch.setattr(checkpoints, 'find_undamaged', lambda _: (3, {}))
+  manager = types.SimpleNamespace(close=lambda: None)
   monkeypatch.setattr(checkpoints, 'manager', lambda *_, **__: manager)
   runner = types.SimpleNamespace(abstract=lambda x: x)
   parts = types.SimpleNamespace(to_items=lambda: None)

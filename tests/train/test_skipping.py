@@ -121,7 +121,7 @@ def test_a_spike_is_skipped_once_the_mean_is_known(source, tmp_path, poison):
   loop.train(first, tmp_path / 'parts')
   loop.train(config, tmp_path / 'parts')
   one, two = saved(tmp_path / 'whole'), saved(tmp_path / 'parts')
-  assert one["training['norm_mean'].count"] == 25
+  assert one["training['norm_mean']['count']"] == 25
   assert_same(one, two)
 
 
