@@ -4,6 +4,8 @@ import itertools
 import json
 import math
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -288,6 +290,36 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
   assert process.stdout.readline() == 'started\n'
   process.kill()
   process.communicate(timeout=20)  # until all processes have closed its pipes
+
+
+def test_a_worker_that_is_killed_is_reported_and_started_again():
+  source = _Plain(_source())
+  with _train(source, workers=0) as batches:
+    want = _take(batches, 24)
+  with _train(source, workers=1) as batches:
+    got = _take(batches, 4)
+    worker = multiprocessing.active_children()[-1]
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.warns(data.WorkerWarning, match='plain was killed.*at batch'):
+      got += _take(batches, 20)
+  _assert_equal(want, got)
+
+
+class _Deadly(_Plain):
+  def __getitem__(self, index):
+    os._exit(7)
+
+
+@pytest.mark.slow
+def test_workers_that_die_each_time_stop_the_run():
+  source = _Deadly(_source())
+  message = 'plain died 3 times at batch 1; the last one ended with exit code 7'
+  with (
+    _train(source, workers=1) as batches,
+    pytest.warns(data.WorkerWarning),
+    pytest.raises(data.DataError, match=message),
+  ):
+    next(batches)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from vq_jax.data.errors import DataError
 from vq_jax.data.errors import FolderWarning
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
+from vq_jax.data.errors import WorkerWarning
 from vq_jax.data.evaluation import EvalBatches
 from vq_jax.data.evaluation import eval_batches
 from vq_jax.data.evaluation import open_eval_batches
@@ -55,6 +56,7 @@ __all__ = [
   'TrainIterator',
   'UnreadableImage',
   'UnreadableImageWarning',
+  'WorkerWarning',
   'eval_batches',
   'fits_in_memory',
   'in_memory',

@@ -28,5 +28,9 @@ class UnreadableImageWarning(UserWarning):
   """An image was skipped because it cannot be decoded."""
 
 
+class WorkerWarning(UserWarning):
+  """A process that reads data has died, and was started again."""
+
+
 class FolderWarning(UserWarning):
   """A folder is ambiguous, or some of its files were skipped."""

@@ -139,9 +139,7 @@ class TrainIterator:
     """Returns the next batch."""
     if self._closed:
       raise ValueError('this iterator is closed; call train_batches again.')
-    if not self._running:
-      self._running.append(self._start())
-    batch, errors = next(self._running[0])
+    batch, errors = self._read()
     self._tally.add(errors)
     self._position += 1
     return batch
@@ -187,6 +185,20 @@ class TrainIterator:
   def __exit__(self, *exception) -> None:
     """Calls `close`."""
     self.close()
+
+  def _read(self):
+    """Reads the next batch, also if worker processes die meanwhile."""
+    deaths = 0
+    while True:
+      if not self._running:
+        self._running.append(self._start())
+      try:
+        return next(self._running[0])
+      except RuntimeError as error:
+        deaths += 1
+        name = self._fetch.source.name
+        workers_lib.handle_death(error, deaths, name, self._position)
+        _end(self._running)
 
   def _start(self) -> Iterator:
     import grain
