@@ -158,7 +158,12 @@ def test_what_cannot_be_set_is_named(key, text, message):
 
 @pytest.mark.parametrize(
   ('name', 'text', 'value'),
-  [('layers', '3', 3), ('kernel_init', 'gpt', 'gpt'), ('remat', 'true', True)],
+  [
+    ('layers', '3', 3),
+    ('kernel_init', 'gpt', 'gpt'),
+    ('remat', 'true', True),
+    ('remat', 'dots_saveable', 'dots_saveable'),
+  ],
 )
 def test_a_config_within_a_spec_is_set_by_its_path(name, text, value):
   key = f'model.transformer.{name}'

@@ -65,7 +65,10 @@ def test_scan_and_unrolled_blocks_compute_the_same(norm, mlp_kernel):
   np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-def test_remat_changes_no_gradient():
+@pytest.mark.parametrize(
+  'remat', [True, 'dots_saveable', 'dots_with_no_batch_dims_saveable']
+)
+def test_remat_changes_no_gradient(remat):
   prior = make()
   tokens, label = inputs(prior)
   variables = jax.jit(prior.init)(jax.random.key(0), tokens, label=label)
@@ -78,7 +81,7 @@ def test_remat_changes_no_gradient():
 
     return jax.jit(jax.grad(loss))(variables)
 
-  want, got = gradient(prior), gradient(tiny.change(prior, remat=True))
+  want, got = gradient(prior), gradient(tiny.change(prior, remat=remat))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), want, got
   )

@@ -279,7 +279,9 @@ class TransformerStack(nn.Module):
       )
 
     if config.remat:
-      body = nn.remat(body, prevent_cse=not config.scan)
+      name = 'nothing_saveable' if config.remat is True else config.remat
+      policy = getattr(jax.checkpoint_policies, name)
+      body = nn.remat(body, prevent_cse=not config.scan, policy=policy)
     if config.scan:
       body = nn.scan(
         body,

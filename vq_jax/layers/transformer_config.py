@@ -48,7 +48,10 @@ class TransformerConfig:
       axis `layers`, so that compile time does not grow with depth; otherwise
       the blocks are unrolled.
     remat: whether activations are recomputed in the backward pass, which
-      saves memory.
+      saves memory. A name of `jax.checkpoint_policies` keeps some of them:
+      'dots_saveable' the results of all matrix products,
+      'dots_with_no_batch_dims_saveable' those with parameters alone, so that
+      attention is recomputed and little else.
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
 
@@ -86,7 +89,9 @@ class TransformerConfig:
   embedding_init: nn.initializers.Initializer = initializers.bert
   epsilon: fields.PositiveFloat = 1e-6
   scan: bool = True
-  remat: bool = False
+  remat: bool | Literal['dots_saveable', 'dots_with_no_batch_dims_saveable'] = (
+    False
+  )
   dtype: jnp.dtype = jnp.float32
   param_dtype: jnp.dtype = jnp.float32
 
