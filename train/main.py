@@ -56,9 +56,9 @@ def parse_arguments(
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
-  devices.initialize_distributed()
 
   def run():
+    devices.initialize_distributed()
     config = config_lib.load_config(arguments.config, overrides)
     loop.train(config, arguments.workdir)
 

@@ -23,7 +23,14 @@ from vq_jax.utils import devices as utils_devices
     ({'TPU_WORKER_HOSTNAMES': 'localhost'}, False),
     ({'SLURM_STEP_NUM_TASKS': '4'}, True),
     ({'OMPI_COMM_WORLD_SIZE': '2'}, True),
-    ({'JAX_COORDINATOR_ADDRESS': 'host:1234'}, True),
+    (
+      {
+        'JAX_COORDINATOR_ADDRESS': 'host:1234',
+        'JAX_NUM_PROCESSES': '2',
+        'JAX_PROCESS_ID': '1',
+      },
+      True,
+    ),
     ({'TPU_WORKER_HOSTNAMES': 'a,b'}, True),
   ],
 )
@@ -31,9 +38,20 @@ def test_other_processes_are_joined_if_there_are_some(
   environ, several, monkeypatch
 ):
   joined = []
-  monkeypatch.setattr(jax.distributed, 'initialize', lambda: joined.append(1))
+  monkeypatch.setattr(
+    jax.distributed, 'initialize', lambda **options: joined.append(options)
+  )
   assert utils_devices.initialize_distributed(environ) == several
   assert len(joined) == several
+
+
+@pytest.mark.parametrize('number', [None, '', 'two', '0'])
+def test_an_address_without_a_number_of_processes_is_refused(number):
+  environ = {'JAX_COORDINATOR_ADDRESS': 'host:1234'}
+  if number is not None:
+    environ['JAX_NUM_PROCESSES'] = number
+  with pytest.raises(ValueError, match='JAX_NUM_PROCESSES must be an integer'):
+    utils_devices.initialize_distributed(environ)
 
 
 def test_the_axis_reaches_every_module_that_has_one():

@@ -10,21 +10,28 @@ from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-# Environment variables of programs that start one process per host: JAX's own,
-# Slurm's and Open MPI's.
-_LAUNCHERS = (
-  'JAX_COORDINATOR_ADDRESS',
-  'SLURM_STEP_NUM_TASKS',
-  'OMPI_COMM_WORLD_SIZE',
-)
+# Environment variables of programs that start one process per host, Slurm's and
+# Open MPI's; JAX reads the rest by itself.
+_LAUNCHERS = ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE')
 
 
 def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
   """Connects to the other processes, if the environment names any.
 
+  TPU pods, Slurm and Open MPI do. Elsewhere JAX_COORDINATOR_ADDRESS,
+  JAX_NUM_PROCESSES and JAX_PROCESS_ID do, all three.
+
   Returns:
     Whether there are other processes.
+
+  Raises:
+    ValueError: if the address is given, and the number is missing or wrong.
   """
+  if 'JAX_COORDINATOR_ADDRESS' in environ:
+    count = _read_number(environ, 'JAX_NUM_PROCESSES', least=1)
+    index = _read_number(environ, 'JAX_PROCESS_ID', least=0)
+    jax.distributed.initialize(num_processes=count, process_id=index)
+    return count > 1
   hosts = environ.get('TPU_WORKER_HOSTNAMES', '').split(',')
   several = len(hosts) > 1 or any(
     environ.get(name, '1') != '1' for name in _LAUNCHERS
@@ -32,6 +39,17 @@ def initialize_distributed(environ: Mapping[str, str] = os.environ) -> bool:
   if several:
     jax.distributed.initialize()
   return several
+
+
+def _read_number(environ: Mapping[str, str], name: str, least: int) -> int:
+  """Returns the number in an environment variable."""
+  text = environ.get(name, '')
+  if not text.isdecimal() or int(text) < least:
+    raise ValueError(
+      f'with JAX_COORDINATOR_ADDRESS, the environment variable {name} must be '
+      f'an integer of at least {least}; got {text!r}.'
+    )
+  return int(text)
 
 
 def batch_sharding(
