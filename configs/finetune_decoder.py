@@ -17,6 +17,9 @@ from configs import common
 from configs import vqgan_f16_1024_imagenet256
 from configs import vqgan_f16_16384_imagenet256
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'init_from': 'vqgan_f16_16384_imagenet256'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

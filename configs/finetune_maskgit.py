@@ -24,6 +24,12 @@ SMOKE = common.merge(
   dict(optim=dict(warmup=dict(steps=2))),
 )
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {
+  'autoencoder': 'maskgit_tokenizer_imagenet256',
+  'init_from': 'maskgit_imagenet256',
+}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

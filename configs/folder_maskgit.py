@@ -13,6 +13,9 @@ from configs import common
 
 SMOKE = common.merge(common.SMOKE_FOLDER, common.SMOKE_TRANSFORMER)
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'autoencoder': 'folder_tokenizer'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

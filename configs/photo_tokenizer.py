@@ -17,6 +17,9 @@ from configs import photo_crops_tokenizer
 
 SMOKE = common.merge(common.SMOKE_VQGAN, common.SMOKE_PATCHGAN)
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'init_from': 'photo_crops_tokenizer'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

@@ -14,6 +14,9 @@ from configs import common
 
 SMOKE = dict(model=dict(channels=8, head_channels=8, layers=2))
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'autoencoder': 'vqvae_cifar10'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

@@ -13,6 +13,9 @@ from configs import common
 
 SMOKE = common.merge(common.SMOKE_FASHION, dict(sampler=dict(steps=2)))
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'autoencoder': 'quickstart_tokenizer'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

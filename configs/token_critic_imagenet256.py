@@ -19,6 +19,9 @@ from configs import common
 
 SMOKE = common.SMOKE_TRANSFORMER
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'generator': 'maskgit_imagenet256'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

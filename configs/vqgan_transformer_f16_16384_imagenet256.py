@@ -18,6 +18,9 @@ ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 from configs import common
 from configs import vqgan_transformer_f16_1024_imagenet256
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'autoencoder': 'vqgan_f16_16384_imagenet256'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

@@ -26,6 +26,12 @@ SMOKE = dict(
   )
 )
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {
+  'autoencoder': 'vqvae2_imagenet256',
+  'parent_prior': 'vqvae2_top_imagenet256',
+}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

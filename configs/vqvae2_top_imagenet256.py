@@ -24,6 +24,9 @@ SMOKE = dict(
   )
 )
 
+# The configs of the runs that this one needs.
+LEARNS_FROM = {'autoencoder': 'vqvae2_imagenet256'}
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

@@ -47,8 +47,9 @@ TRAIN_ROWS = [
   {'tasks'},
   {'config', 'evaluation'},
   {'run'},
-  {'errors', 'loop'},
+  {'errors', 'loop', 'planning'},
   {'evaluate', 'main', 'quickstart'},
+  {'plan'},
 ]
 
 MAX_LINES = 300

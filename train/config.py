@@ -2,11 +2,14 @@
 
 A config file is a Python file with `get_config(variant='')`, which returns
 nested dicts: the fields of its task's `Config` that differ from their defaults.
+If it needs the runs of other configs, `LEARNS_FROM` names them: a field, such
+as 'autoencoder', and the name of the config file beside it.
 """
 
 import copy
 import importlib.util
 import pathlib
+import types
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +38,37 @@ def load_config(
       cannot be set.
   """
   file, _, variant = path.partition(':')
+  module = _load_module(file)
+  if not hasattr(module, 'get_config'):
+    raise ConfigError(f"{file} is not a config: it has no 'get_config'.")
+  config = module.get_config(variant) if variant else module.get_config()
+  # Config files share parts (`configs/common.py`), which overrides must not
+  # change for the next one.
+  config = copy.deepcopy(config)
+  for key, text in overrides:
+    override(config, key, text)
+  return config
+
+
+def get_learns_from(path: str) -> dict[str, str]:
+  """Returns the configs of the runs that a config file needs, by field.
+
+  Args:
+    path: the file, `file.py` or `file.py:variant`; the others have its variant.
+
+  Raises:
+    ConfigError: if the file holds no config.
+  """
+  file, colon, variant = path.partition(':')
+  needs = getattr(_load_module(file), 'LEARNS_FROM', {})
+  return {
+    field: f'{pathlib.Path(file).with_name(name)}.py{colon}{variant}'
+    for field, name in needs.items()
+  }
+
+
+def _load_module(file: str) -> types.ModuleType:
+  """Runs a config file."""
   if not pathlib.Path(file).is_file():
     folder = pathlib.Path(file).parent
     there = sorted(p.name for p in folder.glob('*.py')) or ['nothing']
@@ -52,15 +86,7 @@ def load_config(
     raise ConfigError(
       f'{file} cannot be run: {type(error).__name__}: {text}.'
     ) from error
-  if not hasattr(module, 'get_config'):
-    raise ConfigError(f"{file} is not a config: it has no 'get_config'.")
-  config = module.get_config(variant) if variant else module.get_config()
-  # Config files share parts (`configs/common.py`), which overrides must not
-  # change for the next one.
-  config = copy.deepcopy(config)
-  for key, text in overrides:
-    override(config, key, text)
-  return config
+  return module
 
 
 def get_config_class(config: Mapping[str, Any]) -> type[schema.Config]:

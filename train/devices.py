@@ -48,9 +48,13 @@ def count_cpu_devices(cores: int, batch_sizes: Sequence[int]) -> int:
 
 
 @functools.cache
-def get_compiler_options() -> dict[str, str] | None:
-  """Returns the compiler options of a training step, as far as they exist."""
-  if jax.default_backend() != 'cpu':
+def get_compiler_options(platform: str) -> dict[str, str] | None:
+  """Returns the compiler options of a training step, as far as they exist.
+
+  Args:
+    platform: that of the devices, such as 'cpu' or 'tpu'.
+  """
+  if platform != 'cpu':
     return None
   try:
     jax.jit(jnp.negative, compiler_options=_CPU_OPTIONS).lower(0.0).compile()

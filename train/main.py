@@ -11,6 +11,11 @@ from train import errors
 from train import loop
 from vq_jax.utils import devices
 
+OVERRIDES = (
+  'Every field of the config can be set, whether the file has it or not: '
+  '--config.optim.learning_rate=1e-4 --config.model.quantizer.decay=0.9'
+)
+
 
 def parse_arguments(
   argv: list[str],
@@ -23,8 +28,7 @@ def parse_arguments(
   parser = argparse.ArgumentParser(
     prog='python -m train.main',
     description='Train a model, or resume its training.',
-    epilog='Every field of the config can be set, whether the file has it or '
-    'not: --config.optim.learning_rate=1e-4 --config.model.quantizer.decay=0.9',
+    epilog=OVERRIDES,
     allow_abbrev=False,
   )
   parser.add_argument(
@@ -41,6 +45,18 @@ def parse_arguments(
     help='the run folder: checkpoints, metrics, samples, report.html',
   )
   arguments, rest = parser.parse_known_args(argv)
+  return arguments, parse_overrides(parser, rest)
+
+
+def parse_overrides(
+  parser: argparse.ArgumentParser, rest: list[str]
+) -> list[tuple[str, str]]:
+  """Returns what sets fields of the config: [(key, text)].
+
+  Args:
+    parser: it exits with a message if an argument sets no field.
+    rest: the arguments that it does not know.
+  """
   overrides = []
   for text in rest:
     key, equals, value = text.partition('=')
@@ -50,7 +66,7 @@ def parse_arguments(
         '--config.section.key=value'
       )
     overrides.append((key.removeprefix('--config.'), value))
-  return arguments, overrides
+  return overrides
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -159,7 +159,9 @@ class JitRunner:
       in_shardings=(shardings, self._split),
       out_shardings=(shardings, self._replicated),
       donate_argnums=0,
-      compiler_options=devices_lib.get_compiler_options(),
+      compiler_options=devices_lib.get_compiler_options(
+        self.mesh.devices.flat[0].platform
+      ),
     )
 
   def transfer_eval(self, batch: Mapping[str, np.ndarray]):

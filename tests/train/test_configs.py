@@ -28,41 +28,12 @@ from vq_jax.utils import fields as fields_lib
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 NAMES = sorted(p.stem for p in CONFIGS.glob('*.py') if p.stem != 'common')
-# The runs that a config needs: its field -> the config that makes the run.
-LEARNS_FROM = {
-  'quickstart_maskgit': {'autoencoder': 'quickstart_tokenizer'},
-  'folder_maskgit': {'autoencoder': 'folder_tokenizer'},
-  'halton_maskgit_base_imagenet256': {
-    'autoencoder': 'llamagen_vq16_imagenet256'
-  },
-  'maskgit_imagenet256': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
-  'maskgit_imagenet512': {'autoencoder': 'maskgit_tokenizer_imagenet256'},
-  'finetune_decoder': {'init_from': 'vqgan_f16_16384_imagenet256'},
-  'finetune_maskgit': {
-    'autoencoder': 'maskgit_tokenizer_imagenet256',
-    'init_from': 'maskgit_imagenet256',
-  },
-  'photo_tokenizer': {'init_from': 'photo_crops_tokenizer'},
-  'pixelcnn_cifar10': {'autoencoder': 'vqvae_cifar10'},
-  'token_critic_imagenet256': {'generator': 'maskgit_imagenet256'},
-  'vit_vqgan_vim_base_imagenet256': {
-    'autoencoder': 'vit_vqgan_base_imagenet256'
-  },
-  'vit_vqgan_vim_large_imagenet256': {
-    'autoencoder': 'vit_vqgan_small_imagenet256'
-  },
-  'vqgan_transformer_f16_1024_imagenet256': {
-    'autoencoder': 'vqgan_f16_1024_imagenet256'
-  },
-  'vqgan_transformer_f16_16384_imagenet256': {
-    'autoencoder': 'vqgan_f16_16384_imagenet256'
-  },
-  'vqvae2_top_imagenet256': {'autoencoder': 'vqvae2_imagenet256'},
-  'vqvae2_bottom_imagenet256': {
-    'autoencoder': 'vqvae2_imagenet256',
-    'parent_prior': 'vqvae2_top_imagenet256',
-  },
-}
+
+
+def get_needs(name: str) -> dict[str, str]:
+  """The runs that a config needs: its field -> the config that makes it."""
+  needs = config_lib.get_learns_from(f'{CONFIGS / name}.py')
+  return {field: pathlib.Path(path).stem for field, path in needs.items()}
 
 
 def load(name: str, variant: str = '') -> dict:
@@ -115,7 +86,7 @@ def trained(tmp_path_factory):
       source = fake_source(config['data']['source'], folder)
       config['data'] = {**config['data'], 'source': source}
       config['parallel'] = {'data': 1}
-      for key, other in LEARNS_FROM.get(name, {}).items():
+      for key, other in get_needs(name).items():
         config[key] = str(train(other))
       loop.train(config, folder / 'run')
       done[name] = folder / 'run'
@@ -145,7 +116,7 @@ def make_model(name: str, variant: str) -> tuple[nn.Module, dict]:
     'dataset': {'image_shape': (size, size, channels)},
     'labels': {'num_classes': 10, 'null_class': True},
   }
-  needs = LEARNS_FROM.get(name, {})
+  needs = get_needs(name)
   if 'generator' in needs:
     generator, _ = make_model(needs['generator'], variant)
     return modules.make_critic(run, generator), run
@@ -163,7 +134,7 @@ def test_a_config_parses_and_its_model_has_variables(name, variant):
   module, run = make_model(name, variant)
   init = modules.init_prior
   arguments = (module,)
-  if not LEARNS_FROM.get(name, {}).keys() & {'autoencoder', 'generator'}:
+  if not get_needs(name).keys() & {'autoencoder', 'generator'}:
     init = modules.init_autoencoder
     arguments = (module, run['dataset']['image_shape'])
   variables = jax.eval_shape(

@@ -115,7 +115,7 @@ class AutoencoderTask(Task):
       model=model,
       only=setup.config.optim.only,
       axis_name=setup.axis_name,
-      **load_loss(setup.config.loss),
+      **load_loss(setup.config.loss, abstract=setup.abstract),
       **extra,
     )
 
@@ -266,11 +266,12 @@ def make_model(setup: Setup) -> Model:
   return load_lib.make_model(module, {}, setup.run_config)
 
 
-def load_loss(loss: Loss) -> dict[str, Any]:
+def load_loss(loss: Loss, *, abstract: bool = False) -> dict[str, Any]:
   """Loads the networks of a loss: fields of an `AutoencoderTask`.
 
   Args:
     loss: the weights of its terms.
+    abstract: whether their variables are shapes, for which no file is read.
 
   Raises:
     MissingWeights: if released weights are not found.
@@ -281,7 +282,7 @@ def load_loss(loss: Loss) -> dict[str, Any]:
       losses.load_classifier_distance, features=loss.classifier_features
     ),
   }
-  loaded = {name: loaders[name]() for name in loss.perceptual}
+  loaded = {name: loaders[name](abstract=abstract) for name in loss.perceptual}
   return {
     'config': loss,
     'perceptual': {name: module for name, (module, _) in loaded.items()},

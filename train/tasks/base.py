@@ -36,6 +36,9 @@ class Setup:
     source: the training examples.
     intervals: the length of the training.
     axis_name: name of the pmap axis; None under jit.
+    abstract: whether the networks that the task does not train are given by
+      their shapes; no weights are read. The run folder then holds the
+      `config.json` of the runs that are copied into it otherwise.
   """
 
   config: schema.Config
@@ -44,6 +47,7 @@ class Setup:
   source: data.Source
   intervals: Intervals
   axis_name: str | None = None
+  abstract: bool = False
 
   @property
   def image_shape(self) -> tuple[int, int, int]:

@@ -9,11 +9,12 @@ from jax.experimental import multihost_utils
 
 import vq_jax
 from train import run_folder
+from train.tasks.base import Setup
 from vq_jax.model import Model
 
 
 def copy_run(
-  folder: pathlib.Path,
+  setup: Setup,
   name: str,
   source: str,
   export: Callable[[Model, pathlib.Path], None],
@@ -21,7 +22,7 @@ def copy_run(
   """Copies a run into the folder of another run, unless that has begun.
 
   Args:
-    folder: folder of the other run.
+    setup: that of the other run.
     name: name of the copy within it.
     source: the run folder that is copied.
     export: writes the part of it that is needed.
@@ -33,8 +34,8 @@ def copy_run(
     RunError: if `source` is not a run folder.
     ValueError: if it holds a network of another kind.
   """
-  copy = folder / name
-  if run_folder.is_claimed(folder):
+  copy = setup.folder / name
+  if setup.abstract or run_folder.is_claimed(setup.folder):
     return copy
   model = vq_jax.load(source)
   if jax.process_index() == 0:

@@ -259,11 +259,12 @@ def copy_models(setup: Setup) -> tuple[Model, Model | None]:
   config: PriorConfig = setup.config
   tokenizer = vq_jax.load(
     copies.copy_run(
-      setup.folder,
+      setup,
       layout.AUTOENCODER,
       config.autoencoder,
       export_lib.export_autoencoder,
-    )
+    ),
+    abstract=setup.abstract,
   )
   if config.parent_prior is None:
     return tokenizer, None
@@ -272,10 +273,9 @@ def copy_models(setup: Setup) -> tuple[Model, Model | None]:
     checks.check_parent(model, tokenizer, config.level, config.parent_prior)
     export_lib.export_prior(model, folder)
 
-  copy = copies.copy_run(
-    setup.folder, layout.PARENT, config.parent_prior, export
-  )
-  return tokenizer, load_lib.load_prior(copy, tokenizer)
+  copy = copies.copy_run(setup, layout.PARENT, config.parent_prior, export)
+  parent = load_lib.load_prior(copy, tokenizer, abstract=setup.abstract)
+  return tokenizer, parent
 
 
 def make_labels(setup: Setup, label_drop: float) -> dict[str, int | bool]:

@@ -158,11 +158,12 @@ def make_task(setup: Setup) -> Task:
   config: Config = setup.config
   generator = vq_jax.load(
     copies.copy_run(
-      setup.folder,
+      setup,
       layout.GENERATOR,
       config.generator,
       export_lib.export_generator,
-    )
+    ),
+    abstract=setup.abstract,
   )
   checks.check_image_shape(generator, setup.image_shape)
   checks.check_tokens(generator, setup.source)

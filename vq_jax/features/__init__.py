@@ -21,6 +21,7 @@ from vq_jax.features.clip_loading import load_clip
 from vq_jax.features.clip_tokenizer import load_tokenizer
 from vq_jax.features.efficientnet import EfficientNetLite
 from vq_jax.features.loading import load
+from vq_jax.features.loading import make
 from vq_jax.features.minilm import SentenceEncoder
 from vq_jax.features.minilm import load_minilm
 from vq_jax.features.released import MissingWeights
@@ -47,4 +48,5 @@ __all__ = [
   'load_heads',
   'load_minilm',
   'load_tokenizer',
+  'make',
 ]

@@ -113,11 +113,16 @@ class AlexNet(nn.Module):
 NETWORKS = {'lpips_vgg16': VGG16, 'lpips_alexnet': AlexNet}
 
 
+def make(name: str) -> nn.Module:
+  """Returns a network; see `vq_jax.features.make`."""
+  return NETWORKS[name]()
+
+
 def load(
   name: str, path: str | os.PathLike | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
   """Loads a network; see `vq_jax.features.load`."""
-  network = NETWORKS[name]()
+  network = make(name)
   tree = reading.numpy_tree(released.find(name, path))
   return network, {'params': tree[f'{type(network).__name__}_0']}
 

@@ -153,11 +153,16 @@ NETWORKS = {
 }
 
 
+def make(name: str) -> nn.Module:
+  """Returns a network; see `vq_jax.features.make`."""
+  return EfficientNetLite(**NETWORKS[name])
+
+
 def load(
   name: str, path: str | os.PathLike | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
   """Loads a network; see `vq_jax.features.load`."""
-  network = EfficientNetLite(**NETWORKS[name])
+  network = make(name)
   state = reading.torch_state(released.find(name, path))
   return network, {'params': convert(state)}
 

@@ -1,6 +1,7 @@
 """Loading of a pretrained network by its name."""
 
 import os
+import types
 from typing import Any
 
 import flax.linen as nn
@@ -30,9 +31,28 @@ def load(
     OSError: if `path` cannot be read.
     ValueError: if the name is unknown, or the checksum of the file is wrong.
   """
+  network, variables = _get_module(name).load(name, path)
+  return network, jax.tree.map(jnp.asarray, variables)
+
+
+def make(name: str) -> nn.Module:
+  """Returns a network without its weights; see `load`.
+
+  Raises:
+    ValueError: if the name is unknown.
+
+  Example:
+    >>> from vq_jax import features
+    >>> type(features.make('lpips_vgg16')).__name__
+    'VGG16'
+  """
+  return _get_module(name).make(name)
+
+
+def _get_module(name: str) -> types.ModuleType:
+  """Returns the module that defines a network."""
   for module in (backbones, efficientnet):
     if name in module.NETWORKS:
-      network, variables = module.load(name, path)
-      return network, jax.tree.map(jnp.asarray, variables)
+      return module
   valid = ', '.join([*backbones.NETWORKS, *efficientnet.NETWORKS])
   raise ValueError(f'unknown network {name!r}. Valid: {valid}.')

@@ -122,7 +122,10 @@ class ClassifierDistance(nn.Module):
 
 
 def load_lpips(
-  net: str = 'vgg16', path: str | os.PathLike | None = None
+  net: str = 'vgg16',
+  path: str | os.PathLike | None = None,
+  *,
+  abstract: bool = False,
 ) -> tuple[LPIPS, dict[str, Any]]:
   """Loads LPIPS v0.1.
 
@@ -130,6 +133,8 @@ def load_lpips(
     net: 'vgg16', with which VQGAN is trained, or 'alexnet', which the authors
       of LPIPS recommend for evaluation.
     path: file with the weights; see `vq_jax.features.load` for the default.
+    abstract: whether the variables are shapes (`jax.ShapeDtypeStruct`), for
+      which no file is read.
 
   Returns:
     the module and its variables.
@@ -141,6 +146,8 @@ def load_lpips(
   """
   if net not in ('vgg16', 'alexnet'):
     raise ValueError(f"net must be 'vgg16' or 'alexnet'; got {net!r}.")
+  if abstract:
+    return _with_shapes(LPIPS(features_lib.make(f'lpips_{net}')))
   backbone, variables = features_lib.load(f'lpips_{net}', path)
   heads = features_lib.load_heads(f'lpips_{net}', path)
   params = {f'head_{i}': jnp.asarray(head) for i, head in enumerate(heads)}
@@ -152,6 +159,8 @@ def load_classifier_distance(
   name: str = 'efficientnet_lite0',
   path: str | os.PathLike | None = None,
   features: Literal['logits', 'pooled'] = 'logits',
+  *,
+  abstract: bool = False,
 ) -> tuple[ClassifierDistance, dict[str, Any]]:
   """Loads a `ClassifierDistance` with a pretrained network.
 
@@ -159,6 +168,7 @@ def load_classifier_distance(
     name: 'efficientnet_lite0' or 'efficientnet_lite2'.
     path: file with the weights; see `vq_jax.features.load` for the default.
     features: see `ClassifierDistance`.
+    abstract: see `load_lpips`.
 
   Returns:
     the module and its variables.
@@ -168,10 +178,18 @@ def load_classifier_distance(
     OSError: if `path` cannot be read.
     ValueError: if the network is unknown, or the checksum of the file is wrong.
   """
+  if abstract:
+    return _with_shapes(ClassifierDistance(features_lib.make(name), features))
   network, variables = features_lib.load(name, path)
   return ClassifierDistance(network, features), {
     'params': {'network': variables['params']}
   }
+
+
+def _with_shapes(module: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
+  """Returns a distance, and the shapes of its variables."""
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+  return module, jax.eval_shape(module.init, jax.random.key(0), image, image)
 
 
 def _l2_normalize(x: jax.Array) -> jax.Array:

@@ -20,11 +20,13 @@ from vq_jax.runs import layout
 from vq_jax.utils import trees
 
 
-def load(folder: str | os.PathLike) -> Model:
+def load(folder: str | os.PathLike, *, abstract: bool = False) -> Model:
   """Loads a run: an autoencoder, or a prior with all that it needs.
 
   Args:
     folder: a run folder.
+    abstract: whether the variables are shapes (`jax.ShapeDtypeStruct`), for
+      which no checkpoint is read.
 
   Raises:
     RunError: if the folder is not a run folder, or has no complete checkpoint.
@@ -33,34 +35,39 @@ def load(folder: str | os.PathLike) -> Model:
   folder = pathlib.Path(folder)
   run_config = layout.read_complete_config(folder)
   if (folder / layout.GENERATOR).is_dir():
-    return _load_critic(folder, run_config)
+    return _load_critic(folder, run_config, abstract)
   if 'labels' in run_config:
-    return load_prior(folder, load(folder / layout.AUTOENCODER))
+    tokenizer = load(folder / layout.AUTOENCODER, abstract=abstract)
+    return load_prior(folder, tokenizer, abstract=abstract)
   module = modules.make_autoencoder(run_config)
   variables = _load_variables(
     folder,
     lambda key: modules.init_autoencoder(
       module, run_config['dataset']['image_shape'], key
     ),
+    abstract,
   )
   return make_model(module, {'autoencoder': variables}, run_config)
 
 
-def load_prior(folder: pathlib.Path, tokenizer: Model) -> Model:
+def load_prior(
+  folder: pathlib.Path, tokenizer: Model, *, abstract: bool = False
+) -> Model:
   """Loads a prior of the tokens of an autoencoder, and its parent levels.
 
   Args:
     folder: the run folder of the prior.
     tokenizer: the autoencoder.
+    abstract: see `load`.
   """
   run_config = layout.read_complete_config(folder)
   prior = modules.make_prior(run_config, tokenizer.autoencoder)
   variables = _load_variables(
-    folder, lambda key: modules.init_prior(prior, key)
+    folder, lambda key: modules.init_prior(prior, key), abstract
   )
   parent = None
   if run_config['config'].get('level', 0):
-    parent = load_prior(folder / layout.PARENT, tokenizer)
+    parent = load_prior(folder / layout.PARENT, tokenizer, abstract=abstract)
   return make_model(
     tokenizer.autoencoder,
     {**tokenizer.variables, 'prior': variables},
@@ -71,12 +78,14 @@ def load_prior(folder: pathlib.Path, tokenizer: Model) -> Model:
   )
 
 
-def _load_critic(folder: pathlib.Path, run_config: Mapping[str, Any]) -> Model:
+def _load_critic(
+  folder: pathlib.Path, run_config: Mapping[str, Any], abstract: bool
+) -> Model:
   """Loads a token critic and the MaskGIT whose tokens it scores."""
-  generator = load(folder / layout.GENERATOR)
+  generator = load(folder / layout.GENERATOR, abstract=abstract)
   critic = modules.make_critic(run_config, generator.prior)
   variables = _load_variables(
-    folder, lambda key: modules.init_prior(critic, key)
+    folder, lambda key: modules.init_prior(critic, key), abstract
   )
   return make_model(
     generator.autoencoder,
@@ -170,12 +179,15 @@ def make_sampler(
 
 
 def _load_variables(
-  folder: pathlib.Path, init: Callable[[jax.Array], Any]
+  folder: pathlib.Path, init: Callable[[jax.Array], Any], abstract: bool
 ) -> dict[str, Any]:
   """Loads the variables of a run; their names and shapes must be `init`'s."""
+  shapes = jax.eval_shape(init, jax.random.key(0))
+  if abstract:
+    return shapes
   variables, step = checkpoints.load_variables(folder)
   return trees.merge_strict(
-    jax.eval_shape(init, jax.random.key(0)),
+    shapes,
     variables,
     source=f'the checkpoint {folder / layout.CHECKPOINTS / str(step)}',
   )

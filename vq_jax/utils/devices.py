@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -67,6 +68,11 @@ def batch_sharding(
   devices = jax.local_devices()
   if len(devices) == 1 or (batch_size or 0) % len(devices):
     return None
+  return split_over(devices)
+
+
+def split_over(devices: Sequence[jax.Device]) -> NamedSharding:
+  """Returns the sharding of a batch over some devices."""
   mesh = jax.make_mesh(
     (len(devices),), ('data',), (AxisType.Auto,), devices=devices
   )

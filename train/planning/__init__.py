@@ -1,0 +1,1 @@
+"""What `train.plan` needs: topologies, abstract runs, and compiled programs."""
