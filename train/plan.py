@@ -10,6 +10,7 @@ import collections
 import json
 import os
 import sys
+from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Iterator
 
@@ -64,8 +65,8 @@ def parse_arguments(
     '--mesh',
     default='',
     metavar='AXIS=N,...',
-    help='the mesh, such as data=64,fsdp=4; short for --config.parallel.data=64 '
-    'and so on',
+    help='the mesh, such as data=64,fsdp=4; short for '
+    '--config.parallel.data=64 --config.parallel.fsdp=4',
   )
   parser.add_argument(
     '--sample',
@@ -220,21 +221,33 @@ class Planner:
         '--memory.'
       )
     unit = self._training.config.optim.accumulate
-    low, high = 0, max(size // len(self._devices) // unit, 1)
-    while self._fits(high * unit):
-      low, high = high, 2 * high
-    while high - low > 1:
-      middle = (low + high) // 2
-      if self._fits(middle * unit):
-        low = middle
-      else:
-        high = middle
-    return low * unit
+    start = max(size // len(self._devices) // unit, 1)
+    return unit * find_largest(lambda n: self._fits(n * unit), start)
+
+
+def find_largest(fits: Callable[[int], bool], start: int) -> int:
+  """Returns the largest number that fits, or 0, by doubling and bisection.
+
+  Args:
+    fits: whether a number fits; if one does not, no larger one does.
+    start: the first number that is tried.
+  """
+  low, high = 0, start
+  while fits(high):
+    low, high = high, 2 * high
+  while high - low > 1:
+    middle = (low + high) // 2
+    if fits(middle):
+      low = middle
+    else:
+      high = middle
+  return low
 
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
+
   def run():
     file = abstract.ConfigFile.load(arguments.config, overrides)
     try:
