@@ -45,6 +45,16 @@ def parse_arguments(
   Returns:
     the arguments, and the overrides of the config: [(key, text)].
   """
+  parser = _make_parser()
+  arguments, rest = parser.parse_known_args(argv)
+  overrides = main_lib.parse_overrides(parser, rest)
+  for part in filter(None, arguments.mesh.split(',')):
+    axis, _, size = part.partition('=')
+    overrides.append((f'parallel.{axis}', size))
+  return arguments, overrides
+
+
+def _make_parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog='python -m train.plan',
     description='Say what a training or sampling needs, before it runs.',
@@ -98,12 +108,7 @@ def parse_arguments(
     '--classes', type=int, metavar='N', help='number of classes of the images'
   )
   parser.add_argument('--json', action='store_true', help='print JSON')
-  arguments, rest = parser.parse_known_args(argv)
-  overrides = main_lib.parse_overrides(parser, rest)
-  for part in filter(None, arguments.mesh.split(',')):
-    axis, _, size = part.partition('=')
-    overrides.append((f'parallel.{axis}', size))
-  return arguments, overrides
+  return parser
 
 
 class Planner:
@@ -140,6 +145,13 @@ class Planner:
         f'the mesh has {self._runner.mesh.size} devices, and --topology='
         f'{self._topology.name} has {len(self._devices)}.'
       )
+
+  @property
+  def _unit(self) -> int:
+    """The number that every batch must be a multiple of."""
+    if self._arguments.sample:
+      return len(self._devices)
+    return self._runner.batch_parts * self._training.config.optim.accumulate
 
   @property
   def memory(self) -> int | None:
@@ -182,13 +194,11 @@ class Planner:
 
   def _compile(self, size: int) -> Iterator[figures_lib.Figures]:
     """Yields the figures of all programs for a batch on all devices."""
-    parts = len(self._devices)
-    if not self._arguments.sample:
-      parts *= self._training.config.optim.accumulate
+    parts = self._unit
     if size % parts:
       raise schema.ConfigError(
         f'a batch of {size} (config.data.batch_size) must be a multiple of '
-        f'{parts}: the devices times config.optim.accumulate.'
+        f'{parts}: data times fsdp of the mesh, times config.optim.accumulate.'
       )
     if self._arguments.sample:
       sources = programs.trace_sampling(self._training, self._devices, size)
@@ -205,24 +215,25 @@ class Planner:
   def _fits(self, number: int) -> bool:
     """Returns whether `number` examples on each device fit."""
     try:
-      found = self._compile(number * len(self._devices))
+      found = self._compile(number * self._unit)
       fits = all(f.memory.total <= self.memory for f in found)
     except figures_lib.DoesNotFit:
       fits = False
     verdict = 'fits' if fits else 'does not fit'
-    print(f'{number} on each device: {verdict}', file=sys.stderr, flush=True)
+    print(
+      f'a batch of {number * self._unit} {verdict}', file=sys.stderr, flush=True
+    )
     return fits
 
   def _find_largest(self, size: int) -> int:
-    """Returns the largest number of examples on a device that fits, or 0."""
+    """Returns the largest batch of all devices that fits, or 0."""
     if self.memory is None:
       raise schema.ConfigError(
         f'--fit needs the memory of a device of {self._topology.name}: give '
         '--memory.'
       )
-    unit = self._training.config.optim.accumulate
-    start = max(size // len(self._devices) // unit, 1)
-    return unit * find_largest(lambda n: self._fits(n * unit), start)
+    start = max(size // self._unit, 1)
+    return self._unit * find_largest(self._fits, start)
 
 
 def find_largest(fits: Callable[[int], bool], start: int) -> int:

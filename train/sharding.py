@@ -115,6 +115,11 @@ class JitRunner:
     self._split = NamedSharding(self.mesh, _BATCH)
 
   @property
+  def batch_sharding(self) -> NamedSharding:
+    """The sharding of a batch."""
+    return self._split
+
+  @property
   def batch_parts(self) -> int:
     """The number of parts into which a batch is split."""
     return self.mesh.shape['data'] * self.mesh.shape['fsdp']

@@ -101,8 +101,9 @@ devices.use_cpu_cores(1)  # too late, and harmless
 
 def test_an_unsupported_compiler_option_is_left_out(monkeypatch):
   devices_lib.get_compiler_options.cache_clear()
-  assert devices_lib.get_compiler_options() == devices_lib._CPU_OPTIONS
+  assert devices_lib.get_compiler_options('tpu') is None
+  assert devices_lib.get_compiler_options('cpu') == devices_lib._CPU_OPTIONS
   monkeypatch.setattr(devices_lib, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
   devices_lib.get_compiler_options.cache_clear()
-  assert devices_lib.get_compiler_options() is None
+  assert devices_lib.get_compiler_options('cpu') is None
   devices_lib.get_compiler_options.cache_clear()

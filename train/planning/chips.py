@@ -127,7 +127,8 @@ def open_topology(name: str) -> Topology:
 
 def _open_cpu(name: str, number: int) -> Topology:
   with contextlib.suppress(RuntimeError):  # the devices are started already
-    jax.config.update('jax_num_cpu_devices', max(number, 1))
+    most = max(number, jax.config.jax_num_cpu_devices, 1)
+    jax.config.update('jax_num_cpu_devices', most)
   devices = jax.devices('cpu')
   if not 0 < number <= len(devices):
     raise schema.ConfigError(

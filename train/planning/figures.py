@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import jax
 
+from train import partitioning
 from train.planning import flops
 from train.planning import hlo
 from train.planning.chips import Chip
 from train.planning.programs import Source
-from train.planning.programs import get_bytes_per_device
 
 _OPERATIONS = 10
 
@@ -86,6 +86,8 @@ class Figures:
     least_cycles: the same, with the cheapest branches of conditionals.
     traffic: kind of a collective -> what it exchanges.
     operations: those with most cycles.
+    unknown_loops: number of loops whose trips the compiler does not know; they
+      count once.
     compile_seconds: how long the compilation took.
   """
 
@@ -96,6 +98,7 @@ class Figures:
   least_cycles: int
   traffic: Mapping[str, Traffic]
   operations: tuple[hlo.Operation, ...]
+  unknown_loops: int
   compile_seconds: float
 
   def get_compute_seconds(self, chip: Chip) -> float:
@@ -132,6 +135,7 @@ def compile_program(source: Source) -> Figures:
     least_cycles=program.least_cycles,
     traffic=_sum_traffic(program),
     operations=tuple(program.get_operations()[:_OPERATIONS]),
+    unknown_loops=len(program.unknown),
     compile_seconds=seconds,
   )
 
@@ -145,16 +149,11 @@ def _get_reason(text: str) -> str:
 
 def _get_memory(source: Source, compiled: jax.stages.Compiled) -> Memory:
   found = compiled.memory_analysis()
-  arguments = source.arguments
-  if not source.placed:
-    arguments = jax.tree.map(
-      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-      arguments,
-      compiled.input_shardings[0],
-    )
+  shapes = source.group(source.arguments)
+  shardings = source.group(source.shardings)
   kinds = {
-    name: get_bytes_per_device(tree)
-    for name, tree in source.group(arguments).items()
+    name: partitioning.bytes_per_device(tree, shardings[name])
+    for name, tree in shapes.items()
   }
   return Memory(
     kinds={name: size for name, size in kinds.items() if size},

@@ -7,10 +7,12 @@ multiplied by the number of times that its computation runs.
 import collections
 import dataclasses
 import functools
-import math
 import re
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Sequence
+
+from train.planning.instructions import Instruction
 
 COLLECTIVES = (
   'all-reduce',
@@ -21,82 +23,6 @@ COLLECTIVES = (
 )
 
 _COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{\s*$')
-_INSTRUCTION = re.compile(r'\s+(?:ROOT )?%?([\w.\-]+) = (.*)$')
-_OPCODE = re.compile(r'(?:^|[\s)}])([a-z][a-z0-9\-]*)\(')
-_ARRAY = re.compile(r'\b(pred|token|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]')
-_NAME = re.compile(r'%([\w.\-]+)')
-_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-_OP_NAME = re.compile(r'op_name="([^"]*)"')
-_BRANCHES = re.compile(r'branch_computations=\{([^}]*)\}')
-_CONSTANT = re.compile(r'\bconstant\((-?\d+)\)')
-_INDEX = re.compile(r'\bindex=(\d+)')
-# The devices of a collective: [groups,size], {{0,1,...},...}, or the names of
-# axes of a mesh.
-_GROUPS = re.compile(r'replica_groups=\[\d+,(\d+)\]')
-_LISTED_GROUPS = re.compile(r'replica_groups=\{\{([\d,]+)\}')
-_MESH_GROUPS = re.compile(r'replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Instruction:
-  """An instruction of a computation.
-
-  Attributes:
-    name: its name.
-    opcode: what it does, such as 'fusion' or 'all-reduce'.
-    bytes: size of its result.
-    operands: names of its operands.
-    text: the line after the name.
-  """
-
-  name: str
-  opcode: str
-  bytes: int
-  operands: tuple[str, ...]
-  text: str
-
-  @property
-  def cycles(self) -> int:
-    """The compiler's estimate of its cycles; 0 if there is none."""
-    found = _CYCLES.search(self.text)
-    return int(found[1]) if found else 0
-
-  @property
-  def op_name(self) -> str:
-    """The path of the operation of JAX that it comes from, or ''."""
-    found = _OP_NAME.search(self.text)
-    return found[1] if found else ''
-
-  @property
-  def branches(self) -> tuple[str, ...]:
-    """The computations of which a conditional runs one."""
-    found = _BRANCHES.search(self.text)
-    if found:
-      return tuple(_NAME.findall(found[1]))
-    names = (self.get_called(f'{which}_computation') for which in _TRUE_FALSE)
-    return tuple(name for name in names if name)
-
-  @property
-  def group_size(self) -> int:
-    """Number of devices among which a collective exchanges data; 1 if none."""
-    if found := _GROUPS.search(self.text):
-      return int(found[1])
-    if found := _LISTED_GROUPS.search(self.text):
-      return found[1].count(',') + 1
-    if found := _MESH_GROUPS.search(self.text):
-      sizes = dict(re.findall(r"'([^']+)'=(\d+)", found[1]))
-      axes = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", found[2])
-      return math.prod(int(part or sizes[name]) for name, part in axes)
-    return 1
-
-  def get_called(self, key: str) -> str:
-    """Returns the name of the computation that it calls as `key`, or ''."""
-    found = re.search(rf'\b{key}=%?([\w.\-]+)', self.text)
-    return found[1] if found else ''
-
-
-_TRUE_FALSE = ('true', 'false')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,6 +75,8 @@ class Program:
     entry: name of the computation that runs first.
     times: name -> how often it runs; of a conditional, the branch with most
       cycles is counted.
+    unknown: names of the loops whose number of trips is not known; they count
+      as one trip.
   """
 
   def __init__(self, text: str):
@@ -160,11 +88,12 @@ class Program:
       if found := _COMPUTATION.match(line):
         current = self.computations.setdefault(found[2], [])
         self.entry = found[2] if found[1] else self.entry
-      elif found := _INSTRUCTION.match(line):
-        current.append(_read_instruction(found[1], found[2]))
+      elif instruction := Instruction.read(line):
+        current.append(instruction)
     self._cycles = functools.cache(self._get_cycles)
     self.times: dict[str, int] = collections.Counter()
     self._fused: set[str] = set()
+    self.unknown: set[str] = set()
     self._count(self.entry, 1)
 
   @property
@@ -177,7 +106,9 @@ class Program:
     """The estimated cycles, with the cheapest branches of conditionals."""
     return self._cycles(self.entry, min)
 
-  def _get_cycles(self, name: str, choose) -> int:
+  def _get_cycles(
+    self, name: str, choose: Callable[[Iterable[int]], int]
+  ) -> int:
     total = 0
     for instruction in self.computations.get(name, ()):
       total += instruction.cycles
@@ -216,16 +147,18 @@ class Program:
       instruction: the instruction.
     """
     if instruction.opcode == 'while':
-      trips = self.get_trips(name, instruction)
-      yield instruction.get_called('body'), trips
-      yield instruction.get_called('condition'), trips
+      trips = self._get_trips(name, instruction)
+      if trips is None:
+        self.unknown.add(instruction.name)
+      yield instruction.get_called('body'), trips or 1
+      yield instruction.get_called('condition'), trips or 1
     elif instruction.opcode == 'call':
       yield instruction.get_called('to_apply'), 1
     elif instruction.opcode == 'fusion' or 'async' in instruction.opcode:
       yield instruction.get_called('calls'), 1
 
-  def get_trips(self, name: str, loop: Instruction) -> int:
-    """Returns the number of trips of a loop; 1 if it is not known.
+  def _get_trips(self, name: str, loop: Instruction) -> int | None:
+    """Returns the number of trips of a loop; None if it is not known.
 
     It stands beside the loop, or follows from its condition: a counter, which
     rises by 1, is less than a constant.
@@ -234,34 +167,27 @@ class Program:
       name: of the computation that holds the loop.
       loop: the loop.
     """
-    if found := _TRIPS.search(loop.text):
-      return int(found[1])
-    condition = self.computations.get(loop.get_called('condition'), [])
-    first = {i.name: i for i in self.computations[name]}.get(loop.operands[0])
-    if not condition or first is None:
-      return 1
-    inside = {i.name: i for i in condition}
+    if loop.trips is not None:
+      return loop.trips
     outside = {i.name: i for i in self.computations[name]}
+    condition = self.computations.get(loop.get_called('condition'), [])
+    inside = {i.name: i for i in condition}
+    first = outside.get(loop.operands[0])
 
     def evaluate(operand: str) -> int | None:
-      """Returns the value of an operand before the first trip."""
+      """Returns an operand of the condition before the first trip."""
       instruction = inside.get(operand)
-      if instruction is None:
+      if instruction is None or instruction.constant is not None:
+        return instruction and instruction.constant
+      if instruction.index is None or first is None or first.opcode != 'tuple':
         return None
-      if found := _CONSTANT.search(instruction.text):
-        return int(found[1])
-      index = _INDEX.search(instruction.text)
-      if index is None or int(index[1]) >= len(first.operands):
-        return None
-      given = outside.get(first.operands[int(index[1])])
-      found = given and _CONSTANT.search(given.text)
-      return int(found[1]) if found else None
+      given = outside.get(first.operands[instruction.index])
+      return given and given.constant
 
-    last = condition[-1]
-    limits = [evaluate(operand) for operand in last.operands]
-    if len(limits) != 2 or limits[1] is None:
-      return 1
-    return max(limits[1] - (limits[0] or 0), 1)
+    if not condition or condition[-1].opcode != 'compare':
+      return None
+    start, end = (evaluate(operand) for operand in condition[-1].operands)
+    return None if end is None else max(end - (start or 0), 0)
 
   def get_collectives(self) -> list[Collective]:
     """Returns all exchanges of data between devices."""
@@ -305,26 +231,3 @@ class Program:
       Operation(name=k, cycles=n, times=times[k], example=examples[k])
       for k, n in cycles.most_common()
     ]
-
-
-def _read_instruction(name: str, text: str) -> Instruction:
-  found = _OPCODE.search(text)
-  opcode = found[1] if found else ''
-  shape = text[: found.start(1)] if found else text
-  operands = ''
-  if found:
-    operands = text[found.end() : text.find(')', found.end())]
-  return Instruction(
-    name=name,
-    opcode=opcode,
-    bytes=sum(_get_bytes(kind, dims) for kind, dims in _ARRAY.findall(shape)),
-    operands=tuple(_NAME.findall(operands)),
-    text=text,
-  )
-
-
-def _get_bytes(kind: str, dims: str) -> int:
-  """Returns the size of an array such as ('bf16', '8,128')."""
-  bits = 8 if kind == 'pred' else int((re.findall(r'\d+', kind) or [0])[0])
-  sizes: Sequence[int] = [int(n) for n in dims.split(',') if n]
-  return math.prod(sizes) * bits // 8

@@ -1,7 +1,6 @@
 """The programs that a plan compiles: a training step, or sampling."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Mapping
@@ -12,8 +11,10 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
+from train import partitioning
 from train import sharding
 from train.planning.abstract import Training
+from vq_jax import inference
 from vq_jax.config import schema
 from vq_jax.inference import codec
 from vq_jax.inference import generate
@@ -30,7 +31,7 @@ class Source:
     traced: the program.
     arguments: its arguments, `jax.ShapeDtypeStruct`.
     group: arguments -> name of a kind -> those of this kind.
-    placed: whether the arguments have shardings; else the program has them.
+    shardings: how they are split over the devices, in the same structure.
     kept: bytes on a device that are neither read nor returned by it.
   """
 
@@ -38,7 +39,7 @@ class Source:
   traced: jax.stages.Traced
   arguments: tuple
   group: Callable[[tuple], Mapping[str, Tree]]
-  placed: bool = True
+  shardings: tuple
   kept: int = 0
 
 
@@ -58,7 +59,11 @@ def trace_step(
   """
   batch = training.get_batch(batch_size)
   arguments = (training.state, batch)
-  prefetched = training.config.data.prefetch * get_bytes_per_device(batch)
+  shardings = (
+    runner.get_shardings(training.state),
+    {name: runner.batch_sharding for name in batch},
+  )
+  ahead = partitioning.bytes_per_device(batch, shardings[1])
   return Source(
     name='training step',
     traced=runner.compile(training.get_step(phase), training.state).trace(
@@ -66,8 +71,8 @@ def trace_step(
     ),
     arguments=arguments,
     group=_group_state,
-    placed=False,
-    kept=prefetched // runner.mesh.size,
+    shardings=shardings,
+    kept=training.config.data.prefetch * ahead,
   )
 
 
@@ -82,6 +87,35 @@ def _group_state(arguments: tuple) -> dict[str, Tree]:
     'frozen': state.frozen,
     'batch': batch,
   }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Batch:
+  """The shapes of a batch of images that are sampled.
+
+  Attributes:
+    size: number of images on all devices together.
+    split: how they are split over the devices.
+  """
+
+  size: int
+  split: NamedSharding
+
+  def make_rows(self, *shape: int, dtype=jnp.int32) -> jax.ShapeDtypeStruct:
+    """Returns an array [B, *shape]."""
+    return jax.ShapeDtypeStruct((self.size, *shape), dtype, sharding=self.split)
+
+  def make_keys(self) -> jax.ShapeDtypeStruct:
+    """Returns one key for each image."""
+    dtype = jax.eval_shape(lambda: jax.random.key(0)).dtype
+    return self.make_rows(dtype=dtype)
+
+  def put_beside(self, tree: Tree) -> Tree:
+    """Returns a tree of shapes that are whole on each device."""
+    whole = NamedSharding(self.split.mesh, PartitionSpec())
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree
+    )
 
 
 def trace_sampling(
@@ -113,78 +147,73 @@ def trace_sampling(
       f'a batch of {batch_size} images (config.data.batch_size) does not divide'
       f' over {len(devices)} devices.'
     )
-  whole = NamedSharding(split.mesh, PartitionSpec())
+  batch = _Batch(size=batch_size, split=split)
 
-  def put(tree, where):
-    return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree
-    )
-
-  def rows(*shape, dtype=jnp.int32):
-    return jax.ShapeDtypeStruct((batch_size, *shape), dtype, sharding=split)
-
-  keys = put(
-    jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch_size)),
-    split,
-  )
   sources, parent = [], None
   for number, level in enumerate(pipeline.levels):
-    tokens = rows(level.prior.num_tokens)
-    arguments = (
-      put(level.variables, whole),
-      None if level.critic is None else put(level.critic_variables, whole),
-      (
-        keys,
-        tokens,
-        rows(level.prior.num_tokens, dtype=jnp.bool_),
-        rows() if level.prior.vocab.num_classes else None,
-        parent,
-      ),
-    )
-    parameters, critic, (_, _, known, label, condition) = arguments
-    traced = generate.sample_tokens.trace(
-      level.sampler,
-      keys,
-      level.prior,
-      parameters,
-      tokens,
-      known,
-      label,
-      condition,
-      critic=level.critic,
-      critic_variables=critic,
-    )
-    sources.append(
-      Source(
-        name=f'sampler of level {number}',
-        traced=traced,
-        arguments=arguments,
-        group=lambda a: {'parameters': a[0], 'critic': a[1], 'batch': a[2]},
-      )
-    )
-    parent = tokens
-  height, width, _ = pipeline.info.image_shape
-  indices = [
-    rows(*grid.shape(height, width))
-    for grid in pipeline.autoencoder.token_grids
-  ]
-  arguments = (put(pipeline.variables, whole), codec.join(indices))
-  sources.append(
-    Source(
-      name='decoder',
-      traced=codec.decode_tokens.trace(pipeline.autoencoder, *arguments),
-      arguments=arguments,
-      group=lambda a: {'parameters': a[0], 'batch': a[1]},
-    )
-  )
+    sources.append(_trace_sampler(number, level, parent, batch))
+    parent = batch.make_rows(level.prior.num_tokens)
+  sources.append(_trace_decoder(pipeline, batch))
   return sources
 
 
-def get_bytes_per_device(tree: Tree) -> int:
-  """Returns the bytes of a tree of shapes on each device."""
+def _trace_sampler(
+  number: int,
+  level: inference.Level,
+  parent: jax.ShapeDtypeStruct | None,
+  batch: _Batch,
+) -> Source:
+  """Returns the sampler of a level, as `generate.sample_levels` runs it.
 
-  def get_bytes(x: jax.ShapeDtypeStruct) -> int:
-    shape = x.shape if x.sharding is None else x.sharding.shard_shape(x.shape)
-    return math.prod(shape) * x.dtype.itemsize
+  Args:
+    number: that of the level.
+    level: the prior and its sampler.
+    parent: tokens of the parent level.
+    batch: the batch.
+  """
+  prior, size = level.prior, level.prior.num_tokens
+  parameters = batch.put_beside(level.variables)
+  critic = batch.put_beside(level.critic_variables)
+  inputs = {
+    'keys': batch.make_keys(),
+    'tokens': batch.make_rows(size),
+    'known': batch.make_rows(size, dtype=jnp.bool_),
+    'label': batch.make_rows() if prior.vocab.num_classes else None,
+    'condition': parent,
+  }
+  arguments = (parameters, critic, inputs)
+  return Source(
+    name=f'sampler of level {number}',
+    traced=generate.sample_tokens.trace(
+      sampler=level.sampler,
+      prior=prior,
+      variables=parameters,
+      critic=level.critic,
+      critic_variables=critic,
+      **inputs,
+    ),
+    arguments=arguments,
+    shardings=_get_shardings(arguments),
+    group=lambda a: {'parameters': a[0], 'critic': a[1], 'batch': a[2]},
+  )
 
-  return sum(get_bytes(x) for x in jax.tree.leaves(tree))
+
+def _trace_decoder(pipeline: inference.Pipeline, batch: _Batch) -> Source:
+  """Returns the decoder of tokens; see `_trace_sampler`."""
+  height, width, _ = pipeline.info.image_shape
+  indices = [
+    batch.make_rows(*grid.shape(height, width))
+    for grid in pipeline.autoencoder.token_grids
+  ]
+  arguments = (batch.put_beside(pipeline.variables), codec.join(indices))
+  return Source(
+    name='decoder',
+    traced=codec.decode_tokens.trace(pipeline.autoencoder, *arguments),
+    arguments=arguments,
+    shardings=_get_shardings(arguments),
+    group=lambda a: {'parameters': a[0], 'batch': a[1]},
+  )
+
+
+def _get_shardings(arguments: tuple) -> tuple:
+  return jax.tree.map(lambda x: x.sharding, arguments)

@@ -36,7 +36,7 @@ class Plan:
     parameters: number of parameters that are trained.
     memory: bytes of a device that a program may use; None if not known.
     programs: the programs, which run one after the other.
-    largest: the largest batch on each device that fits, if it was asked for.
+    largest: the largest batch of all devices that fits, if it was asked for.
   """
 
   config: str
@@ -114,7 +114,7 @@ class Plan:
       'share_of_peak': self.share_of_peak,
       'steps': self.steps,
       'days': self.days,
-      'largest_batch_per_device': self.largest,
+      'largest_batch': self.largest,
       'programs': [self._program_to_json(f) for f in self.programs],
       'unknown': list(UNKNOWN),
     }
@@ -190,6 +190,11 @@ class Plan:
         f'  {share:6.1%} {operation.name} ({operation.example}, '
         f'{operation.times} runs)'
       )
+    if figures.unknown_loops:
+      lines.append(
+        f'  {figures.unknown_loops} loops with an unknown number of trips, '
+        'which count once'
+      )
     if figures.cycles > 1.01 * figures.least_cycles:
       lines.append(
         f'  with the cheapest branches {figures.least_cycles / 1e6:,.1f} M'
@@ -218,9 +223,7 @@ class Plan:
     if self.days is not None:
       lines.append(f'{self.steps:,} steps take {self.days:.2f} days')
     if self.largest is not None:
-      lines.append(
-        f'the largest batch that fits: {self.largest} on each device'
-      )
+      lines.append(f'the largest batch that fits: {self.largest}')
     return lines
 
 
