@@ -139,6 +139,8 @@ class Planner:
         'a plan compiles by jit; set config.parallel.mode=jit.'
       )
     self._devices = self._topology.devices
+    if arguments.sample:  # each host samples images of its own
+      self._devices = self._topology.get_host_devices()
     self._runner = sharding.make_runner(parallel, self._devices)
     if self._runner.mesh.size != len(self._devices):
       raise schema.ConfigError(
@@ -169,6 +171,7 @@ class Planner:
     return report.Plan(
       config=self._arguments.config,
       topology=self._topology,
+      devices=len(self._devices),
       mesh=dict(self._runner.mesh.shape),
       phase=None if self._arguments.sample else str(self._get_phase()),
       phases={} if self._arguments.sample else phases,

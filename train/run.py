@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -199,20 +200,35 @@ def make_initial_state(
       )
     )
 
-  def create(variables: Tree, rng: jax.Array) -> TrainState:
-    return TrainState.create(
-      variables,
-      optimizer,
-      with_ema=config.optim.ema_decay is not None,
-      frozen={},
-      auxiliary=task.init_auxiliary(rng),
-      norm_mean=(
-        None if config.optim.skip_above is None else skipping.NormMean.zeros()
-      ),
-    )
-
+  create = functools.partial(create_state, task, optimizer, config.optim)
   state = runner.init(create, variables, jax.random.key(config.seed + 1))
   return state.replace(frozen=runner.put(task.frozen))
+
+
+def create_state(
+  task: Task,
+  optimizer: optax.GradientTransformation,
+  optim: schema.OptimConfig,
+  variables: Tree,
+  rng: jax.Array,
+) -> TrainState:
+  """Returns a state before the first step, without the frozen networks.
+
+  Args:
+    task: what is trained.
+    optimizer: updates the parameters.
+    optim: the config section `optim`.
+    variables: variables of the trained network.
+    rng: initialises what is trained beside it.
+  """
+  return TrainState.create(
+    variables,
+    optimizer,
+    with_ema=optim.ema_decay is not None,
+    frozen={},
+    auxiliary=task.init_auxiliary(rng),
+    norm_mean=None if optim.skip_above is None else skipping.NormMean.zeros(),
+  )
 
 
 def get_previous_intervals(

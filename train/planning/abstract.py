@@ -4,6 +4,7 @@ No data, no weights and no checkpoints are read, and no array is allocated.
 """
 
 import dataclasses
+import functools
 import pathlib
 import tempfile
 from collections.abc import Hashable
@@ -15,6 +16,7 @@ import optax
 
 from train import config as config_lib
 from train import optim as optim_lib
+from train import run as run_lib
 from train import step as step_lib
 from train import tasks
 from train.intervals import Intervals
@@ -125,6 +127,7 @@ class Training:
       self.config.optim,
       seed=self.config.seed,
       schedule=self.schedule,
+      skip_nonfinite=self.config.train.on_nonfinite == 'skip',
     )
 
   def get_batch(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -253,17 +256,12 @@ def _make_state(
   task: Task, optimizer: optax.GradientTransformation, config: schema.Config
 ) -> TrainState:
   """Returns the shapes of the first state."""
-
-  def create(rng: jax.Array) -> TrainState:
-    return TrainState.create(
-      task.init(rng),
-      optimizer,
-      with_ema=config.optim.ema_decay is not None,
-      frozen={},
-      auxiliary=task.init_auxiliary(rng),
-    )
-
-  state = jax.eval_shape(create, jax.random.key(config.seed))
+  rng = jax.random.key(config.seed)
+  state = jax.eval_shape(
+    functools.partial(run_lib.create_state, task, optimizer, config.optim),
+    jax.eval_shape(task.init, rng),
+    rng,
+  )
   return state.replace(frozen=get_shapes(task.frozen))
 
 

@@ -92,6 +92,11 @@ class Topology:
   devices: tuple[jax.Device, ...]
   chip: Chip | None
 
+  def get_host_devices(self) -> tuple[jax.Device, ...]:
+    """Returns the devices of the first host."""
+    first = self.devices[0].process_index
+    return tuple(d for d in self.devices if d.process_index == first)
+
 
 def open_topology(name: str) -> Topology:
   """Returns the devices of a topology.

@@ -125,8 +125,8 @@ def trace_sampling(
 
   Args:
     training: that of a prior.
-    devices: the devices.
-    batch_size: number of images on all devices together.
+    devices: the devices of a host.
+    batch_size: number of images on all of them together, which they divide.
 
   Raises:
     ConfigError: if the model has no prior.
@@ -141,12 +141,7 @@ def trace_sampling(
   variables = {**model.variables, training.task.trained: own}
   model = dataclasses.replace(model, variables=variables)
   pipeline = model.pipeline()
-  split = device_utils.batch_sharding(batch_size, devices)
-  if split is None:
-    raise schema.ConfigError(
-      f'a batch of {batch_size} images (config.data.batch_size) does not divide'
-      f' over {len(devices)} devices.'
-    )
+  split = device_utils.split_over(devices)
   batch = _Batch(size=batch_size, split=split)
 
   sources, parent = [], None

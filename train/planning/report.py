@@ -28,6 +28,8 @@ class Plan:
   Attributes:
     config: the config file.
     topology: the devices.
+    devices: number of devices that run the programs: all, or for sampling
+      those of a host, each of which samples images of its own.
     mesh: name -> size of the axes of the mesh.
     phase: the phase of the training, and the share of each in its steps.
     phases: phase -> share of the steps.
@@ -41,6 +43,7 @@ class Plan:
 
   config: str
   topology: Topology
+  devices: int
   mesh: dict[str, int]
   phase: str | None
   phases: dict[str, float]
@@ -82,8 +85,8 @@ class Plan:
     """Operations per second, as a share of the peak of all chips."""
     if not self.seconds:
       return None
-    number = len(self.topology.devices)
-    return self.flops / (self.seconds * number * self.topology.chip.flops)
+    peak = self.devices * self.topology.chip.flops
+    return self.flops / (self.seconds * peak)
 
   @property
   def days(self) -> float | None:
@@ -97,7 +100,7 @@ class Plan:
     return {
       'config': self.config,
       'topology': self.topology.name,
-      'devices': len(self.topology.devices),
+      'devices': self.devices,
       'mesh': self.mesh,
       'phase': self.phase,
       'phases': self.phases,
@@ -138,7 +141,7 @@ class Plan:
     return '\n'.join(lines)
 
   def _describe_run(self) -> list[str]:
-    number = len(self.topology.devices)
+    number = self.devices
     mesh = ', '.join(f'{name}={size}' for name, size in self.mesh.items())
     lines = [
       f'{self.config} on {self.topology.name}: {number} devices, mesh {mesh}',
