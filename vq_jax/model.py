@@ -117,33 +117,26 @@ class Model(inference.GuidedModel):
     rows: range | None = None,
     trace: bool = False,
   ) -> Iterator[jax.Array]:
-    """Samples new images batch by batch; the arguments are as for `generate`.
+    """Samples new images batch by batch.
 
     Args:
-      key: JAX key, or a seed.
-      labels: one class per image, or one class for all.
-      num: the number of images.
-      sampler: the sampler.
-      batch_size: the number of images in a batch; it is rounded up to what
-        `sharding` divides.
+      key: see `generate`, which explains `labels`, `num` and `sampler`, too.
+      labels: see there.
+      num: see there.
+      sampler: see there.
+      batch_size: of a batch, rounded up to what `sharding` divides.
       sharding: the sharding of a batch.
-      rows: which of the images are sampled; `range(num)` by default. An image
-        depends on its number alone, so several processes can share the work.
-      trace: whether to yield the images after all steps: those of a MaskGIT, or
-        the rows of an autoregressive prior, grey where no token is sampled yet.
+      rows: the numbers of the images to sample, if not all of `num`.
+      trace: whether to yield images after all steps of a MaskGIT, or rows of an
+        autoregressive prior, grey where no token is sampled yet.
 
     Returns:
       iterator of float32 [B, H, W, C], or [B, T, H, W, C] with `trace`.
     """
+    sizes = {'num': num, 'batch_size': batch_size, 'rows': rows}
+    options = {'labels': labels, 'sharding': sharding, 'trace': trace}
     return generate_lib.generate_batches(
-      self.pipeline(sampler),
-      key,
-      labels=labels,
-      num=num,
-      batch_size=batch_size,
-      sharding=sharding,
-      rows=rows,
-      trace=trace,
+      self.pipeline(sampler), key, **sizes, **options
     )
 
   def edit(

@@ -186,6 +186,7 @@ def test_first_images(init, tokenizer, maskgit, tmp_path):
     (['--video', 'a.avi'], 'suffix must be one of'),
     (['--out', 'a.txt'], 'suffix'),
     (['--fps', '0'], '--fps must be'),
+    (['--fps', '0.001'], '--fps must be'),
     (['--save-every', '0'], '--save-every must be'),
     (['--frames', 'missing'], '--frames needs a folder'),
     (['--move-zoom', '0'], 'zoom must be'),

@@ -11,10 +11,10 @@ from tests.convert.released import GOLDEN
 from tests.convert.released import outputs
 from tests.convert.writing import read
 from vq_jax import convert
-from vq_jax.features import reading
 from vq_jax.utils import safetensors
 from vq_jax.utils.conversion import errors
 from vq_jax.utils.conversion import pickles
+from vq_jax.utils.conversion import states
 
 F32 = {'dtype': 'F32', 'shape': [2], 'data_offsets': [0, 8]}
 
@@ -49,7 +49,7 @@ def test_every_dtype_comes_back_to_the_bit(dtype, tmp_path):
     for shape in [(), (3,), (2, 0, 4), (2, 3, 4, 5)]
   }
   path = save_arrays(tmp_path / 'a.bin', arrays)
-  for found in (read(path), reading.torch_state(path)):
+  for found in (read(path), states.load_arrays(path)):
     assert found.keys() == arrays.keys()
     for key, array in arrays.items():
       assert found[key].dtype == dtype and found[key].shape == array.shape
@@ -110,7 +110,7 @@ def test_headers_that_cannot_be(header, size, message, tmp_path):
   said = str(error.value)
   assert said.startswith(f'{path} cannot be read') and '\n' not in said
   with pytest.raises(ValueError, match=message):
-    reading.torch_state(path)
+    states.load_arrays(path)
 
 
 def test_an_empty_array_of_an_impossible_shape(tmp_path):

@@ -108,5 +108,7 @@ def test_without_the_tokenizer_the_user_learns_what_to_install(
 ):
   monkeypatch.setattr(minilm.released, 'find', lambda *_: tmp_path)
   monkeypatch.setitem(sys.modules, 'tokenizers', None)
-  with pytest.raises(ValueError, match='pip install tokenizers'):
+  with pytest.raises(
+    ValueError, match='needs the package tokenizers: run .pip install'
+  ):
     features.load_minilm()

@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pytest
 
-from tests.convert import writing
 from vq_jax.features import reading
 
 
@@ -40,33 +39,6 @@ def test_nested_dicts_of_arrays(tmp_path):
   assert_same(got['x'], want)
 
 
-def test_a_state_of_pytorch(tmp_path):
-  want = arrays()
-  writing.save_legacy(tmp_path / 'a', want)
-  assert_same(reading.torch_state(tmp_path / 'a'), want)
-
-
-def test_views_of_a_storage(tmp_path):
-  numbers = np.arange(24, dtype=np.float32)
-  views = {
-    'moved': writing.View(numbers, 0, (2, 3, 4), (1, 2, 6)),
-    'part': writing.View(numbers, 14, (2, 2), (6, 1)),
-  }
-  writing.save_legacy(tmp_path / 'a', views)
-  found = reading.torch_state(tmp_path / 'a')
-  moved = numbers.reshape(4, 3, 2).transpose(2, 1, 0)
-  np.testing.assert_array_equal(found['moved'], moved)
-  np.testing.assert_array_equal(found['part'], [[14, 15], [20, 21]])
-
-
-def test_a_view_beyond_its_storage_is_refused(tmp_path):
-  numbers = np.arange(6, dtype=np.float32)
-  view = writing.View(numbers, 1, (2, 3), (3, 1))
-  writing.save_legacy(tmp_path / 'a', {'x': view})
-  with pytest.raises(ValueError, match='(?i)strides|buffer'):
-    reading.torch_state(tmp_path / 'a')
-
-
 class Hostile:
   def __init__(self, path):
     self.path = path
@@ -77,31 +49,12 @@ class Hostile:
 
 def test_nothing_else_can_be_called(tmp_path):
   trace = tmp_path / 'trace'
-  for read in (reading.numpy_tree, reading.torch_state):
-    path = dump(tmp_path / 'a', {'x': Hostile(trace)})
-    with pytest.raises(ValueError, match='io.open.*hostile'):
-      read(path)
-  hostile = writing.called(writing.name('io', 'open'), str(trace), 'w')
-  writing.save_legacy(tmp_path / 'b', {'x': hostile})
+  path = dump(tmp_path / 'a', {'x': Hostile(trace)})
   with pytest.raises(ValueError, match='io.open.*hostile'):
-    reading.torch_state(tmp_path / 'b')
+    reading.numpy_tree(path)
   assert not trace.exists()
 
 
-def test_incomplete_or_foreign_checkpoints_are_refused(tmp_path):
-  with (tmp_path / 'a').open('wb') as file:
-    for _ in range(3):
-      pickle.dump(1, file)
-  with pytest.raises(ValueError, match='is not a state dict'):
-    reading.torch_state(tmp_path / 'a')
-  writing.save_legacy(tmp_path / 'b', arrays())
-  content = (tmp_path / 'b').read_bytes()
-  (tmp_path / 'b').write_bytes(content[:-1])
-  with pytest.raises(ValueError, match='ends before'):
-    reading.torch_state(tmp_path / 'b')
-
-
-@pytest.mark.parametrize('read', [reading.numpy_tree, reading.torch_state])
 @pytest.mark.parametrize(
   ('content', 'message'),
   [
@@ -112,7 +65,7 @@ def test_incomplete_or_foreign_checkpoints_are_refused(tmp_path):
     (b'\x01\x02', 'a cannot be read as weights: invalid load key.*'),
   ],
 )
-def test_files_that_stand_in_place_of_weights(read, content, message, tmp_path):
+def test_files_that_stand_in_place_of_weights(content, message, tmp_path):
   (tmp_path / 'a').write_bytes(content)
   with pytest.raises(ValueError, match=message):
-    read(tmp_path / 'a')
+    reading.numpy_tree(tmp_path / 'a')

@@ -9,8 +9,8 @@ from tests.quantizers import cases
 from tests.quantizers.cases import D
 from tests.quantizers.cases import K
 from vq_jax import quantizers
+from vq_jax.layers import normalization
 from vq_jax.quantizers import kmeans
-from vq_jax.quantizers import nearest
 
 MAKERS = [
   pytest.param(cases.CASES[name].make, id=name)
@@ -54,7 +54,7 @@ def test_a_zero_latent_has_a_code_and_no_wild_gradient():
   )(z)
   assert jnp.isfinite(loss)
   np.testing.assert_array_equal(gradient, z)
-  np.testing.assert_array_equal(nearest.l2_normalize(z), z)
+  np.testing.assert_array_equal(normalization.l2_normalize(z), z)
 
 
 def test_the_codes_of_moving_averages_stay_on_the_sphere():

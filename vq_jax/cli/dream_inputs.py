@@ -5,6 +5,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Annotated
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from vq_jax.inference import dream as dream_lib
 from vq_jax.inference import validate
 from vq_jax.utils import fields
 
+# A frame of a GIF lasts at most a minute.
+_Fps = Annotated[float, fields.Range(least=1 / 60, most=1000)]
 _IMAGES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
 
 
@@ -59,7 +62,7 @@ def check(arguments) -> None:
     value = getattr(arguments, name, 1)
     fields.check_value(flag, value, fields.PositiveInt)
   fields.check_value('--frame-mix', arguments.frame_mix, fields.Fraction)
-  fields.check_value('--fps', arguments.fps, fields.PositiveFloat)
+  fields.check_value('--fps', arguments.fps, _Fps)
   if not arguments.clip and not arguments.guide:
     raise ValueError(
       'a guide is needed: --clip FILE with the weights of a CLIP, or --guide '

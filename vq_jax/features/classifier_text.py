@@ -18,6 +18,7 @@ from vq_jax.features import efficientnet
 from vq_jax.features import loading
 from vq_jax.features import minilm
 from vq_jax.features import released
+from vq_jax.layers import normalization
 from vq_jax.utils import fields
 
 _TEMPERATURE = 2.0
@@ -81,7 +82,7 @@ class ClassifierText(nn.Module):
       jnp.float32,
     )
     probabilities = nn.softmax(logits / self.temperature)
-    return minilm.l2_normalize(probabilities @ embeddings)
+    return normalization.l2_normalize(probabilities @ embeddings)
 
 
 def load_classifier_text(
@@ -123,7 +124,9 @@ def load_classifier_text(
   mean = classes.mean(axis=0)
 
   def encode_texts(texts: Sequence[str]) -> np.ndarray:
-    return np.asarray(minilm.l2_normalize(encode_sentences(texts) - mean))
+    return np.asarray(
+      normalization.l2_normalize(encode_sentences(texts) - mean)
+    )
 
   params = {
     'classifier': variables['params'],

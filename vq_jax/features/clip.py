@@ -11,6 +11,7 @@ from vq_jax.features.clip_config import ViTConfig
 from vq_jax.features.clip_image import ModifiedResNet
 from vq_jax.features.clip_image import VisionTransformer
 from vq_jax.features.clip_text import TextTransformer
+from vq_jax.layers import normalization
 
 __all__ = ['CLIP', 'CLIPConfig', 'ResNetConfig', 'ViTConfig']
 
@@ -93,7 +94,7 @@ class CLIP(nn.Module):
       jnp.asarray(value, jnp.float32).reshape(1, 1, 1, 3)
       for value in (self.config.mean, self.config.std)
     )
-    return _normalize(self.image_encoder((image - mean) / std))
+    return normalization.l2_normalize(self.image_encoder((image - mean) / std))
 
   def encode_text(self, tokens: jax.Array) -> jax.Array:
     """Embeds texts.
@@ -113,7 +114,7 @@ class CLIP(nn.Module):
       raise ValueError(
         f'tokens must be [B, N] with N at most {most}; got {tokens.shape}.'
       )
-    return _normalize(self.text_encoder(tokens))
+    return normalization.l2_normalize(self.text_encoder(tokens))
 
   def __call__(self, image: jax.Array, tokens: jax.Array) -> jax.Array:
     """Returns the logits of all pairs of images and texts.
@@ -127,8 +128,3 @@ class CLIP(nn.Module):
     """
     similarity = self.encode_image(image) @ self.encode_text(tokens).T
     return jnp.exp(self.logit_scale) * similarity
-
-
-def _normalize(x: jax.Array) -> jax.Array:
-  """Divides vectors [B, D] by their l2 norms."""
-  return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

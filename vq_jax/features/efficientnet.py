@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.features import inputs
-from vq_jax.features import reading
 from vq_jax.features import released
+from vq_jax.utils.conversion import states
 
 # Epsilon of the batch norms.
 _EPSILON = 1e-3
@@ -163,7 +163,7 @@ def load(
 ) -> tuple[nn.Module, dict[str, Any]]:
   """Loads a network; see `vq_jax.features.load`."""
   network = make(name)
-  state = reading.torch_state(released.find(name, path))
+  state = states.load_arrays(released.find(name, path))
   return network, {'params': convert(state)}
 
 

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vq_jax.features import reading
 from vq_jax.features import released
+from vq_jax.layers import normalization
 from vq_jax.utils import fields
+from vq_jax.utils.conversion import states
 
 # Longest sentence, in tokens with [CLS] and [SEP]; the rest is cut off.
 _MAX_TOKENS = 256
@@ -24,12 +25,6 @@ _MAX_TOKENS = 256
 # multiple of `_PAD_TO`, so that few programs are compiled.
 _BATCH = 100
 _PAD_TO = 8
-_MIN_NORM = 1e-12
-
-
-def l2_normalize(x: jax.Array) -> jax.Array:
-  """Scales vectors [..., D] to unit length."""
-  return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), _MIN_NORM)
 
 
 class _Block(nn.Module):
@@ -125,7 +120,9 @@ class SentenceEncoder(nn.Module):
         self.heads, self.mlp_width, self.epsilon, self.dtype, name=f'block_{i}'
       )(x, attention_mask)
     weights = mask[..., None].astype(jnp.float32)
-    return l2_normalize((weights * x).sum(axis=1) / weights.sum(axis=1))
+    return normalization.l2_normalize(
+      (weights * x).sum(axis=1) / weights.sum(axis=1)
+    )
 
 
 def load_minilm(
@@ -176,13 +173,14 @@ def _read(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     import tokenizers
   except ImportError as error:
     raise ValueError(
-      'text needs the library tokenizers: `pip install tokenizers`.'
+      'the text encoder needs the package tokenizers: run '
+      "`pip install 'vq_jax[clip]'`."
     ) from error
   with (
     zipfile.ZipFile(path) as archive,
     tempfile.TemporaryDirectory() as folder,
   ):
-    state = reading.torch_state(archive.extract('model.safetensors', folder))
+    state = states.load_arrays(archive.extract('model.safetensors', folder))
     content = archive.read('tokenizer.json').decode()
   params = jax.tree.map(jnp.asarray, convert(state, SentenceEncoder.heads))
   return tokenizers.Tokenizer.from_str(content), {'params': params}

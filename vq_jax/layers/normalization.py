@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+_SMALLEST_NORM = 1e-12
+
 
 def make_norm(
   kind: Literal['layer', 'rms'],
@@ -35,6 +37,17 @@ def make_norm(
   return nn.LayerNorm(
     epsilon=epsilon, use_bias=bias and affine, use_scale=affine, **common
   )
+
+
+def l2_normalize(x: jax.Array) -> jax.Array:
+  """Returns x / |x|; zero for a zero vector, with a gradient of zero.
+
+  Args:
+    x: float32 [..., D].
+  """
+  square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+  nonzero = square > _SMALLEST_NORM**2
+  return jnp.where(nonzero, x / jnp.sqrt(jnp.where(nonzero, square, 1.0)), 0.0)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))

@@ -5,9 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import normalization
 from vq_jax.quantizers import base
 from vq_jax.quantizers import bits as bits_lib
-from vq_jax.quantizers import nearest as search
 from vq_jax.utils import fields
 
 
@@ -96,7 +96,7 @@ class BSQ(base.Quantizer):
     if update and self.entropy_ramp_steps:
       self.updates.value += 1
     return bits_lib.quantize(
-      search.l2_normalize(z),
+      normalization.l2_normalize(z),
       scale=self._scale,
       commitment_weight=self.commitment_weight,
       entropy_weight=entropy_weight,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import initializers
+from vq_jax.layers import normalization
 from vq_jax.quantizers import base
 from vq_jax.quantizers import dead_codes
 from vq_jax.quantizers import entropy
@@ -84,7 +85,7 @@ class CodebookQuantizer(base.Quantizer):
     """
     z = self._check_input(z)
     if self.l2_normalize:
-      z = search.l2_normalize(z)
+      z = normalization.l2_normalize(z)
     # An empty batch has no statistics and no vectors to sample.
     update = train and z.size > 0 and not self.is_initializing()
     if update and self.kmeans_iterations is not None:

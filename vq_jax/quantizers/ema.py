@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import normalization
 from vq_jax.quantizers import base
 from vq_jax.quantizers import codebook
 from vq_jax.quantizers import kmeans
-from vq_jax.quantizers import nearest as search
 
 
 class EMAVectorQuantizer(codebook.CodebookQuantizer):
@@ -53,7 +53,7 @@ class EMAVectorQuantizer(codebook.CodebookQuantizer):
 
     def init():
       codes = self.codebook_init(self.make_rng('params'), shape, jnp.float32)
-      return search.l2_normalize(codes) if self.l2_normalize else codes
+      return normalization.l2_normalize(codes) if self.l2_normalize else codes
 
     self.codebook = self.variable('codebook', 'codebook', init)
     self.cluster_size = self.variable(

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import normalization
 from vq_jax.quantizers import base
 from vq_jax.quantizers import nearest as search
 from vq_jax.utils import replicas
@@ -42,7 +43,7 @@ def mean_codes(
   means = sums / jnp.where(counts > 0, counts, 1.0)[:, None]
   valid = (counts > 0)[:, None]
   if spherical:
-    means = search.l2_normalize(means)
+    means = normalization.l2_normalize(means)
     valid &= jnp.any(means != 0, axis=-1, keepdims=True)
   return jnp.where(valid, means, codes)
 

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 
 # Vectors of a smaller norm are treated as zero.
-_SMALLEST_NORM = 1e-12
 
 
 def squared_distances(z: jax.Array, codebook: jax.Array) -> jax.Array:
@@ -42,14 +41,3 @@ def nearest(z: jax.Array, codebook: jax.Array) -> jax.Array:
   """
   distances = squared_distances(z, codebook)
   return jnp.argmin(distances, axis=-1).astype(jnp.int32)
-
-
-def l2_normalize(x: jax.Array) -> jax.Array:
-  """Returns x / |x|; zero for a zero vector, with a gradient of zero.
-
-  Args:
-    x: float32 [..., D].
-  """
-  square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-  nonzero = square > _SMALLEST_NORM**2
-  return jnp.where(nonzero, x / jnp.sqrt(jnp.where(nonzero, square, 1.0)), 0.0)

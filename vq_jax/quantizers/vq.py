@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import normalization
 from vq_jax.quantizers import base
 from vq_jax.quantizers import codebook
-from vq_jax.quantizers import nearest as search
 
 
 class VectorQuantizer(codebook.CodebookQuantizer):
@@ -76,7 +76,7 @@ class VectorQuantizer(codebook.CodebookQuantizer):
       codes = jnp.where(
         self.replaced.value[:, None], self.replacement.value, codes
       )
-    return search.l2_normalize(codes) if self.l2_normalize else codes
+    return normalization.l2_normalize(codes) if self.l2_normalize else codes
 
   def _loss(self, z: jax.Array, codes: jax.Array) -> jax.Array:
     return base.vq_loss(z, codes, self.commitment_weight, legacy=self.legacy)

@@ -1,10 +1,14 @@
-"""Helpers that infer an architecture from names and shapes."""
+"""The arrays of a state dict, and what their names and shapes tell."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from vq_jax.utils.conversion import errors
+from vq_jax.utils.conversion import pickles
 from vq_jax.utils.conversion import unpickling
 
 State = Mapping[str, Any]  # name -> object with a shape
@@ -12,6 +16,26 @@ State = Mapping[str, Any]  # name -> object with a shape
 
 # Keys under which tensors may be saved; `locations` finds others.
 _KEYS = ('ema', 'model_state_dict', 'state_dict', 'model')
+
+
+def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads all arrays of a state dict; see `pickles.reading` for the formats.
+
+  Args:
+    path: the file.
+
+  Returns:
+    the arrays by their names.
+
+  Raises:
+    ConvertError: if the file is of another kind or damaged.
+    OSError: if it cannot be read.
+  """
+  with pickles.reading(path) as found:
+    try:
+      return {name: value.numpy() for name, value in tensors(found).items()}
+    except errors.ConvertError as error:
+      raise errors.ConvertError(f'{path} cannot be used: {error}.') from error
 
 
 def tensors(tree: Any) -> dict[str, unpickling.Tensor]:
