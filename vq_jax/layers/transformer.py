@@ -279,8 +279,7 @@ class TransformerStack(nn.Module):
       )
 
     if config.remat:
-      name = 'nothing_saveable' if config.remat is True else config.remat
-      policy = getattr(jax.checkpoint_policies, name)
+      policy = config.remat_policy
       body = nn.remat(body, prevent_cse=not config.scan, policy=policy)
     if config.scan:
       body = nn.scan(

@@ -1,9 +1,11 @@
 """The config of a stack of transformer blocks."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import initializers
@@ -102,6 +104,12 @@ class TransformerConfig:
   def head_width(self) -> int:
     """The width of a head."""
     return self.head_dim or self.width // self.heads
+
+  @property
+  def remat_policy(self) -> Callable[..., bool]:
+    """What `remat` keeps; see `jax.checkpoint_policies`."""
+    name = self.remat if isinstance(self.remat, str) else 'nothing_saveable'
+    return getattr(jax.checkpoint_policies, name)
 
   @property
   def input_dropout(self) -> float:

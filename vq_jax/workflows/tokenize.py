@@ -77,10 +77,7 @@ def tokenize(
   sources = _open_splits(model, source, splits, data_dir)
   record = _make_record(model, sources, passes, seed, shard_size)
   record |= {'source': source, 'splits': splits}
-  for first in (True, False):
-    if (jax.process_index() == 0) == first:
-      tokens_lib.claim(out, record)
-    devices.wait_for_processes(f'tokens_{first}')
+  _claim(out, record)
   features = tokens_lib.make_features(record)
   paths = {
     split: _write_split(
@@ -98,6 +95,14 @@ def tokenize(
     tokens_lib.write_record(out, {**record, 'complete': True})
   devices.wait_for_processes('tokens_complete')
   return {split: len(tokens_lib.TokenSource(out, split)) for split in splits}
+
+
+def _claim(out: pathlib.Path, record: Mapping[str, Any]) -> None:
+  """Creates or checks the folder, the first process before the others."""
+  for first in (True, False):
+    if (jax.process_index() == 0) == first:
+      tokens_lib.claim(out, record)
+    devices.wait_for_processes(f'tokens_{first}')
 
 
 def _open_splits(
