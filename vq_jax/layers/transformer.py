@@ -273,10 +273,9 @@ class TransformerStack(nn.Module):
         train=train,
       )
 
-    def make_block(name):
-      return TransformerBlock(
-        config, self.causal, self.adaln, self.grid, name=name
-      )
+    make_block = functools.partial(
+      TransformerBlock, config, self.causal, self.adaln, self.grid
+    )
 
     if config.remat:
       policy = config.remat_policy
@@ -288,12 +287,12 @@ class TransformerStack(nn.Module):
         split_rngs={'params': True, 'dropout': True},
         length=config.layers,
       )
-      x, new = body(make_block('blocks'), x, cache)
+      x, new = body(make_block(name='blocks'), x, cache)
     else:
       new = []
       for i in range(config.layers):
         layer_cache = jax.tree.map(lambda c, i=i: c[i], cache)
-        x, layer_cache = body(make_block(f'block_{i}'), x, layer_cache)
+        x, layer_cache = body(make_block(name=f'block_{i}'), x, layer_cache)
         new.append(layer_cache)
       new = jax.tree.map(lambda *x: jnp.stack(x), *new) if new else None
     return x, None if cache is None else cache.write(new, position)

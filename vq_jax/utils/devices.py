@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -113,6 +114,14 @@ def gather_from_processes(rows: np.ndarray, num: int) -> np.ndarray:
   missing = math.ceil(num / jax.process_count()) - len(rows)
   rows = np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
   return multihost_utils.process_allgather(rows, tiled=True)[:num]
+
+
+def first_process_first(function: Callable[[], None]) -> None:
+  """Calls a function in the first process, and then in the others."""
+  for first in (True, False):
+    if (jax.process_index() == 0) == first:
+      function()
+    wait_for_processes(f'first_{first}')
 
 
 def wait_for_processes(name: str) -> None:

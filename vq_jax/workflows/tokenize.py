@@ -28,6 +28,7 @@ from vq_jax.utils import devices
 from vq_jax.utils import fields
 
 SHARD_SIZE = 4096
+_ALL = {'train': 'train'}
 
 
 @fields.checked
@@ -45,11 +46,10 @@ def tokenize(
 ) -> dict[str, int]:
   """Encodes a data set and writes its tokens; resumes where it was stopped.
 
-  All devices take part, and all processes: each writes some of the files.
-
   The first pass uses the preprocessing of the run's evaluation, further passes
   that of its training, with other random numbers in each pass. Only the split
-  `train` has further passes. Images that cannot be read are left out.
+  `train` has further passes. Images that cannot be read are left out. All
+  devices take part, and each process writes some of the files.
 
   Args:
     model: an autoencoder with a quantizer.
@@ -67,17 +67,15 @@ def tokenize(
     the number of examples of each split.
 
   Raises:
-    ValueError: if a number is out of range, the model has no quantizer, or all
-      passes would be the same.
+    ValueError: if the model has no quantizer, or all passes would be the same.
     DataError: if the folder holds something else, or cannot be written to.
   """
-  out = pathlib.Path(out).expanduser()
-  splits = {'train': 'train'} if splits is None else dict(splits)
+  out, splits = pathlib.Path(out).expanduser(), dict(splits or _ALL)
   preprocess = _preprocess_of_passes(model, passes, splits)
   sources = _open_splits(model, source, splits, data_dir)
   record = _make_record(model, sources, passes, seed, shard_size)
   record |= {'source': source, 'splits': splits}
-  _claim(out, record)
+  devices.first_process_first(lambda: tokens_lib.claim(out, record))
   features = tokens_lib.make_features(record)
   paths = {
     split: _write_split(
@@ -89,20 +87,11 @@ def tokenize(
     )
     for split, images in sources.items()
   }
-  devices.wait_for_processes('tokens_written')
   if jax.process_index() == 0:
     tokens_lib.write_metadata(out, features, paths)
     tokens_lib.write_record(out, {**record, 'complete': True})
-  devices.wait_for_processes('tokens_complete')
+  devices.wait_for_processes('record')
   return {split: len(tokens_lib.TokenSource(out, split)) for split in splits}
-
-
-def _claim(out: pathlib.Path, record: Mapping[str, Any]) -> None:
-  """Creates or checks the folder, the first process before the others."""
-  for first in (True, False):
-    if (jax.process_index() == 0) == first:
-      tokens_lib.claim(out, record)
-    devices.wait_for_processes(f'tokens_{first}')
 
 
 def _open_splits(
@@ -154,6 +143,7 @@ def _write_split(
         tokens_lib.write_shard(path, features, encode(rows, bar))
       bar.n = rows.stop
       bar.refresh()
+  devices.wait_for_processes('shards')
   return paths
 
 
