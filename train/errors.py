@@ -11,6 +11,7 @@ from vq_jax import data
 from vq_jax.config import registry
 from vq_jax.config import schema
 from vq_jax.runs import layout
+from vq_jax.utils import compilation_cache
 from vq_jax.utils import console
 
 _USER_ERRORS = (
@@ -25,7 +26,9 @@ _USER_ERRORS = (
 
 
 def run_with_error_messages(run: Callable[[], None]) -> int:
-  """Calls a function and prints its errors as messages without a traceback.
+  """Calls the function of a program, which keeps what it compiles.
+
+  Errors are printed as messages without a traceback.
 
   Returns:
     the exit code: 0 after success, 1 after an error, and 128 + n if signal n
@@ -35,6 +38,7 @@ def run_with_error_messages(run: Callable[[], None]) -> int:
   for name in ('absl', 'asyncio', 'concurrent.futures'):
     logging.getLogger(name).setLevel(logging.CRITICAL)
   console.show_warnings_as_lines()
+  compilation_cache.use_compilation_cache()
   try:
     run()
   except preemption.Interrupted as error:

@@ -230,11 +230,14 @@ class PmapRunner(JitRunner):
 
   def transfer(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """Splits this process's part of a batch over its devices."""
-    n = len(self._local_devices())
-    return {
-      name: np.reshape(value, (n, -1, *value.shape[1:]))
+    local = self._local_devices()
+    mesh = jax.sharding.Mesh(np.array(local), (self.axis_name,))
+    parts = {
+      name: np.reshape(value, (len(local), -1, *value.shape[1:]))
       for name, value in batch.items()
     }
+    split = NamedSharding(mesh, PartitionSpec(self.axis_name))
+    return jax.device_put(parts, split)
 
   def compile(self, step: Callable, state: Tree) -> Callable:
     """Compiles (state, batch) -> (state, metrics); the state is donated."""

@@ -3,11 +3,12 @@
     python -m tests.benchmarks.kill_and_resume --workdir runs/killed
     python -m tests.benchmarks.kill_and_resume --workdir runs/killed --times 50
 
-The first command trains the quickstart's tokenizer, smaller, for 6,000 steps with a
-discriminator from step 2,000 on: once undisturbed, and once killed (SIGKILL) at
-two moments and started again. With `--times`, a tiny autoencoder is killed that
-often, at random moments: while it starts, between two saves, and during a save;
-`--processes 2` trains it with two processes. Both compare everything that the two runs have saved, bit by bit.
+The first command trains the quickstart's tokenizer, smaller, for 6,000 steps
+with a discriminator from step 2,000 on: once undisturbed, and once killed
+(SIGKILL) at two moments and started again. With `--times`, a tiny one is
+killed that often, at random moments: while it starts, between two saves, and
+during a save; `--processes 2` trains it with two processes. Both compare
+everything that the two runs have saved, bit by bit.
 """
 
 import argparse

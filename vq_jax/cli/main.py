@@ -14,6 +14,7 @@ from vq_jax.cli import probe
 from vq_jax.cli import reconstruct
 from vq_jax.cli import tokenize
 from vq_jax.runs import layout
+from vq_jax.utils import compilation_cache
 from vq_jax.utils import console
 
 _COMMANDS = (
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
   arguments = parser().parse_args(argv)
   arguments.command_line = shlex.join(['vqjax', *argv])  # written into images
   console.show_warnings_as_lines()
+  compilation_cache.use_compilation_cache()
   try:
     arguments.run(arguments)
   except (layout.RunError, OSError, ValueError) as error:
