@@ -125,16 +125,27 @@ def test_a_depthwise_convolution_is_one_of_as_many_groups(kernel, stride, size):
   weights = images(kernel, kernel, 4)
   bias = images(4)
   layer = efficientnet.DepthwiseConv(kernel, stride)
-  got = layer.apply({'params': {'kernel': weights, 'bias': bias}}, x)
-  want = jax.lax.conv_general_dilated(
-    x,
-    weights[:, :, None],
-    (stride, stride),
-    'SAME',
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    feature_group_count=4,
-  )
-  np.testing.assert_allclose(got - bias.reshape(1, 1, 1, 4), want, atol=1e-5)
+
+  def ours(x, weights):
+    return layer.apply({'params': {'kernel': weights, 'bias': bias}}, x)
+
+  def grouped(x, weights):
+    y = jax.lax.conv_general_dilated(
+      x,
+      weights[:, :, None],
+      (stride, stride),
+      'SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      feature_group_count=4,
+    )
+    return y + bias.reshape(1, 1, 1, 4)
+
+  got, pull_back = jax.vjp(ours, x, weights)
+  want, pull_back_grouped = jax.vjp(grouped, x, weights)
+  np.testing.assert_allclose(got, want, atol=1e-5)
+  back = images(*got.shape)
+  for one, two in zip(pull_back(back), pull_back_grouped(back), strict=True):
+    np.testing.assert_allclose(one, two, atol=1e-4)
 
 
 def state(**shapes):

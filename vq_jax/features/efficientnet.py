@@ -1,7 +1,9 @@
 """EfficientNet-Lite, an ImageNet classifier."""
 
+import functools
 import math
 import os
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,15 +57,59 @@ class DepthwiseConv(nn.Module):
     kernel = self.param('kernel', init, (k, k, channels), jnp.float32)
     bias = self.param('bias', nn.initializers.zeros, (channels,), jnp.float32)
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-    h, w = (-(-size // s) for size in x.shape[1:3])
     padding = jax.lax.padtype_to_pads(x.shape[1:3], (k, k), (s, s), 'SAME')
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    y = jnp.expand_dims(bias, (0, 1, 2))
-    for i in range(k):
-      for j in range(k):
-        shifted = x[:, i : i + s * (h - 1) + 1 : s, j : j + s * (w - 1) + 1 : s]
-        y = y + shifted * jnp.expand_dims(kernel[i, j], (0, 1, 2))
-    return y
+    return _correlate(x, kernel, s) + jnp.expand_dims(bias, (0, 1, 2))
+
+
+def _shifted(
+  x: jax.Array, size: int, stride: int
+) -> Iterator[tuple[tuple[int, int], jax.Array]]:
+  """Yields (row, column) of a kernel, and the pixels that it multiplies."""
+  h, w = ((n - size) // stride for n in x.shape[1:3])
+  for i in range(size):
+    for j in range(size):
+      rows = slice(i, i + stride * h + 1, stride)
+      columns = slice(j, j + stride * w + 1, stride)
+      yield (i, j), x[:, rows, columns]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _correlate(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """Returns the 'VALID' depthwise convolution of x with a kernel [k, k, C].
+
+  Automatic differentiation would give the gradient as a sum of padded images,
+  which takes four times as long as this sum of shifted ones.
+  """
+  return sum(
+    part * jnp.expand_dims(kernel[at], (0, 1, 2))
+    for at, part in _shifted(x, len(kernel), stride)
+  )
+
+
+def _correlate_backward(stride, residuals, gradient):
+  """Returns the gradients of x and of the kernel."""
+  x, kernel = residuals
+  size = len(kernel)
+  of_kernel = [
+    (part * gradient).sum((0, 1, 2)) for _, part in _shifted(x, size, stride)
+  ]
+  around = [
+    (size - 1, n - 1 - stride * (m - 1), stride - 1)
+    for n, m in zip(x.shape[1:3], gradient.shape[1:3], strict=True)
+  ]
+  none = (0, 0, 0)
+  spread = jax.lax.pad(
+    gradient, jnp.zeros((), gradient.dtype), (none, *around, none)
+  )
+  of_x = _correlate(spread, kernel[::-1, ::-1], 1)
+  return of_x, jnp.stack(of_kernel).reshape(kernel.shape)
+
+
+_correlate.defvjp(
+  lambda x, kernel, stride: (_correlate(x, kernel, stride), (x, kernel)),
+  _correlate_backward,
+)
 
 
 class _Block(nn.Module):
