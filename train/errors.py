@@ -51,7 +51,8 @@ def run_with_error_messages(run: Callable[[], None]) -> int:
     print(
       f'error: the training diverged: {error} This state was not saved; the '
       'last good checkpoint is kept. A lower learning rate, clipping '
-      '(optim.clip_norm) or a longer warm-up may help.',
+      '(optim.clip_norm), a longer warm-up or skipping such steps '
+      '(train.on_nonfinite=skip) may help.',
       file=sys.stderr,
     )
     return 1
