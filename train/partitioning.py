@@ -14,6 +14,7 @@ the dimension of the table does not divide, the largest one that does.
 
 import math
 import re
+import types
 from collections.abc import Mapping
 
 import jax
@@ -25,13 +26,15 @@ from vq_jax.config import schema
 from vq_jax.utils.trees import Tree
 
 # Logical axis -> axis of the mesh. An axis that is missing is not split.
-MESH_AXES = {
-  'embed': 'fsdp',
-  'heads': 'tensor',
-  'mlp': 'tensor',
-  'codes': 'fsdp',
-  'in': 'fsdp',
-}
+MESH_AXES = types.MappingProxyType(
+  {
+    'embed': 'fsdp',
+    'heads': 'tensor',
+    'mlp': 'tensor',
+    'codes': 'fsdp',
+    'in': 'fsdp',
+  }
+)
 
 # Pattern of the end of a name -> logical axes of the last dimensions. The first
 # one that fits counts.

@@ -57,7 +57,8 @@ def test_every_row_of_the_table_uses_an_axis_of_the_mesh_once(monkeypatch):
     found = [partitioning.MESH_AXES.get(axis) for axis in axes]
     found = [axis for axis in found if axis]
     assert len(found) == len(set(found)), pattern
-  monkeypatch.setitem(partitioning.MESH_AXES, 'out', 'fsdp')
+  changed = {**partitioning.MESH_AXES, 'out': 'fsdp'}
+  monkeypatch.setattr(partitioning, 'MESH_AXES', changed)
   with pytest.raises(schema.ConfigError, match="'in' and 'out' of x/kernel"):
     partitioning.get_spec('x/kernel', (64, 256), SHAPE)
 
