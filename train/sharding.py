@@ -7,6 +7,7 @@ compiles a pure step, and `gather` returns a state as global arrays.
 """
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -24,10 +25,10 @@ from jax.sharding import PartitionSpec
 from train import devices as devices_lib
 from train import partitioning
 from vq_jax.config import schema
+from vq_jax.utils import replicas
 from vq_jax.utils.trees import Tree
 
 PMAP_AXIS = 'batch'
-_BATCH = PartitionSpec(('data', 'fsdp'))
 
 
 def make_mesh(
@@ -112,7 +113,7 @@ class JitRunner:
     """See `make_mesh`."""
     self.mesh = make_mesh(settings, devices, batch_sizes)
     self._replicated = NamedSharding(self.mesh, PartitionSpec())
-    self._split = NamedSharding(self.mesh, _BATCH)
+    self._split = NamedSharding(self.mesh, replicas.BATCH_SPEC)
 
   @property
   def batch_sharding(self) -> NamedSharding:
@@ -160,7 +161,7 @@ class JitRunner:
     """
     shardings = self.get_shardings(state)
     return jax.jit(
-      step,
+      self._on_mesh(step),
       in_shardings=(shardings, self._split),
       out_shardings=(shardings, self._replicated),
       donate_argnums=0,
@@ -178,7 +179,17 @@ class JitRunner:
 
   def compile_eval(self, function: Callable) -> Callable:
     """Compiles (gathered variables, batch) -> a tree, replicated."""
-    return jax.jit(function, out_shardings=self._replicated)
+    return jax.jit(self._on_mesh(function), out_shardings=self._replicated)
+
+  def _on_mesh(self, function: Callable) -> Callable:
+    """Returns a function that knows the mesh; see `replicas.split_batch`."""
+
+    @functools.wraps(function)
+    def run(*args):
+      with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+        return function(*args)
+
+    return run
 
   def abstract(self, tree: Tree) -> Tree:
     """Returns shapes and shardings for the arrays of a checkpoint."""

@@ -1,5 +1,6 @@
 """Any mesh, and any number of processes, computes what one device does."""
 
+import collections
 import json
 import pathlib
 import re
@@ -20,6 +21,7 @@ from train import partitioning
 from train import preemption
 from train import run as run_lib
 from train.logging import writers
+from train.planning import hlo
 from vq_jax.runs import checkpoints
 
 PATCHGAN = {
@@ -117,11 +119,31 @@ def test_a_device_holds_its_part_of_the_state(source, tokenizer, tmp_path):
     assert shares(run.state) == pytest.approx([1 / 4] * 8, rel=0.02)
     assert shares(run.state.opt_state) == pytest.approx([1 / 4] * 8, rel=0.02)
     runner, step = run.runner, loop.Loop(run).get_step()
-    state, _ = step(run.state, next(run.batches))
+    batch = next(run.batches)
+    check_communication(step.lower(run.state, batch), run.state)
+    state, _ = step(run.state, batch)
     assert shares(state) == pytest.approx([1 / 4] * 8, rel=0.02)
     assert jax.tree.map(lambda x: x.sharding.spec, state) == jax.tree.map(
       lambda s: s.spec, runner.get_shardings(state)
     )
+
+
+def check_communication(lowered, state) -> None:
+  """Parameters are gathered twice and gradients summed once, and no more.
+
+  Gradients are summed over `fsdp`, and then a quarter of them over `data`.
+  Activations, of which a device has only those of its own examples, are larger
+  here and never exchanged.
+  """
+  sent = collections.Counter()
+  for found in hlo.Program(lowered.compile().as_text()).get_collectives():
+    sent[found.kind] += found.bytes * found.times
+  params, frozen = (
+    sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    for tree in (state.params, state.frozen)
+  )
+  assert sent['all-gather'] < 1.1 * (2 * params + frozen)
+  assert sent['all-reduce'] == pytest.approx(1.25 * params, rel=0.1)
 
 
 PROCESS = """

@@ -11,6 +11,7 @@ from vq_jax.layers import convolution
 from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers.transformer_config import TransformerConfig
+from vq_jax.utils import replicas
 
 gelu = functools.partial(nn.gelu, approximate=True)
 
@@ -265,7 +266,7 @@ class TransformerStack(nn.Module):
 
     def body(block, x, cache):
       return block(
-        x,
+        replicas.split_batch(x),
         condition=condition,
         angles=angles,
         cache=cache,

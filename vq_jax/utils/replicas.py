@@ -7,6 +7,10 @@ functions do nothing. Under `pmap`, each replica has its part of an array, and
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+# How a batch is split over a mesh.
+BATCH_SPEC = PartitionSpec(('data', 'fsdp'))
 
 
 def psum(x, axis_name: str | None):
@@ -49,6 +53,24 @@ def take_rows(
   taken = x[jnp.clip(local, 0, n - 1)]
   mine = mine.reshape((-1,) + (1,) * (x.ndim - 1))
   return jax.lax.psum(jnp.where(mine, taken, 0), axis_name)
+
+
+def split_batch(x: jax.Array) -> jax.Array:
+  """Keeps activations split by examples over the axes of a mesh.
+
+  Where parameters are split over the axis `fsdp`, as batches are, XLA may split
+  activations as their parameters are, and then exchange activations, which are
+  larger, instead of parameters. Without such a mesh, nothing happens.
+
+  Args:
+    x: [B, ...].
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.shape.get('fsdp', 1) == 1:
+    return x
+  if x.shape[0] % (mesh.shape['data'] * mesh.shape['fsdp']):
+    return x
+  return jax.lax.with_sharding_constraint(x, BATCH_SPEC)
 
 
 def row_keys(rng: jax.Array, n: int, axis_name: str | None) -> jax.Array:
