@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable
 from collections.abc import Hashable
-from collections.abc import Iterator
 
 if __name__ == '__main__':
   # libtpu, if it is installed, looks for a TPU as soon as JAX is imported. The
@@ -129,6 +128,7 @@ class Planner:
       ConfigError: if something in either is wrong.
     """
     self._arguments = arguments
+    self._compiled: dict[int, tuple[figures_lib.Figures, ...]] = {}
     self._topology = chips.open_topology(arguments.topology)
     self._training = abstract.open_training(
       file, number=arguments.images, num_classes=arguments.classes
@@ -166,21 +166,23 @@ class Planner:
   def make_plan(self) -> report.Plan:
     """Compiles everything."""
     training = self._training
-    phases = self._get_phases()
     size = training.config.data.batch_size
+    largest = self._find_largest(size) if self._arguments.fit else None
+    if largest is not None and not self._fits(size):
+      size = largest
     return report.Plan(
       config=self._arguments.config,
       topology=self._topology,
       devices=len(self._devices),
       mesh=dict(self._runner.mesh.shape),
       phase=None if self._arguments.sample else str(self._get_phase()),
-      phases={} if self._arguments.sample else phases,
+      phases={} if self._arguments.sample else self._get_phases(),
       batch_size=size,
       steps=None if self._arguments.sample else training.intervals.total,
       parameters=training.num_parameters,
       memory=self.memory,
-      programs=tuple(self._compile(size)),
-      largest=self._find_largest(size) if self._arguments.fit else None,
+      programs=self._compile(size),
+      largest=largest,
     )
 
   def _get_phase(self) -> Hashable:
@@ -195,38 +197,39 @@ class Planner:
     numbers = collections.Counter(get_phase(step) for step in range(total))
     return {str(phase): n / total for phase, n in numbers.items()}
 
-  def _compile(self, size: int) -> Iterator[figures_lib.Figures]:
-    """Yields the figures of all programs for a batch on all devices."""
-    parts = self._unit
-    if size % parts:
+  def _compile(self, size: int) -> tuple[figures_lib.Figures, ...]:
+    """Returns the figures of all programs for a batch on all devices.
+
+    Raises:
+      DoesNotFit: if the compiler finds that one needs too much memory.
+    """
+    if size % self._unit or not size:
       raise schema.ConfigError(
         f'a batch of {size} (config.data.batch_size) must be a multiple of '
-        f'{parts}: data times fsdp of the mesh, times config.optim.accumulate.'
+        f'{self._unit}: data times fsdp of the mesh, times '
+        'config.optim.accumulate.'
       )
-    if self._arguments.sample:
-      sources = programs.trace_sampling(self._training, self._devices, size)
-    else:
-      sources = [
-        programs.trace_step(
-          self._training, self._runner, self._get_phase(), size
-        )
-      ]
-    for source in sources:
-      print(f'compiling the {source.name} ...', file=sys.stderr, flush=True)
-      yield figures_lib.compile_program(source)
+    if size not in self._compiled:
+      self._compiled[size] = tuple(map(self._compile_one, self._trace(size)))
+    return self._compiled[size]
 
-  def _fits(self, number: int) -> bool:
-    """Returns whether `number` examples on each device fit."""
+  def _trace(self, size: int) -> list[programs.Source]:
+    if self._arguments.sample:
+      return programs.trace_sampling(self._training, self._devices, size)
+    phase = self._get_phase()
+    return [programs.trace_step(self._training, self._runner, phase, size)]
+
+  def _compile_one(self, source: programs.Source) -> figures_lib.Figures:
+    print(f'compiling the {source.name} ...', file=sys.stderr, flush=True)
+    return figures_lib.compile_program(source)
+
+  def _fits(self, size: int) -> bool:
+    """Returns whether a batch of all devices fits."""
     try:
-      found = self._compile(number * self._unit)
-      fits = all(f.memory.total <= self.memory for f in found)
+      found = self._compile(size)
+      return all(f.memory.total <= self.memory for f in found)
     except figures_lib.DoesNotFit:
-      fits = False
-    verdict = 'fits' if fits else 'does not fit'
-    print(
-      f'a batch of {number * self._unit} {verdict}', file=sys.stderr, flush=True
-    )
-    return fits
+      return False
 
   def _find_largest(self, size: int) -> int:
     """Returns the largest batch of all devices that fits, or 0."""
@@ -235,8 +238,14 @@ class Planner:
         f'--fit needs the memory of a device of {self._topology.name}: give '
         '--memory.'
       )
-    start = max(size // self._unit, 1)
-    return self._unit * find_largest(self._fits, start)
+
+    def fits(number: int) -> bool:
+      found = self._fits(number * self._unit)
+      verdict = 'fits' if found else 'does not fit'
+      print(f'a batch of {number * self._unit} {verdict}', file=sys.stderr)
+      return found
+
+    return self._unit * find_largest(fits, max(size // self._unit, 1))
 
 
 def find_largest(fits: Callable[[int], bool], start: int) -> int:

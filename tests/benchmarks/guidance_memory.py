@@ -10,14 +10,13 @@ its estimate of the cycles is printed as well; a loop counts once for each trip.
 """
 
 import argparse
-import os
-import re
 import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from train.planning import chips
+from train.planning import hlo
 from vq_jax import autoencoders
 from vq_jax import features
 from vq_jax import guidance
@@ -77,36 +76,6 @@ def lower(size: int, options: guidance.GuidanceOptions, dtype, sharding=None):
   return jax.jit(step).lower(*arguments)
 
 
-def estimated_cycles(text: str) -> int:
-  """Returns the cycles of a compiled program, loops multiplied by their trips.
-
-  Args:
-    text: the program after compilation for a TPU.
-  """
-  bodies, current = {}, None
-  for line in text.splitlines():
-    if (found := re.match(r'(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$', line)) and (
-      not line.startswith(' ')
-    ):
-      current = 'ENTRY' if line.startswith('ENTRY') else found[1]
-      bodies[current] = [0, []]
-      continue
-    if current is None:
-      continue
-    if found := re.search(r'"estimated_cycles":"(\d+)"', line):
-      bodies[current][0] += int(found[1])
-    if ' while(' in line:
-      body = re.search(r'body=%?([\w.\-]+)', line)
-      trips = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
-      bodies[current][1].append((body[1], int(trips[1]) if trips else 1))
-
-  def total(name):
-    own, loops = bodies.get(name, (0, []))
-    return own + sum(trips * total(body) for body, trips in loops)
-
-  return total('ENTRY')
-
-
 def main() -> None:
   """Prints a table."""
   parser = argparse.ArgumentParser()
@@ -119,13 +88,8 @@ def main() -> None:
   arguments = parser.parse_args()
   sharding = None
   if arguments.tpu:
-    from jax.experimental import topologies
-
-    topology = topologies.get_topology_desc(
-      platform='tpu', topology_name=arguments.tpu
-    )
-    mesh = jax.sharding.Mesh(np.array(topology.devices)[:1], ('one',))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    topology = chips.open_topology(arguments.tpu)
+    sharding = jax.sharding.SingleDeviceSharding(topology.devices[0])
   print('| size | cutouts | at once | temporaries | cycles | compiled in |')
   print('|---|---|---|---|---|---|')
   for size in arguments.sizes:
@@ -142,7 +106,7 @@ def main() -> None:
       bytes_ = compiled.memory_analysis().temp_size_in_bytes
       cycles = '-'
       if arguments.tpu:
-        cycles = f'{estimated_cycles(compiled.as_text()) / 1e6:.1f} M'
+        cycles = f'{hlo.Program(compiled.as_text()).cycles / 1e6:.1f} M'
       print(
         f'| {size} | {arguments.cutouts} | {at_once} | {bytes_ / MIB:,.0f} MiB '
         f'| {cycles} | {seconds:.0f} s |',
@@ -151,5 +115,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
   main()

@@ -60,6 +60,17 @@ def test_a_plan_says_whether_it_fits(capsys):
   assert 'it DOES NOT FIT' in capsys.readouterr().out
 
 
+def test_the_largest_batch_is_planned_if_that_of_the_config_does_not_fit(
+  capsys,
+):
+  arguments = ['--config', TOKENIZER, '--topology', 'cpu:1', '--fit']
+  found = make_plan(
+    capsys, *arguments, '--memory=0.004', '--config.data.batch_size=16'
+  )
+  assert found['memory']['fits']
+  assert 0 < found['largest_batch'] == found['batch_size'] < 16
+
+
 @pytest.mark.parametrize('most', [0, 1, 5, 8, 23])
 @pytest.mark.parametrize('start', [1, 3, 8])
 def test_the_largest_batch_fits_and_one_more_does_not(most, start):
