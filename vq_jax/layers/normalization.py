@@ -100,22 +100,19 @@ def _group_norm_swish_backward(groups, epsilon, residuals, gradient):
   """Returns the gradients of x, scale and bias."""
   del epsilon
   x, scale, bias, mean, rstd = residuals
-  wide = x.astype(jnp.float32)
-  slope = rstd * scale[None]
-  y = _affine(wide, slope, bias[None] - mean * slope)
+  # Not written as in the forward pass: XLA would find both to be the same, and
+  # keep y from there.
+  n = _affine(x.astype(jnp.float32), rstd, -mean * rstd)
+  y = n * jnp.expand_dims(scale, (0, 1, 2)) + jnp.expand_dims(bias, (0, 1, 2))
   gate = nn.sigmoid(y)
   dy = gradient.astype(jnp.float32) * gate * (1 + y * (1 - gate))
-  # With n the normalised x: sums over pixels of dy and of dy * n.
-  sum_dy = dy.sum((1, 2))
-  sum_dy_n = ((dy * wide).sum((1, 2)) - mean * sum_dy) * rstd
+  sum_dy, sum_dy_n = dy.sum((1, 2)), (dy * n).sum((1, 2))
   pixels = x.shape[1] * x.shape[2]
   mean_dy = _group_mean(scale[None] * sum_dy, groups) / pixels
   mean_dy_n = _group_mean(scale[None] * sum_dy_n, groups) / pixels
-  # dx = rstd * (scale * dy - mean_dy - n * mean_dy_n)
-  of_x = -jnp.square(rstd) * mean_dy_n
-  dx = _affine(dy, slope, jnp.zeros_like(slope)) + _affine(
-    wide, of_x, -mean * of_x - rstd * mean_dy
-  )
+  # dx = rstd (scale dy - mean_dy - n mean_dy_n)
+  dx = _affine(dy, rstd * scale[None], -rstd * mean_dy)
+  dx -= n * jnp.expand_dims(rstd * mean_dy_n, (1, 2))
   return (
     dx.astype(x.dtype),
     sum_dy_n.sum(0).astype(scale.dtype),
