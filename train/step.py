@@ -92,8 +92,7 @@ def make_step(
     axis_name: name of the pmap axis; None under jit.
   """
 
-  def step(before: TrainState, batch: Mapping) -> tuple[TrainState, Metrics]:
-    state = before
+  def step(state: TrainState, batch: Mapping) -> tuple[TrainState, Metrics]:
     batch, rngs = add_keys(state, batch, seed, axis_name)
 
     def mean_gradients(function, state):
@@ -114,19 +113,31 @@ def make_step(
       metrics,
       functools.partial(mean_gradients, state=state),
     )
-    state = state.replace(step=state.step + 1)
-    if skip_nonfinite or config.skip_above is not None:
-      return skipping.keep_or_skip(
-        before,
-        state,
-        metrics,
-        skip_nonfinite=skip_nonfinite,
-        skip_above=config.skip_above,
-        axis_name=axis_name,
-      )
-    return state, metrics
+    return state.replace(step=state.step + 1), metrics
 
-  return step
+  if not skip_nonfinite and config.skip_above is None:
+    return step
+  return _with_skips(step, config, skip_nonfinite, axis_name)
+
+
+def _with_skips(
+  step: Step,
+  config: schema.OptimConfig,
+  skip_nonfinite: bool,
+  axis_name: str | None,
+) -> Step:
+  """Returns a step that may leave the state as it is; see `skipping`."""
+
+  def step_or_skip(state, batch):
+    return skipping.keep_or_skip(
+      state,
+      *step(state, batch),
+      skip_nonfinite=skip_nonfinite,
+      skip_above=config.skip_above,
+      axis_name=axis_name,
+    )
+
+  return step_or_skip
 
 
 def apply_gradients(
