@@ -11,8 +11,6 @@ CPU cores.
 
 from configs import common
 
-SMOKE = common.SMOKE_FASHION
-
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""
@@ -43,4 +41,4 @@ def get_config(variant: str = '') -> dict:
       num_images=10,
     ),
   )
-  return common.variant(variant, config, SMOKE)
+  return common.variant(variant, config, common.SMOKE_FASHION)

@@ -112,7 +112,10 @@ FLIP = (dict(type='random_flip'),)
 
 
 def imagenet(size: int, *, batch_size: int, **changes) -> dict:
-  """Returns ImageNet, which must be prepared for TFDS, read by 16 processes."""
+  """Returns ImageNet, read by 16 processes.
+
+  It must be prepared for TFDS; its archives are downloaded by hand.
+  """
   data = dict(
     source='tfds:imagenet2012',
     eval_split='validation',

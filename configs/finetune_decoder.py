@@ -17,7 +17,6 @@ from configs import common
 from configs import vqgan_f16_1024_imagenet256
 from configs import vqgan_f16_16384_imagenet256
 
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'init_from': 'vqgan_f16_16384_imagenet256'}
 
 

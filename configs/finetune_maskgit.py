@@ -23,8 +23,6 @@ SMOKE = common.merge(
   common.SMOKE_TRANSFORMER,
   dict(optim=dict(warmup=dict(steps=2))),
 )
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {
   'autoencoder': 'maskgit_tokenizer_imagenet256',
   'init_from': 'maskgit_imagenet256',

@@ -12,8 +12,6 @@ figures for it.
 from configs import common
 
 SMOKE = common.merge(common.SMOKE_FOLDER, common.SMOKE_TRANSFORMER)
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'folder_tokenizer'}
 
 

@@ -11,15 +11,10 @@ for eight GPUs.
     vqjax convert llamagen-vq vq_ds16_c2i.pt --out runs/llamagen_vq16
     python -m train.main --config configs/halton_maskgit_base_imagenet256.py \
         --workdir runs/halton_maskgit
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
 
-SMOKE = common.SMOKE_TRANSFORMER
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'llamagen_vq16_imagenet256'}
 
 
@@ -79,4 +74,4 @@ def get_config(variant: str = '') -> dict:
     ),
     train=common.long_training(total_steps=1_500_000),
   )
-  return common.variant(variant, config, SMOKE)
+  return common.variant(variant, config, common.SMOKE_TRANSFORMER)

@@ -12,8 +12,7 @@ eight GPUs or a TPU v3-8.
     python -m train.main --config configs/llamagen_vq16_imagenet256.py \
         --workdir runs/llamagen_vq16
 
-The perceptual loss needs `python -m vq_jax.features lpips_vgg16`. ImageNet must
-be prepared for TFDS; its archives are downloaded by hand.
+The perceptual loss needs `python -m vq_jax.features lpips_vgg16`.
 """
 
 from configs import common

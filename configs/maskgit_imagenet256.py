@@ -16,15 +16,13 @@ Sized for a TPU v3-16.
         --workdir runs/maskgit
 
 The released model has no null class. `--config.loss.label_drop=0.1` trains one,
-which classifier-free guidance needs. ImageNet must be prepared for TFDS; its
-archives are downloaded by hand. `vqjax tokenize` encodes it once and for all.
+which classifier-free guidance needs. `vqjax tokenize` encodes the images once
+and for all.
 """
 
 from configs import common
 
 SMOKE = common.SMOKE_TRANSFORMER
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'maskgit_tokenizer_imagenet256'}
 
 

@@ -9,14 +9,11 @@ paper and the released code differ. The tokenizer is the one trained at
         --out runs/maskgit_tokenizer512
     python -m train.main --config configs/maskgit_imagenet512.py \
         --workdir runs/maskgit512
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
 from configs import maskgit_imagenet256
 
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'maskgit_tokenizer_imagenet256'}
 
 

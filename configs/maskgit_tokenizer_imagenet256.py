@@ -13,7 +13,6 @@ MAGVIT, MaskGIT's successor. Sized for a TPU v3-32 or 16 GPUs.
         --workdir runs/tokenizer
 
 The perceptual loss needs `python -m vq_jax.features efficientnet_lite0`.
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common

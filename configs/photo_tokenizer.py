@@ -16,8 +16,6 @@ from configs import common
 from configs import photo_crops_tokenizer
 
 SMOKE = common.merge(common.SMOKE_VQGAN, common.SMOKE_PATCHGAN)
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'init_from': 'photo_crops_tokenizer'}
 
 

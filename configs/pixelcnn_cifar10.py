@@ -13,8 +13,6 @@ TFDS downloads CIFAR-10 on first use. Training takes minutes on two CPU cores.
 from configs import common
 
 SMOKE = dict(model=dict(channels=8, head_channels=8, layers=2))
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'vqvae_cifar10'}
 
 

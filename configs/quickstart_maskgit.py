@@ -12,8 +12,6 @@ prior is to learn that.
 from configs import common
 
 SMOKE = common.merge(common.SMOKE_FASHION, dict(sampler=dict(steps=2)))
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'quickstart_tokenizer'}
 
 

@@ -8,8 +8,6 @@ Sized for two CPU cores; `docs/results/quickstart.md` has the figures.
 
 from configs import common
 
-SMOKE = common.SMOKE_FASHION
-
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""
@@ -44,4 +42,4 @@ def get_config(variant: str = '') -> dict:
       num_images=10,
     ),
   )
-  return common.variant(variant, config, SMOKE)
+  return common.variant(variant, config, common.SMOKE_FASHION)

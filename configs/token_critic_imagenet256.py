@@ -11,15 +11,10 @@ for a TPU v3-16.
     python -m train.main --config configs/token_critic_imagenet256.py \
         --workdir runs/token_critic --config.generator=runs/maskgit
     vqjax generate runs/token_critic
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
 
-SMOKE = common.SMOKE_TRANSFORMER
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'generator': 'maskgit_imagenet256'}
 
 
@@ -47,4 +42,4 @@ def get_config(variant: str = '') -> dict:
     ),
     train=common.long_training(total_steps=1_000_000),
   )
-  return common.variant(variant, config, SMOKE)
+  return common.variant(variant, config, common.SMOKE_TRANSFORMER)

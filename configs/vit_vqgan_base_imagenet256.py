@@ -13,8 +13,7 @@ Sized for a TPU v3-32 or 16 GPUs (the paper used 128 TPUv4).
     python -m train.main --config configs/vit_vqgan_base_imagenet256.py \
         --workdir runs/vit_vqgan
 
-The perceptual loss needs `python -m vq_jax.features lpips_vgg16`. ImageNet must
-be prepared for TFDS; its archives are downloaded by hand.
+The perceptual loss needs `python -m vq_jax.features lpips_vgg16`.
 """
 
 from configs import common

@@ -9,15 +9,11 @@ step 80,000; here it follows a cosine after the warm-up. Sized for a TPU v3-128.
 
     python -m train.main --config configs/vit_vqgan_vim_base_imagenet256.py \
         --workdir runs/vim_base --config.autoencoder=runs/vit_vqgan
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
 
 SMOKE = common.SMOKE_TRANSFORMER
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'vit_vqgan_base_imagenet256'}
 
 

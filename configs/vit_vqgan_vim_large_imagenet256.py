@@ -9,14 +9,11 @@ step 80,000; here it follows a cosine after the warm-up. Sized for a TPU v4-256.
 
     python -m train.main --config configs/vit_vqgan_vim_large_imagenet256.py \
         --workdir runs/vim_large --config.autoencoder=runs/vit_vqgan
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
 from configs import vit_vqgan_vim_base_imagenet256
 
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'vit_vqgan_small_imagenet256'}
 
 

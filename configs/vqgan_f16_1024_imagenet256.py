@@ -13,8 +13,7 @@ GPUs of 32 GB or a TPU v3-8.
     python -m train.main --config configs/vqgan_f16_1024_imagenet256.py \
         --workdir runs/vqgan
 
-The perceptual loss needs `python -m vq_jax.features lpips_vgg16`. ImageNet must
-be prepared for TFDS; its archives are downloaded by hand.
+The perceptual loss needs `python -m vq_jax.features lpips_vgg16`.
 """
 
 from configs import common

@@ -8,15 +8,11 @@ batch size, as in its code. Sized for eight GPUs.
     python -m train.main \
         --config configs/vqgan_transformer_f16_1024_imagenet256.py \
         --workdir runs/vqgan_transformer
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
 
 SMOKE = common.SMOKE_TRANSFORMER
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'vqgan_f16_1024_imagenet256'}
 
 

@@ -11,14 +11,11 @@ the batch size, as in its code. Sized for a TPU v3-32 or 32 GPUs.
     python -m train.main \
         --config configs/vqgan_transformer_f16_16384_imagenet256.py \
         --workdir runs/vqgan_transformer
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
 from configs import vqgan_transformer_f16_1024_imagenet256
 
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'vqgan_f16_16384_imagenet256'}
 
 

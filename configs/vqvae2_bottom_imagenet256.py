@@ -10,8 +10,7 @@ by MaskGIT). The sizes are recalled, not confirmed. Sized for a TPU v3-128.
         --config.parent_prior=runs/vqvae2_top
     vqjax generate runs/vqvae2_bottom
 
-The run keeps a copy of the top prior and samples both levels. ImageNet must be
-prepared for TFDS; its archives are downloaded by hand.
+The run keeps a copy of the top prior and samples both levels.
 """
 
 from configs import common
@@ -25,8 +24,6 @@ SMOKE = dict(
     residual_layers=1,
   )
 )
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {
   'autoencoder': 'vqvae2_imagenet256',
   'parent_prior': 'vqvae2_top_imagenet256',

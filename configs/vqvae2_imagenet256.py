@@ -9,8 +9,6 @@ GPUs or a TPU v3-8.
 
     python -m train.main --config configs/vqvae2_imagenet256.py \
         --workdir runs/vqvae2
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common

@@ -7,8 +7,6 @@ are recalled, not confirmed. Sized for a TPU v3-128.
 
     python -m train.main --config configs/vqvae2_top_imagenet256.py \
         --workdir runs/vqvae2_top --config.autoencoder=runs/vqvae2
-
-ImageNet must be prepared for TFDS; its archives are downloaded by hand.
 """
 
 from configs import common
@@ -23,8 +21,6 @@ SMOKE = dict(
     residual_layers=1,
   )
 )
-
-# The configs of the runs that this one needs.
 LEARNS_FROM = {'autoencoder': 'vqvae2_imagenet256'}
 
 

@@ -97,11 +97,12 @@ def write_runs(folder: pathlib.Path, run: str) -> None:
   bytes_config.mkdir()
   (bytes_config / 'config.json').write_bytes(b'\xff\xfe\x00{')
   damaged = shutil.copytree(run, folder / 'damaged')
-  for file in (damaged / 'checkpoints' / '8' / 'variables').rglob('*'):
+  for file in (damaged / 'checkpoints').glob('*/variables/**/*'):
     if file.is_file():
       file.write_bytes(b'')
   unfinished = shutil.copytree(run, folder / 'unfinished')
-  shutil.rmtree(unfinished / 'checkpoints' / '8' / 'variables')
+  for step in (unfinished / 'checkpoints').iterdir():
+    shutil.rmtree(step / 'variables')
   (folder / 'file').write_text('no folder')
 
 
@@ -146,8 +147,8 @@ COMMANDS = [
   ('info {bad}/no_model', 'config.json is not the config of a run'),
   ('info {bad}/no_data', 'config.json is not the config of a run'),
   ('info {bad}/no_checkpoint', 'has no complete checkpoint yet'),
-  ('info {bad}/damaged', '8 cannot be read: '),
-  ('info {bad}/unfinished', '8 cannot be read: '),
+  ('info {bad}/damaged', 'are damaged (step 8: '),
+  ('info {bad}/unfinished', 'are damaged (step 8: '),
   ('generate {tokenizer}', 'an autoencoder without a prior, so it cannot gen'),
   # numbers
   (GENERATE + ' --seed 99999999999999999999999', 'the seed must be a whole'),
@@ -651,7 +652,7 @@ TRAINING = [
   (TOKENIZER, 'optim.b1=2', 'b1'),
   (PRIOR, 'autoencoder={bad}/nowhere', 'no such run folder: '),
   (PRIOR, 'autoencoder={bad}/no_config', 'it has no config.json'),
-  (PRIOR, 'autoencoder={bad}/damaged', '8 cannot be read: '),
+  (PRIOR, 'autoencoder={bad}/damaged', 'are damaged (step 8: '),
 ]
 
 

@@ -217,10 +217,10 @@ def test_no_run_and_no_checkpoint_are_named(tokenizer, tmp_path):
 
 def test_a_broken_checkpoint_is_named(tokenizer, tmp_path):
   broken = shutil.copytree(tokenizer, tmp_path / 'run')
-  for file in (broken / 'checkpoints' / '8' / 'variables').rglob('*'):
+  for file in (broken / 'checkpoints').glob('*/variables/**/*'):
     if file.is_file():
       file.write_bytes(b'')
-  with pytest.raises(layout.RunError, match='cannot be read'):
+  with pytest.raises(layout.RunError, match='all checkpoints .* are damaged'):
     vq_jax.load(broken)
 
 

@@ -89,8 +89,8 @@ def get_spec(
     ConfigError: if heads or hidden layers do not divide over `tensor`.
 
   Example:
-    >>> get_spec('mlp_in/kernel', (128, 512), {'fsdp': 4, 'tensor': 2})
-    PartitionSpec('fsdp', 'tensor')
+    >>> tuple(get_spec('mlp_in/kernel', (128, 512), {'fsdp': 4, 'tensor': 2}))
+    ('fsdp', 'tensor')
   """
   logical = _get_logical_axes(name, len(shape))
   found = [MESH_AXES.get(axis) for axis in logical]
