@@ -33,8 +33,6 @@ from train.planning import programs  # noqa: E402
 from train.planning import report  # noqa: E402
 from vq_jax.config import schema  # noqa: E402
 
-GIB = 2**30
-
 
 def parse_arguments(
   argv: list[str],
@@ -159,7 +157,7 @@ class Planner:
   def memory(self) -> int | None:
     """Bytes of a device that a program may use; None if not known."""
     if self._arguments.memory is not None:
-      return int(self._arguments.memory * GIB)
+      return int(self._arguments.memory * chips.GIB)
     chip = self._topology.chip
     return None if chip is None else chip.usable
 

@@ -100,6 +100,7 @@ class JitRunner:
 
   Attributes:
     mesh: the mesh.
+    batch_sharding: the sharding of a batch.
   """
 
   axis_name: str | None = None
@@ -113,12 +114,7 @@ class JitRunner:
     """See `make_mesh`."""
     self.mesh = make_mesh(settings, devices, batch_sizes)
     self._replicated = NamedSharding(self.mesh, PartitionSpec())
-    self._split = NamedSharding(self.mesh, replicas.BATCH_SPEC)
-
-  @property
-  def batch_sharding(self) -> NamedSharding:
-    """The sharding of a batch."""
-    return self._split
+    self.batch_sharding = NamedSharding(self.mesh, replicas.BATCH_SPEC)
 
   @property
   def batch_parts(self) -> int:
@@ -136,8 +132,8 @@ class JitRunner:
 
   def put(self, tree: Tree) -> Tree:
     """Puts a copy of a tree on the devices, split as a state is."""
-    # A buffer that were shared with the original would be deleted by the first
-    # step, to which the state is donated.
+    # The first step, to which the state is donated, would delete a buffer that
+    # the original shares.
     return jax.device_put(tree, self.get_shardings(tree), may_alias=False)
 
   def place(self, state: Tree) -> Tree:
@@ -162,7 +158,7 @@ class JitRunner:
     shardings = self.get_shardings(state)
     return jax.jit(
       self._on_mesh(step),
-      in_shardings=(shardings, self._split),
+      in_shardings=(shardings, self.batch_sharding),
       out_shardings=(shardings, self._replicated),
       donate_argnums=0,
       compiler_options=devices_lib.get_compiler_options(
@@ -173,7 +169,7 @@ class JitRunner:
   def transfer_eval(self, batch: Mapping[str, np.ndarray]):
     """Puts this process's part of an evaluation batch on its devices."""
     return {
-      name: jax.make_array_from_process_local_data(self._split, value)
+      name: jax.make_array_from_process_local_data(self.batch_sharding, value)
       for name, value in batch.items()
     }
 

@@ -120,11 +120,11 @@ class Model(inference.GuidedModel):
     """Samples new images batch by batch.
 
     Args:
-      key: see `generate`, which explains `labels`, `num` and `sampler`, too.
-      labels: see there.
-      num: see there.
-      sampler: see there.
-      batch_size: of a batch, rounded up to what `sharding` divides.
+      key: see `generate`.
+      labels: see `generate`.
+      num: see `generate`.
+      sampler: see `generate`.
+      batch_size: images in a batch, rounded up to what `sharding` divides.
       sharding: the sharding of a batch.
       rows: the numbers of the images to sample, if not all of `num`.
       trace: whether to yield images after all steps of a MaskGIT, or rows of an

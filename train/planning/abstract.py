@@ -30,6 +30,7 @@ from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.data import tokens as tokens_lib
 from vq_jax.runs import layout
+from vq_jax.utils import trees
 from vq_jax.utils.trees import Tree
 
 # The fields of configs that name runs, and the copies of these runs.
@@ -116,7 +117,7 @@ class Training:
   @property
   def num_parameters(self) -> int:
     """Number of parameters that are trained, without a discriminator."""
-    return sum(x.size for x in jax.tree.leaves(self.state.params))
+    return trees.count(self.state.params)
 
   def get_step(self, phase: Hashable) -> step_lib.Step:
     """Returns the step of a phase, as the training loop takes it."""

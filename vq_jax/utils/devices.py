@@ -90,10 +90,14 @@ def split_over_processes(num: int) -> range:
   """Returns the part of `range(num)` that this process works on.
 
   The parts of all processes follow one another, and all but the last ones have
-  the same length.
+  the same length. A process for which nothing is left repeats the last number,
+  which `gather_from_processes` drops.
+
+  Args:
+    num: at least 1.
   """
   part = math.ceil(num / jax.process_count())
-  start = min(jax.process_index() * part, num)
+  start = min(jax.process_index() * part, num - 1)
   return range(start, min(start + part, num))
 
 
