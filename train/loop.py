@@ -91,7 +91,9 @@ class Loop:
 
   def _take_step(self) -> step_lib.Metrics:
     step = self.get_step()
-    self._state, metrics = step(self._state, next(self._run.batches))
+    with self._window.waiting_for_data():
+      batch = next(self._run.batches)
+    self._state, metrics = step(self._state, batch)
     self._done += 1
     self._window.add(metrics)
     self._run.progress.advance()

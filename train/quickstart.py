@@ -41,12 +41,15 @@ CONFIGS = pathlib.Path(__file__).resolve().parent.parent / 'configs'
 GENERATED = 1000
 
 
-def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
+def quickstart(
+  workdir: pathlib.Path, variant: str = '', *, seed: int = 0
+) -> dict:
   """Trains both stages and evaluates samples.
 
   Args:
     workdir: folder for both runs and the results.
     variant: variant of both configs; 'smoke' trains a few steps, as a test.
+    seed: of both trainings and of the samples.
 
   Returns:
     the content of `summary.json`.
@@ -54,12 +57,14 @@ def quickstart(workdir: pathlib.Path, variant: str = '') -> dict:
   began = time.monotonic()
   tokenizer = _load_config('quickstart_tokenizer', variant)
   prior = _load_config('quickstart_maskgit', variant)
+  tokenizer['seed'] = prior['seed'] = seed
   prior['autoencoder'] = str(workdir / 'tokenizer')
   reconstruction = loop.train(tokenizer, workdir / 'tokenizer')
   loop.train(prior, workdir / 'maskgit')
   figures = evaluate(
     vq_jax.load(workdir / 'maskgit'),
     workdir,
+    seed=seed,
     **({'generated': 20, 'epochs': 1} if variant == 'smoke' else {}),
   )
   summary = {
@@ -97,6 +102,7 @@ def evaluate(
   *,
   generated: int = GENERATED,
   epochs: int = 8,
+  seed: int = 0,
   sampler: samplers.Sampler | Sequence[samplers.Sampler] | None = None,
 ) -> dict:
   """Evaluates samples with a classifier of real images, and saves some of them.
@@ -111,6 +117,7 @@ def evaluate(
     workdir: folder for `samples.png` and the classifier.
     generated: number of samples.
     epochs: number of epochs for which the classifier is trained.
+    seed: of the samples.
     sampler: the sampler; see `vq_jax.Model.generate`.
 
   Returns:
@@ -130,7 +137,7 @@ def evaluate(
   size = min(generated, 200)
   spread = {'batch_size': size, 'sharding': devices.batch_sharding(size)}
   samples = np.asarray(
-    model.generate(0, labels=labels, sampler=sampler, **spread)
+    model.generate(seed, labels=labels, sampler=sampler, **spread)
   )
   held_out = test.images[:generated]
   sets = {
@@ -195,6 +202,12 @@ def main(argv: list[str] | None = None) -> int:
     help='folder for both runs and the results',
   )
   parser.add_argument(
+    '--seed',
+    type=int,
+    default=0,
+    help='of both trainings and of the samples (default: 0)',
+  )
+  parser.add_argument(
     '--smoke',
     action='store_true',
     help='train a few steps only, as a test; the samples are noise',
@@ -203,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
 
   def go():
     variant = 'smoke' if arguments.smoke else ''
-    summary = quickstart(arguments.workdir, variant)
+    summary = quickstart(arguments.workdir, variant, seed=arguments.seed)
     print(table(summary, arguments.workdir))
 
   return errors.run_with_error_messages(go)

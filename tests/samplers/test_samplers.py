@@ -37,7 +37,8 @@ def call(prior, sampler, **options):
 
 def full_pass(prior, variables):
   """A step function without a cache: one pass over all tokens each time."""
-  labels = jnp.concatenate([LABEL, jnp.full_like(LABEL, VOCAB.null_label)])
+  nothing = jnp.full_like(LABEL, VOCAB.null_label)
+  labels = jnp.stack([LABEL, nothing], axis=1).reshape(-1)
 
   def step(tokens, previous, position):
     # At position 0 this writes the last token, which no position reads.

@@ -1,11 +1,17 @@
 """Between two lines of metrics, the host transfers nothing and is ahead."""
 
+import time
+
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tests.train import tiny_configs
 from train import loop
 from train import run as run_lib
+from train.logging import window as window_lib
+from vq_jax import data
 
 
 @pytest.mark.parametrize(
@@ -26,3 +32,32 @@ def test_steps_transfer_nothing_implicitly(
     with jax.transfer_guard('disallow'):
       for _ in range(3):
         trainer._take_step()
+
+
+class SlowSource(data.ArraySource):
+  """A batch of it takes two hundredths of a second."""
+
+  def __getitem__(self, index):
+    time.sleep(0.02)
+    return super().__getitem__(index)
+
+
+def test_the_loop_waits_for_no_batch_that_was_read_during_a_step():
+  """A step takes three times as long as reading its batch."""
+  source = SlowSource(np.zeros((8, 4, 4, 1), np.uint8))
+  waits = []
+  for prefetch in (2, 0):
+    window = window_lib.Window(0, batch_size=2)
+    with data.train_batches(
+      source, batch_size=2, seed=0, prefetch=prefetch
+    ) as batches:
+      next(batches)
+      window.restart_clock()
+      for _ in range(8):
+        with window.waiting_for_data():
+          next(batches)
+        time.sleep(0.06)
+        window.add({'loss': jnp.float32(0)})
+    waits.append(window.flush()['data_wait'])
+  assert waits[0] < 0.1
+  assert 0.15 < waits[1] < 1

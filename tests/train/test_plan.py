@@ -79,7 +79,7 @@ def test_the_largest_batch_fits_and_one_more_does_not(most, start):
 
 def test_sampling_is_planned_as_generate_runs_it(capsys):
   arguments = ['--config', MASKGIT, '--topology', 'cpu:2', '--sample']
-  found = make_plan(capsys, *arguments, '--config.sampler.guidance=0')
+  found = make_plan(capsys, *arguments, '--config.sampler.guidance=2')
   names = [program['name'] for program in found['programs']]
   assert names == ['sampler of level 0', 'decoder']
   assert found['steps'] is None

@@ -1,6 +1,8 @@
 """The metrics of the training steps since the last line of metrics."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -41,7 +43,14 @@ class Window:
     self._max_skipped, self._skipped_in_a_row = max_skipped, 0
     self._pending: list[dict[str, Any]] = []
     self._counts = None
-    self._began = time.monotonic()
+    self.restart_clock()
+
+  @contextlib.contextmanager
+  def waiting_for_data(self) -> Iterator[None]:
+    """Measures how long the loop waits for a batch."""
+    began = time.monotonic()
+    yield
+    self._waited += time.monotonic() - began
 
   def add(self, metrics: dict[str, jax.Array]) -> None:
     """Adds the metrics of one step."""
@@ -62,7 +71,8 @@ class Window:
     A metric that only some of the steps have is averaged over these, and
     skipped steps are only counted: `skipped_steps`, see `train.skipping`.
     `window_usage` and `window_perplexity` are computed from the codes of all
-    steps together.
+    steps together. `data_wait` is the share of the time in which the loop
+    waited for batches.
 
     Raises:
       DivergedError: at the first step with a metric that is not finite, or
@@ -87,9 +97,10 @@ class Window:
       means.update({name: float(value) for name, value in stats.items()})
     seconds = time.monotonic() - self._began
     means['images_per_second'] = num * self._batch_size / seconds
+    means['data_wait'] = self._waited / seconds
     self._step += num
     self._pending, self._counts = [], None
-    self._began = time.monotonic()
+    self.restart_clock()
     return means
 
   def _check(self, step: int, record: dict[str, np.ndarray]) -> None:
@@ -111,5 +122,5 @@ class Window:
         )
 
   def restart_clock(self) -> None:
-    """Excludes the time until now from the images per second."""
-    self._began = time.monotonic()
+    """Excludes the time until now from `images_per_second` and `data_wait`."""
+    self._began, self._waited = time.monotonic(), 0.0

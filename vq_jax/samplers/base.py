@@ -74,7 +74,7 @@ def make_apply(
   """Returns `prior.apply` with its conditioning, doubled for guidance.
 
   Args:
-    guidance: the guidance; if its scale is not 0, the rows of the batch are
+    guidance: the guidance; if its scale is not 0, each row of the batch is
       repeated, with the label "no class" the second time.
     prior: the prior.
     variables: its variables.
@@ -90,7 +90,7 @@ def make_apply(
   null_label = prior.vocab.null_label if guidance.scale else None
   rows = batch_size * (2 if guidance.scale else 1)
   if condition is not None:
-    condition = jnp.tile(condition, (rows // batch_size, 1))
+    condition = guidance.repeat(condition)
   apply = functools.partial(
     prior.apply,
     variables,

@@ -79,7 +79,7 @@ class Guidance:
     >>> import jax.numpy as jnp
     >>> from vq_jax import samplers
     >>> samplers.Guidance(scale=2.0).rows(jnp.array([3, 7]), null_label=10)
-    Array([ 3,  7, 10, 10], dtype=int32)
+    Array([ 3, 10,  7, 10], dtype=int32)
   """
 
   scale: Scale = 0.0
@@ -104,12 +104,21 @@ class Guidance:
       null_label: the label that means "no class"; not used if the scale is 0.
 
     Returns:
-      `label` if the scale is 0; otherwise int32 [2B], the labels followed by B
-      null labels.
+      `label` if the scale is 0; otherwise int32 [2B], each label followed by
+      the null label.
     """
     if not self.scale:
       return label
-    return jnp.concatenate([label, jnp.full_like(label, null_label)])
+    pairs = jnp.stack([label, jnp.full_like(label, null_label)], axis=1)
+    return pairs.reshape(-1)
+
+  def repeat(self, x: jax.Array) -> jax.Array:
+    """Returns x [B, ...] for the rows that the prior is applied to.
+
+    Both rows of an image stand side by side, so that they are on the same
+    device if a batch is split over several.
+    """
+    return jnp.repeat(x, 2, axis=0) if self.scale else x
 
   def logits_fn(
     self, apply: Callable[[jax.Array], jax.Array]
@@ -126,8 +135,7 @@ class Guidance:
       return lambda tokens, progress: apply(tokens)
 
     def guided(tokens, progress):
-      both = apply(jnp.concatenate([tokens, tokens]))
-      return self._combine(both, progress)
+      return self._combine(apply(self.repeat(tokens)), progress)
 
     return guided
 
@@ -150,13 +158,14 @@ class Guidance:
       return step
 
     def guided(cache, previous, position):
-      both, cache = step(cache, jnp.concatenate([previous, previous]), position)
+      both, cache = step(cache, self.repeat(previous), position)
       return self._combine(both, position / num_tokens), cache
 
     return guided
 
   def _combine(self, both: jax.Array, progress: jax.Array) -> jax.Array:
-    """Returns guided logits [B, ...] from those of both halves [2B, ...]."""
-    conditional, unconditional = jnp.split(both, 2)
+    """Returns guided logits [B, ...] from those of all rows [2B, ...]."""
+    both = both.reshape(-1, 2, *both.shape[1:])
+    conditional, unconditional = both[:, 0], both[:, 1]
     strength = self.scale * self.schedule(progress)
     return conditional + strength * (conditional - unconditional)
