@@ -37,9 +37,9 @@ def test_steps_transfer_nothing_implicitly(
 class SlowSource(data.ArraySource):
   """A batch of it takes two hundredths of a second."""
 
-  def __getitem__(self, index):
+  def batch(self, indices):
     time.sleep(0.02)
-    return super().__getitem__(index)
+    return super().batch(indices)
 
 
 def test_the_loop_waits_for_no_batch_that_was_read_during_a_step():
