@@ -37,6 +37,7 @@ def run_with_error_messages(run: Callable[[], None]) -> int:
   # Orbax logs tracebacks beside the error that it raises.
   for name in ('absl', 'asyncio', 'concurrent.futures'):
     logging.getLogger(name).setLevel(logging.CRITICAL)
+  sys.unraisablehook = _print_unraisable
   console.show_warnings_as_lines()
   compilation_cache.use_compilation_cache()
   try:
@@ -66,3 +67,14 @@ def run_with_error_messages(run: Callable[[], None]) -> int:
     print(f'error: {error}{"." + hint if hint else ""}', file=sys.stderr)
     return 1
   return 0
+
+
+def _print_unraisable(unraisable: 'sys.UnraisableHookArgs') -> None:
+  """Prints an exception that nothing can handle.
+
+  A checkpoint is written in many parts at once. If one fails, its error is
+  reported and ends the writing. TensorStore then prints an exception for each
+  of the others, because it cannot report them any more.
+  """
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)

@@ -229,7 +229,8 @@ class PmapRunner(JitRunner):
 
   def place(self, state: Tree) -> Tree:
     """Puts a copy of the state on each device, on a leading axis."""
-    return flax.jax_utils.replicate(state, self._local_devices())
+    own = jax.tree.map(lambda x: x.addressable_data(0), state)
+    return flax.jax_utils.replicate(own, self._local_devices())
 
   def gather(self, state: Tree) -> Tree:
     """Returns the first copy; all copies are equal."""

@@ -1,7 +1,11 @@
 """A damaged checkpoint is found, named and not used; the one before is."""
 
+import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -151,3 +155,33 @@ def test_damaged_checkpoints_are_kept_one_beside_the_other(run):
   )
   checkpoints.set_aside(run, [8])
   assert {p.name for p in (run / layout.DAMAGED).iterdir()} == {'8', '8_1'}
+
+
+# Files cannot be longer than a part of a checkpoint, as on a disk that is full
+# while several parts are written.
+SHORT_FILES = """
+import json
+import resource
+import sys
+from train import errors, loop
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+config, workdir = json.loads(sys.argv[1]), sys.argv[2]
+sys.exit(errors.run_with_error_messages(lambda: loop.train(config, workdir)))
+"""
+
+
+@pytest.mark.slow
+def test_parts_that_cannot_be_written_end_in_one_line(source, tmp_path):
+  config = tiny_configs.autoencoder(source)
+  for part in ('encoder', 'decoder'):
+    config['model'][part] |= {'channels': 64, 'inner_channels': 64}
+  done = subprocess.run(
+    [sys.executable, '-c', SHORT_FILES, json.dumps(config), str(tmp_path)],
+    capture_output=True,
+    text=True,
+    env={**os.environ, 'JAX_ENABLE_COMPILATION_CACHE': 'false'},
+  )
+  assert done.returncode == 1
+  assert 'Traceback' not in done.stderr
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith('error: a checkpoint could not be written, nothing is')

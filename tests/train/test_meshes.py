@@ -198,7 +198,8 @@ def finish(processes: list[subprocess.Popen], code: int = 0) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  ('count', 'parallel'), [(2, {}), (2, {'fsdp': 2}), (4, {'fsdp': 2})]
+  ('count', 'parallel'),
+  [(2, {}), (2, {'fsdp': 2}), (4, {'fsdp': 2}), (2, {'mode': 'pmap'})],
 )
 def test_several_processes_compute_what_one_does(
   count, parallel, source, tokenizer, maskgit, tmp_path
