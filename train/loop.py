@@ -116,6 +116,7 @@ class Loop:
         seed=self._run.seed,
         schedule=self._run.schedule,
         skip_nonfinite=self._run.train.on_nonfinite == 'skip',
+        dropout_rng=self._run.train.dropout_rng,
         axis_name=self._run.runner.axis_name,
       )
       self._steps[phase] = self._run.runner.compile(step, self._state)

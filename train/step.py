@@ -70,6 +70,7 @@ def make_step(
   seed: int,
   schedule: optax.Schedule,
   skip_nonfinite: bool = False,
+  dropout_rng: str = 'threefry2x32',
   axis_name: str | None = None,
 ) -> Step:
   """Returns the pure function (state, batch) -> (state, metrics).
@@ -89,11 +90,13 @@ def make_step(
     schedule: the learning rate by step, which is added to the metrics.
     skip_nonfinite: whether a step whose result is not finite is not taken; see
       `skipping`.
+    dropout_rng: the generator of dropout masks; see `schema.TrainConfig`.
     axis_name: name of the pmap axis; None under jit.
   """
 
   def step(state: TrainState, batch: Mapping) -> tuple[TrainState, Metrics]:
     batch, rngs = add_keys(state, batch, seed, axis_name)
+    rngs['dropout'] = _convert_key(rngs['dropout'], dropout_rng)
 
     def mean_gradients(function, state):
       found = accumulate(function, state, batch, rngs, config.accumulate)
@@ -179,6 +182,15 @@ def add_keys(
   if axis_name is not None:
     dropout = jax.random.fold_in(dropout, jax.lax.axis_index(axis_name))
   return batch, {'dropout': dropout, 'code': code}
+
+
+def _convert_key(key: jax.Array, impl: str) -> jax.Array:
+  """Returns a key of a generator that is seeded by another key."""
+  if str(jax.random.key_impl(key)) == impl:
+    return key
+  shape = jax.random.key_data(jax.random.key(0, impl=impl)).shape
+  data = jax.random.bits(key, shape, jnp.uint32)
+  return jax.random.wrap_key_data(data, impl=impl)
 
 
 def accumulate(

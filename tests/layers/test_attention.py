@@ -16,8 +16,9 @@ def tokens(*shape):
 
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('shared', [False, True])
-def test_the_variables_and_numbers_of_flax(train, shared):
-  x = tokens(2, 5, 8)
+@pytest.mark.parametrize('n', [5, 129])
+def test_the_variables_and_numbers_of_flax(train, shared, n):
+  x = tokens(2, n, 8)
   ours = attention.SelfAttention(heads=2, dropout=0.5, broadcast_dropout=shared)
   theirs = nn.MultiHeadDotProductAttention(
     2, dropout_rate=0.5, deterministic=not train, broadcast_dropout=shared
@@ -30,7 +31,7 @@ def test_the_variables_and_numbers_of_flax(train, shared):
     variables
   )
   expected = jax.jit(lambda v: theirs.apply(v, x, rngs=rngs))(variables)
-  np.testing.assert_allclose(got, expected, atol=1e-6)
+  np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('shared', [False, True])
@@ -136,3 +137,32 @@ def test_normalised_queries_and_keys_bound_the_logits():
   small, _ = jax.jit(layer.apply)(variables, x)
   large, _ = jax.jit(layer.apply)(variables, 1e4 * x)
   np.testing.assert_allclose(large / 1e4, small, atol=1e-3)
+
+
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('n', [5, 130])
+def test_gradients_of_attention_with_dropout(causal, n):
+  """They are computed from the inputs alone, and are those of the formula."""
+  query, key, value, out = tokens(4, 2, n, 2, 3)
+  keep = np.random.default_rng(1).random((1, 1, n, n)) < 0.7
+
+  def formula(query, key, value):
+    logits = jnp.einsum('bnhd,bmhd->bhnm', query, key) / np.sqrt(3)
+    if causal:
+      logits = jnp.where(jnp.tri(n, dtype=bool)[None, None], logits, -jnp.inf)
+    weights = jax.nn.softmax(logits) * keep / 0.7
+    return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
+
+  def ours(*inputs):
+    return attention.attend(*inputs, causal=causal, keep=keep, keep_prob=0.7)
+
+  got, want = (
+    jax.jit(lambda *x, f=f: (f(*x), jax.vjp(f, *x)[1](out)))(query, key, value)
+    for f in (ours, formula)
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, want
+  )
+  saved = jax.eval_shape(lambda *x: jax.vjp(ours, *x)[1], query, key, value)
+  sizes = [leaf.size for leaf in jax.tree.leaves(saved)]
+  assert sum(sizes) <= 3 * query.size + keep.size

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.utils.variables import random_variables
+from vq_jax.layers import activations
 from vq_jax.layers import transformer
 
 
@@ -76,7 +77,7 @@ def test_gelu_is_the_tanh_approximation():
   x = np.linspace(-4, 4, 101, dtype=np.float32)
   inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
   want = x * (1 + np.tanh(inner)) / 2
-  np.testing.assert_allclose(transformer.gelu(x), want, atol=1e-6)
+  np.testing.assert_allclose(activations.gelu(x), want, atol=1e-6)
 
 
 def test_an_adaln_block_begins_as_the_identity():

@@ -274,7 +274,7 @@ def test_small_temperatures_in_maskgit(temperature, options):
 )
 def test_small_temperatures_with_guidance(temperature, limits):
   other = 10 * jax.random.normal(jax.random.key(6), PEAKED.shape)
-  both = jnp.concatenate([PEAKED, other])
+  both = jnp.stack([PEAKED, other], axis=1).reshape(-1, *PEAKED.shape[1:])
   guidance = samplers.Guidance(scale=3, schedule=samplers.guidance.constant)
   guided = guidance.logits_fn(lambda tokens: both)
   decode = make_maskgit(

@@ -61,3 +61,16 @@ def test_the_loop_waits_for_no_batch_that_was_read_during_a_step():
     waits.append(window.flush()['data_wait'])
   assert waits[0] < 0.1
   assert 0.15 < waits[1] < 1
+
+
+def test_dropout_by_the_generator_of_the_hardware(source, tokenizer, tmp_path):
+  """A run is repeatable; another generator draws other masks."""
+  metrics = {}
+  for name, rng in (('a', 'rbg'), ('b', 'rbg'), ('c', 'threefry2x32')):
+    config = tiny_configs.prior(source, tokenizer, dropout_rng=rng)
+    config['model']['transformer']['dropout'] = 0.5
+    with run_lib.open_run(config, tmp_path / name) as run:
+      metrics[name] = loop.Loop(run)._take_step()
+      step = loop.Loop(run).get_step().lower(run.state, next(run.batches))
+    assert ('rng_bit_generator' in step.as_text()) == (rng == 'rbg')
+  assert metrics['a']['loss'] == metrics['b']['loss'] != metrics['c']['loss']

@@ -129,6 +129,7 @@ class Training:
       seed=self.config.seed,
       schedule=self.schedule,
       skip_nonfinite=self.config.train.on_nonfinite == 'skip',
+      dropout_rng=self.config.train.dropout_rng,
     )
 
   def get_batch(self, size: int) -> dict[str, jax.ShapeDtypeStruct]:

@@ -187,6 +187,9 @@ class TrainConfig(SubConfig):
       that is not finite. 'skip' does not take such a step: parameters, their
       averages, the optimizer and the codebook stay as they were.
     max_skipped: the training stops when so many steps in a row were skipped.
+    dropout_rng: the generator of dropout masks, as `jax.random.key` names it:
+      'rbg' is the hardware's, which takes less time on a TPU, but its numbers
+      depend on the chip, the mesh and the version of XLA.
   """
 
   exclusive = (('total_steps', 'total_epochs'),)
@@ -200,6 +203,7 @@ class TrainConfig(SubConfig):
   num_images: Annotated[int, fields.Range(least=1, most=4096)] = 16
   on_nonfinite: Literal['stop', 'skip'] = 'stop'
   max_skipped: fields.PositiveInt = 10
+  dropout_rng: Literal['threefry2x32', 'rbg'] = 'threefry2x32'
 
   def __post_init__(self):
     super().__post_init__()

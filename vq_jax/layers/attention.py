@@ -1,5 +1,6 @@
 """Multi-head self-attention, and its key-value cache."""
 
+import functools
 import math
 from typing import Literal
 
@@ -9,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import positions
+
+_GROUP = 128
 
 
 @flax.struct.dataclass
@@ -73,6 +76,65 @@ class KVCache:
     weights = nn.softmax(jnp.concatenate([logits, own_logit], axis=-1))
     y = jnp.einsum('bhqn,bhnd->bhqd', weights[..., :-1], self.value)
     return jnp.swapaxes(y + weights[..., -1:] * new.value, 1, 2)
+
+
+def attend(
+  query: jax.Array,
+  key: jax.Array,
+  value: jax.Array,
+  *,
+  causal: bool = False,
+  keep: jax.Array | None = None,
+  keep_prob: float = 1.0,
+) -> jax.Array:
+  """Returns softmax(query key^T / sqrt(head_dim)) value.
+
+  Logits and softmax are float32. The backward pass computes them again: to
+  write and read B x heads x N^2 weights takes longer, and most of the memory.
+
+  Args:
+    query: [B, N, heads, head_dim].
+    key: [B, M, heads, head_dim].
+    value: [B, M, heads, head_dim].
+    causal: whether a token attends only to itself and to earlier tokens.
+    keep: bool, which broadcasts to [B, heads, N, M]: the weights that dropout
+      keeps; None keeps all.
+    keep_prob: the probability with which dropout keeps a weight.
+
+  Returns:
+    [B, N, heads, head_dim].
+  """
+
+  def compute(query, key, value, keep):
+    if keep is None:
+      return jax.nn.dot_product_attention(query, key, value, is_causal=causal)
+    logits = jnp.einsum(
+      'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
+    ) / math.sqrt(query.shape[-1])
+    if causal:
+      earlier = jnp.tri(*logits.shape[-2:], dtype=bool)[None, None]
+      logits = jnp.where(earlier, logits, jnp.finfo(logits.dtype).min)
+    weights = nn.softmax(logits).astype(value.dtype)
+    weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
+    return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
+
+  # A TPU computes queries in groups of 128 and fills up the last one. Few of
+  # them, such as the label beside 256 tokens, take less time on their own.
+  rest = query.shape[1] % _GROUP
+  whole = query.shape[1] - rest
+  apart = whole and 0 < rest <= _GROUP // 8 and not causal
+
+  @functools.partial(jax.checkpoint, prevent_cse=False)
+  def compute_groups(query, key, value, keep):
+    if not apart:
+      return compute(query, key, value, keep)
+    parts = []
+    for rows in (slice(whole), slice(whole, None)):
+      kept = None if keep is None else keep[..., rows, :]
+      parts.append(compute(query[:, rows], key, value, kept))
+    return jnp.concatenate(parts, axis=1)
+
+  return compute_groups(query, key, value, keep)
 
 
 class SelfAttention(nn.Module):
@@ -162,20 +224,17 @@ class SelfAttention(nn.Module):
   def _attend(self, query, key, value, train):
     """Returns the weighted values [B, N, heads, head_dim]."""
     if not (train and self.dropout):
-      return jax.nn.dot_product_attention(
-        query, key, value, is_causal=self.causal
-      )
-    shape = query.shape[1], key.shape[1]
-    return nn.dot_product_attention(
-      query,
-      key,
-      value,
-      mask=jnp.tri(*shape, dtype=bool)[None, None] if self.causal else None,
-      dropout_rng=self.make_rng('dropout'),
-      dropout_rate=self.dropout,
-      broadcast_dropout=self.broadcast_dropout,
-      deterministic=False,
-      dtype=self.dtype,
+      return attend(query, key, value, causal=self.causal)
+    n, m = query.shape[1], key.shape[1]
+    rows = 1, 1
+    if not self.broadcast_dropout:
+      rows = len(query), self.heads
+    keep_prob = 1 - self.dropout
+    keep = jax.random.bernoulli(
+      self.make_rng('dropout'), keep_prob, (*rows, n, m)
+    )
+    return attend(
+      query, key, value, causal=self.causal, keep=keep, keep_prob=keep_prob
     )
 
   def _project(self, x, angles, queries):

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 _SMALLEST_NORM = 1e-12
+_LayerNorm = nn.remat(nn.LayerNorm, prevent_cse=False)
+_RMSNorm = nn.remat(nn.RMSNorm, prevent_cse=False)
 
 
 def make_norm(
@@ -22,6 +24,9 @@ def make_norm(
 ) -> nn.LayerNorm | nn.RMSNorm:
   """Returns LayerNorm or RMSNorm over the last axis.
 
+  The backward pass keeps the input alone and computes the rest again: to write
+  and read what automatic differentiation would keep takes longer.
+
   Args:
     kind: 'layer' or 'rms'.
     epsilon: added to the variance.
@@ -33,8 +38,8 @@ def make_norm(
   """
   common = {'name': name, 'dtype': dtype, 'param_dtype': param_dtype}
   if kind == 'rms':
-    return nn.RMSNorm(epsilon=epsilon, use_scale=affine, **common)
-  return nn.LayerNorm(
+    return _RMSNorm(epsilon=epsilon, use_scale=affine, **common)
+  return _LayerNorm(
     epsilon=epsilon, use_bias=bias and affine, use_scale=affine, **common
   )
 

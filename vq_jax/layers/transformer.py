@@ -6,28 +6,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import activations
 from vq_jax.layers import attention
 from vq_jax.layers import convolution
 from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.utils import replicas
-
-gelu = functools.partial(nn.gelu, approximate=True)
-
-
-def quick_gelu(x: jax.Array) -> jax.Array:
-  """Returns x * sigmoid(1.702 x), an approximation of GELU."""
-  return x * nn.sigmoid(1.702 * x)
-
-
-_ACTIVATIONS = {
-  'gelu': gelu,
-  'gelu_exact': functools.partial(nn.gelu, approximate=False),
-  'quick_gelu': quick_gelu,
-  'swiglu': nn.silu,
-  'tanh': nn.tanh,
-}
+from vq_jax.utils.trees import Tree
 
 
 class OutputNorm(nn.Module):
@@ -200,13 +186,22 @@ class TransformerBlock(nn.Module):
     # The backward pass computes the activation again: to write and read what it
     # needs of a GELU takes longer.
     activation = jax.checkpoint(
-      _ACTIVATIONS[config.activation], prevent_cse=False
+      activations.BY_NAME[config.activation], prevent_cse=False
     )
     y = activation(hidden(x))
     if config.activation == 'swiglu':
       y *= dense(config.mlp_width, name='mlp_gate')(x)
     out = dense(x.shape[-1], name='mlp_out')
     return out(drop(y)) if config.mlp_dropout == 'hidden' else drop(out(y))
+
+
+def _cast_kernels(params: Tree, dtype: jnp.dtype) -> Tree:
+  """Returns the parameters of a scan, the kernels in the dtype of the products.
+
+  Each block would cast its own kernels otherwise, and keep the results for the
+  backward pass. The gradient of a kernel has this dtype in both cases.
+  """
+  return jax.tree.map(lambda x: x.astype(dtype) if x.ndim > 2 else x, params)
 
 
 class TransformerStack(nn.Module):
@@ -288,6 +283,9 @@ class TransformerStack(nn.Module):
         split_rngs={'params': True, 'dropout': True},
         length=config.layers,
       )
+      if not self.is_initializing():
+        cast = functools.partial(_cast_kernels, dtype=config.dtype)
+        body = nn.map_variables(body, 'params', cast)
       x, new = body(make_block(name='blocks'), x, cache)
     else:
       new = []

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import activations
 from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers import transformer as transformer_lib
@@ -186,7 +187,7 @@ class MaskGIT(base.Prior):
     not used, since only codebook indices are predicted.
     """
     if self.head == 'mlm':
-      x = transformer_lib.gelu(self.dense_out(x))
+      x = activations.gelu(self.dense_out(x))
     x = self.norm_out(x, adaln)
     x, kernel, bias = nn.dtypes.promote_dtype(
       x,

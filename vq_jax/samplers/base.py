@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from vq_jax import priors
 from vq_jax.samplers import choice as choice_lib
