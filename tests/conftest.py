@@ -28,7 +28,8 @@ def _fast_compilation() -> str:
     library.open('rb') as file,
     mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
   ):
-    known = [flag for flag in flags if content.find(flag.encode()) >= 0]
+    # Of a flag that is gone, the name may stand in longer strings.
+    known = [f for f in flags if content.find(f'\0{f}\0'.encode()) >= 0]
   return ' '.join(f'--{flag}={flags[flag]}' for flag in known)
 
 
