@@ -100,3 +100,32 @@ def maskgit(source, tokenizer, tmp_path_factory) -> str:
   folder = tmp_path_factory.mktemp('runs') / 'maskgit'
   loop.train(tiny_configs.prior(source, tokenizer), folder)
   return str(folder)
+
+
+# What users of a part of the library may not have installed.
+_OPTIONAL = (
+  'array_record',
+  'chex',
+  'dm_pix',
+  'grain',
+  'imageio_ffmpeg',
+  'ml_collections',
+  'sklearn',
+  'tensorboardX',
+  'tensorflow_datasets',
+  'tokenizers',
+  'tqdm',
+)
+
+
+@pytest.fixture
+def bare_environment(tmp_path) -> dict[str, str]:
+  """The environment of processes in which optional packages are not found."""
+  folder = tmp_path / 'bare'
+  folder.mkdir()
+  (folder / 'sitecustomize.py').write_text(
+    f'import sys\nsys.modules.update(dict.fromkeys({_OPTIONAL!r}))\n'
+  )
+  root = pathlib.Path(__file__).parents[1]
+  path = os.pathsep.join([str(folder), str(root)])
+  return {**os.environ, 'PYTHONPATH': path}

@@ -1,6 +1,5 @@
 """Packages that only some functions need may be missing."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -15,32 +14,9 @@ from vq_jax.metrics import probe
 from vq_jax.utils import packages
 
 ROOT = pathlib.Path(__file__).parents[2]
-OPTIONAL = (
-  'array_record',
-  'chex',
-  'dm_pix',
-  'grain',
-  'imageio_ffmpeg',
-  'ml_collections',
-  'sklearn',
-  'tensorboardX',
-  'tensorflow_datasets',
-  'tokenizers',
-  'tqdm',
-)
 
 
-@pytest.fixture
-def environment(tmp_path) -> dict[str, str]:
-  """The environment of processes in which these packages are not found."""
-  (tmp_path / 'sitecustomize.py').write_text(
-    f'import sys\nsys.modules.update(dict.fromkeys({OPTIONAL!r}))\n'
-  )
-  path = os.pathsep.join([str(tmp_path), str(ROOT)])
-  return {**os.environ, 'PYTHONPATH': path}
-
-
-def test_a_training_step_is_built_without_them(environment):
+def test_a_training_step_is_built_without_them(bare_environment):
   program = """
 from train.planning import abstract
 import train.main
@@ -53,7 +29,7 @@ assert training.num_parameters > 0
 """
   done = subprocess.run(
     [sys.executable, '-c', program],
-    env=environment,
+    env=bare_environment,
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -62,7 +38,7 @@ assert training.num_parameters > 0
 
 
 def test_a_training_names_the_package_that_it_needs(
-  environment, source, tmp_path
+  bare_environment, source, tmp_path
 ):
   config = tmp_path / 'config.py'
   config.write_text(
@@ -71,7 +47,7 @@ def test_a_training_names_the_package_that_it_needs(
   done = subprocess.run(
     [sys.executable, '-m', 'train.main', '--config', config]
     + ['--workdir', tmp_path / 'run'],
-    env=environment,
+    env=bare_environment,
     cwd=ROOT,
     capture_output=True,
     text=True,

@@ -72,8 +72,8 @@ class Model:
     dtypes: the parts of the config with a field `dtype`, such as
       'model.transformer'.
     tokens: whether it learns from tokens.
-    batch: the batch that is tried first, with 72 GiB for a device or on a CPU.
-    smoke_batch: the batch with `smoke`.
+    batch: the batch that is tried first on a device with 72 GiB.
+    cpu_batch: the batch on a CPU; a 32nd by default.
   """
 
   config: str
@@ -81,10 +81,17 @@ class Model:
   changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   dtypes: tuple[str, ...] = ('model',)
   tokens: bool = False
-  smoke_batch: int = 2
+  cpu_batch: int | None = None
 
-  def open(self, context: Context) -> abstract.Training:
-    """Returns the training, by shapes."""
+  def open(
+    self, context: Context, devices: int | None = None
+  ) -> abstract.Training:
+    """Returns the training, by shapes.
+
+    Args:
+      context: how it is measured.
+      devices: number of accelerators that it uses; all by default.
+    """
     path = f'configs/{self.config}.py'
     changes = dict(self.changes)
     if context.smoke:
@@ -95,13 +102,18 @@ class Model:
         for key in reversed(part.split('.')):
           inner = {key: inner}
         changes = training_lib.common.merge(changes, inner)
+    if devices is not None and context.machine.platform != 'cpu':
+      changes['parallel'] = {'data': devices}
     return training_lib.open_training(path, changes, tokens=self.tokens)
 
-  def get_batch(self, context: Context) -> int:
-    """Returns the batch that is tried first."""
+  def get_batch(self, context: Context, devices: int | None = None) -> int:
+    """Returns the batch that is tried first; see `open`."""
+    machine = context.machine
     if context.smoke:
-      return self.smoke_batch * context.machine.devices
-    return context.machine.scale_batch(self.batch)
+      return 2 * machine.devices
+    if machine.platform == 'cpu':
+      return self.cpu_batch or max(1, self.batch // 32)
+    return machine.scale_batch(self.batch) * (devices or machine.devices)
 
 
 def make_training_item(name: str, model: Model, group='training') -> Item:
@@ -126,6 +138,7 @@ def make_training_item(name: str, model: Model, group='training') -> Item:
       'peak': found.peak,
       'compile_s': found.compile_seconds,
       'loss': found.loss,
+      'reads_images': not model.tokens,
     }
 
   return Item(name=name, measure=measure, group=group)

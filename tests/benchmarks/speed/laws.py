@@ -56,6 +56,7 @@ def run_tests(files: tuple[str, ...], seconds: float) -> Figures:
     return {'note': 'skipped: pytest is not installed'}
   command = [sys.executable, '-m', 'pytest', '-v', '--tb=short']
   command += ['-o', 'addopts=', '-p', 'no:cacheprovider', '-m', 'not slow']
+  command.append('--continue-on-collection-errors')
   command += [f'tests/{file}' for file in files]
   environment = {
     **os.environ,

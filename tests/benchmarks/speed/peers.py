@@ -4,7 +4,6 @@ The modules of both sides have the same sizes, taken from the config of ours.
 Only times are compared: none of them loads weights.
 """
 
-import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -66,7 +65,7 @@ def compare(
   }
 
 
-def _make_item(name: str, model: Model, make_sides) -> Item:
+def make_item(name: str, model: Model, make_sides) -> Item:
   """Returns the item of a comparison.
 
   Args:
@@ -74,10 +73,6 @@ def _make_item(name: str, model: Model, make_sides) -> Item:
     model: the config of our side.
     make_sides: (training, batch, dtype) -> both functions of `compare`.
   """
-  one = {'parallel': {'data': 1}}  # a device, as in PyTorch
-  model = dataclasses.replace(
-    model, changes=training_lib.common.merge(model.changes, one)
-  )
 
   def measure(context: Context) -> Figures:
     import torch
@@ -85,8 +80,8 @@ def _make_item(name: str, model: Model, make_sides) -> Item:
     machine = context.machine
     if (machine.platform == 'gpu') != torch.cuda.is_available():
       return {'note': f'skipped: PyTorch has no {machine.platform}'}
-    batch = model.smoke_batch if context.smoke else model.batch
-    training = model.open(context)
+    batch = model.get_batch(context, devices=1)
+    training = model.open(context, devices=1)
     try:
       sides = make_sides(training, batch, machine.dtype)
       return compare(*sides, batch, context)
@@ -257,14 +252,14 @@ ITEMS = [
     measure=_measure_products,
     group='peers',
   ),
-  _make_item(
+  make_item(
     'training step: MaskGIT 256',
     Model(
       config='maskgit_imagenet256', dtypes=_TRANSFORMER, tokens=True, batch=64
     ),
     _train_prior,
   ),
-  _make_item(
+  make_item(
     'training step: VIM base, without remat',
     Model(
       config='vit_vqgan_vim_base_imagenet256',
@@ -275,7 +270,7 @@ ITEMS = [
     ),
     _train_prior,
   ),
-  _make_item(
+  make_item(
     'training step: VQGAN f16',
     Model(
       config='vqgan_f16_1024_imagenet256',
@@ -285,7 +280,7 @@ ITEMS = [
     ),
     train_vqgan,
   ),
-  _make_item(
+  make_item(
     'training step: ViT-VQGAN small, without discriminator, LPIPS and remat',
     Model(
       config='vit_vqgan_small_imagenet256',
@@ -298,7 +293,7 @@ ITEMS = [
     ),
     _train_vit,
   ),
-  _make_item(
+  make_item(
     'sampling: MaskGIT 256, 8 steps',
     Model(
       config='maskgit_imagenet256',
@@ -309,7 +304,7 @@ ITEMS = [
     ),
     _sample,
   ),
-  _make_item(
+  make_item(
     'sampling: autoregressive transformer, 16 x 16',
     Model(
       config='vqgan_transformer_f16_1024_imagenet256',

@@ -70,8 +70,12 @@ class Report:
     print(format_line(name, figures), flush=True)
     self._write()
 
-  def finish(self) -> None:
-    """Prints what was measured of the machine, and everything in one line."""
+  def finish(self, summarize=None) -> None:
+    """Prints what was measured of the machine, and everything in one line.
+
+    Args:
+      summarize: all figures -> more lines.
+    """
     machine = self.content['machine']
     if machine is not None:
       rates = ', '.join(f'{rate / 1e12:.4g}' for rate in machine['rates'])
@@ -79,6 +83,8 @@ class Report:
         f'\n{machine["devices"]} x {machine["kind"]} ({machine["platform"]}), '
         f'{machine["dtype"]}; products of matrices: {rates} TFLOP/s'
       )
+    for line in summarize(self.content['items']) if summarize else ():
+      print(line)
     print(json.dumps(self.content), flush=True)
 
   def _write(self) -> None:

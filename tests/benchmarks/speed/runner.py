@@ -17,7 +17,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from tests.benchmarks.speed import report as report_lib
@@ -39,11 +41,13 @@ class Program:
     module: name of the module whose `main` it is.
     description: what it does.
     minutes: how long it takes by default.
+    summarize: all figures -> lines that are printed after the table.
   """
 
   module: str
   description: str
   minutes: float
+  summarize: Callable[[Mapping[str, dict]], list[str]] | None = None
 
   def make_parser(self) -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
@@ -107,7 +111,7 @@ class Program:
           report.set_machine(figures)
         else:
           report.add(name, figures)
-    report.finish()
+    report.finish(self.summarize)
     return int(any('error' in f for f in report.content['items'].values()))
 
   def _measure_group(
@@ -185,7 +189,7 @@ def measure(items: Sequence, arguments: argparse.Namespace) -> int:
     seconds=0.1 if arguments.smoke else 1.0 if arguments.quick else 3.0,
     deadline=arguments.deadline,
   )
-  if chosen[0].group == 'training':
+  if chosen[0].group in ('training', 'peers'):
     devices.use_cpu_cores(1 << 20)
   with open(arguments.worker, 'a') as file:
 
@@ -193,7 +197,7 @@ def measure(items: Sequence, arguments: argparse.Namespace) -> int:
       file.write(json.dumps({'kind': kind, **content}) + '\n')
       file.flush()
 
-    if chosen[0].group != 'laws':
+    if chosen[0].group not in ('laws', 'reading'):
       machine = context.machine
       write('machine', figures=dataclasses.asdict(machine))
     for item in chosen:

@@ -112,14 +112,14 @@ class Machine:
     return self.rate_of_one * (1 if cores else self.devices)
 
   def scale_batch(self, batch: int) -> int:
-    """Returns a batch for the memory at hand, given that for 72 GiB a device.
+    """Returns a batch for the memory of a device, given that for 72 GiB.
 
     It is a power of two times the batch.
     """
-    if self.platform == 'cpu' or self.memory is None:
+    if self.memory is None:
       return batch
     exponent = int(np.floor(np.log2(self.memory / (72 * 2**30)) + 0.5))
-    return max(1, int(batch * 2.0**exponent)) * self.devices
+    return max(1, int(batch * 2.0**exponent))
 
 
 def time_matrix_product(size: int, dtype: str, seconds: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from configs import common
 from tests.benchmarks.speed import timing
 from train import config as config_lib
+from train import devices as devices_lib
 from train import run as run_lib
 from train import sharding
 from train.planning import abstract
@@ -91,6 +92,14 @@ def make_batch(training: abstract.Training, size: int) -> dict[str, np.ndarray]:
   }
 
 
+def _choose_devices(batch_size: int) -> list[jax.Device]:
+  """Returns the devices that a training uses: of a CPU, as many as it pays."""
+  found = jax.devices()
+  if found[0].platform != 'cpu':
+    return found
+  return found[: devices_lib.count_cpu_devices(len(found), [batch_size])]
+
+
 class TrainingStep:
   """A compiled training step, with its state and a batch on the devices.
 
@@ -123,7 +132,7 @@ class TrainingStep:
     self.batch_size = batch_size
     number = training.intervals.total - 1 if step is None else step
     runner = sharding.make_runner(
-      training.config.parallel, batch_sizes=[batch_size]
+      training.config.parallel, _choose_devices(batch_size), [batch_size]
     )
     source = programs.trace_step(
       training, runner, training.task.get_phase(number), batch_size
