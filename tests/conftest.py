@@ -28,7 +28,8 @@ def _fast_compilation() -> str:
     library.open('rb') as file,
     mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
   ):
-    known = [flag for flag in flags if content.find(flag.encode()) >= 0]
+    # Of a flag that is gone, the name may stand in longer strings.
+    known = [f for f in flags if content.find(f'\0{f}\0'.encode()) >= 0]
   return ' '.join(f'--{flag}={flags[flag]}' for flag in known)
 
 
@@ -99,3 +100,32 @@ def maskgit(source, tokenizer, tmp_path_factory) -> str:
   folder = tmp_path_factory.mktemp('runs') / 'maskgit'
   loop.train(tiny_configs.prior(source, tokenizer), folder)
   return str(folder)
+
+
+# What users of a part of the library may not have installed.
+_OPTIONAL = (
+  'array_record',
+  'chex',
+  'dm_pix',
+  'grain',
+  'imageio_ffmpeg',
+  'ml_collections',
+  'sklearn',
+  'tensorboardX',
+  'tensorflow_datasets',
+  'tokenizers',
+  'tqdm',
+)
+
+
+@pytest.fixture
+def bare_environment(tmp_path) -> dict[str, str]:
+  """The environment of processes in which optional packages are not found."""
+  folder = tmp_path / 'bare'
+  folder.mkdir()
+  (folder / 'sitecustomize.py').write_text(
+    f'import sys\nsys.modules.update(dict.fromkeys({_OPTIONAL!r}))\n'
+  )
+  root = pathlib.Path(__file__).parents[1]
+  path = os.pathsep.join([str(folder), str(root)])
+  return {**os.environ, 'PYTHONPATH': path}

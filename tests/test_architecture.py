@@ -289,12 +289,15 @@ def test_no_function_is_too_long():
 
 
 @pytest.mark.parametrize(
-  'path', sorted((ROOT / 'tests/benchmarks').glob('*.py')), ids=lambda p: p.stem
+  'path',
+  sorted((ROOT / 'tests/benchmarks').rglob('*.py')),
+  ids=lambda p: p.stem,
 )
 def test_benchmarks_import_existing_names(path):
   """Benchmarks are run by hand, so only this test checks their imports."""
   try:
-    module = importlib.import_module(f'tests.benchmarks.{path.stem}')
+    name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    module = importlib.import_module(name.removesuffix('.__init__'))
   except ModuleNotFoundError as error:
     assert error.name == 'torch'
     pytest.skip('needs torch')

@@ -11,13 +11,15 @@ Each time is the best of several, taken in turns. Prints a table.
 import argparse
 import functools
 import sys
-import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from tests.benchmarks.speed import timing
+from tests.benchmarks.speed import training
+from tests.benchmarks.speed.sampling import make_action
+from tests.benchmarks.speed.sampling import make_variables
 from tests.priors import tiny
 from vq_jax import autoencoders
 from vq_jax import priors
@@ -48,47 +50,6 @@ CACHED = {
 }
 
 
-def random_variables(module, *args, **kwargs):
-  """Returns variables of the right shapes; how long a step takes is the same
-  whatever they are."""
-  shapes = jax.eval_shape(
-    lambda: module.init(jax.random.key(0), *args, **kwargs)
-  )
-  rng = np.random.default_rng(0)
-  return jax.tree.map(
-    lambda s: jnp.asarray(
-      rng.normal(size=s.shape, scale=0.02).astype(np.float32)
-    ),
-    shapes,
-  )
-
-
-def make_variables(prior):
-  """Returns random variables of a prior with classes."""
-  tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
-  return random_variables(prior, tokens, label=jnp.zeros(1, jnp.int32))
-
-
-def sampling(prior, variables, batch: int, sampler) -> Callable[[int], None]:
-  """Returns a function that samples a batch of tokens with a seed."""
-  empty = jnp.zeros((batch, prior.num_tokens), jnp.int32)
-
-  def sample(seed):
-    tokens = generate.sample_tokens(
-      sampler,
-      jax.random.split(jax.random.key(seed), batch),
-      prior,
-      variables,
-      empty,
-      empty.astype(bool),
-      jnp.full(batch, seed % 1000),
-      None,
-    )
-    jax.block_until_ready(tokens)
-
-  return sample
-
-
 def full_pass(prior, variables, batch: int) -> Callable[[int], None]:
   """Returns what passes once over whole images: the price of a token without
   a cache."""
@@ -101,28 +62,15 @@ def full_pass(prior, variables, batch: int) -> Callable[[int], None]:
   return run
 
 
-def best(actions: dict[str, Callable[[int], None]], turns: int) -> dict:
-  """Returns the seconds of each action, the best of several turns."""
-  for action in actions.values():
-    action(0)  # compiles
-  seconds = dict.fromkeys(actions, float('inf'))
-  for turn in range(turns):
-    for name, action in actions.items():
-      began = time.perf_counter()
-      action(turn + 1)
-      seconds[name] = min(seconds[name], time.perf_counter() - began)
-  return seconds
-
-
 def caches(batch: int, turns: int) -> list[str]:
   """Returns a line for each prior with a cache."""
   lines = []
   for name, prior in CACHED.items():
     variables = make_variables(prior)
-    times = best(
+    times = timing.best_of_turns(
       {
         'full': full_pass(prior, variables, batch),
-        'cached': sampling(
+        'cached': make_action(
           prior, variables, batch, samplers.AutoregressiveSampler()
         ),
       },
@@ -143,12 +91,12 @@ def parallel_decoding(batch: int, turns: int, size: dict) -> str:
   cached, masked = (
     tiny.make(kind, vocab=VOCAB, grid=(16, 16), **size) for kind in kinds
   )
-  times = best(
+  times = timing.best_of_turns(
     {
-      'cached': sampling(
+      'cached': make_action(
         cached, make_variables(cached), batch, samplers.AutoregressiveSampler()
       ),
-      'masked': sampling(
+      'masked': make_action(
         masked, make_variables(masked), batch, samplers.MaskGITSampler(steps=8)
       ),
     },
@@ -165,7 +113,9 @@ def parallel_decoding(batch: int, turns: int, size: dict) -> str:
 def compilations() -> str:
   """Returns the line of how often other labels and seeds compile anew."""
   prior = tiny.make(priors.MaskGIT, vocab=VOCAB, grid=(4, 4), **SMALL)
-  sample = sampling(prior, make_variables(prior), 2, samplers.MaskGITSampler())
+  sample = make_action(
+    prior, make_variables(prior), 2, samplers.MaskGITSampler()
+  )
   generate.sample_tokens.clear_cache()
   for seed in range(5):
     sample(seed)
@@ -181,7 +131,9 @@ def published_size(turns: int) -> list[str]:
     quantizers.VectorQuantizer(codebook_size=1024, code_dim=256)
   )
   image = jnp.zeros((1, 256, 256, 3))
-  tokenizer_variables = random_variables(tokenizer, image)
+  tokenizer_variables = training.make_arrays(
+    jax.eval_shape(lambda: tokenizer.init(jax.random.key(0), image))
+  )
   decode = jax.jit(
     functools.partial(
       tokenizer.apply, tokenizer_variables, method='decode_indices'
@@ -190,10 +142,12 @@ def published_size(turns: int) -> list[str]:
   indices = jnp.zeros((1, 16, 16), jnp.int32)
   square = jnp.ones((2048, 2048))
   multiply = jax.jit(jnp.matmul)
-  times = best(
+  times = timing.best_of_turns(
     {
       'matrix': lambda _: jax.block_until_ready(multiply(square, square)),
-      'tokens': sampling(prior, variables, 1, samplers.MaskGITSampler(steps=8)),
+      'tokens': make_action(
+        prior, variables, 1, samplers.MaskGITSampler(steps=8)
+      ),
       'decode': lambda _: jax.block_until_ready(decode(indices)),
     },
     turns,

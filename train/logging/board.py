@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 
+from vq_jax.utils import packages
+
 _FLUSH_SECONDS = 30
 
 
@@ -31,8 +33,10 @@ class Board:
       folder: where the files of events are.
       start: number of steps that are done.
     """
-    from tensorboardX import event_file_writer  # half a second to import
-    from tensorboardX.proto import event_pb2
+    with packages.required_for('writing events for TensorBoard'):
+      # Importing it takes half a second.
+      from tensorboardX import event_file_writer
+      from tensorboardX.proto import event_pb2
 
     folder.mkdir(parents=True, exist_ok=True)
     self._event = event_pb2.Event

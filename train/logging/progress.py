@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping
 
 import jax
-import tqdm
+
+from vq_jax.utils import packages
 
 
 class Progress:
@@ -26,12 +27,16 @@ class Progress:
       total: number of steps of the whole training.
       batch_size: images per step.
     """
+    with packages.required_for('showing progress'):
+      import tqdm
+
+    self._tqdm = tqdm.tqdm
     self._name, self._total, self.batch_size = name, total, batch_size
     self._start, self._began = start, time.monotonic()
     self._quiet = jax.process_index() != 0
     terminal = sys.stderr.isatty() and not self._quiet
     self._bar = (
-      tqdm.tqdm(
+      self._tqdm(
         desc=name, total=total, initial=start, unit='step', smoothing=0.05
       )
       if terminal
@@ -41,7 +46,7 @@ class Progress:
   def say(self, text: str) -> None:
     """Prints a line above the progress bar."""
     if not self._quiet:
-      tqdm.tqdm.write(f'{self._name}: {text}', file=sys.stderr)
+      self._tqdm.write(f'{self._name}: {text}', file=sys.stderr)
 
   def first_step(self, seconds: float) -> None:
     """Prints how long compiling took, and starts to measure the speed."""
@@ -66,7 +71,7 @@ class Progress:
       left = (self._total - step) / rate if rate else 0
       self.say(
         f'step {step}/{self._total}, {rate * self.batch_size:.0f} images/s, '
-        f'{tqdm.tqdm.format_interval(left)} left: {text}'
+        f'{self._tqdm.format_interval(left)} left: {text}'
       )
 
   def close(self) -> None:

@@ -11,11 +11,13 @@ from vq_jax.config import schema
 from vq_jax.data import preprocessing
 from vq_jax.data import tfds_source
 from vq_jax.data import tokens as tokens_lib
+from vq_jax.utils import packages
 
 # Data sets of TFDS: training examples, classes, and the shape of all images.
 _TFDS = {
   'imagenet2012': (1_281_167, 1000, None),
   'cifar10': (50_000, 10, (32, 32, 3)),
+  tfds_source.EMBEDDED: (10_000, 10, (28, 28, 1)),
 }
 # Sizes that no preprocessing would leave as they are.
 _SIZES = ((1301, 907), (1409, 1511))
@@ -77,12 +79,12 @@ def describe(
     shape, found_classes = record['image_shape'], len(record['class_names'])
   elif kind == 'tfds' and name in _TFDS:
     found_number, found_classes, shape = _TFDS[name]
-  elif kind != 'tfds' or name == tfds_source.EMBEDDED:
+  if kind not in ('tokens', 'tfds') or name == tfds_source.EMBEDDED:
     try:
       source = data.open_source(
         config.source, config.train_split, channels=config.channels
       )
-    except data.DataError:
+    except (data.DataError, packages.MissingPackageError):
       source = None
     if source is not None:
       found_number, found_classes = len(source), source.num_classes

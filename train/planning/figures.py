@@ -111,7 +111,19 @@ class Figures:
 
 
 def compile_program(source: Source) -> Figures:
+  """Compiles a program, and returns what the compiler says of it.
+
+  Raises:
+    DoesNotFit: if the compiler finds that it needs too much memory.
+  """
+  return get_figures(source, *compile_source(source))
+
+
+def compile_source(source: Source) -> tuple[jax.stages.Compiled, float]:
   """Compiles a program.
+
+  Returns:
+    the compiled program, and the seconds that its compilation took.
 
   Raises:
     DoesNotFit: if the compiler finds that it needs too much memory.
@@ -125,7 +137,19 @@ def compile_program(source: Source) -> Figures:
     if 'RESOURCE_EXHAUSTED' not in text:
       raise
     raise DoesNotFit(_get_reason(text)) from error
-  seconds = time.monotonic() - start
+  return compiled, time.monotonic() - start
+
+
+def get_figures(
+  source: Source, compiled: jax.stages.Compiled, seconds: float
+) -> Figures:
+  """Returns what the compiler says of a program.
+
+  Args:
+    source: the program before its compilation.
+    compiled: the compiled program.
+    seconds: how long the compilation took.
+  """
   program = hlo.Program(compiled.as_text())
   return Figures(
     name=source.name,

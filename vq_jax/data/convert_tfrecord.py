@@ -12,6 +12,7 @@ import os
 import pathlib
 
 from vq_jax.data.errors import DataError
+from vq_jax.utils import packages
 from vq_jax.utils import paths
 
 _INFO = 'dataset_info.json'
@@ -48,8 +49,9 @@ def convert_tfrecord(directory: str | os.PathLike) -> list[pathlib.Path]:
 
 
 def _convert_file(source: pathlib.Path, target: pathlib.Path) -> None:
-  import grain
-  from array_record.python import array_record_module
+  with packages.required_for('converting TFRecord files'):
+    import grain
+    from array_record.python import array_record_module
 
   with paths.replacing(target) as temporary:
     writer = array_record_module.ArrayRecordWriter(

@@ -18,6 +18,7 @@ from vq_jax.data.preprocessing import refuse_random
 from vq_jax.data.sources import open_source
 from vq_jax.data.tokens import require_images
 from vq_jax.utils import fields
+from vq_jax.utils import packages
 
 _AHEAD = 2
 
@@ -50,7 +51,8 @@ class EvalBatches:
 
   def __iter__(self) -> Iterator[Batch]:
     """Reads the batches of this process, a few ahead."""
-    import grain
+    with packages.required_for('reading evaluation batches'):
+      import grain
 
     index, count, _ = self._shard
     batches = iter(

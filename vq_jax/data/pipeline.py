@@ -20,6 +20,7 @@ from vq_jax.data.fetch import Fetch
 from vq_jax.data.fetch import Tally
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.utils import fields
+from vq_jax.utils import packages
 
 # Number of examples of an endless stream. Grain counts batches in floats, which
 # are exact up to this number.
@@ -201,7 +202,8 @@ class TrainIterator:
         _end(self._running)
 
   def _start(self) -> Iterator:
-    import grain
+    with packages.required_for('reading training batches'):
+      import grain
 
     index, count, local = self._shard
     # Hashed, or the epochs of neighbouring seeds are shifted copies.

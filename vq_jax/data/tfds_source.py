@@ -24,6 +24,7 @@ from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.splits import parse_split
 from vq_jax.data.splits import require_split
+from vq_jax.utils import packages
 
 EMBEDDED = 'fashion_mnist_mini'
 _FORMAT = 'array_record'
@@ -58,7 +59,8 @@ class TfdsSource(Source):
       DataError: if the data set or the split does not exist, has no images, or
         is stored in a format without random access.
     """
-    import tensorflow_datasets as tfds
+    with packages.required_for(f'tfds:{dataset}'):
+      import tensorflow_datasets as tfds
 
     check_channels(channels)
     builder = _prepared_builder(dataset, data_dir)

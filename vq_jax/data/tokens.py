@@ -28,6 +28,7 @@ from vq_jax.data.base import Source
 from vq_jax.data.errors import DataError
 from vq_jax.data.splits import parse_split
 from vq_jax.data.splits import require_split
+from vq_jax.utils import packages
 from vq_jax.utils import paths as paths_lib
 
 RECORD = 'tokenizer.json'
@@ -102,7 +103,8 @@ def claim(folder: pathlib.Path, record: Mapping[str, Any]) -> None:
 
 def make_features(record: Mapping[str, Any]):
   """Returns the TFDS features of a tokenized data set."""
-  import tensorflow_datasets as tfds
+  with packages.required_for('writing tokens'):
+    import tensorflow_datasets as tfds
 
   grids = {
     name: tfds.features.Tensor(shape=tuple(shape), dtype=np.int32)
@@ -218,7 +220,8 @@ class TokenSource(Source):
     Raises:
       DataError: if the folder contains no tokens, or not yet all of them.
     """
-    import tensorflow_datasets as tfds
+    with packages.required_for('reading tokens'):
+      import tensorflow_datasets as tfds
 
     self.record = read_record(folder)
     if not self.record.get('complete'):
@@ -226,11 +229,10 @@ class TokenSource(Source):
         f'the tokens in {folder} are not complete; run the command that makes '
         'them again, it goes on where it was.'
       )
-    path = pathlib.Path(folder).expanduser()
     try:
       self._names = tuple(self.record['tokens'])
       class_names = self.record['class_names']
-      builder = tfds.builder_from_directory(os.fspath(path))
+      builder = tfds.builder_from_directory(os.path.expanduser(folder))
     except Exception as error:  # TFDS raises what its parsers raise
       raise DataError(
         f'the description of the tokens in {folder} is damaged: '
@@ -276,13 +278,11 @@ class TokenSource(Source):
 
   def _read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
     with _readable():
-      records = self._records.__getitems__(
-        [self._rows[int(i)] for i in indices]
-      )
-    names = (*self._names, 'label')
+      rows = [self._rows[int(i)] for i in indices]
+      records = self._records.__getitems__(rows)
     return {
       name: np.array([record[name] for record in records], np.int32)
-      for name in names
+      for name in (*self._names, 'label')
     }
 
 

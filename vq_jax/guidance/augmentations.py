@@ -9,13 +9,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated
 
-import dm_pix as pix
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.guidance import warp as warp_lib
 from vq_jax.utils import fields
+from vq_jax.utils import packages
 
 _Degrees = Annotated[float, fields.Range(least=0, most=180)]
 _HalfTurn = Annotated[float, fields.Range(least=0, most=0.5)]
@@ -127,6 +127,9 @@ class ColorJitter(Pixelwise):
 
   def change(self, key: jax.Array, image: jax.Array) -> jax.Array:
     """Changes an image float [S, S, 3]; see `Pixelwise`."""
+    with packages.required_for('ColorJitter'):
+      import dm_pix as pix
+
     by = jax.random.uniform(key, (4,), minval=-1, maxval=1)
     image = rotate_hue(image, self.hue * by[0])
     grey = pix.rgb_to_grayscale(image, keep_dims=True)

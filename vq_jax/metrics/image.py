@@ -5,11 +5,11 @@ Images are [B, H, W, C], uint8 or float in [0, 1].
 
 import math
 
-import dm_pix
 import jax
 import jax.numpy as jnp
 
 from vq_jax.utils import images
+from vq_jax.utils import packages
 
 
 def mse(a: images.Array, b: images.Array) -> jax.Array:
@@ -92,6 +92,9 @@ def ssim(
     >>> metrics.ssim(image, image).tolist()
     [1.0, 1.0]
   """
+  with packages.required_for('SSIM'):
+    import dm_pix
+
   a, b = _to_float_pair(a, b)
   if min(a.shape[1:3]) < window:
     raise ValueError(

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from vq_jax.utils import fields
+from vq_jax.utils import packages
 
 Draws = Annotated[int, fields.Range(least=1, most=10_000)]
 
@@ -43,7 +44,8 @@ def probe_accuracy(
     >>> probe.probe_accuracy(examples, examples)
     1.0
   """
-  from sklearn import linear_model  # Importing it takes a second.
+  with packages.required_for('a linear probe'):
+    from sklearn import linear_model  # Importing it takes a second.
 
   x, labels = train
   mean, std = x.mean(axis=0), x.std(axis=0)

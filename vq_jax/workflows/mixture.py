@@ -21,6 +21,7 @@ from vq_jax import data
 from vq_jax.inference import latents
 from vq_jax.model import Model
 from vq_jax.utils import fields
+from vq_jax.utils import packages
 
 Array = jax.Array | np.ndarray
 
@@ -85,8 +86,9 @@ def fit_mixture(
   Raises:
     ValueError: if there are fewer latents than components, or one is NaN.
   """
-  from sklearn import exceptions  # a second to import
-  from sklearn import mixture
+  with packages.required_for('fitting a mixture'):
+    from sklearn import exceptions  # a second to import
+    from sklearn import mixture
 
   z = latents.check_latents(z)
   if components > len(z):

@@ -26,6 +26,7 @@ from vq_jax.model import Model
 from vq_jax.runs import export
 from vq_jax.utils import devices
 from vq_jax.utils import fields
+from vq_jax.utils import packages
 
 SHARD_SIZE = 4096
 _ALL = {'train': 'train'}
@@ -173,7 +174,8 @@ class _Encode:
     self._tally = fetch_lib.Tally(source)
 
   def __call__(self, numbers: range, bar) -> Iterator[dict[str, Any]]:
-    import grain
+    with packages.required_for('reading images'):
+      import grain
 
     size = self._batch_size
     batches = iter(

@@ -1,0 +1,1 @@
+"""What the benchmarks of speed share: measuring, items, and their report."""

@@ -1,0 +1,175 @@
+"""Programs that measure speed lose no result, whatever happens to an item."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.benchmarks.speed import laws
+from tests.benchmarks.speed import report
+from tests.benchmarks.speed import timing
+
+ROOT = pathlib.Path(__file__).parents[1]
+PROGRAM = """
+import os
+import sys
+import time
+
+from tests.benchmarks.speed import runner
+from tests.benchmarks.speed.items import Item
+
+def crash(context):
+  os._exit(3)
+
+def fail(context):
+  raise ValueError('such | an error')
+
+def wait(context):
+  time.sleep(context.seconds_left + 1)
+  return {'note': 'late'}
+
+ITEMS = [
+  # A group that starts no device.
+  Item(name=name, measure=measure, group='reading')
+  for name, measure in {
+    'first': lambda context: {'batch': 2, 'images_per_s': 5.0},
+    'failing': fail,
+    'crashing': crash,
+    'after a crash': lambda context: {'note': 'done'},
+    'waiting': wait,
+    'too late': lambda context: {'note': 'done'},
+  }.items()
+]
+
+program = runner.Program(
+  module='own_benchmark', description='A test.', minutes=1
+)
+if __name__ == '__main__':
+  sys.exit(program.run(ITEMS, program.make_parser().parse_args()))
+"""
+
+
+def run(module: str, *arguments: str, environment=None):
+  """Returns the exit code, the lines that are printed, and the last as JSON."""
+  done = subprocess.run(
+    [sys.executable, '-m', module, *arguments],
+    env=environment,
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  *lines, last = done.stdout.splitlines() or [done.stderr]
+  return done.returncode, lines, json.loads(last)
+
+
+def test_each_item_is_reported_whatever_happens_to_it(tmp_path):
+  (tmp_path / 'own_benchmark.py').write_text(PROGRAM)
+  path = os.pathsep.join([str(tmp_path), str(ROOT)])
+  file = tmp_path / 'all.json'
+  code, lines, found = run(
+    'own_benchmark',
+    '--minutes=0.3',
+    f'--json={file}',
+    environment={**os.environ, 'PYTHONPATH': path},
+  )
+  assert code == 1
+  assert json.loads(file.read_text())['items'] == found['items']
+  assert found['items'] == {
+    'first': {'batch': 2, 'images_per_s': 5.0},
+    'failing': {'error': 'ValueError: such | an error'},
+    'crashing': {'error': 'its process ended (3)'},
+    'after a crash': {'note': 'done'},
+    'waiting': {'note': 'late'},
+    'too late': {'note': 'skipped: no time is left'},
+  }
+  table = [line for line in lines if line.startswith('| ')]
+  assert len(table) == 1 + len(found['items'])
+  assert {line.count('|') for line in table} == {len(report.COLUMNS) + 1}
+
+
+def test_a_step_is_measured_with_jax_and_flax_alone(bare_environment):
+  code, lines, found = run(
+    'tests.benchmarks.accelerator',
+    '--smoke',
+    '--only=training step: VIM',
+    environment=bare_environment,
+  )
+  (figures,) = found['items'].values()
+  assert code == 0, figures
+  assert 0 < figures['loss'] < 20 and figures['images_per_s'] > 0
+  assert 0 < figures['share'] < 10 and figures['memory'] > 0
+  assert found['machine']['platform'] == 'cpu'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('module', ['accelerator', 'all'])
+def test_all_items_work(module, bare_environment):
+  environment = bare_environment if module == 'accelerator' else None
+  _, _, found = run(
+    f'tests.benchmarks.{module}',
+    '--smoke',
+    '--minutes=30',
+    environment=environment,
+  )
+  failed = {
+    name: figures['error']
+    for name, figures in found['items'].items()
+    if 'error' in figures
+  }
+  assert not failed and len(found['items']) > 8
+
+
+@pytest.mark.slow
+def test_all_comparisons_work():
+  pytest.importorskip('torch')
+  _, _, found = run(
+    'tests.benchmarks.accelerator',
+    '--smoke',
+    '--peer',
+    '--only=beside',
+    '--minutes=30',
+  )
+  rates = [f.get('peer_images_per_s') for f in found['items'].values()]
+  assert len(rates) == 7 and all(rates[1:])
+
+
+def test_the_first_batch_that_fits_is_the_largest():
+  tried = []
+
+  def attempt(batch):
+    tried.append(batch)
+    if batch > 8:
+      raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 1 byte')
+    return batch
+
+  assert timing.halve_until_it_fits(attempt, 32) == 8
+  assert tried == [32, 16, 8]
+  with pytest.raises(RuntimeError, match='RESOURCE'):
+    timing.halve_until_it_fits(attempt, 32, smallest=16)
+
+
+def test_other_errors_are_not_tried_again():
+  def attempt(batch):
+    raise ValueError(f'a batch of {batch}')
+
+  with pytest.raises(ValueError, match='a batch of 32'):
+    timing.halve_until_it_fits(attempt, 32)
+
+
+def test_failing_laws_are_named(tmp_path, monkeypatch):
+  (tmp_path / 'tests').mkdir()
+  (tmp_path / 'tests/test_a.py').write_text(
+    'def test_one():\n  pass\n\ndef test_two():\n  assert 1 == 2\n'
+  )
+  (tmp_path / 'tests/test_b.py').write_text('import no_such_package\n')
+  monkeypatch.setattr(laws, 'ROOT', tmp_path)
+  found = laws.run_tests(('test_a.py', 'test_b.py'), 60)
+  assert found['passed'] == 1
+  assert found['failed'] == ['test_a.py::test_two', 'test_b.py']
+
+
+def test_all_laws_exist():
+  assert all((ROOT / 'tests' / file).is_file() for file in laws.LAWS)
