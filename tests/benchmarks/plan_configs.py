@@ -19,6 +19,8 @@ from vq_jax.utils import paths
 
 GIB = 2**30
 TOKENS = '--config.data.source=tokens:nowhere'
+HALF = '--config.model.transformer.dtype=bfloat16'
+PRIOR = (TOKENS, HALF)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,29 +61,31 @@ ROWS = (
   Row('vqvae2_faces1024', 'v5e:8x8'),
   Row('vqgan_f16_1024_imagenet256', 'v5e:4x4'),
   Row('vqgan_f16_16384_imagenet256', 'v5e:4x4'),
-  Row('vqgan_transformer_f16_1024_imagenet256', 'v5e:4x4', (TOKENS,)),
+  Row('vqgan_transformer_f16_1024_imagenet256', 'v5e:4x4', PRIOR),
   Row(
     'vqgan_transformer_f16_16384_imagenet256',
     'v5e:4x4',
-    (TOKENS, '--mesh=data=1,fsdp=16'),
+    (*PRIOR, '--mesh=data=1,fsdp=16'),
   ),
   Row('vit_vqgan_small_imagenet256', 'v5e:8x8'),
   Row('vit_vqgan_base_imagenet256', 'v5e:8x8'),
   Row('vit_vqgan_large_imagenet256', 'v5e:8x8', ('--mesh=data=16,fsdp=4',)),
-  Row('vit_vqgan_vim_base_imagenet256', 'v5e:8x8', (TOKENS,)),
+  Row('vit_vqgan_vim_base_imagenet256', 'v5e:8x8', PRIOR),
   Row(
     'vit_vqgan_vim_large_imagenet256',
     'v5e:16x16',
-    (TOKENS, '--mesh=data=16,fsdp=16'),
+    (*PRIOR, '--mesh=data=16,fsdp=16'),
   ),
   Row('maskgit_tokenizer_imagenet256', 'v5e:8x8'),
-  Row('maskgit_imagenet256', 'v5e:4x4'),
-  Row('maskgit_imagenet256', 'v5e:8x8', (TOKENS,)),
-  Row('maskgit_imagenet256', 'v5e:16x16', (TOKENS,)),
-  Row('maskgit_imagenet512', 'v5e:8x8', (TOKENS,)),
-  Row('token_critic_imagenet256', 'v5e:4x4', (TOKENS,)),
+  Row('maskgit_imagenet256', 'v5e:4x4', (HALF,)),
+  Row('maskgit_imagenet256', 'v5e:4x4', PRIOR),
+  Row('maskgit_imagenet256', 'v5e:4x4', (*PRIOR, '--mesh=data=4,fsdp=4')),
+  Row('maskgit_imagenet256', 'v5e:8x8', PRIOR),
+  Row('maskgit_imagenet256', 'v5e:16x16', PRIOR),
+  Row('maskgit_imagenet512', 'v5e:8x8', PRIOR),
+  Row('token_critic_imagenet256', 'v5e:4x4', PRIOR),
   Row('llamagen_vq16_imagenet256', 'v5e:4x4'),
-  Row('halton_maskgit_base_imagenet256', 'v5e:4x4', (TOKENS,)),
+  Row('halton_maskgit_base_imagenet256', 'v5e:4x4', PRIOR),
 )
 
 
@@ -105,7 +109,7 @@ def format_row(row: Row, found: dict) -> str:
   options = ', '.join(
     f'`{option.removeprefix("--")}`'
     for option in row.options
-    if option != TOKENS
+    if option not in PRIOR
   )
   cells = [f'`{row.config}`', f'`{row.topology}`', options]
   if 'error' in found:
@@ -113,6 +117,7 @@ def format_row(row: Row, found: dict) -> str:
   memory = found['memory']
   cells += [
     'tokens' if TOKENS in row.options else 'images',
+    'bfloat16' if HALF in row.options else 'float32',
     str(found['batch_size']),
     f'{memory["peak"] / GIB:.2f} GiB',
     f'{(memory["available"] - memory["peak"]) / GIB:.2f} GiB',

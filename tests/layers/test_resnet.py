@@ -151,7 +151,13 @@ def test_average_of_four_pixels():
   np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-def test_upsampling_repeats_pixels_and_convolves():
+@pytest.mark.parametrize(
+  'form', ['_convolve_by_parts', '_convolve_transposed', '_convolve_whole']
+)
+def test_upsampling_repeats_pixels_and_convolves(form, monkeypatch):
+  """In the form of a CPU, of a TPU, and of other devices."""
+  for name in ('_convolve_by_parts', '_convolve_transposed', '_convolve_whole'):
+    monkeypatch.setattr(resnet, name, getattr(resnet, form))
   module = resnet.Upsample()
   x = features(2, 2, 3, 4)
   variables = random_variables(module, x)

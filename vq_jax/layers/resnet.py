@@ -1,6 +1,7 @@
 """The blocks of VQGAN's encoder and decoder, on arrays [B, H, W, C]."""
 
 import functools
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
@@ -168,10 +169,12 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
   """Doubles height and width by nearest neighbour, then a 3x3 convolution.
 
-  On a CPU the doubled image is never made: each of its four kinds of pixels
-  (even or odd row, even or odd column) is a 2x2 convolution of the input, whose
-  kernel has sums of the taps of the 3x3 kernel. That takes 4 multiplications
-  instead of 9. On a TPU it would take more time by the compiler's estimate.
+  On CPU and TPU the doubled image is never made, which saves 5 of 9
+  multiplications. On a CPU each of its four kinds of pixels (even or odd row,
+  even or odd column) is a 2x2 convolution of the input, whose kernel has sums
+  of the taps of the 3x3 kernel. On a TPU it is one transposed convolution with
+  a 4x4 kernel of such sums: 4.8 instead of 10.9 M cycles for 16 images of
+  128 x 128 x 128, by the compiler's estimate for a v5e.
 
   Attributes:
     dtype: dtype of the computation.
@@ -202,30 +205,57 @@ def _convolve_doubled(x: jax.Array, kernel: jax.Array, *_, **options):
     dimension_numbers=options['dimension_numbers'],
     precision=options['precision'],
   )
+  return jax.lax.platform_dependent(
+    x,
+    kernel,
+    cpu=functools.partial(_convolve_by_parts, convolve),
+    tpu=functools.partial(_convolve_transposed, convolve),
+    default=functools.partial(_convolve_whole, convolve),
+  )
 
-  def by_parts(x, kernel):
-    even_and_odd = ((1, 0), (0, 1))  # paddings
-    rows = [
-      [
-        convolve(
-          x,
-          _merge_taps(_merge_taps(kernel, 0, row), 1, column),
-          padding=(row, column),
-        )
-        for column in even_and_odd
-      ]
-      for row in even_and_odd
+
+def _convolve_by_parts(
+  convolve: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+  """Convolves the four kinds of pixels of the doubled image one by one."""
+  even_and_odd = ((1, 0), (0, 1))  # paddings
+  rows = [
+    [
+      convolve(
+        x,
+        _merge_taps(_merge_taps(kernel, 0, row), 1, column),
+        padding=(row, column),
+      )
+      for column in even_and_odd
     ]
-    y = jnp.stack([jnp.stack(row, axis=3) for row in rows], axis=2)
-    b, h, _, w, _, c = y.shape
-    return y.reshape(b, 2 * h, 2 * w, c)
+    for row in even_and_odd
+  ]
+  y = jnp.stack([jnp.stack(row, axis=3) for row in rows], axis=2)
+  b, h, _, w, _, c = y.shape
+  return y.reshape(b, 2 * h, 2 * w, c)
 
-  def whole(x, kernel):
-    return convolve(
-      x.repeat(2, axis=1).repeat(2, axis=2), kernel, padding='SAME'
-    )
 
-  return jax.lax.platform_dependent(x, kernel, cpu=by_parts, default=whole)
+def _convolve_transposed(
+  convolve: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+  """Convolves the image with zeros between its pixels.
+
+  The doubled image is that image plus a copy that is shifted by a pixel, so
+  the kernel is the sum of two that are shifted.
+  """
+  for axis in (0, 1):
+    before, after = ([(0, 0)] * kernel.ndim for _ in range(2))
+    before[axis], after[axis] = (1, 0), (0, 1)
+    kernel = jnp.pad(kernel, before) + jnp.pad(kernel, after)
+  return convolve(x, kernel, padding=((2, 2), (2, 2)), lhs_dilation=(2, 2))
+
+
+def _convolve_whole(
+  convolve: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+  """Convolves the doubled image."""
+  x = x.repeat(2, axis=1).repeat(2, axis=2)
+  return convolve(x, kernel, padding='SAME')
 
 
 def _merge_taps(
