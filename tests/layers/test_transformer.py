@@ -73,6 +73,12 @@ def test_the_first_tokens_alone_are_those_of_the_whole_block(fields, options):
   np.testing.assert_allclose(apply(2), apply(None)[:, :2], atol=1e-5)
 
 
+def test_a_kernel_over_the_grid_needs_all_tokens():
+  block = transformer.TransformerBlock(config(mlp_kernel=3), grid=(2, 3))
+  with pytest.raises(ValueError, match='queries need mlp_kernel=1; got 3'):
+    block.init(jax.random.key(0), features(2, 6, 8), queries=2)
+
+
 def test_gelu_is_the_tanh_approximation():
   x = np.linspace(-4, 4, 101, dtype=np.float32)
   inner = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)

@@ -104,6 +104,8 @@ class TransformerBlock(nn.Module):
       value of the token.
     """
     config = self.config
+    if queries is not None and config.mlp_kernel > 1:
+      raise ValueError(f'queries need mlp_kernel=1; got {config.mlp_kernel}.')
     drop = nn.Dropout(config.dropout, deterministic=not train)
     no_change = (0.0, 0.0, 1.0)  # shift, scale, gate
     of_attention = of_mlp = no_change
