@@ -131,10 +131,8 @@ def evaluate(
     cache_dir=workdir / 'classifier',
     epochs=epochs,
   )
-  real = frechet.fit(classifier(train.images)[1])
-  classes = train.num_classes
-  labels = np.arange(generated) % classes
-  size = min(generated, 200)
+  real, classes = frechet.fit(classifier(train.images)[1]), train.num_classes
+  labels, size = np.arange(generated) % classes, min(generated, 200)
   spread = {'batch_size': size, 'sharding': devices.batch_sharding(size)}
   samples = np.asarray(
     model.generate(seed, labels=labels, sampler=sampler, **spread)

@@ -12,6 +12,7 @@ from vq_jax.layers import checked
 from vq_jax.layers import patches
 from vq_jax.layers import positions
 from vq_jax.layers import transformer as transformer_lib
+from vq_jax.layers.output_norm import OutputNorm
 from vq_jax.utils import fields
 
 SMALL = transformer_lib.TransformerConfig(
@@ -32,7 +33,7 @@ def _transform(
   encoding = positions.sincos_2d((h, w), config.width).reshape(1, h, w, -1)
   x = (x + encoding.astype(x.dtype)).reshape(b, h * w, -1)
   x, _ = transformer_lib.TransformerStack(config, name='stack')(x)
-  x = transformer_lib.OutputNorm(config, name='norm_out')(x)
+  x = OutputNorm(config, name='norm_out')(x)
   if head_width is not None:
     x = nn.tanh(nn.Dense(head_width, name='head', **config.dtypes)(x))
   return x.reshape(b, h, w, -1)

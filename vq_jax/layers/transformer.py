@@ -1,6 +1,7 @@
 """Transformer blocks, and a stack of them that compiles as one block."""
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -9,46 +10,10 @@ import jax.numpy as jnp
 from vq_jax.layers import activations
 from vq_jax.layers import attention
 from vq_jax.layers import convolution
-from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.utils import replicas
 from vq_jax.utils.trees import Tree
-
-
-class OutputNorm(nn.Module):
-  """The normalisation after the last block.
-
-  Attributes:
-    config: the config of the stack.
-    adaln: whether the normalised input is scaled and shifted by a condition.
-    adaln_init: initializer of the kernel of that `AdaLN`.
-  """
-
-  config: TransformerConfig
-  adaln: bool = False
-  adaln_init: nn.initializers.Initializer = initializers.zeros
-
-  @nn.compact
-  def __call__(
-    self, x: jax.Array, condition: jax.Array | None = None
-  ) -> jax.Array:
-    """Normalises [B, N, D]; `condition` [B, C] is needed with `adaln`."""
-    config = self.config
-    x = normalization.make_norm(
-      config.norm_type,
-      config.epsilon,
-      bias=config.bias,
-      affine=not self.adaln,
-      name='norm',
-      **config.dtypes,
-    )(x)
-    if not self.adaln:
-      return x
-    shift, scale = normalization.AdaLN(
-      config.width, 2, self.adaln_init, name='adaln', **config.dtypes
-    )(condition)
-    return x * (1 + scale) + shift
 
 
 class TransformerBlock(nn.Module):
@@ -279,16 +244,7 @@ class TransformerStack(nn.Module):
       policy = config.remat_policy
       body = nn.remat(body, prevent_cse=not config.scan, policy=policy)
     if config.scan:
-      body = nn.scan(
-        body,
-        variable_axes={'params': 0},
-        split_rngs={'params': True, 'dropout': True},
-        length=config.layers,
-      )
-      if not self.is_initializing():
-        cast = functools.partial(_cast_kernels, dtype=config.dtype)
-        body = nn.map_variables(body, 'params', cast)
-      x, new = body(make_block(name='blocks'), x, cache)
+      x, new = self._scan(body)(make_block(name='blocks'), x, cache)
     else:
       new = []
       for i in range(config.layers):
@@ -297,3 +253,16 @@ class TransformerStack(nn.Module):
         new.append(layer_cache)
       new = jax.tree.map(lambda *x: jnp.stack(x), *new) if new else None
     return x, None if cache is None else cache.write(new, position)
+
+  def _scan(self, body: Callable) -> Callable:
+    """Returns the function that applies all blocks, one after the other."""
+    body = nn.scan(
+      body,
+      variable_axes={'params': 0},
+      split_rngs={'params': True, 'dropout': True},
+      length=self.config.layers,
+    )
+    if self.is_initializing():
+      return body
+    cast = functools.partial(_cast_kernels, dtype=self.config.dtype)
+    return nn.map_variables(body, 'params', cast)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from vq_jax.layers import attention
 from vq_jax.layers import initializers
 from vq_jax.layers import transformer as transformer_lib
+from vq_jax.layers.output_norm import OutputNorm
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
 from vq_jax.utils import fields
@@ -125,7 +126,7 @@ class AutoregressiveTransformer(base.Prior):
       self.parent_embedding = embeddings.token_embedding(
         self.parent_codebook_size, config
       )
-    self.norm_out = transformer_lib.OutputNorm(config, adaln)
+    self.norm_out = OutputNorm(config, adaln)
     self.head = nn.Dense(
       self.vocab.codebook_size,
       use_bias=False,

@@ -11,6 +11,7 @@ from vq_jax.layers import activations
 from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers import transformer as transformer_lib
+from vq_jax.layers.output_norm import OutputNorm
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
 from vq_jax.utils import fields
@@ -120,9 +121,7 @@ class MaskGIT(base.Prior):
       self.dense_out = nn.Dense(
         config.width, kernel_init=config.kernel_init, **config.dtypes
       )
-    self.norm_out = transformer_lib.OutputNorm(
-      config, adaln, self.adaln_out_init
-    )
+    self.norm_out = OutputNorm(config, adaln, self.adaln_out_init)
     self.bias_out = self.param(
       'bias_out',
       nn.initializers.zeros_init(),

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import checked
 from vq_jax.layers import transformer as transformer_lib
+from vq_jax.layers.output_norm import OutputNorm
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
 from vq_jax.priors import vocab as vocab_lib
@@ -76,7 +77,7 @@ class TokenCritic(checked.CheckedModule):
     self.stack = transformer_lib.TransformerStack(
       config, adaln=self.conditioning == 'adaln_zero', grid=self.grid
     )
-    self.norm_out = transformer_lib.OutputNorm(config)
+    self.norm_out = OutputNorm(config)
     self.head = nn.Dense(1, kernel_init=config.kernel_init, **config.dtypes)
 
   def __call__(
