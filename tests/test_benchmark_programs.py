@@ -153,6 +153,7 @@ def test_steps_of_published_sizes_compute_in_bfloat16(name):
     kind='one that is not there',
     devices=1,
     dtype='bfloat16',
+    size=8192,
     rate_of_one=1.0,
     memory=72 * 2**30,
   )
