@@ -1,16 +1,24 @@
 """Programs that measure speed lose no result, whatever happens to an item."""
 
+import collections
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.extend
 import pytest
 
+from tests.benchmarks import accelerator
+from tests.benchmarks.speed import items
 from tests.benchmarks.speed import laws
 from tests.benchmarks.speed import report
 from tests.benchmarks.speed import timing
+from train import sharding
+from train.planning import flops
+from train.planning import programs
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROGRAM = """
@@ -134,6 +142,45 @@ def test_all_comparisons_work():
   )
   rates = [f.get('peer_images_per_s') for f in found['items'].values()]
   assert len(rates) == 7 and all(rates[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', accelerator.TRAINING)
+def test_steps_of_published_sizes_compute_in_bfloat16(name):
+  context = items.Context(smoke=False, seconds=1.0, deadline=0.0)
+  context.__dict__['machine'] = timing.Machine(
+    platform='gpu',
+    kind='one that is not there',
+    devices=1,
+    dtype='bfloat16',
+    size=8192,
+    rate_of_one=1.0,
+    memory=72 * 2**30,
+  )
+  model = accelerator.TRAINING[name]
+  training = model.open(context)
+  assert model.get_batch(context) == model.batch
+  runner = sharding.make_runner(training.config.parallel, jax.devices()[:1])
+  step = programs.trace_step(
+    training, runner, training.task.get_phase(training.intervals.total - 1), 8
+  )
+  operations = get_operations(step.traced.jaxpr.jaxpr)
+  assert operations['bfloat16'] > 0.85 * sum(operations.values())
+
+
+def get_operations(jaxpr) -> collections.Counter:
+  """Returns the operations by the dtype of both factors, of all branches."""
+  found = collections.Counter()
+  for equation in jaxpr.eqns:
+    times = equation.params.get('length', 1)
+    inner = [get_operations(sub) for sub in flops._inner_jaxprs(equation)]
+    for counter in inner:
+      found.update({key: times * n for key, n in counter.items()})
+    if equation.primitive.name in ('dot_general', 'conv_general_dilated'):
+      kinds = {str(x.aval.dtype) for x in equation.invars}
+      alone = jax.extend.core.Jaxpr((), equation.invars, (), [equation])
+      found[' and '.join(sorted(kinds))] += flops.count(alone)
+  return found
 
 
 def test_the_first_batch_that_fits_is_the_largest():

@@ -153,7 +153,7 @@ def get_figures(
   program = hlo.Program(compiled.as_text())
   return Figures(
     name=source.name,
-    memory=_get_memory(source, compiled),
+    memory=get_memory(source, compiled),
     flops=flops.count(source.traced.jaxpr.jaxpr),
     cycles=program.cycles,
     least_cycles=program.least_cycles,
@@ -171,7 +171,8 @@ def _get_reason(text: str) -> str:
   return re.sub(r'^.*?(?=Ran out of memory)', '', line).strip()
 
 
-def _get_memory(source: Source, compiled: jax.stages.Compiled) -> Memory:
+def get_memory(source: Source, compiled: jax.stages.Compiled) -> Memory:
+  """Returns the bytes that a compiled program needs on each device."""
   found = compiled.memory_analysis()
   shapes = source.group(source.arguments)
   shardings = source.group(source.shardings)

@@ -39,6 +39,11 @@ class Context:
     """The device at hand."""
     return Machine.measure(smoke=self.smoke)
 
+  def measure_rate(self) -> float:
+    """Returns the rate of matrix products of a device at this moment."""
+    seconds = 0.1 if self.smoke else 0.3
+    return self.machine.measure_rate(seconds)
+
   @property
   def seconds_left(self) -> float:
     """Seconds until the deadline."""
@@ -51,9 +56,9 @@ class Item:
 
   Attributes:
     name: what it is.
-    measure: returns the figures: `batch`, `images_per_s`, `ms` of a step or
-      call, `share` of the matrix rate, `memory` in bytes, `compile_s`, `note`,
-      and for a comparison `peer_images_per_s`.
+    measure: returns the figures: `batch`, `images_per_s`, `ms` and `flops` of a
+      step or call, `devices` if it runs on several, `memory` in bytes,
+      `compile_s`, `note`, and for a comparison `peer_images_per_s`.
     group: items of one group are measured in one process.
   """
 
@@ -132,8 +137,8 @@ def make_training_item(name: str, model: Model, group='training') -> Item:
       'batch': found.batch,
       'images_per_s': found.batch / found.seconds,
       'ms': 1e3 * found.seconds,
-      'share': found.flops / found.seconds / machine.rate,
       'flops': found.flops,
+      'devices': machine.devices_that_add,
       'memory': found.memory,
       'peak': found.peak,
       'compile_s': found.compile_seconds,
@@ -146,7 +151,6 @@ def make_training_item(name: str, model: Model, group='training') -> Item:
 
 def _make_call_item(name, model: Model, measure_call, group='inference'):
   def measure(context: Context) -> Figures:
-    machine = context.machine
     found = measure_call(
       model.open(context), model.get_batch(context), seconds=context.seconds
     )
@@ -154,8 +158,6 @@ def _make_call_item(name, model: Model, measure_call, group='inference'):
       'batch': found.batch,
       'images_per_s': found.batch / found.seconds,
       'ms': 1e3 * found.seconds,
-      # All of it runs on one device.
-      'share': found.flops / found.seconds / machine.rate_of_one,
       'flops': found.flops,
       'peak': found.peak,
       'compile_s': max(found.first - found.seconds, 0.0),
@@ -211,7 +213,6 @@ def make_search_item(
       'batch': number,
       'images_per_s': None,
       'ms': 1e3 * seconds,
-      'share': flops / seconds / context.machine.rate_of_one,
       'flops': flops,
       'memory': search.memory_analysis().temp_size_in_bytes,
       'note': f'{number / seconds / 1e6:.3g} M vectors/s, in float32',

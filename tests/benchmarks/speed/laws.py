@@ -36,7 +36,7 @@ _RESULT = re.compile(
   r'^tests/(\S+?::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b'
 )
 _BROKEN = re.compile(r'^ERROR tests/(\S+)')  # a file that cannot be imported
-_SHARE = 0.4  # of the time that is left
+_SHARE = 0.25  # of the time that is left
 
 
 def run_tests(files: tuple[str, ...], seconds: float) -> Figures:
@@ -63,6 +63,9 @@ def run_tests(files: tuple[str, ...], seconds: float) -> Figures:
     'JAX_DEFAULT_MATMUL_PRECISION': 'highest',
     'XLA_PYTHON_CLIENT_PREALLOCATE': 'false',
   }
+  if os.environ.get('JAX_PLATFORMS') != 'cpu':
+    # Not those that the tests set for the CPU.
+    environment.setdefault('XLA_FLAGS', '')
   with tempfile.TemporaryFile('w+') as output:
     try:
       subprocess.run(

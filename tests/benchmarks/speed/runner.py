@@ -197,15 +197,21 @@ def measure(items: Sequence, arguments: argparse.Namespace) -> int:
       file.write(json.dumps({'kind': kind, **content}) + '\n')
       file.flush()
 
-    if chosen[0].group not in ('laws', 'reading'):
-      machine = context.machine
-      write('machine', figures=dataclasses.asdict(machine))
+    on_device = chosen[0].group not in ('laws', 'reading')
+    if on_device:
+      write('machine', figures=dataclasses.asdict(context.machine))
     for item in chosen:
       if context.seconds_left < 0:
         break
       write('begin', item=item.name)
       try:
+        before = context.measure_rate() if on_device else None
         figures = item.measure(context)
+        if figures.get('flops'):
+          after = context.measure_rate()
+          rate = figures.get('devices', 1) * (before + after) / 2
+          per_second = figures['flops'] / figures['ms'] * 1e3
+          figures |= {'rate': rate, 'share': per_second / rate}
       except Exception as error:
         traceback.print_exc()
         figures = {'error': report_lib.explain(error)}

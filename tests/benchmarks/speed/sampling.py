@@ -7,6 +7,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.extend import core
 
 from tests.benchmarks.speed import timing
 from tests.benchmarks.speed import training as training_lib
@@ -69,14 +70,15 @@ class CallFigures:
   Attributes:
     batch: number of images.
     seconds: time of a call.
-    flops: operations of all matrix products and convolutions.
+    flops: operations of all matrix products and convolutions; None if they
+      depend on a condition, as at the first token of a row of a PixelCNN.
     first: seconds of the first call, with the compilation.
     peak: the most bytes in use on a device since the process began, if known.
   """
 
   batch: int
   seconds: float
-  flops: int
+  flops: int | None
   first: float
   peak: int | None
 
@@ -103,13 +105,26 @@ def _measure(make_action, trace, batch: int, seconds: float) -> CallFigures:
     for seed in range(n):
       action(seed + 1)
 
+  jaxpr = trace(size).jaxpr.jaxpr
   return CallFigures(
     batch=size,
     seconds=timing.time_repeats(repeat, seconds),
-    flops=flops_lib.count(trace(size).jaxpr.jaxpr),
+    flops=None if _has_unequal_branches(jaxpr) else flops_lib.count(jaxpr),
     first=first,
     peak=timing.get_peak_memory(),
   )
+
+
+def _has_unequal_branches(jaxpr: core.Jaxpr) -> bool:
+  """Returns whether the operations of a program depend on a condition."""
+  for equation in jaxpr.eqns:
+    branches = equation.params.get('branches', ())
+    if len({flops_lib.count(branch.jaxpr) for branch in branches}) > 1:
+      return True
+    inner = core.jaxprs_in_params(equation.params)
+    if any(map(_has_unequal_branches, inner)):
+      return True
+  return False
 
 
 def measure_sampling(

@@ -70,6 +70,7 @@ class Machine:
     kind: its name.
     devices: number of devices.
     dtype: of the computation of all items.
+    size: number of rows of the matrices by which its rate is measured.
     rate_of_one: operations per second of a product of two square matrices of
       that type on one device. The devices of a CPU are its cores, and all of
       them multiply.
@@ -80,6 +81,7 @@ class Machine:
   kind: str
   devices: int
   dtype: str
+  size: int
   rate_of_one: float
   memory: int | None
 
@@ -94,22 +96,25 @@ class Machine:
     cpu = device.platform == 'cpu'
     dtype = 'float32' if cpu else 'bfloat16'
     size = 256 if smoke else 2048 if cpu else 8192
-    rate = 2 * size**3 / time_matrix_product(size, dtype, seconds)
     stats = device.memory_stats() or {}
     return cls(
       platform=device.platform,
       kind=device.device_kind,
       devices=jax.device_count(),
       dtype=dtype,
-      rate_of_one=rate,
+      size=size,
+      rate_of_one=_measure_rate(size, dtype, seconds),
       memory=stats.get('bytes_limit'),
     )
 
   @property
-  def rate(self) -> float:
-    """`rate_of_one` of all devices together."""
-    cores = self.platform == 'cpu'
-    return self.rate_of_one * (1 if cores else self.devices)
+  def devices_that_add(self) -> int:
+    """Number of devices whose rates are added for that of all of them."""
+    return 1 if self.platform == 'cpu' else self.devices
+
+  def measure_rate(self, seconds: float) -> float:
+    """Measures `rate_of_one` again, as it may change with time."""
+    return _measure_rate(self.size, self.dtype, seconds)
 
   def scale_batch(self, batch: int) -> int:
     """Returns a batch for the memory of a device, given that for 72 GiB.
@@ -122,22 +127,22 @@ class Machine:
     return max(1, int(batch * 2.0**exponent))
 
 
+def _measure_rate(size: int, dtype: str, seconds: float) -> float:
+  return 2 * size**3 / time_matrix_product(size, dtype, seconds)
+
+
 def time_matrix_product(size: int, dtype: str, seconds: float) -> float:
   """Returns the seconds of a product of two square matrices."""
   key = jax.random.key(0)
-  a = jax.random.normal(key, (size, size), jnp.float32).astype(dtype)
-  scale = size**-0.5  # so that the products keep their size
-
-  @jax.jit
-  def product(x):
-    return (a @ x) * jnp.asarray(scale, dtype)
-
-  jax.block_until_ready(product(a))
+  a = jax.random.normal(key, (size, size), jnp.float32)
+  a = (size**-0.5 * a).astype(dtype)  # so that the products keep their size
+  product = jax.jit(jnp.matmul)
+  jax.block_until_ready(product(a, a))
 
   def repeat(n: int) -> None:
     x = a
     for _ in range(n):
-      x = product(x)
+      x = product(a, x)
     jax.block_until_ready(x)
 
   return time_repeats(repeat, seconds)

@@ -17,6 +17,7 @@ from train import run as run_lib
 from train import sharding
 from train.planning import abstract
 from train.planning import figures as figures_lib
+from train.planning import flops as flops_lib
 from train.planning import programs
 from vq_jax.utils.trees import Tree
 
@@ -105,7 +106,9 @@ class TrainingStep:
 
   Attributes:
     batch_size: number of examples on all devices together.
-    figures: what the compiler says of it.
+    flops: operations of all matrix products and convolutions.
+    memory: bytes on a device by the compiler's account.
+    compile_seconds: how long the compilation took.
     metrics: those of the last step.
   """
 
@@ -114,35 +117,34 @@ class TrainingStep:
     training: abstract.Training,
     batch_size: int,
     *,
-    step: int | None = None,
     memory: int | None = None,
   ):
     """Compiles the step, and makes the state and the batch.
 
+    Of a training in phases, it is the last step.
+
     Args:
       training: the training.
       batch_size: number of examples on all devices together.
-      step: the step that it is, if the training has phases; the last one by
-        default.
       memory: bytes that there are on a device, if known.
 
     Raises:
       DoesNotFit: if the step needs more memory.
     """
     self.batch_size = batch_size
-    number = training.intervals.total - 1 if step is None else step
+    number = training.intervals.total - 1
     runner = sharding.make_runner(
       training.config.parallel, _choose_devices(batch_size), [batch_size]
     )
     source = programs.trace_step(
       training, runner, training.task.get_phase(number), batch_size
     )
-    self._step, seconds = figures_lib.compile_source(source)
-    self.figures = figures_lib.get_figures(source, self._step, seconds)
-    needed = self.figures.memory.total
-    if memory is not None and needed > memory:
+    self._step, self.compile_seconds = figures_lib.compile_source(source)
+    self.flops = flops_lib.count(source.traced.jaxpr.jaxpr)
+    self.memory = figures_lib.get_memory(source, self._step).total
+    if memory is not None and self.memory > memory:
       raise figures_lib.DoesNotFit(
-        f'a batch of {batch_size} needs {needed / 2**30:.1f} GiB'
+        f'a batch of {batch_size} needs {self.memory / 2**30:.1f} GiB'
       )
     self._state = make_state(training, runner, number)
     self._batch = runner.transfer(make_batch(training, batch_size))
@@ -186,7 +188,6 @@ def measure_step(
   seconds: float,
   smallest: int = 1,
   memory: int | None = None,
-  step: int | None = None,
 ) -> StepFigures:
   """Measures a step with the largest batch that fits.
 
@@ -196,14 +197,13 @@ def measure_step(
     seconds: how long the measurement takes, after the compilation.
     smallest: the smallest batch that is tried.
     memory: bytes that there are on a device, if known.
-    step: see `TrainingStep`.
 
   Raises:
     FloatingPointError: if the loss is not finite.
   """
 
   def attempt(size: int) -> TrainingStep:
-    trained = TrainingStep(training, size, step=step, memory=memory)
+    trained = TrainingStep(training, size, memory=memory)
     trained.repeat(1)
     return trained
 
@@ -215,9 +215,9 @@ def measure_step(
   return StepFigures(
     batch=trained.batch_size,
     seconds=time_s,
-    flops=trained.figures.flops,
-    memory=trained.figures.memory.total,
+    flops=trained.flops,
+    memory=trained.memory,
     peak=timing.get_peak_memory(),
-    compile_seconds=trained.figures.compile_seconds,
+    compile_seconds=trained.compile_seconds,
     loss=loss,
   )
