@@ -54,30 +54,20 @@ class Row:
 
 # The batch and the number of steps are the published ones.
 ROWS = (
-  Row('vqvae_2017_cifar10', 'v5e:2x2'),
-  Row('vqvae2_imagenet256', 'v5e:4x4'),
   Row('vqvae2_top_imagenet256', 'v5e:8x8', (TOKENS,)),
   Row('vqvae2_bottom_imagenet256', 'v5e:8x8', (TOKENS,)),
-  Row('vqvae2_faces1024', 'v5e:8x8'),
-  Row('vqgan_f16_1024_imagenet256', 'v5e:4x8'),
-  Row('vqgan_f16_16384_imagenet256', 'v5e:4x8'),
   Row('vqgan_transformer_f16_1024_imagenet256', 'v5e:4x4', PRIOR),
   Row(
     'vqgan_transformer_f16_16384_imagenet256',
     'v5e:4x4',
     (*PRIOR, '--mesh=data=4,fsdp=4'),
   ),
-  Row('vit_vqgan_small_imagenet256', 'v5e:8x8'),
-  Row('vit_vqgan_base_imagenet256', 'v5e:8x8'),
-  Row('vit_vqgan_large_imagenet256', 'v5e:8x8', ('--mesh=data=16,fsdp=4',)),
   Row('vit_vqgan_vim_base_imagenet256', 'v5e:8x8', PRIOR),
   Row(
     'vit_vqgan_vim_large_imagenet256',
     'v5e:16x16',
     (*PRIOR, '--mesh=data=16,fsdp=16'),
   ),
-  Row('maskgit_tokenizer_imagenet256', 'v5e:8x8'),
-  Row('maskgit_imagenet256', 'v5e:4x4', (HALF,)),
   Row('maskgit_imagenet256', 'v5e:4x4', PRIOR),
   Row('maskgit_imagenet256', 'v5e:4x4', (*PRIOR, '--mesh=data=4,fsdp=4')),
   Row('maskgit_imagenet256', 'v5e:8x8', PRIOR),
@@ -85,8 +75,18 @@ ROWS = (
   Row('maskgit_imagenet256', 'v5e:16x16', (*PRIOR, '--mesh=data=64,fsdp=4')),
   Row('maskgit_imagenet512', 'v5e:8x8', PRIOR),
   Row('token_critic_imagenet256', 'v5e:4x4', PRIOR),
-  Row('llamagen_vq16_imagenet256', 'v5e:4x4'),
   Row('halton_maskgit_base_imagenet256', 'v5e:4x4', PRIOR),
+  Row('vqvae_2017_cifar10', 'v5e:2x2'),
+  Row('vqvae2_imagenet256', 'v5e:4x4'),
+  Row('vqvae2_faces1024', 'v5e:8x8'),
+  Row('vqgan_f16_1024_imagenet256', 'v5e:4x8'),
+  Row('vqgan_f16_16384_imagenet256', 'v5e:4x8'),
+  Row('vit_vqgan_small_imagenet256', 'v5e:8x8'),
+  Row('vit_vqgan_base_imagenet256', 'v5e:8x8'),
+  Row('vit_vqgan_large_imagenet256', 'v5e:8x8', ('--mesh=data=16,fsdp=4',)),
+  Row('maskgit_tokenizer_imagenet256', 'v5e:8x8'),
+  Row('maskgit_imagenet256', 'v5e:4x4', (HALF,)),
+  Row('llamagen_vq16_imagenet256', 'v5e:4x4'),
 )
 
 
