@@ -249,6 +249,8 @@ class Planner:
 def find_largest(fits: Callable[[int], bool], start: int) -> int:
   """Returns the largest number that fits, or 0, by doubling and bisection.
 
+  Above 64 it may be too small by one part in 64, since each try takes a while.
+
   Args:
     fits: whether a number fits; if one does not, no larger one does.
     start: the first number that is tried.
@@ -256,7 +258,7 @@ def find_largest(fits: Callable[[int], bool], start: int) -> int:
   low, high = 0, start
   while fits(high):
     low, high = high, 2 * high
-  while high - low > 1:
+  while high - low > max(low // 64, 1):
     middle = (low + high) // 2
     if fits(middle):
       low = middle

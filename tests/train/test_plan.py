@@ -77,6 +77,14 @@ def test_the_largest_batch_fits_and_one_more_does_not(most, start):
   assert plan.find_largest(lambda n: n <= most, start) == most
 
 
+@pytest.mark.parametrize('most', [100, 1000, 17_504])
+def test_a_large_batch_is_found_in_few_tries(most):
+  tries = []
+  found = plan.find_largest(lambda n: tries.append(n) or n <= most, 64)
+  assert 63 / 64 * most < found <= most
+  assert len(tries) < 18
+
+
 def test_sampling_is_planned_as_generate_runs_it(capsys):
   arguments = ['--config', MASKGIT, '--topology', 'cpu:2', '--sample']
   found = make_plan(capsys, *arguments, '--config.sampler.guidance=2')
