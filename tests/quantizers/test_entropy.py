@@ -11,7 +11,15 @@ import pytest
 from tests.quantizers import cases
 from vq_jax.quantizers import entropy
 
-entropies = jax.jit(entropy.entropies)
+
+def mean_entropies(logits, axis_name=None):
+  """E[H(p)] and H(E[p]) of p = softmax(logits)."""
+  rows = logits.size // logits.shape[-1]
+  sums = entropy.entropy_sums(logits)
+  return entropy.mean_entropies(sums, rows, axis_name)
+
+
+entropies = jax.jit(mean_entropies)
 bit_entropies = functools.partial(jax.jit, static_argnums=1)(
   entropy.bit_entropies
 )
@@ -69,6 +77,24 @@ def test_the_gradient_is_finite_where_a_probability_is_zero():
     assert jnp.isfinite(gradient).all()
 
 
+def test_the_gradient_of_the_sums_is_that_of_the_formulas():
+  logits = jnp.asarray(2 * cases.latents(5, 7))
+
+  def plain(logits):
+    log_p = jax.nn.log_softmax(logits)
+    p = jnp.exp(log_p)
+    return -jnp.sum(p * log_p), p.sum(axis=(0, 1))
+
+  _, want = jax.vjp(plain, logits)
+  _, got = jax.vjp(entropy.entropy_sums, logits)
+  of_p = jnp.asarray(cases.latents()[: logits.shape[-1]])
+  for cotangents in [(1.0, 0 * of_p), (0.0, of_p), (0.3, of_p)]:
+    cotangents = jnp.float32(cotangents[0]), cotangents[1]
+    np.testing.assert_allclose(
+      got(cotangents)[0], want(cotangents)[0], atol=1e-5
+    )
+
+
 def test_the_loss_of_a_codebook():
   """MaskGIT's: E[H(p)] - H(E[p]), p = softmax(-distance / temperature)."""
   z, codes = cases.latents(30), cases.latents(16, seed=1)
@@ -110,7 +136,7 @@ def test_the_entropy_of_the_batch_is_that_of_all_replicas(bits):
   function = (
     functools.partial(entropy.bit_entropies, group_bits=2)
     if bits
-    else entropy.entropies
+    else mean_entropies
   )
   want = jax.jit(function)(logits)
   got = jax.pmap(lambda x: function(x, axis_name='batch'), 'batch')(

@@ -85,6 +85,26 @@ def test_opposite_vectors_still_meet(off):
   np.testing.assert_allclose(got @ got.T, scale**2 * np.eye(D), atol=0.02)
 
 
+def test_a_soft_choice_has_the_gradient_of_the_mean():
+  """Of all codes, by their probabilities; of the codebook the chosen learn."""
+  codebook = jnp.asarray(cases.latents(6))
+  logits = jnp.asarray(cases.latents(3, 8).reshape(16, 6))
+  indices = jnp.argmax(logits, axis=-1)
+
+  def soft(logits, codebook):
+    codes = codebook[indices]
+    gradient = gradients.weighted_mean_gradient(logits, codebook)
+    return jnp.sum(jnp.sin(gradients.soft_choice(codes, gradient)))
+
+  def plain(logits, codebook):
+    p = jax.nn.softmax(logits)
+    choice = gradients.with_gradient_of(jax.nn.one_hot(indices, 6), p)
+    return jnp.sum(jnp.sin(choice @ codebook))
+
+  got, want = (jax.grad(f, argnums=(0, 1)) for f in (soft, plain))
+  cases.assert_close(got(logits, codebook), want(logits, codebook))
+
+
 def test_an_unknown_choice_lists_the_valid_ones():
   for name in ['vq', 'ema_vq', 'simvq']:
     with pytest.raises(ValueError, match="'rotation'; got 'turn'"):

@@ -43,7 +43,7 @@ def test_the_gradient_of_training_with_the_noise_known(monkeypatch):
   """That of softmax((logits + noise) / temperature) times the table."""
   noise = 3 * cases.latents(12, K // D).reshape(12, K)
   monkeypatch.setattr(
-    type(CASE.make()), '_noise', lambda self, shape: jnp.asarray(noise)
+    type(CASE.make()), '_noise', lambda self, keys: jnp.asarray(noise)
   )
   quantizer = CASE.make(temperature=0.8)
   variables = cases.init(quantizer)
@@ -53,7 +53,11 @@ def test_the_gradient_of_training_with_the_noise_known(monkeypatch):
   @jax.jit
   def output(z, params):
     quantized, _ = quantizer.apply(
-      {**variables, 'params': params}, z, train=True, mutable=['codebook']
+      {**variables, 'params': params},
+      z,
+      train=True,
+      mutable=['codebook'],
+      rngs={'code': jax.random.key(0)},
     )
     return jnp.sum(jnp.sin(quantized.quantized)), quantized
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import jax
 
 from train import partitioning
-from train.planning import flops
 from train.planning import hlo
 from train.planning.chips import Chip
 from train.planning.programs import Source
@@ -154,7 +153,7 @@ def get_figures(
   return Figures(
     name=source.name,
     memory=get_memory(source, compiled),
-    flops=flops.count(source.traced.jaxpr.jaxpr),
+    flops=source.flops,
     cycles=program.cycles,
     least_cycles=program.least_cycles,
     traffic=_sum_traffic(program),

@@ -2,17 +2,26 @@
 
 import math
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import jax
 from jax.extend import core
 
+# What the devices of a platform are called where a program asks for it.
+_ALIASES = {'gpu': ('cuda', 'rocm')}
 
-def count(jaxpr: core.Jaxpr) -> int:
+
+def count(jaxpr: core.Jaxpr, platform: str | None = None) -> int:
   """Returns the operations of all matrix products and convolutions.
 
   A multiplication and an addition are two. Loops count once for each trip, and
   loops without a known number of trips once; of conditionals the dearest branch
   counts. What is computed again in the backward pass counts again.
+
+  Args:
+    jaxpr: the function.
+    platform: that of the devices, such as 'tpu', for functions that compute the
+      same differently on other platforms; None counts the dearest way.
 
   Example:
     >>> x = jax.numpy.ones((2, 3))
@@ -21,17 +30,29 @@ def count(jaxpr: core.Jaxpr) -> int:
   """
   total = 0
   for equation in jaxpr.eqns:
-    inner = [count(sub) for sub in _inner_jaxprs(equation)]
+    inner = [count(sub, platform) for sub in _inner_jaxprs(equation)]
     name = equation.primitive.name
     if name == 'dot_general':
       total += _count_dot(equation)
     elif name == 'conv_general_dilated':
       total += _count_convolution(equation)
     elif name == 'cond':
-      total += max(inner)
+      total += max(inner[i] for i in _get_branches(equation, platform))
     else:
       total += equation.params.get('length', 1) * sum(inner)
   return total
+
+
+def _get_branches(
+  equation: core.JaxprEqn, platform: str | None
+) -> Sequence[int]:
+  """Returns the indices of the branches that can run on a platform."""
+  platforms = equation.params.get('branches_platforms')
+  if platforms is None or platform is None:
+    return range(len(equation.params['branches']))
+  aliases = {platform, *_ALIASES.get(platform, ())}
+  own = [i for i, names in enumerate(platforms) if aliases & {*(names or ())}]
+  return own or [platforms.index(None)]
 
 
 def _inner_jaxprs(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec
 
 from train import partitioning
 from train import sharding
+from train.planning import flops
 from train.planning.abstract import Training
 from vq_jax import inference
 from vq_jax.config import schema
@@ -41,6 +42,17 @@ class Source:
   group: Callable[[tuple], Mapping[str, Tree]]
   shardings: tuple
   kept: int = 0
+
+  @property
+  def platform(self) -> str:
+    """That of the devices, such as 'tpu'."""
+    sharding = jax.tree.leaves(self.shardings)[0]
+    return next(iter(sharding.device_set)).platform
+
+  @property
+  def flops(self) -> int:
+    """Operations of all matrix products and convolutions."""
+    return flops.count(self.traced.jaxpr.jaxpr, self.platform)
 
 
 def trace_step(

@@ -77,23 +77,49 @@ def estimate(name: str, z: jax.Array, codes: jax.Array) -> jax.Array:
   return ESTIMATORS[name](z, codes)
 
 
-def soft_choice(
-  probabilities: jax.Array, indices: jax.Array, codebook: jax.Array
-) -> jax.Array:
+def soft_choice(codes: jax.Array, gradient: jax.Array) -> jax.Array:
   """Returns the chosen codes with the gradient of a weighted mean of all codes.
 
-  The derivative is that of (one_hot(indices) + p - sg[p]) @ codebook: the
-  probabilities receive the gradient of a weighted mean, and of the codebook
-  only the chosen codes receive one.
+  With p = softmax(logits), the derivative is that of
+  (one_hot(indices) + p - sg[p]) @ codebook: the logits receive the gradient of
+  a weighted mean, and of the codebook only the chosen codes receive one.
 
   Args:
-    probabilities: float32 [..., K], p.
-    indices: int32 [...].
+    codes: float32 [..., D], `codebook[indices]`.
+    gradient: float32 [..., D], `weighted_mean_gradient(logits, codebook)`.
+
+  Returns:
+    `codes`.
+  """
+  return with_gradient_of(codes, codes + gradient)
+
+
+@jax.custom_vjp
+def weighted_mean_gradient(logits: jax.Array, codebook: jax.Array) -> jax.Array:
+  """Returns zeros with the gradient of softmax(logits) @ sg[codebook].
+
+  Without a derivative, nothing is computed.
+
+  Args:
+    logits: float32 [..., K].
     codebook: float32 [K, D].
 
   Returns:
-    float32 [..., D], equal to `codebook[indices]`.
+    float32 [..., D].
   """
-  one_hot = jax.nn.one_hot(indices, codebook.shape[0])
-  choice = with_gradient_of(one_hot, probabilities)
-  return with_gradient_of(codebook[indices], choice @ codebook)
+  return jnp.zeros((*logits.shape[:-1], codebook.shape[1]), codebook.dtype)
+
+
+def _weighted_mean_backward(
+  inputs: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, None]:
+  logits, codebook = inputs
+  p = jax.nn.softmax(logits)
+  of_p = cotangent @ codebook.T
+  return p * (of_p - jnp.sum(p * of_p, axis=-1, keepdims=True)), None
+
+
+weighted_mean_gradient.defvjp(
+  lambda *inputs: (weighted_mean_gradient(*inputs), inputs),
+  _weighted_mean_backward,
+)

@@ -1,5 +1,6 @@
 """The Gumbel-softmax quantizer."""
 
+import functools
 import math
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
+from vq_jax.quantizers import blocks
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
 from vq_jax.utils import fields
@@ -98,13 +100,21 @@ class GumbelQuantizer(base.Quantizer):
     """
     z = self._check_input(z)
     update = train and z.size > 0 and not self.is_initializing()
-    logits = self.to_logits(z)
+    if self.is_initializing():
+      self.to_logits(z)
     temperature = self._temperature()
-    noisy = logits + self._noise(logits.shape) if update else logits
-    indices = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
-    soft = jax.nn.softmax(noisy / temperature)
+    keys = [self._noise_keys(z.shape[:-1])] if update else []
+    (indices, gradient), entropy_sums = blocks.map_rows(
+      functools.partial(self._choose, temperature),
+      self.codebook_size,
+      z,
+      *keys,
+    )
+    codes = self.lookup(indices)
     # KL(p || uniform) = log K - H(p).
-    sample_entropy, batch_entropy = entropy.entropies(logits, self.axis_name)
+    sample_entropy, batch_entropy = entropy.mean_entropies(
+      entropy_sums, indices.size, self.axis_name
+    )
     max_entropy = math.log(self.codebook_size) if z.size else 0.0
     kl, imbalance = max_entropy - sample_entropy, max_entropy - batch_entropy
     stats = {
@@ -116,9 +126,7 @@ class GumbelQuantizer(base.Quantizer):
     if update:
       self.updates.value += 1
     return base.Quantized(
-      quantized=gradients.soft_choice(
-        soft, indices, jnp.asarray(self.codebook, jnp.float32)
-      ),
+      quantized=gradients.soft_choice(codes, gradient),
       indices=indices,
       loss=self.kl_weight * kl + self.balance_weight * imbalance,
       stats=jax.lax.stop_gradient(stats),
@@ -133,10 +141,38 @@ class GumbelQuantizer(base.Quantizer):
     span = self.temperature - self.end_temperature
     return self.end_temperature + span * (1 + jnp.cos(jnp.pi * progress)) / 2
 
-  def _noise(self, shape: tuple[int, ...]) -> jax.Array:
-    *leading, size = shape
-    keys = replicas.row_keys(
-      self.make_rng('code'), math.prod(leading), self.axis_name
+  def _choose(
+    self, temperature: jax.Array, z: jax.Array, keys: jax.Array | None = None
+  ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Chooses the codes of latents.
+
+    Args:
+      temperature: T.
+      z: float32 [..., D].
+      keys: keys [...] of the noise, or None.
+
+    Returns:
+      The indices, int32 [...], and `gradient` for `gradients.soft_choice`; and
+      sums for the entropies of p.
+    """
+    layer, variables = self.to_logits.unbind()
+    logits = noisy = layer.apply(variables, z)
+    if keys is not None:
+      noisy = logits + self._noise(keys)
+    indices = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
+    gradient = gradients.weighted_mean_gradient(
+      noisy / temperature, jnp.asarray(self.codebook, jnp.float32)
     )
-    noise = jax.vmap(lambda key: jax.random.gumbel(key, (size,)))(keys)
-    return noise.reshape(shape)
+    return (indices, gradient), entropy.entropy_sums(logits)
+
+  def _noise_keys(self, shape: tuple[int, ...]) -> jax.Array:
+    rng = self.make_rng('code')
+    keys = replicas.row_keys(rng, math.prod(shape), self.axis_name)
+    return keys.reshape(shape)
+
+  def _noise(self, keys: jax.Array) -> jax.Array:
+    def sample(key):
+      return jax.random.gumbel(key, (self.codebook_size,))
+
+    noise = jax.vmap(sample)(keys.reshape(-1))
+    return noise.reshape(*keys.shape, self.codebook_size)

@@ -1,13 +1,17 @@
 """Index backpropagation: a soft gradient that reaches all codes."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import initializers
 from vq_jax.quantizers import base
+from vq_jax.quantizers import blocks
 from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
+from vq_jax.quantizers import nearest as search
 from vq_jax.utils import fields
 
 
@@ -69,12 +73,12 @@ class IBQ(base.Quantizer):
     del train
     z = self._check_input(z)
     codebook = jnp.asarray(self.codebook, jnp.float32)
-    logits = jnp.einsum(
-      '...d,kd->...k', z, codebook, precision=jax.lax.Precision.HIGHEST
-    )
-    indices = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    indices = search.most_similar(z, codebook)
     codes = codebook[indices]
-    quantized = gradients.soft_choice(jax.nn.softmax(logits), indices, codebook)
+    gradient, entropy_sums = blocks.map_rows(
+      functools.partial(self._compare, codebook), self.codebook_size, z
+    )
+    quantized = gradients.soft_choice(codes, gradient)
     loss = base.mean_square(quantized - z) + base.vq_loss(
       z, codes, self.commitment_weight, legacy=True
     )
@@ -83,8 +87,8 @@ class IBQ(base.Quantizer):
       **base.batch_stats(indices, self.codebook_size, self.axis_name),
     }
     if self.entropy_weight:
-      sample, batch = entropy.entropies(
-        logits / self.entropy_temperature, self.axis_name
+      sample, batch = entropy.mean_entropies(
+        entropy_sums, indices.size, self.axis_name
       )
       stats['entropy_loss'] = sample - batch
       loss += self.entropy_weight * stats['entropy_loss']
@@ -98,3 +102,18 @@ class IBQ(base.Quantizer):
   def lookup(self, indices: jax.Array) -> jax.Array:
     """Returns the codes, float32 [..., D], of indices int32 [...]."""
     return jnp.asarray(self.codebook, jnp.float32)[indices]
+
+  def _compare(
+    self, codebook: jax.Array, z: jax.Array
+  ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """Returns the gradient of the output, and sums for the entropy loss.
+
+    Args:
+      codebook: float32 [K, D].
+      z: float32 [..., D].
+    """
+    logits = search.inner_products(z, codebook)
+    gradient = gradients.weighted_mean_gradient(logits, codebook)
+    if not self.entropy_weight:
+      return gradient, ()
+    return gradient, entropy.entropy_sums(logits / self.entropy_temperature)

@@ -5,6 +5,8 @@ functions do nothing. Under `pmap`, each replica has its part of an array, and
 `axis_name` must be the name of the axis, or the replicas diverge.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
@@ -71,6 +73,17 @@ def split_batch(x: jax.Array) -> jax.Array:
   if x.shape[0] % (mesh.shape['data'] * mesh.shape['fsdp']):
     return x
   return jax.lax.with_sharding_constraint(x, BATCH_SPEC)
+
+
+def batch_parts() -> int:
+  """Returns into how many parts the mesh in use splits a batch.
+
+  The result is 1 where arrays hold the examples of one device: without a mesh,
+  under `pmap` and inside `shard_map`.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  names = [name for name in BATCH_SPEC[0] if name in mesh.auto_axes]
+  return math.prod(mesh.shape[name] for name in names)
 
 
 def row_keys(rng: jax.Array, n: int, axis_name: str | None) -> jax.Array:

@@ -109,16 +109,25 @@ def _measure(make_action, trace, batch: int, seconds: float) -> CallFigures:
   return CallFigures(
     batch=size,
     seconds=timing.time_repeats(repeat, seconds),
-    flops=None if _has_unequal_branches(jaxpr) else flops_lib.count(jaxpr),
+    flops=_count(jaxpr),
     first=first,
     peak=timing.get_peak_memory(),
   )
+
+
+def _count(jaxpr: core.Jaxpr) -> int | None:
+  """Returns the operations; None if they depend on a condition."""
+  if _has_unequal_branches(jaxpr):
+    return None
+  return flops_lib.count(jaxpr, jax.default_backend())
 
 
 def _has_unequal_branches(jaxpr: core.Jaxpr) -> bool:
   """Returns whether the operations of a program depend on a condition."""
   for equation in jaxpr.eqns:
     branches = equation.params.get('branches', ())
+    if equation.params.get('branches_platforms') is not None:
+      branches = ()  # which of them runs is known
     if len({flops_lib.count(branch.jaxpr) for branch in branches}) > 1:
       return True
     inner = core.jaxprs_in_params(equation.params)

@@ -17,7 +17,6 @@ from train import run as run_lib
 from train import sharding
 from train.planning import abstract
 from train.planning import figures as figures_lib
-from train.planning import flops as flops_lib
 from train.planning import programs
 from vq_jax.utils.trees import Tree
 
@@ -140,7 +139,7 @@ class TrainingStep:
       training, runner, training.task.get_phase(number), batch_size
     )
     self._step, self.compile_seconds = figures_lib.compile_source(source)
-    self.flops = flops_lib.count(source.traced.jaxpr.jaxpr)
+    self.flops = source.flops
     self.memory = figures_lib.get_memory(source, self._step).total
     if memory is not None and self.memory > memory:
       raise figures_lib.DoesNotFit(
