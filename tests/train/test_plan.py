@@ -209,3 +209,22 @@ def test_a_step_is_compiled_for_tpus():
   assert step['cycles'] > 0 and 0 < found['share_of_peak'] < 1
   gradients = 4 * found['parameters']
   assert gradients <= step['traffic']['all-reduce']['bytes'] < 1.3 * gradients
+
+
+@pytest.mark.parametrize(
+  ('name', 'grid'),
+  [
+    ('maskgit_imagenet256', (16, 16)),
+    ('maskgit_imagenet512', (32, 32)),
+    ('token_critic_imagenet256', (16, 16)),
+    ('vit_vqgan_vim_base_imagenet256', (32, 32)),
+    ('vqvae2_bottom_imagenet256', (64, 64)),
+  ],
+)
+def test_tokens_that_are_not_there_are_those_of_the_images(name, grid):
+  file = abstract.ConfigFile.load(
+    f'{CONFIGS}/{name}.py', [('data.source', 'tokens:nowhere')]
+  )
+  batch = abstract.open_training(file).get_batch(2)
+  shapes = [x.shape for key, x in batch.items() if key != 'label']
+  assert (2, *grid) in shapes

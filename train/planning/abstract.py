@@ -185,7 +185,8 @@ def _describe_examples(
   found = examples_lib.describe(file.config.data, **known)
   if found is not None:
     return found
-  source = file.get_source('autoencoder')
+  fields = {field.name for field in dataclasses.fields(file.config)}
+  source = file.get_source(next(name for name in _COPIES if name in fields))
   if pathlib.Path(source).is_dir():
     facts = layout.read_complete_config(source)['dataset']
     found = Examples(
@@ -194,7 +195,15 @@ def _describe_examples(
       number=known.get('number'),
     )
   else:
-    found = _describe_examples(ConfigFile.load(source), known)
+    images = ConfigFile.load(source)
+    if file.config.data.eval_preprocess:  # that of the encoded images
+      own = dataclasses.replace(
+        file.config.data, source=images.config.data.source
+      )
+      images = dataclasses.replace(
+        images, config=dataclasses.replace(images.config, data=own)
+      )
+    found = _describe_examples(images, known)
   return dataclasses.replace(found, tokens=True)
 
 
