@@ -190,14 +190,23 @@ class Program:
     return None if end is None else max(end - (start or 0), 0)
 
   def get_collectives(self) -> list[Collective]:
-    """Returns all exchanges of data between devices."""
-    found = []
+    """Returns all exchanges of data between devices.
+
+    One that overlaps with computation stands in each of the fusions during
+    which it runs, and counts once.
+    """
+    found, overlapped = [], set()
     for name, instructions in self.computations.items():
       sizes = {i.name: i.bytes for i in instructions}
       for instruction in instructions:
         kind = instruction.opcode.removesuffix('-start')
         if kind not in COLLECTIVES or not self.times[name]:
           continue
+        channel = instruction.channel
+        if name in self._fused and channel is not None:
+          if channel in overlapped:
+            continue
+          overlapped.add(channel)
         size = sum(sizes.get(operand, 0) for operand in instruction.operands)
         if kind == 'all-gather':
           # What starts one returns the operands beside the results.

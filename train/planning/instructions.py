@@ -14,6 +14,7 @@ _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _BRANCHES = re.compile(r'branch_computations=\{([^}]*)\}')
 _TRUE_FALSE = ('true_computation', 'false_computation')
 _CONSTANT = re.compile(r'\bconstant\((-?\d+)\)')
+_CHANNEL = re.compile(r'\bchannel_id=(\d+)')
 _INDEX = re.compile(r'\bindex=(\d+)')
 # The devices of a collective: [groups,size], {{0,1,...},...}, or the names of
 # axes of a mesh.
@@ -76,6 +77,11 @@ class Instruction:
   def index(self) -> int | None:
     """Which element of a tuple it takes."""
     return _get_number(_INDEX, self.text)
+
+  @property
+  def channel(self) -> int | None:
+    """Number of the collective that it belongs to."""
+    return _get_number(_CHANNEL, self.text)
 
   @property
   def op_name(self) -> str:

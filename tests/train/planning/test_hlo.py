@@ -166,3 +166,33 @@ def test_what_is_computed_again_counts_again_and_a_condition_once():
     return jax.lax.cond(x[0, 0] > 0, lambda x: x @ x @ x, lambda x: x @ x, x)
 
   assert flops.count(jax.make_jaxpr(choose)(x).jaxpr) == 2 * 2 * 4**3
+
+
+OVERLAPPED = """\
+HloModule jit_step, is_scheduled=true
+
+%begin (a: f32[2,128]) -> f32[8,128] {
+  %a = f32[2,128]{1,0} parameter(0)
+  ROOT %g.1 = f32[8,128]{1,0} all-gather(%a), channel_id=7, \
+replica_groups={{0,1,2,3}}, dimensions={0}
+}
+
+%end (b: f32[2,128]) -> f32[8,128] {
+  %b = f32[2,128]{1,0} parameter(0)
+  ROOT %g.2 = f32[8,128]{1,0} all-gather(%b), channel_id=7, \
+replica_groups={{0,1,2,3}}, dimensions={0}
+}
+
+ENTRY %main (x: f32[2,128]) -> f32[8,128] {
+  %x = f32[2,128]{1,0} parameter(0)
+  %one = f32[8,128]{1,0} fusion(%x), kind=kCustom, calls=%begin
+  %two = f32[8,128]{1,0} fusion(%x), kind=kCustom, calls=%end
+  ROOT %three = f32[8,128]{1,0} all-gather(%x), channel_id=8, \
+replica_groups={{0,1,2,3}}, dimensions={0}
+}
+"""
+
+
+def test_a_collective_during_several_fusions_counts_once():
+  found = hlo.Program(OVERLAPPED).get_collectives()
+  assert [c.bytes for c in found] == [8 * 128 * 4] * 2
