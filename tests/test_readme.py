@@ -101,6 +101,10 @@ def check_program(module: str, argv: list[str]) -> None:
   if spec.submodule_search_locations:
     spec = importlib.util.find_spec(f'{module}.__main__')
   text = pathlib.Path(spec.origin).read_text()
+  if 'PROGRAM = ' in text:
+    parser = importlib.import_module(module).PROGRAM.make_parser()
+    parser.parse_args(argv)
+    return
   for flag in argv:
     if flag.startswith('-'):
       assert f"'{flag}'" in text, f'{module} has no flag {flag}'
