@@ -73,6 +73,7 @@ def run(module: str, *arguments: str, environment=None):
   return done.returncode, lines, json.loads(last)
 
 
+@pytest.mark.slow
 def test_each_item_is_reported_whatever_happens_to_it(tmp_path):
   (tmp_path / 'own_benchmark.py').write_text(PROGRAM)
   path = os.pathsep.join([str(tmp_path), str(ROOT)])
@@ -98,6 +99,7 @@ def test_each_item_is_reported_whatever_happens_to_it(tmp_path):
   assert {line.count('|') for line in table} == {len(report.COLUMNS) + 1}
 
 
+@pytest.mark.slow
 def test_a_step_is_measured_with_jax_and_flax_alone(bare_environment):
   code, lines, found = run(
     'tests.benchmarks.accelerator',

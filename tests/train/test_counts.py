@@ -66,6 +66,7 @@ def count(name: str) -> dict:
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CONFIGS)
 def test_a_training_step_costs_what_it_did(name):
   recorded = json.loads(FILE.read_text())[name]

@@ -63,6 +63,7 @@ def test_the_loop_waits_for_no_batch_that_was_read_during_a_step():
   assert 0.15 < waits[1] < 1
 
 
+@pytest.mark.slow
 def test_dropout_by_the_generator_of_the_hardware(source, tokenizer, tmp_path):
   """A run is repeatable; another generator draws other masks."""
   metrics = {}

@@ -60,6 +60,7 @@ def test_a_plan_says_whether_it_fits(capsys):
   assert 'it DOES NOT FIT' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_largest_batch_is_planned_if_that_of_the_config_does_not_fit(
   capsys,
 ):
