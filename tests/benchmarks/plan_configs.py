@@ -31,11 +31,13 @@ class Row:
     config: name of a config file.
     topology: the chips.
     options: further options of `train.plan`.
+    half: whether the config itself computes in bfloat16.
   """
 
   config: str
   topology: str
   options: tuple[str, ...] = ()
+  half: bool = False
 
   @property
   def command(self) -> list[str]:
@@ -86,7 +88,7 @@ ROWS = (
   Row('vit_vqgan_large_imagenet256', 'v5e:8x8', ('--mesh=data=16,fsdp=4',)),
   Row('maskgit_tokenizer_imagenet256', 'v5e:8x8'),
   Row('maskgit_imagenet256', 'v5e:4x4', (HALF,)),
-  Row('llamagen_vq16_imagenet256', 'v5e:4x4'),
+  Row('llamagen_vq16_imagenet256', 'v5e:4x4', half=True),
 )
 
 
@@ -118,7 +120,7 @@ def format_row(row: Row, found: dict) -> str:
   memory = found['memory']
   cells += [
     'tokens' if TOKENS in row.options else 'images',
-    'bfloat16' if HALF in row.options else 'float32',
+    'bfloat16' if HALF in row.options or row.half else 'float32',
     str(found['batch_size']),
     f'{memory["peak"] / GIB:.2f} GiB',
     f'{(memory["available"] - memory["peak"]) / GIB:.2f} GiB',
