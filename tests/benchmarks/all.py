@@ -94,17 +94,7 @@ TRAINING = {
   ),
 }
 SAMPLING = {
-  'MaskGIT, 16 x 16, 8 steps': Model(
-    config='maskgit_imagenet256',
-    changes={
-      'model': {'transformer': _SMALL},
-      'sampler': {'steps': 8},
-    },
-    dtypes=_TRANSFORMER,
-    tokens=True,
-    batch=16,
-    cpu_batch=16,
-  ),
+  'MaskGIT, 16 x 16, 8 steps': TRAINING['MaskGIT, 16 x 16'],
   'autoregressive transformer, 16 x 16': TRAINING[
     'autoregressive transformer, 16 x 16'
   ],

@@ -229,3 +229,9 @@ def test_tokens_that_are_not_there_are_those_of_the_images(name, grid):
   batch = abstract.open_training(file).get_batch(2)
   shapes = [x.shape for key, x in batch.items() if key != 'label']
   assert (2, *grid) in shapes
+
+
+def test_an_autoencoder_is_not_planned_on_tokens(capsys):
+  arguments = ['--config', TOKENIZER, '--topology', 'cpu:1']
+  assert plan.main([*arguments, '--config.data.source=tokens:nowhere']) == 1
+  assert 'learns from images' in capsys.readouterr().err

@@ -185,8 +185,13 @@ def _describe_examples(
   found = examples_lib.describe(file.config.data, **known)
   if found is not None:
     return found
-  fields = {field.name for field in dataclasses.fields(file.config)}
-  source = file.get_source(next(name for name in _COPIES if name in fields))
+  runs = [name for name in _COPIES if hasattr(file.config, name)]
+  if not runs:
+    raise schema.ConfigError(
+      f'the task {file.config.task!r} learns from images, and '
+      f'config.data.source={file.config.data.source} holds tokens.'
+    )
+  source = file.get_source(runs[0])
   if pathlib.Path(source).is_dir():
     facts = layout.read_complete_config(source)['dataset']
     found = Examples(
