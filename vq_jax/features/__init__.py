@@ -20,6 +20,8 @@ from vq_jax.features.clip_config import ViTConfig
 from vq_jax.features.clip_loading import load_clip
 from vq_jax.features.clip_tokenizer import load_tokenizer
 from vq_jax.features.efficientnet import EfficientNetLite
+from vq_jax.features.extractors import FeatureExtractor
+from vq_jax.features.extractors import load_extractor
 from vq_jax.features.loading import load
 from vq_jax.features.loading import make
 from vq_jax.features.minilm import SentenceEncoder
@@ -34,6 +36,7 @@ __all__ = [
   'CLIPConfig',
   'ClassifierText',
   'EfficientNetLite',
+  'FeatureExtractor',
   'MissingWeights',
   'ResNetConfig',
   'SentenceEncoder',
@@ -45,6 +48,7 @@ __all__ = [
   'load',
   'load_classifier_text',
   'load_clip',
+  'load_extractor',
   'load_heads',
   'load_minilm',
   'load_tokenizer',

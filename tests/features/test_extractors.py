@@ -1,0 +1,102 @@
+"""Extractors of features: batches, devices and errors."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests.features import weights
+from vq_jax import features
+from vq_jax.features import extractors
+
+
+def images(*shape):
+  return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def moments(network, variables, images):
+  del network
+  return {
+    'pooled': images.mean((1, 2)) * variables['scale'],
+    'spatial': images.reshape(len(images), -1),
+  }
+
+
+@pytest.fixture(scope='module')
+def extractor():
+  return extractors.from_network(
+    None,
+    {'scale': np.float32(2)},
+    moments,
+    name='moments',
+    checksum='0' * 64,
+    size=4,
+    resizer='none',
+  )
+
+
+@pytest.mark.parametrize('count', [1, 5, 64, 67])
+def test_features_of_an_image_do_not_depend_on_the_batch(extractor, count):
+  given = images(count, 4, 4, 3)
+  found = extractor(given)
+  assert extractor.outputs == ('pooled', 'spatial')
+  assert found.keys() == set(extractor.outputs)
+  np.testing.assert_array_equal(found['spatial'], given.reshape(count, -1))
+  np.testing.assert_allclose(found['pooled'], 2 * given.mean((1, 2)), rtol=1e-5)
+
+
+def test_all_devices_take_part(extractor):
+  assert jax.local_device_count() > 1
+  count = jax.local_device_count()
+  seen = []
+
+  def apply(batch):
+    seen.append(batch.sharding.num_devices)
+    return moments(None, {'scale': 1.0}, batch)
+
+  features.FeatureExtractor(**vars(extractor) | {'apply': apply})(
+    images(2, 4, 4, 3)
+  )
+  assert seen == [count]
+
+
+def test_one_channel_is_repeated(extractor):
+  grey = images(2, 4, 4, 1)
+  np.testing.assert_array_equal(
+    extractor(grey)['pooled'], extractor(np.repeat(grey, 3, -1))['pooled']
+  )
+
+
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    (np.zeros((1, 4, 4, 3), np.float32), 'must be uint8.*float32.*to_uint8'),
+    (images(4, 4, 3), 'must be.*B, H, W, 3.*4, 4, 3'),
+    (images(1, 4, 4, 2), 'must be.*B, H, W, 3.*1, 4, 4, 2'),
+    (images(0, 4, 4, 3), 'at least one'),
+    (images(2, 0, 4, 3), 'at least one pixel'),
+    (images(1, 5, 4, 3), '4 x 4 pixels; got 5 x 4'),
+  ],
+)
+def test_images_that_no_network_takes(extractor, given, message):
+  with pytest.raises(ValueError, match=message):
+    extractor(given)
+
+
+def test_unknown_names():
+  with pytest.raises(ValueError, match="'vgg'.*efficientnet_lite0"):
+    features.load_extractor('vgg')
+  with pytest.raises(ValueError, match="resizer 'lanczos'.*clean"):
+    features.load_extractor('efficientnet-lite0', resizer='lanczos')
+
+
+def test_the_released_efficientnet():
+  """A hyphen in the name is accepted."""
+  weights.need('efficientnet_lite0')
+  extractor = features.load_extractor('efficientnet-lite0')
+  assert extractor.name == 'efficientnet_lite0'
+  assert extractor.checksum.startswith('57934424')
+  assert extractor.resizer == 'clean'
+  assert extractor.resize(images(1, 40, 30, 3)).shape == (1, 224, 224, 3)
+  found = extractor(images(1, 40, 30, 3))
+  assert found['pooled'].shape == (1, 1280)
+  assert found['logits'].shape == (1, 1000)

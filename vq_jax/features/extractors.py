@@ -1,0 +1,211 @@
+"""Extractors of features for the metrics of sets of images."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vq_jax.features import loading
+from vq_jax.features import released
+from vq_jax.features import resizing
+from vq_jax.utils import devices
+
+# Each network is compiled for a few sizes of batches, powers of two.
+_LARGEST_BATCH = 64
+_NETWORKS = ('efficientnet_lite0', 'efficientnet_lite2')
+_VALID = ', '.join(_NETWORKS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureExtractor:
+  """Maps images to features for the metrics of sets of images.
+
+  Numbers of different extractors are not comparable, so each number is reported
+  with the name, the checksum and the resizer.
+
+  Attributes:
+    name: name of the network, such as 'inception'.
+    checksum: SHA-256 of its weights; None if they are in no file.
+    resizer: how images are resized, see `resizing.resize`.
+    outputs: names of the features, of 'pooled', 'spatial' and 'logits'.
+    resize: maps images uint8 [B, H, W, 3] to float32 [B, size, size, 3] in
+      [0, 255].
+    apply: maps resized images to features; name -> float32 [B, D].
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from vq_jax import features
+    >>> extractor = features.FeatureExtractor(
+    ...   name='mean colour',
+    ...   checksum=None,
+    ...   resizer='none',
+    ...   outputs=('pooled',),
+    ...   resize=lambda images: images.astype(np.float32),
+    ...   apply=lambda images: {'pooled': images.mean((1, 2))},
+    ... )
+    >>> extractor(np.full((5, 8, 8, 1), 7, np.uint8))['pooled'].shape
+    (5, 3)
+  """
+
+  name: str
+  checksum: str | None
+  resizer: str
+  outputs: tuple[str, ...]
+  resize: Callable[[np.ndarray], np.ndarray]
+  apply: Callable[[jax.Array], dict[str, jax.Array]]
+
+  def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Computes features, on all devices of this process.
+
+    Args:
+      images: uint8 [B, H, W, 3 or 1], B at least 1.
+
+    Returns:
+      name -> float32 [B, D], for all names of `outputs`.
+
+    Raises:
+      ValueError: if the images have another dtype or shape, or a size that the
+        resizer 'none' refuses.
+    """
+    _check(images)
+    images = np.repeat(images, 3 // images.shape[-1], axis=-1)
+    parts = [
+      self._compute(images[i : i + _LARGEST_BATCH])
+      for i in range(0, len(images), _LARGEST_BATCH)
+    ]
+    return {
+      name: np.concatenate([part[name] for part in parts])
+      for name in self.outputs
+    }
+
+  def _compute(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Computes the features of at most `_LARGEST_BATCH` images."""
+    resized = self.resize(images)
+    sharding = devices.batch_sharding()
+    size = devices.round_up(1 << (len(images) - 1).bit_length(), sharding)
+    rows = np.minimum(np.arange(size), len(images) - 1)
+    found = self.apply(jax.device_put(resized[rows], sharding))
+    return {
+      name: np.asarray(found[name], np.float32)[: len(images)]
+      for name in self.outputs
+    }
+
+
+def load_extractor(
+  name: str = 'efficientnet_lite0',
+  *,
+  weights: str | os.PathLike | None = None,
+  resizer: str | None = None,
+) -> FeatureExtractor:
+  """Loads a pretrained network as an extractor of features.
+
+  Args:
+    name: 'efficientnet_lite0' or 'efficientnet_lite2', with hyphens too.
+    weights: file with the weights; by default see `released.find`.
+    resizer: see `resizing.resize`; 'clean' by default.
+
+  Returns:
+    the extractor.
+
+  Raises:
+    MissingWeights: if the weights are not found; the message says how to get
+      them.
+    OSError: if `weights` cannot be read.
+    ValueError: if the name or the resizer is unknown, or the checksum of the
+      weights is wrong.
+  """
+  name, resizer = name.replace('-', '_'), resizer or 'clean'
+  resizing.check_resizer(resizer)
+  if name in _NETWORKS:
+    return _load_efficientnet(name, weights, resizer)
+  raise ValueError(f'unknown network of features {name!r}. Valid: {_VALID}.')
+
+
+def from_network(
+  network: nn.Module,
+  variables: dict[str, Any],
+  forward: Callable[..., dict[str, jax.Array]],
+  *,
+  name: str,
+  checksum: str | None,
+  size: int,
+  resizer: resizing.Resizer,
+) -> FeatureExtractor:
+  """Makes an extractor of a module.
+
+  Args:
+    network: the module.
+    variables: its variables.
+    forward: (module, variables, images float32 [B, size, size, 3] in [0, 255])
+      -> features by name, float32 [B, D].
+    name: see `FeatureExtractor`.
+    checksum: see `FeatureExtractor`.
+    size: side of the images that the network takes.
+    resizer: see `resizing.resize`.
+
+  Returns:
+    the extractor.
+  """
+  sharding = devices.batch_sharding()
+  if sharding is not None:
+    everywhere = jax.sharding.NamedSharding(
+      sharding.mesh, jax.sharding.PartitionSpec()
+    )
+    variables = jax.device_put(variables, everywhere)
+  compiled = jax.jit(functools.partial(forward, network))
+  image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  outputs = tuple(
+    jax.eval_shape(functools.partial(forward, network), variables, image)
+  )
+  return FeatureExtractor(
+    name=name,
+    checksum=checksum,
+    resizer=resizer,
+    outputs=outputs,
+    resize=functools.partial(resizing.resize, size=size, resizer=resizer),
+    apply=functools.partial(compiled, variables),
+  )
+
+
+def _check(images: np.ndarray) -> None:
+  if images.dtype != np.uint8:
+    raise ValueError(
+      f'images must be uint8 in [0, 255]; got {images.dtype}. '
+      'vq_jax.utils.images.to_uint8 converts floats in [0, 1].'
+    )
+  if (
+    images.ndim != 4 or images.shape[-1] not in (1, 3) or not min(images.shape)
+  ):
+    raise ValueError(
+      'images must be [B, H, W, 3] or [B, H, W, 1], at least one and of at '
+      f'least one pixel; got {images.shape}.'
+    )
+
+
+def _load_efficientnet(
+  name: str, weights: str | os.PathLike | None, resizer: resizing.Resizer
+) -> FeatureExtractor:
+  network, variables = loading.load(name, weights)
+  return from_network(
+    network,
+    variables,
+    _apply_efficientnet,
+    name=name,
+    checksum=released.lookup(name).sha256,
+    size=network.size,
+    resizer=resizer,
+  )
+
+
+def _apply_efficientnet(
+  network: nn.Module, variables: dict[str, Any], images: jax.Array
+) -> dict[str, jax.Array]:
+  logits, pooled = network.apply(variables, images / 255)
+  return {'pooled': pooled, 'logits': logits}
