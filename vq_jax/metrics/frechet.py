@@ -1,7 +1,8 @@
 """The Frechet distance between Gaussians fitted to two sets of features.
 
-With the features of Inception-v3 it is the FID
-(https://arxiv.org/abs/1706.08500).
+With the pooled features of Inception-v3 it is the FID
+(https://arxiv.org/abs/1706.08500); with its spatial features, the first seven
+channels of a layer of 17 x 17, it is the sFID (https://arxiv.org/abs/2103.03841).
 """
 
 import dataclasses
@@ -9,6 +10,8 @@ import functools
 from collections.abc import Iterable
 
 import numpy as np
+
+from vq_jax.metrics import rows as rows_lib
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,16 +54,43 @@ def fit(features: np.ndarray) -> Gaussian:
   Raises:
     ValueError: if the features have another shape, or are not finite.
   """
-  features = np.asarray(features, np.float64)
-  if features.ndim != 2 or not len(features):
-    raise ValueError(
-      f'features must be [n, D] with n >= 1; got {features.shape}.'
-    )
-  if not np.isfinite(features).all():
-    raise ValueError('features must be finite; got NaN or infinity.')
+  features = np.asarray(features)
+  rows_lib.check(features)
+  features = rows_lib.to_float64(features)
   mean = features.mean(axis=0)
   centred = features - mean
   return Gaussian(count=len(features), mean=mean, scatter=centred.T @ centred)
+
+
+def from_moments(
+  mean: np.ndarray, covariance: np.ndarray, count: int | None = None
+) -> Gaussian:
+  """Returns a Gaussian with given moments, such as published statistics.
+
+  Args:
+    mean: float [D].
+    covariance: float [D, D], symmetric and positive semidefinite.
+    count: number of vectors, if it is known; `merge` needs it.
+
+  Raises:
+    ValueError: if the shapes do not fit, a number is not finite, or the matrix
+      is no covariance.
+  """
+  mean, covariance = np.asarray(mean), np.asarray(covariance)
+  if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
+    raise ValueError(
+      'mean must be [D] and covariance [D, D]; got '
+      f'{mean.shape} and {covariance.shape}.'
+    )
+  mean, covariance = rows_lib.to_float64(mean), rows_lib.to_float64(covariance)
+  scale = np.abs(covariance).max(initial=0.0)
+  if np.abs(covariance - covariance.T).max(initial=0.0) > 1e-4 * scale:
+    raise ValueError('a covariance must be symmetric; got one that is not.')
+  if np.diagonal(covariance).min(initial=0.0) < -1e-4 * scale:
+    raise ValueError('a covariance must have no negative variances; got some.')
+  count = 2 if count is None else count
+  symmetric = (covariance + covariance.T) / 2
+  return Gaussian(count=count, mean=mean, scatter=symmetric * (count - 1))
 
 
 def merge(a: Gaussian, b: Gaussian) -> Gaussian:
@@ -85,8 +115,9 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
     |m_a - m_b|^2 + tr A + tr B - 2 tr (A^1/2 B A^1/2)^1/2
 
-  The last trace is computed as the sum of the singular values of A^1/2 B^1/2,
-  which is real and finite for singular covariances too.
+  The last trace is computed as the sum of the singular values of R^T S, where
+  A = R R^T and B = S S^T. It is real and finite for singular covariances too,
+  and cheap for sets of few vectors, since R has at most as many columns.
 
   The distance decreases with the number of vectors, so compare only sets of the
   same size.
@@ -116,12 +147,17 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
       f'{a.mean.shape[0]} and {b.mean.shape[0]}.'
     )
   cov_a, cov_b = a.covariance, b.covariance
-  cross = np.linalg.norm(_root(cov_a) @ _root(cov_b), 'nuc')
+  cross = np.linalg.norm(_root(cov_a).T @ _root(cov_b), 'nuc')
   traces = np.trace(cov_a) + np.trace(cov_b) - 2 * cross
   return max(float(np.sum(np.square(a.mean - b.mean)) + traces), 0.0)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-  """Returns the symmetric square root of a positive semidefinite matrix."""
+  """Returns R [D, rank] with R R^T = C, for a positive semidefinite C [D, D].
+
+  Eigenvalues that are only rounding errors are left out.
+  """
   values, vectors = np.linalg.eigh(covariance)
-  return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+  noise = len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
+  kept = values > noise
+  return vectors[:, kept] * np.sqrt(values[kept])
