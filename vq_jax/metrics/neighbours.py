@@ -97,7 +97,7 @@ def density_coverage(
     balls += np.count_nonzero(inside)
     covered[rows] |= inside.any(axis=1)
   density = balls / (neighbours * len(generated))
-  return density, float(covered.mean())
+  return float(density), float(covered.mean())
 
 
 def radii(
