@@ -1,10 +1,15 @@
 """Extractors of features: batches, devices and errors."""
 
+import functools
+import hashlib
+
 import jax
 import numpy as np
 import pytest
 
+from tests.convert import torchscript
 from tests.features import weights
+from tests.golden import clip as clip_golden
 from vq_jax import features
 from vq_jax.features import extractors
 
@@ -100,3 +105,29 @@ def test_the_released_efficientnet():
   found = extractor(images(1, 40, 30, 3))
   assert found['pooled'].shape == (1, 1280)
   assert found['logits'].shape == (1, 1000)
+
+
+def test_the_embeddings_of_clip(tmp_path):
+  toy = clip_golden.TOYS['two by two patches']
+  path = torchscript.save(
+    tmp_path / 'toy.pt', torchscript.modules(clip_golden.openai(toy))
+  )
+  extractor = features.load_extractor(f'clip:{path}')
+  assert extractor.name == 'clip:toy.pt'
+  assert extractor.checksum == hashlib.sha256(path.read_bytes()).hexdigest()
+  assert extractor.outputs == ('pooled',)
+  given = images(2, 16, 16, 3)
+  clip, variables = features.load_clip(path)
+  want = jax.jit(functools.partial(clip.apply, method='encode_image'))(
+    variables, given.astype(np.float32) / 255
+  )
+  np.testing.assert_allclose(extractor(given)['pooled'], want, atol=1e-5)
+
+
+def test_without_the_weights_of_clip(tmp_path, monkeypatch):
+  for name in ('HOME', 'XDG_CACHE_HOME', 'VQ_JAX_WEIGHTS'):
+    monkeypatch.setenv(name, str(tmp_path))
+  with pytest.raises(
+    features.MissingWeights, match='L-14-336px.pt.*sha256.*efficientnet_lite0'
+  ):
+    features.load_extractor('clip')

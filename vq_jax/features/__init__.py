@@ -22,6 +22,8 @@ from vq_jax.features.clip_tokenizer import load_tokenizer
 from vq_jax.features.efficientnet import EfficientNetLite
 from vq_jax.features.extractors import FeatureExtractor
 from vq_jax.features.extractors import load_extractor
+from vq_jax.features.inception import InceptionV3
+from vq_jax.features.inception_loading import load_inception
 from vq_jax.features.loading import load
 from vq_jax.features.loading import make
 from vq_jax.features.minilm import SentenceEncoder
@@ -37,6 +39,7 @@ __all__ = [
   'ClassifierText',
   'EfficientNetLite',
   'FeatureExtractor',
+  'InceptionV3',
   'MissingWeights',
   'ResNetConfig',
   'SentenceEncoder',
@@ -50,6 +53,7 @@ __all__ = [
   'load_clip',
   'load_extractor',
   'load_heads',
+  'load_inception',
   'load_minilm',
   'load_tokenizer',
   'make',

@@ -1,7 +1,6 @@
 """Loading of a CLIP from files of OpenAI, open_clip and Hugging Face."""
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import warnings
@@ -15,6 +14,7 @@ from vq_jax.features import clip_options
 from vq_jax.features import clip_rules
 from vq_jax.features import clip_sizes
 from vq_jax.features import released
+from vq_jax.features import weight_files
 from vq_jax.features.clip import CLIP
 from vq_jax.utils.conversion import errors
 from vq_jax.utils.conversion import locations
@@ -77,6 +77,11 @@ RELEASES = {
     sha256='b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836',
     megabytes=933,
   ),
+  'ViT-L/14@336px': OpenAIRelease(
+    file='ViT-L-14-336px.pt',
+    sha256='3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02',
+    megabytes=934,
+  ),
 }
 
 
@@ -96,9 +101,9 @@ def load_clip(
   Args:
     path: a file with weights, a folder with the files of a repository on
       Hugging Face, or the name of a model of OpenAI ('ViT-B/32', 'ViT-B/16',
-      'ViT-L/14', 'RN50'), whose file is searched in the folder of the
-      environment variable VQ_JAX_WEIGHTS, in ~/.cache/vq_jax/weights and in
-      ~/.cache/clip.
+      'ViT-L/14', 'ViT-L/14@336px', 'RN50'), whose file is searched in the
+      folder of the environment variable VQ_JAX_WEIGHTS, in
+      ~/.cache/vq_jax/weights and in ~/.cache/clip.
     activation: activation of the transformers. By default that of a
       `config.json` or `open_clip_config.json` beside the file, and 'quick_gelu'
       without one, with a warning unless the file is of OpenAI. The models that
@@ -117,7 +122,7 @@ def load_clip(
     OSError: if the file cannot be read.
     ValueError: if the checksum of a model of OpenAI is wrong.
   """
-  file = _find(path)
+  file = find_file(path)
   options = clip_options.read(file.parent, activation)
   with pickles.reading(file) as tree:
     try:
@@ -181,8 +186,11 @@ def _convert(
     ) from error
 
 
-def _find(path: str | os.PathLike) -> pathlib.Path:
-  """Returns the file of a name, a folder or a file.
+def find_file(path: str | os.PathLike) -> pathlib.Path:
+  """Returns the file with the weights of a CLIP.
+
+  Args:
+    path: see `load_clip`.
 
   Raises:
     MissingWeights: if it does not exist.
@@ -214,21 +222,11 @@ def _find(path: str | os.PathLike) -> pathlib.Path:
 def _find_release(name: str) -> pathlib.Path:
   """Returns the file of a model of OpenAI, and checks its checksum."""
   release = RELEASES[name]
-  folders = [*released.folders(), pathlib.Path('~/.cache/clip').expanduser()]
-  for folder in folders:
-    file = folder / release.file
-    if not file.is_file():
-      continue
-    with file.open('rb') as opened:
-      found = hashlib.file_digest(opened, 'sha256').hexdigest()
-    if found != release.sha256:
-      raise ValueError(
-        f'{file} must have the sha256 {release.sha256}; got {found}. Download '
-        f'it again from {release.url}.'
-      )
-    return file
-  raise released.MissingWeights(
-    f'{name} needs {release.file} of OpenAI ({release.megabytes} MB, sha256 '
-    f'{release.sha256}), which was not found: download {release.url} into '
-    f'{" or ".join(map(str, folders))}, or set VQ_JAX_WEIGHTS to its folder.'
+  return weight_files.find(
+    release.file,
+    release.sha256,
+    what=f'{name} needs {release.file} of OpenAI ({release.megabytes} MB, '
+    f'sha256 {release.sha256})',
+    url=release.url,
+    more_folders=[pathlib.Path('~/.cache/clip').expanduser()],
   )

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import hashlib
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +13,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vq_jax.features import loading
+from vq_jax.features import clip_loading
+from vq_jax.features import efficientnet
+from vq_jax.features import inception
+from vq_jax.features import inception_loading
 from vq_jax.features import released
 from vq_jax.features import resizing
 from vq_jax.utils import devices
 
 # Each network is compiled for a few sizes of batches, powers of two.
 _LARGEST_BATCH = 64
-_NETWORKS = ('efficientnet_lite0', 'efficientnet_lite2')
-_VALID = ', '.join(_NETWORKS)
+_STAND_IN = (
+  'Without these weights, efficientnet_lite0 is a stand-in (`--features '
+  'efficientnet_lite0`); its numbers are not comparable with published ones.'
+)
+# The CLIP of CMMD (https://arxiv.org/abs/2401.09603).
+_CLIP = 'ViT-L/14@336px'
+_VALID = ', '.join(
+  ('inception', *efficientnet.NETWORKS, 'clip', 'clip:PATH-OR-NAME')
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +111,7 @@ class FeatureExtractor:
 
 
 def load_extractor(
-  name: str = 'efficientnet_lite0',
+  name: str = 'inception',
   *,
   weights: str | os.PathLike | None = None,
   resizer: str | None = None,
@@ -107,12 +119,17 @@ def load_extractor(
   """Loads a pretrained network as an extractor of features.
 
   Args:
-    name: 'efficientnet_lite0' or 'efficientnet_lite2', with hyphens too.
-    weights: file with the weights; by default see `released.find`.
+    name: 'inception' (`InceptionV3`), 'efficientnet_lite0',
+      'efficientnet_lite2' (`EfficientNetLite`), 'clip' (the ViT-L/14@336px of
+      CMMD, https://arxiv.org/abs/2401.09603), or 'clip:' followed by a name or
+      path of `load_clip`. A hyphen may stand for an underscore.
+    weights: file with the weights; by default see `load_inception`, `load` and
+      `load_clip`.
     resizer: see `resizing.resize`; 'clean' by default.
 
   Returns:
-    the extractor.
+    the extractor. 'pooled' is what the distances are computed from; an
+    Inception Score needs 'logits', which CLIP lacks.
 
   Raises:
     MissingWeights: if the weights are not found; the message says how to get
@@ -121,10 +138,19 @@ def load_extractor(
     ValueError: if the name or the resizer is unknown, or the checksum of the
       weights is wrong.
   """
-  name, resizer = name.replace('-', '_'), resizer or 'clean'
+  resizer = resizer or 'clean'
   resizing.check_resizer(resizer)
-  if name in _NETWORKS:
-    return _load_efficientnet(name, weights, resizer)
+  kind, colon, which = name.partition(':')
+  kind = kind.replace('-', '_')
+  try:
+    if kind == 'clip':
+      return _load_clip(weights or which or _CLIP, resizer)
+    if kind == 'inception' and not colon:
+      return _load_inception(weights, resizer)
+  except released.MissingWeights as error:
+    raise released.MissingWeights(f'{error} {_STAND_IN}') from error
+  if kind in efficientnet.NETWORKS and not colon:
+    return _load_efficientnet(kind, weights, resizer)
   raise ValueError(f'unknown network of features {name!r}. Valid: {_VALID}.')
 
 
@@ -189,23 +215,65 @@ def _check(images: np.ndarray) -> None:
     )
 
 
-def _load_efficientnet(
-  name: str, weights: str | os.PathLike | None, resizer: resizing.Resizer
+def _load_inception(
+  weights: str | os.PathLike | None, resizer: resizing.Resizer
 ) -> FeatureExtractor:
-  network, variables = loading.load(name, weights)
+  """Loads Inception-v3, whose range of pixels belongs to the resizer."""
+  value_range = (-1.0, 1.0) if resizer == 'pytorch' else inception.GRAPH_RANGE
+  network, variables = inception_loading.load_inception(
+    weights, value_range=value_range
+  )
   return from_network(
     network,
     variables,
-    _apply_efficientnet,
+    lambda network, variables, images: network.apply(variables, images / 255),
+    name='inception',
+    checksum=inception_loading.SHA256,
+    size=inception.SIZE,
+    resizer=resizer,
+  )
+
+
+def _load_clip(
+  path: str | os.PathLike, resizer: resizing.Resizer
+) -> FeatureExtractor:
+  """Loads CLIP; the features are its embeddings of images."""
+  network, variables = clip_loading.load_clip(path)
+  named = path in clip_loading.RELEASES
+  with clip_loading.find_file(path).open('rb') as file:
+    checksum = hashlib.file_digest(file, 'sha256').hexdigest()
+
+  def embed(network, variables, images):
+    found = network.apply(variables, images / 255, method='encode_image')
+    return {'pooled': found}
+
+  return from_network(
+    network,
+    variables,
+    embed,
+    name=f'clip:{path if named else pathlib.Path(path).name}',
+    checksum=checksum,
+    size=network.config.image_size,
+    resizer=resizer,
+  )
+
+
+def _load_efficientnet(
+  name: str, weights: str | os.PathLike | None, resizer: resizing.Resizer
+) -> FeatureExtractor:
+  """Loads EfficientNet-Lite."""
+  network, variables = efficientnet.load(name, weights)
+
+  def classify(network, variables, images):
+    logits, pooled = network.apply(variables, images / 255)
+    return {'pooled': pooled, 'logits': logits}
+
+  return from_network(
+    network,
+    jax.tree.map(jnp.asarray, variables),
+    classify,
     name=name,
     checksum=released.lookup(name).sha256,
     size=network.size,
     resizer=resizer,
   )
-
-
-def _apply_efficientnet(
-  network: nn.Module, variables: dict[str, Any], images: jax.Array
-) -> dict[str, jax.Array]:
-  logits, pooled = network.apply(variables, images / 255)
-  return {'pooled': pooled, 'logits': logits}
