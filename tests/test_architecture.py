@@ -31,6 +31,7 @@ ROWS = [
   {'model'},
   {'runs'},
   {'workflows'},
+  {'evaluation'},
   {'convert'},
   {'cli'},
 ]

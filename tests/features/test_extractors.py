@@ -34,7 +34,7 @@ def extractor():
     moments,
     name='moments',
     checksum='0' * 64,
-    size=4,
+    size=(4, 4),
     resizer='none',
   )
 

@@ -46,8 +46,8 @@ class FeatureExtractor:
     checksum: SHA-256 of its weights; None if they are in no file.
     resizer: how images are resized, see `resizing.resize`.
     outputs: names of the features, of 'pooled', 'spatial' and 'logits'.
-    resize: maps images uint8 [B, H, W, 3] to float32 [B, size, size, 3] in
-      [0, 255].
+    resize: maps images uint8 [B, H, W, 3] to float32 [B, H', W', 3] in [0, 255]
+      of the size that the network takes.
     apply: maps resized images to features; name -> float32 [B, D].
 
   Example:
@@ -161,7 +161,7 @@ def from_network(
   *,
   name: str,
   checksum: str | None,
-  size: int,
+  size: tuple[int, int],
   resizer: resizing.Resizer,
 ) -> FeatureExtractor:
   """Makes an extractor of a module.
@@ -169,11 +169,11 @@ def from_network(
   Args:
     network: the module.
     variables: its variables.
-    forward: (module, variables, images float32 [B, size, size, 3] in [0, 255])
-      -> features by name, float32 [B, D].
+    forward: (module, variables, images float32 [B, H, W, 3] in [0, 255]) ->
+      features by name, float32 [B, D].
     name: see `FeatureExtractor`.
     checksum: see `FeatureExtractor`.
-    size: side of the images that the network takes.
+    size: (H, W) of the images that the network takes.
     resizer: see `resizing.resize`.
 
   Returns:
@@ -186,7 +186,7 @@ def from_network(
     )
     variables = jax.device_put(variables, everywhere)
   compiled = jax.jit(functools.partial(forward, network))
-  image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
   outputs = tuple(
     jax.eval_shape(functools.partial(forward, network), variables, image)
   )
@@ -229,7 +229,7 @@ def _load_inception(
     lambda network, variables, images: network.apply(variables, images / 255),
     name='inception',
     checksum=inception_loading.SHA256,
-    size=inception.SIZE,
+    size=(inception.SIZE,) * 2,
     resizer=resizer,
   )
 
@@ -253,7 +253,7 @@ def _load_clip(
     embed,
     name=f'clip:{path if named else pathlib.Path(path).name}',
     checksum=checksum,
-    size=network.config.image_size,
+    size=(network.config.image_size,) * 2,
     resizer=resizer,
   )
 
@@ -274,6 +274,6 @@ def _load_efficientnet(
     classify,
     name=name,
     checksum=released.lookup(name).sha256,
-    size=network.size,
+    size=(network.size,) * 2,
     resizer=resizer,
   )

@@ -15,8 +15,10 @@ Resizer = Literal['clean', 'pytorch', 'tensorflow', 'none']
 RESIZERS: tuple[Resizer, ...] = ('clean', 'pytorch', 'tensorflow', 'none')
 
 
-def resize(images: np.ndarray, size: int, resizer: Resizer) -> np.ndarray:
-  """Resizes images to a square.
+def resize(
+  images: np.ndarray, size: tuple[int, int], resizer: Resizer
+) -> np.ndarray:
+  """Resizes images.
 
   - 'clean', of clean-fid: Pillow's bicubic filter, antialiased, in float32 for
     each channel, clipped to [0, 255] and not rounded.
@@ -29,11 +31,11 @@ def resize(images: np.ndarray, size: int, resizer: Resizer) -> np.ndarray:
 
   Args:
     images: uint8 [B, H, W, C].
-    size: side of the square.
+    size: the new (H, W).
     resizer: the way.
 
   Returns:
-    float32 [B, size, size, C] in [0, 255].
+    float32 [B, H, W, C] of the new size in [0, 255].
 
   Raises:
     ValueError: if the resizer is unknown, or is 'none' and the images have
@@ -43,24 +45,27 @@ def resize(images: np.ndarray, size: int, resizer: Resizer) -> np.ndarray:
     >>> import numpy as np
     >>> from vq_jax.features import resizing
     >>> image = np.array([0, 100], np.uint8).reshape(1, 1, 2, 1)
-    >>> resizing.resize(image, 4, 'pytorch')[0, 0, :, 0].tolist()
+    >>> resizing.resize(image, (1, 4), 'pytorch')[0, 0, :, 0].tolist()
     [0.0, 25.0, 75.0, 100.0]
-    >>> resizing.resize(image, 4, 'tensorflow')[0, 0, :, 0].tolist()
+    >>> resizing.resize(image, (1, 4), 'tensorflow')[0, 0, :, 0].tolist()
     [0.0, 50.0, 100.0, 100.0]
   """
   check_resizer(resizer)
-  if images.shape[1:3] == (size, size):
+  if images.shape[1:3] == tuple(size):
     return images.astype(np.float32)
   if resizer == 'none':
+    h, w = size
     raise ValueError(
-      f"with the resizer 'none', images must have {size} x {size} pixels; got "
+      f"with the resizer 'none', images must have {h} x {w} pixels; got "
       f'{images.shape[1]} x {images.shape[2]}. Take another resizer: '
       f'{", ".join(RESIZERS[:-1])}.'
     )
   if resizer == 'clean':
     return _resize_with_pillow(images, size)
   for axis in (2, 1):
-    images = _interpolate(images, size, axis, centred=resizer == 'pytorch')
+    images = _interpolate(
+      images, size[axis - 1], axis, centred=resizer == 'pytorch'
+    )
   return images
 
 
@@ -101,7 +106,9 @@ def _interpolate(
   return first + (second - first) * weight
 
 
-def _resize_with_pillow(images: np.ndarray, size: int) -> np.ndarray:
+def _resize_with_pillow(
+  images: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
   """Resizes each channel as an image of floats."""
   channels = np.moveaxis(images, -1, 1).astype(np.float32)
   b, c, h, w = channels.shape
@@ -112,15 +119,15 @@ def _resize_with_pillow(images: np.ndarray, size: int) -> np.ndarray:
       channels.reshape(b * c, h, w),
     )
   )
-  stacked = np.stack(resized).reshape(b, c, size, size)
+  stacked = np.stack(resized).reshape(b, c, *size)
   return np.moveaxis(stacked, 1, -1).clip(0, 255)
 
 
-def _resize_channel(channel: np.ndarray, size: int) -> np.ndarray:
+def _resize_channel(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   from PIL import Image  # not needed to train or to sample
 
   image = Image.fromarray(channel)
-  return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+  return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 @functools.cache
