@@ -11,6 +11,7 @@ from vq_jax import autoencoders
 from vq_jax import convert
 from vq_jax import data
 from vq_jax import discriminators
+from vq_jax import evaluation
 from vq_jax import features
 from vq_jax import inference
 from vq_jax import losses
@@ -31,6 +32,7 @@ __all__ = [
   'convert',
   'data',
   'discriminators',
+  'evaluation',
   'features',
   'inference',
   'load',

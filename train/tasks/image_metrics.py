@@ -21,14 +21,7 @@ def compare_images(
     image: float [B, H, W, C] in [0, 1].
     reconstruction: the same; it is clipped to [0, 1].
   """
-  reconstruction = jnp.clip(reconstruction, 0, 1)
-  mse = losses.l2(image, reconstruction)
-  window = min(11, *image.shape[1:3])
-  values = {
-    'mse': mse,
-    'psnr_per_image': metrics.psnr_from_mse(mse),
-    'ssim': metrics.ssim(image, reconstruction, window=window),
-  }
+  values = metrics.compare_images(image, reconstruction)
   ones = jnp.ones(len(image))
   return {name: (value, ones) for name, value in values.items()}
 

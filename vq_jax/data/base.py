@@ -1,6 +1,7 @@
 """The base class of sources of images, and a source of arrays."""
 
 import abc
+import hashlib
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -85,6 +86,13 @@ class Source(abc.ABC):
         examples.append(error)
     return examples
 
+  def fingerprint(self) -> str:
+    """Returns a text that is another one when the examples have changed.
+
+    A subclass overrides it if the name and the number do not identify them.
+    """
+    return f'{self.name}: {len(self)}'
+
   def __repr__(self) -> str:
     """Describes the source."""
     return (
@@ -148,6 +156,13 @@ class ArraySource(Source):
   def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
     """Returns a batch: `image` uint8 [B, H, W, C] and `label` int32 [B]."""
     return {'image': self.images[indices], 'label': self.labels[indices]}
+
+  def fingerprint(self) -> str:
+    """Returns the SHA-256 of the images and labels."""
+    digest = hashlib.sha256(str(self.images.shape).encode())
+    digest.update(np.ascontiguousarray(self.images))
+    digest.update(np.ascontiguousarray(self.labels))
+    return digest.hexdigest()
 
   def subset(self, split: str) -> 'ArraySource':
     """Returns the examples of a split, such as `train[:90%]`.

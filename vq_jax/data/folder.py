@@ -1,5 +1,6 @@
 """A source of image files in a folder."""
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -101,6 +102,14 @@ class FolderSource(Source):
     image = decode_image(path, channels=self._channels, name=str(path))
     label = self._class_ids[class_names.get_class_name(file)]
     return {'image': image, 'label': np.int32(label)}
+
+  def fingerprint(self) -> str:
+    """Returns the SHA-256 of the names, sizes and times of the files."""
+    digest = hashlib.sha256()
+    for file in self._files:
+      found = (self._root / file).stat()
+      digest.update(f'{file} {found.st_size} {found.st_mtime_ns}\n'.encode())
+    return digest.hexdigest()
 
 
 def _guess_channels(root: pathlib.Path, files: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from vq_jax.metrics.classifier import Classifier
 from vq_jax.metrics.classifier import class_agreement
 from vq_jax.metrics.estimates import Estimate
 from vq_jax.metrics.frechet import frechet_distance
+from vq_jax.metrics.image import compare_images
 from vq_jax.metrics.image import mse
 from vq_jax.metrics.image import psnr
 from vq_jax.metrics.image import psnr_from_mse
@@ -30,6 +31,7 @@ __all__ = [
   'classifier',
   'cmmd',
   'codebook',
+  'compare_images',
   'density_coverage',
   'frechet',
   'frechet_distance',

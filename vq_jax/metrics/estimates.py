@@ -12,7 +12,8 @@ class Estimate:
 
   Attributes:
     value: the mean.
-    deviation: the standard deviation over the parts (with the divisor `parts`).
+    deviation: the standard deviation over the parts (with the divisor `parts`);
+      None if there is one part.
     parts: number of parts.
 
   Example:
@@ -22,12 +23,14 @@ class Estimate:
   """
 
   value: float
-  deviation: float
+  deviation: float | None
   parts: int
 
   @property
-  def standard_error(self) -> float:
+  def standard_error(self) -> float | None:
     """The deviation divided by the square root of the number of parts."""
+    if self.deviation is None:
+      return None
     return self.deviation / math.sqrt(self.parts)
 
 
@@ -36,6 +39,6 @@ def of_parts(values: np.ndarray) -> Estimate:
   values = np.asarray(values, np.float64)
   return Estimate(
     value=float(values.mean()),
-    deviation=float(values.std()),
+    deviation=float(values.std()) if len(values) > 1 else None,
     parts=len(values),
   )

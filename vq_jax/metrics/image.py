@@ -104,6 +104,32 @@ def ssim(
   return dm_pix.ssim(a, b, filter_size=window, filter_sigma=sigma, k1=k1, k2=k2)
 
 
+def compare_images(
+  image: images.Array, reconstruction: images.Array
+) -> dict[str, jax.Array]:
+  """Returns the metrics of reconstructions, one number per image.
+
+  Args:
+    image: images [B, H, W, C].
+    reconstruction: images of the same shape; floats are clipped to [0, 1].
+
+  Returns:
+    `mse`, `psnr_per_image` and `ssim`, float32 [B]. The window of SSIM is 11
+    pixels, or the shorter side of smaller images.
+
+  Raises:
+    ValueError: if the shapes differ.
+  """
+  reconstruction = jnp.clip(images.to_float(reconstruction), 0, 1)
+  error = mse(image, reconstruction)
+  window = min(11, *image.shape[1:3])
+  return {
+    'mse': error,
+    'psnr_per_image': psnr_from_mse(error),
+    'ssim': ssim(image, reconstruction, window=window),
+  }
+
+
 def _to_float_pair(
   a: images.Array, b: images.Array
 ) -> tuple[jax.Array, jax.Array]:

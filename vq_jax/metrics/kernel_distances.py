@@ -30,7 +30,7 @@ def kid(
   Args:
     a: features float [n, D].
     b: features float [m, D].
-    subsets: number of subsets.
+    subsets: number of subsets. There is one if it contains both sets entirely.
     subset_size: number of vectors of a subset, at least 2; by default 1000, or
       the size of the smaller set.
     seed: seed of the subsets.
@@ -55,6 +55,8 @@ def kid(
     raise ValueError(f'subset_size must be at least 2; got {subset_size}.')
   rows_lib.check_pair(a, b, least=least)
   size = subset_size or min(1000, len(a), len(b))
+  if size == len(a) == len(b):
+    subsets = 1
   rng = np.random.RandomState(seed)
   values = []
   for _ in range(subsets):

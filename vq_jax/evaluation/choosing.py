@@ -1,0 +1,203 @@
+"""The metrics of an evaluation, chosen before any long work."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vq_jax import features as features_lib
+from vq_jax.evaluation import feature_sets
+from vq_jax.evaluation import image_sets
+from vq_jax.evaluation import metric_table
+from vq_jax.evaluation import passes
+from vq_jax.evaluation.options import EvaluationOptions
+from vq_jax.features import FeatureExtractor
+
+Metrics = Mapping[str, metric_table.Metric]
+Reference = image_sets.ImageSet | feature_sets.Statistics
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chosen:
+  """The metrics that are computed, and their feature networks.
+
+  Attributes:
+    metrics: name -> metric.
+    extractors: prefix -> feature network.
+    unavailable: name -> why it cannot be computed.
+  """
+
+  metrics: Metrics
+  extractors: Mapping[str, FeatureExtractor]
+  unavailable: Mapping[str, str]
+
+
+def load_extractors(
+  options: EvaluationOptions,
+  metrics: Metrics,
+  given: FeatureExtractor | None = None,
+) -> tuple[dict[str, FeatureExtractor], dict[str, str]]:
+  """Loads the feature networks of metrics.
+
+  Args:
+    options: names the main network.
+    metrics: the metrics.
+    given: the main network, if it is loaded already.
+
+  Returns:
+    prefix -> network, and prefix -> why it is missing.
+  """
+  needed = {metric.extractor for metric in metrics.values()} - {None}
+  found, missing = {}, {}
+  for prefix in sorted(needed):
+    if prefix == metric_table.MAIN and given is not None:
+      found[prefix] = given
+      continue
+    arguments: dict[str, Any] = {'name': metric_table.CLIP_MODEL}
+    if prefix == metric_table.MAIN:
+      arguments = {
+        'name': options.features,
+        'weights': options.weights,
+        'resizer': options.resizer,
+      }
+    try:
+      found[prefix] = features_lib.load_extractor(**arguments)
+    except features_lib.MissingWeights as error:
+      # The cause does not propose other networks, which are no CLIP.
+      main = prefix == metric_table.MAIN
+      missing[prefix] = str(error if main else error.__cause__ or error)
+  return found, missing
+
+
+def choose_metrics(
+  options: EvaluationOptions,
+  possible: Metrics,
+  images: image_sets.ImageSet,
+  reference: Reference | None,
+  extractor: FeatureExtractor | None = None,
+  unavailable: Mapping[str, str] | None = None,
+) -> Chosen:
+  """Chooses the metrics, before any long work.
+
+  Args:
+    options: may name the metrics.
+    possible: the metrics of this kind of evaluation.
+    images: the images to evaluate.
+    reference: the reference set, or None.
+    extractor: the main feature network, if it is loaded already.
+    unavailable: name of a metric -> why it cannot be computed, if that is known
+      already.
+
+  Raises:
+    ValueError: if a metric that is named is unknown or cannot be computed, no
+      metric can be computed, or the images or the reference do not fit.
+  """
+  if isinstance(reference, image_sets.ImageSet):
+    image_sets.check_same_shape(images, reference)
+  for name in options.metrics or ():
+    if name not in possible:
+      raise ValueError(
+        f'unknown metric {name!r}. Valid here: {", ".join(possible)}.'
+      )
+  wanted = {
+    name: metric
+    for name, metric in possible.items()
+    if options.metrics is None or name in options.metrics
+  }
+  extractors, missing = load_extractors(options, wanted, extractor)
+  shapes = {
+    f'{prefix}{name}': shape
+    for prefix, network in extractors.items()
+    for name, shape in _output_shapes(network, images.image_shape).items()
+  }
+  reasons = {k: v for k, v in (unavailable or {}).items() if k in wanted}
+  for name, metric in wanted.items():
+    if name in reasons:
+      continue
+    reason = _why_not(metric, reference, extractors, missing, shapes)
+    if reason is not None:
+      reasons[name] = reason
+  if reasons and (options.metrics is not None or len(reasons) == len(wanted)):
+    first = next(iter(reasons.values()))
+    same = [name for name, reason in reasons.items() if reason == first]
+    raise ValueError(f'{", ".join(same)} cannot be computed: {first}')
+  return Chosen(
+    metrics={k: m for k, m in wanted.items() if k not in reasons},
+    extractors=extractors,
+    unavailable=reasons,
+  )
+
+
+def _output_shapes(
+  extractor: FeatureExtractor, image_shape: tuple[int, ...]
+) -> dict[str, tuple[int, ...]]:
+  """Returns the shapes of the features of one image, without computing them.
+
+  Raises:
+    ValueError: if the extractor refuses images of this size.
+  """
+  resized = extractor.resize(np.zeros((1, *image_shape[:2], 3), np.uint8))
+  found = jax.eval_shape(
+    extractor.apply, jax.ShapeDtypeStruct(resized.shape, resized.dtype)
+  )
+  return {name: found[name].shape[1:] for name in extractor.outputs}
+
+
+def _why_not(
+  metric: metric_table.Metric,
+  reference: Reference | None,
+  extractors: Mapping[str, FeatureExtractor],
+  missing: Mapping[str, str],
+  shapes: Mapping[str, tuple[int, ...]],
+) -> str | None:
+  """Returns why a metric cannot be computed, or None."""
+  if metric.extractor in missing:
+    return missing[metric.extractor]
+  if metric.extractor is not None:
+    extractor = extractors[metric.extractor]
+    for array in metric.arrays:
+      if array not in shapes:
+        return (
+          f'{extractor.name} has no output {array!r}, only '
+          f'{", ".join(extractor.outputs)}.'
+        )
+  if metric.reference == 'none':
+    return None
+  if reference is None:
+    return 'there is no reference set; give real images or statistics.'
+  if isinstance(reference, feature_sets.Statistics):
+    return _why_not_statistics(metric, reference, extractor, shapes)
+  return None
+
+
+def _why_not_statistics(
+  metric: metric_table.Metric,
+  reference: feature_sets.Statistics,
+  extractor: FeatureExtractor,
+  shapes: Mapping[str, tuple[int, ...]],
+) -> str | None:
+  """Returns why a metric cannot be computed from statistics, or None."""
+  if metric.reference == 'features':
+    return f'{reference.name} has only statistics; give images.'
+  own, here = reference.extractor, passes.describe_extractor(extractor)
+  if own is not None and own != here:
+    return (
+      f'{reference.name} has statistics of other features: {_text(own)} there, '
+      f'{_text(here)} here.'
+    )
+  for array in metric.arrays:
+    if array not in reference.gaussians:
+      return f'{reference.name} has no statistics of {array} features.'
+    width = reference.gaussians[array].mean.shape
+    if width != shapes[array]:
+      return (
+        f'{reference.name} has statistics of {width[0]} {array} features, and '
+        f'{extractor.name} has {shapes[array][0]}.'
+      )
+  return None
+
+
+def _text(extractor: Mapping[str, str | None]) -> str:
+  return ', '.join(f'{k} {str(v):.16}' for k, v in extractor.items())

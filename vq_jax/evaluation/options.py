@@ -1,0 +1,48 @@
+"""Options of an evaluation."""
+
+import dataclasses
+
+from vq_jax.utils import fields
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+  """Options of an evaluation.
+
+  Attributes:
+    metrics: names of the metrics, of `metric_table.METRICS`; None for all that
+      can be computed. One that is named and cannot be computed is an error.
+    num: number of images to generate, or the largest number to reconstruct.
+    seed: seed of the samples, of subsets, and of splits.
+    batch_size: number of images of a batch.
+    features: the feature network; see `vq_jax.features.load_extractor`.
+    weights: file with its weights; by default see `vq_jax.features.find`.
+    resizer: how images are resized for it; by default as it is usual for it.
+    data: the real images, as tfds:<name>, folder:<path> or npz:<file>; by
+      default the data of the run.
+    split: the split of these images; by default that of training for the
+      reference of generated images, and that of evaluation to reconstruct.
+    data_dir: the folder of the data sets of TFDS.
+    reference: the reference set in place of `data`: a folder of images, or an
+      .npz file with statistics (mu, sigma) or images (arr_0).
+
+  Example:
+    >>> from vq_jax import evaluation
+    >>> evaluation.EvaluationOptions(metrics=('fid', 'is'), num=10_000).num
+    10000
+  """
+
+  metrics: tuple[str, ...] | None = None
+  num: fields.PositiveInt = 50_000
+  seed: fields.Seed = 0
+  batch_size: fields.PositiveInt = 100
+  features: str = 'inception'
+  weights: str | None = None
+  resizer: str | None = None
+  data: str | None = None
+  split: str | None = None
+  data_dir: str | None = None
+  reference: str | None = None
+
+  def __post_init__(self):
+    fields.check(self)
