@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 import vq_jax
+from vq_jax import data
 from vq_jax import evaluation
+from vq_jax.evaluation import accuracy_score
+from vq_jax.evaluation import references
+from vq_jax.utils import images as image_lib
 
 
 def stripes(n, seed):
@@ -38,14 +42,52 @@ def test_images_of_other_sizes():
     )
 
 
-def test_the_score_of_a_run(maskgit):
+def test_the_score_of_a_run(maskgit, tmp_path):
+  """It is that of the same images, beside that of real ones."""
   model = vq_jax.load(maskgit)
-  found = evaluation.accuracy_score.of_run(model, num=20, batch_size=10)
-  assert found.num == 20 and found.num_real <= 20 and found.num_held_out
-  assert 0 <= found.generated <= 1 and 0 <= found.real <= 1
-  assert found == evaluation.accuracy_score.of_run(model, num=20)
+  options = evaluation.EvaluationOptions(
+    metrics=('cas',), num=20, batch_size=10
+  )
+  record = evaluation.evaluate_generation(model, tmp_path, options)
+  (result,) = record.results
+  assert result.metric == 'cas' and result.samples == 20
+  generated = np.concatenate(
+    [
+      image_lib.to_uint8(batch)
+      for batch in model.generate_batches(0, num=20, batch_size=10)
+    ]
+  )
+  info = model.info.data
+  train, held_out = (
+    accuracy_score.read(
+      references.open_data(model.info, None, split, limit=limit)
+    )
+    for split, limit in ((info.train_split, 20), (info.eval_split, None))
+  )
+  classes = len(model.info.class_names)
+  want = accuracy_score.compare(
+    (generated, np.arange(20) % classes), train, held_out, classes
+  )
+  assert (result.value, result.floor) == (want.generated, want.real)
+  assert result.floor_samples == want.num_real == 20
+  assert result.reference['samples'] == want.num_held_out == len(held_out[0])
 
 
-def test_a_model_without_classes(tokenizer):
-  with pytest.raises(ValueError, match='prior'):
-    evaluation.accuracy_score.of_run(vq_jax.load(tokenizer), num=2)
+def test_only_a_prior_with_its_own_data_has_the_score(
+  maskgit, vae_run, tmp_path
+):
+  for run, given, message in [
+    (vae_run, None, 'needs a prior with classes'),
+    (maskgit, 'folder:somewhere', 'leave --data out'),
+  ]:
+    options = evaluation.EvaluationOptions(metrics=('cas',), num=4, data=given)
+    with pytest.raises(ValueError, match=message):
+      evaluation.evaluate_generation(vq_jax.load(run), tmp_path, options)
+
+
+def test_images_without_classes():
+  images = evaluation.SourceImages(
+    data.ArraySource(np.zeros((2, 8, 8, 1), np.uint8))
+  )
+  with pytest.raises(ValueError, match='at least two classes'):
+    accuracy_score.read(images)

@@ -6,7 +6,6 @@ import pytest
 import vq_jax
 from vq_jax import evaluation
 from vq_jax.metrics import classifier as classifier_lib
-from vq_jax.workflows import classifier_scores
 
 
 @pytest.mark.parametrize('channels', [1, 3])
@@ -38,10 +37,11 @@ def test_equal_weights_have_equal_checksums():
 
 def test_the_classifier_of_a_run(maskgit, tmp_path):
   model = vq_jax.load(maskgit)
-  fitted = classifier_scores.fit_classifier(model, tmp_path)
-  extractor = evaluation.classifier.make_extractor(
-    fitted, model.info.image_shape
+  first, second = (
+    evaluation.classifier.of_run(model, tmp_path) for _ in range(2)
   )
+  assert first.checksum == second.checksum
+  assert len(list(tmp_path.glob('*.npz'))) == 1
   images = np.zeros((2, *model.info.image_shape), np.uint8)
   classes = len(model.info.class_names)
-  assert extractor(images)['logits'].shape == (2, classes)
+  assert first(images)['logits'].shape == (2, classes)

@@ -1,21 +1,23 @@
-"""The classification accuracy score of generated images."""
+"""The classification accuracy score of generated images.
+
+Unlike other metrics it is computed from images and not from features, and all
+images are in memory together.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
 
 import numpy as np
 
-from vq_jax import data
-from vq_jax import samplers
-from vq_jax.inference import labels as labels_lib
+from vq_jax.evaluation import feature_sets
+from vq_jax.evaluation import image_sets
+from vq_jax.evaluation import records
 from vq_jax.metrics import classifier as classifier_lib
-from vq_jax.model import Model
-from vq_jax.utils import devices
 from vq_jax.utils import fields
-from vq_jax.utils import images as image_lib
 
+NAME = 'cas'
 Labelled = tuple[np.ndarray, np.ndarray]
-Samplers = samplers.Sampler | Sequence[samplers.Sampler] | None
+_BATCH = 200  # images that are read at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,87 +91,102 @@ def classification_accuracy_score(
   return classifier_lib.class_agreement(logits, held_out[1])
 
 
-def of_run(
-  model: Model,
+def compare(
+  generated: Labelled,
+  real: Labelled,
+  held_out: Labelled,
+  num_classes: int,
   *,
-  num: int,
   seed: int = 0,
-  sampler: Samplers = None,
-  batch_size: int = 100,
 ) -> AccuracyScore:
-  """Computes the classification accuracy score of a prior with classes.
-
-  Image i has the class i modulo the number of classes. The images of one call
-  are in memory together.
+  """Computes the score of generated images, and that of real ones beside it.
 
   Args:
-    model: the prior.
-    num: number of images to generate.
-    seed: seed of the samples and of the training.
-    sampler: see `Model.generate`.
-    batch_size: number of images that are generated at once.
+    generated: see `classification_accuracy_score`.
+    real: real training images and their labels.
+    held_out: see `classification_accuracy_score`.
+    num_classes: number of classes.
+    seed: seed of both trainings.
 
   Returns:
-    the score, and that of as many real training images.
+    both scores.
 
   Raises:
-    ValueError: if the model has no classes.
-    DataError: if the data of the run cannot be read.
+    ValueError: see `classification_accuracy_score`.
   """
-  labels, _ = labels_lib.for_generation(None, num, model.pipeline())
-  if labels is None:
-    raise ValueError(
-      'a classification accuracy score needs a prior with classes; this model '
-      'has none.'
-    )
-  held_out = _read(model, model.info.data.eval_split)
-  real = _subset(_read(model, model.info.data.train_split), num, seed)
-  generated = _generate(model, num, seed, sampler, batch_size)
   found, reference = (
-    classification_accuracy_score(
-      images, held_out, len(model.info.class_names), seed=seed
-    )
-    for images in ((generated, labels), real)
+    classification_accuracy_score(images, held_out, num_classes, seed=seed)
+    for images in (generated, real)
   )
   return AccuracyScore(
     generated=found,
     real=reference,
-    num=num,
+    num=len(generated[1]),
     num_real=len(real[1]),
     num_held_out=len(held_out[1]),
   )
 
 
-def _generate(
-  model: Model, num: int, seed: int, sampler: Samplers, batch_size: int
-) -> np.ndarray:
-  """Generates images on all processes, uint8 [num, H, W, C] on each."""
-  batches = model.generate_batches(
-    seed,
-    num=num,
-    sampler=sampler,
-    batch_size=batch_size,
-    sharding=devices.batch_sharding(),
-    rows=devices.split_over_processes(num),
+def read(images: image_sets.ImageSet) -> Labelled:
+  """Reads all images of a set, and their labels.
+
+  Raises:
+    ValueError: if they have no classes.
+  """
+  if len(images.class_names) < 2:
+    raise ValueError(
+      f'a classifier needs images of at least two classes; {images.name} has '
+      f'{len(images.class_names)}.'
+    )
+  batches = list(images.batches(range(len(images)), _BATCH))
+  found, labels = (
+    np.concatenate([batch[name] for batch in batches])
+    for name in ('image', 'label')
   )
-  images = np.concatenate([image_lib.to_uint8(batch) for batch in batches])
-  return devices.gather_from_processes(images, num)
+  return found, labels
 
 
-def _read(model: Model, split: str) -> Labelled:
-  """Reads the images of a split of the data of a run, and their labels."""
-  batches = data.open_eval_batches(
-    model.info.data.source,
-    split,
-    data_dir=model.info.data.data_dir,
-    channels=model.info.image_shape[-1],
-    preprocess=model.info.preprocess,
-  )
-  return batches.to_arrays()
+class Scorer:
+  """Scores the images of an evaluation with the real images of a run."""
 
+  def __init__(
+    self, train: image_sets.ImageSet, held_out: image_sets.ImageSet, seed: int
+  ):
+    """Takes real images for training and for tests.
 
-def _subset(labelled: Labelled, num: int, seed: int) -> Labelled:
-  """Takes random examples without replacement, or all if they are fewer."""
-  images, labels = labelled
-  rows = np.random.default_rng(seed).permutation(len(images))[:num]
-  return images[rows], labels[rows]
+    Args:
+      train: as many training images as are generated.
+      held_out: held-out images.
+      seed: seed of the trainings.
+    """
+    self._train, self._held_out, self._seed = train, held_out, seed
+
+  def __call__(self, images: feature_sets.StoredFeatures) -> records.Result:
+    """Computes the score of images with the arrays `image` and `label`."""
+    held_out = read(self._held_out)
+    found = compare(
+      (
+        np.asarray(images.rows('image')[:]),
+        np.asarray(images.rows('label')[:]),
+      ),
+      read(self._train),
+      held_out,
+      len(self._held_out.class_names),
+      seed=self._seed,
+    )
+    digests = image_sets.digests(held_out[0])
+    return records.Result(
+      metric=NAME,
+      value=found.generated,
+      range=(0.0, 1.0),
+      samples=found.num,
+      reference={
+        'name': self._held_out.name,
+        'checksum': hashlib.sha256(digests.tobytes()).hexdigest(),
+        'samples': found.num_held_out,
+      },
+      floor=found.real,
+      floor_samples=found.num_real,
+      floor_note=f'for {NAME}, a classifier that was trained on '
+      f'{found.num_real} images of {self._train.name}',
+    )

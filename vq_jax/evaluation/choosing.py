@@ -1,6 +1,7 @@
 """The metrics of an evaluation, chosen before any long work."""
 
 import dataclasses
+from collections.abc import Collection
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,6 +79,7 @@ def choose_metrics(
   reference: Reference | None,
   extractor: FeatureExtractor | None = None,
   unavailable: Mapping[str, str] | None = None,
+  others: Collection[str] = (),
 ) -> Chosen:
   """Chooses the metrics, before any long work.
 
@@ -89,6 +91,8 @@ def choose_metrics(
     extractor: the main feature network, if it is loaded already.
     unavailable: name of a metric -> why it cannot be computed, if that is known
       already.
+    others: names that are valid too, of metrics that are not computed from
+      features.
 
   Raises:
     ValueError: if a metric that is named is unknown or cannot be computed, no
@@ -97,10 +101,9 @@ def choose_metrics(
   if isinstance(reference, image_sets.ImageSet):
     image_sets.check_same_shape(images, reference)
   for name in options.metrics or ():
-    if name not in possible:
-      raise ValueError(
-        f'unknown metric {name!r}. Valid here: {", ".join(possible)}.'
-      )
+    if name not in possible and name not in others:
+      valid = ', '.join([*possible, *others])
+      raise ValueError(f'unknown metric {name!r}. Valid here: {valid}.')
   wanted = {
     name: metric
     for name, metric in possible.items()

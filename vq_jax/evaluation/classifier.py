@@ -1,14 +1,18 @@
 """The classifier of a run as an extractor of features."""
 
 import hashlib
+import os
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+from vq_jax.evaluation import accuracy_score
+from vq_jax.evaluation import references
 from vq_jax.features import extractors
 from vq_jax.metrics import classifier as classifier_lib
+from vq_jax.model import Model
 from vq_jax.utils import trees
 
 
@@ -60,6 +64,31 @@ def make_extractor(
     size=tuple(size),
     resizer='none',
   )
+
+
+def of_run(
+  model: Model, cache_dir: str | os.PathLike
+) -> extractors.FeatureExtractor:
+  """Fits a classifier to the training images of a run, as an extractor.
+
+  Args:
+    model: a model whose data has classes.
+    cache_dir: the folder that keeps the classifier.
+
+  Returns:
+    see `make_extractor`.
+
+  Raises:
+    DataError: if the data of the run cannot be read.
+    ValueError: if it has no classes.
+  """
+  info = model.info
+  images = references.open_data(info, None, info.data.train_split)
+  labelled = accuracy_score.read(images)
+  fitted = classifier_lib.load_or_fit(
+    *labelled, len(images.class_names), cache_dir=cache_dir
+  )
+  return make_extractor(fitted, info.image_shape)
 
 
 def _checksum(params: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vq_jax import data
 from vq_jax import samplers
+from vq_jax.evaluation import accuracy_score
 from vq_jax.evaluation import adm_files
 from vq_jax.evaluation import choosing
 from vq_jax.evaluation import core
@@ -29,6 +30,8 @@ from vq_jax.model import Samplers
 from vq_jax.utils import devices
 from vq_jax.utils import images as images_lib
 from vq_jax.utils import trees
+
+_ARRAYS = ('image', 'label')
 
 
 class GeneratedImages(image_sets.ImageSet):
@@ -136,31 +139,87 @@ def evaluate_generation(
     ValueError: if the images, the metrics or the samplers do not fit.
     DataError: if real images cannot be read.
   """
-  options = options or EvaluationOptions()
+  options, scores = options or EvaluationOptions(), []
   images = GeneratedImages(model, options.num, options.seed, sampler)
+  scorer = _make_scorer(model, options)
   reference, held_out, why = _open_real_images(model, options)
+  possible, others = metric_table.METRICS, (accuracy_score.NAME,)
   chosen = choosing.choose_metrics(
-    options, metric_table.METRICS, images, reference, extractor
+    options, possible, images, reference, extractor, others=others
   )
 
-  def write_samples(found: feature_sets.StoredFeatures):
-    if jax.process_index() == 0:
-      labels = found.rows('label') if images.class_names else None
-      adm_files.write_samples(samples, found.rows('image'), labels)
+  def use(found: feature_sets.StoredFeatures):
+    if samples is not None:
+      _write_samples(samples, found, images)
+    if scorer is not None:
+      scores.append(scorer(found))
 
-  keep = ['image', *(['label'] if images.class_names else [])]
-  return core.evaluate(
+  sets = core.Sets(
+    images=images, reference=reference, held_out=held_out, no_held_out=why
+  )
+  record = core.evaluate(
     'generation',
-    core.Sets(
-      images=images, reference=reference, held_out=held_out, no_held_out=why
-    ),
+    sets,
     chosen,
     options,
     pathlib.Path(work_dir),
     sampling=images.sampling,
-    keep=keep if samples is not None else (),
-    use=write_samples if samples is not None else None,
+    keep=_ARRAYS[: 1 + bool(images.class_names)] if scorer or samples else (),
+    use=use,
   )
+  return dataclasses.replace(record, results=(*record.results, *scores))
+
+
+def _write_samples(
+  path: str | os.PathLike,
+  found: feature_sets.StoredFeatures,
+  images: GeneratedImages,
+) -> None:
+  """Writes generated images, and their classes, in the first process."""
+  if jax.process_index() == 0:
+    labels = found.rows('label') if images.class_names else None
+    adm_files.write_samples(path, found.rows('image'), labels)
+
+
+def _make_scorer(
+  model: Model, options: EvaluationOptions
+) -> accuracy_score.Scorer | None:
+  """Opens the real images of the classification accuracy score.
+
+  Returns:
+    None, if the score is not wanted.
+
+  Raises:
+    ValueError: if the model has no classes, or not those of its data.
+    DataError: if the data of the run cannot be read.
+  """
+  if accuracy_score.NAME not in (options.metrics or ()):
+    return None
+  info = model.info
+  if model.prior is None or not model.pipeline().num_classes:
+    raise ValueError(
+      f'{accuracy_score.NAME} needs a prior with classes; this run has none.'
+    )
+  if options.data is not None:
+    raise ValueError(
+      f'{accuracy_score.NAME} trains on the data of the run and tests on its '
+      f'split {info.data.eval_split!r}; leave --data out.'
+    )
+  train, held_out = (
+    references.open_data(
+      info,
+      None,
+      split,
+      data_dir=options.data_dir,
+      limit=limit,
+      seed=options.seed,
+    )
+    for split, limit in (
+      (info.data.train_split, options.num),
+      (info.data.eval_split, None),
+    )
+  )
+  return accuracy_score.Scorer(train, held_out, options.seed)
 
 
 def _open_real_images(

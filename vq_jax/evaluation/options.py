@@ -11,7 +11,8 @@ class EvaluationOptions:
 
   Attributes:
     metrics: names of the metrics, of `metric_table.METRICS`; None for all that
-      can be computed. One that is named and cannot be computed is an error.
+      can be computed. One that is named and cannot be computed is an error. The
+      classification accuracy score, cas, is computed only if it is named.
     num: number of images to generate, or the largest number to reconstruct.
     seed: seed of the samples, of subsets, and of splits.
     batch_size: number of images of a batch.
