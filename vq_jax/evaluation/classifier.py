@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pathlib
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import numpy as np
 
 from vq_jax.evaluation import accuracy_score
 from vq_jax.evaluation import references
+from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import extractors
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.model import Model
@@ -89,6 +91,32 @@ def of_run(
     *labelled, len(images.class_names), cache_dir=cache_dir
   )
   return make_extractor(fitted, info.image_shape)
+
+
+def load_extractor(
+  model: Model, options: EvaluationOptions, run_folder: pathlib.Path
+) -> extractors.FeatureExtractor:
+  """Loads the feature network of an evaluation of a run.
+
+  Args:
+    model: the run.
+    options: name the network; 'classifier' is that of `of_run`.
+    run_folder: the run folder, which keeps the classifier.
+
+  Raises:
+    MissingWeights: see `features.load_extractor`.
+    ValueError: see `features.load_extractor` and `of_run`.
+  """
+  if options.features == 'classifier':
+    if options.weights or options.resizer not in (None, 'none'):
+      raise ValueError(
+        'the classifier of a run takes its images as they are and is fitted '
+        'to them; leave weights and resizer out.'
+      )
+    return of_run(model, run_folder / 'classifier')
+  return extractors.load_extractor(
+    options.features, weights=options.weights, resizer=options.resizer
+  )
 
 
 def _checksum(params: dict[str, Any]) -> str:

@@ -151,7 +151,10 @@ def load_extractor(
     raise released.MissingWeights(f'{error} {_STAND_IN}') from error
   if kind in efficientnet.NETWORKS and not colon:
     return _load_efficientnet(kind, weights, resizer)
-  raise ValueError(f'unknown network of features {name!r}. Valid: {_VALID}.')
+  raise ValueError(
+    f'unknown network of features {name!r}. Valid: {_VALID}; for a run also '
+    'classifier.'
+  )
 
 
 def from_network(
