@@ -29,7 +29,8 @@ UNDECIDED = 0.5  # the grey of image parts that are not sampled yet
 
 
 @functools.partial(
-  jax.jit, static_argnames=('sampler', 'prior', 'critic', 'trace')
+  jax.jit,
+  static_argnames=('sampler', 'prior', 'critic', 'trace', 'share_rows'),
 )
 def sample_tokens(
   sampler: samplers.Sampler,
@@ -43,11 +44,12 @@ def sample_tokens(
   critic: priors.TokenCritic | None = None,
   critic_variables: Mapping[str, Any] | None = None,
   trace: bool = False,
+  share_rows: bool = False,
 ) -> jax.Array:
   """Calls a sampler, compiled; see `samplers.MaskGITSampler`."""
-  options = {}
+  options = {} if prior.causal else {'share_rows': share_rows}
   if critic is not None:
-    options = {'critic': critic, 'critic_variables': critic_variables}
+    options |= {'critic': critic, 'critic_variables': critic_variables}
   return sampler(
     keys,
     prior,
@@ -100,6 +102,7 @@ def sample_levels(
       critic=level.critic,
       critic_variables=level.critic_variables,
       trace=trace and number + 1 == len(levels),
+      share_rows=not devices.is_split(keys),
     )
     samplers.require_valid(found)
     sampled = (*sampled, found)

@@ -67,15 +67,18 @@ class KVCache:
       [B, 1, heads, head_dim].
     """
     query = jnp.swapaxes(query, 1, 2) / math.sqrt(query.shape[-1])
-    logits = jnp.einsum('bhqd,bhnd->bhqn', query, self.key)
+    einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+    logits = einsum('bhqd,bhnd->bhqn', query, self.key)
     earlier = jnp.arange(self.key.shape[2]) < position
     logits = jnp.where(
       jnp.expand_dims(earlier, (0, 1, 2)), logits, jnp.finfo(logits.dtype).min
     )
-    own_logit = jnp.einsum('bhqd,bhqd->bhq', query, new.key)[..., None]
+    own_logit = einsum('bhqd,bhqd->bhq', query, new.key)[..., None]
     weights = nn.softmax(jnp.concatenate([logits, own_logit], axis=-1))
-    y = jnp.einsum('bhqn,bhnd->bhqd', weights[..., :-1], self.value)
-    return jnp.swapaxes(y + weights[..., -1:] * new.value, 1, 2)
+    weights = weights.astype(self.value.dtype)
+    y = einsum('bhqn,bhnd->bhqd', weights[..., :-1], self.value)
+    y += weights[..., -1:] * new.value
+    return jnp.swapaxes(y, 1, 2).astype(query.dtype)
 
 
 def attend(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from vq_jax import priors
 from vq_jax.samplers import choice as choice_lib
@@ -69,6 +70,7 @@ def make_apply(
   *,
   label: jax.Array | None,
   condition: jax.Array | None,
+  share_rows: bool = False,
 ) -> tuple[Callable[..., Any], int]:
   """Returns `prior.apply` with its conditioning, doubled for guidance.
 
@@ -81,6 +83,8 @@ def make_apply(
     label: int32 [B], for a prior with classes.
     condition: int32 [B, M], the tokens of the parent level, for a prior that
       is conditioned on one.
+    share_rows: whether logits of equal rows are computed once; see
+      `share_equal_rows`.
 
   Returns:
     (function, R): the function takes tokens [R, N], or other arguments of the
@@ -90,10 +94,50 @@ def make_apply(
   rows = batch_size * (2 if guidance.scale else 1)
   if condition is not None:
     condition = guidance.repeat(condition)
-  apply = functools.partial(
-    prior.apply,
-    variables,
-    label=guidance.rows(label, null_label),
-    condition=condition,
+  apply = functools.partial(prior.apply, variables)
+  if share_rows:
+    apply = functools.partial(share_equal_rows, apply)
+  label = guidance.rows(label, null_label)
+  return functools.partial(apply, label=label, condition=condition), rows
+
+
+def share_equal_rows(
+  apply: Callable[..., jax.Array],
+  tokens: jax.Array,
+  *,
+  label: jax.Array | None,
+  condition: jax.Array | None,
+) -> jax.Array:
+  """Applies a prior once to rows that are equal, if there are many of them.
+
+  At the first step of a new image all tokens are masked, so that the images of
+  one class, and all rows without a class, have the same logits. Where a quarter
+  of the rows or fewer are different, only these are computed.
+
+  Args:
+    apply: a prior: (tokens int32 [R, N], label, condition) -> [R, ...].
+    tokens: int32 [R, N].
+    label: int32 [R] or None.
+    condition: int32 [R, M] or None.
+
+  Returns:
+    `apply(tokens, label=label, condition=condition)`.
+  """
+  inputs = {'tokens': tokens, 'label': label, 'condition': condition}
+  limit = len(tokens) // 4
+  if not limit:
+    return apply(**inputs)
+  rows = jnp.concatenate(
+    [x.reshape(len(tokens), -1) for x in inputs.values() if x is not None], 1
   )
-  return apply, rows
+  first = jnp.argmax(jnp.all(rows[:, None] == rows[None], axis=-1), axis=1)
+  is_first = first == jnp.arange(len(rows))
+
+  def apply_to_different():
+    different = jnp.flatnonzero(is_first, size=limit, fill_value=0)
+    found = apply(**jax.tree.map(lambda x: x[different], inputs))
+    return found[(jnp.cumsum(is_first) - 1)[first]]
+
+  return jax.lax.cond(
+    jnp.sum(is_first) <= limit, apply_to_different, lambda: apply(**inputs)
+  )

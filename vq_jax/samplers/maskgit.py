@@ -135,6 +135,7 @@ class MaskGITSampler(base.TokenSampler):
     critic: priors.TokenCritic | None = None,
     critic_variables: Mapping[str, Any] | None = None,
     trace: bool = False,
+    share_rows: bool = False,
   ) -> jax.Array:
     """Samples the tokens that are not known.
 
@@ -149,6 +150,9 @@ class MaskGITSampler(base.TokenSampler):
       critic: a token critic, for the order 'critic'.
       critic_variables: its variables.
       trace: whether to return the tokens of all steps.
+      share_rows: whether logits of equal rows are computed once, as those of
+        several images of one class are at the first step. Where a batch is
+        split over devices, they would have to exchange them.
 
     Returns:
       int32 [B, N]. With `trace` int32 [B, T, N]: the tokens of each step before
@@ -165,7 +169,13 @@ class MaskGITSampler(base.TokenSampler):
       )
     guidance = self.make_guidance()
     apply, _ = base.make_apply(
-      guidance, prior, variables, len(tokens), label=label, condition=condition
+      guidance,
+      prior,
+      variables,
+      len(tokens),
+      label=label,
+      condition=condition,
+      share_rows=share_rows,
     )
 
     def critic_fn(tokens, progress):

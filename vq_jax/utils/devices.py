@@ -134,3 +134,8 @@ def wait_for_processes(name: str) -> None:
     from jax.experimental import multihost_utils
 
     multihost_utils.sync_global_devices(name)
+
+
+def is_split(x: jax.Array) -> bool:
+  """Returns whether an array is split over devices, or may be."""
+  return isinstance(x, jax.core.Tracer) or len(x.devices()) > 1

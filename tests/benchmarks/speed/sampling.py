@@ -56,6 +56,7 @@ def make_action(
       sampler=sampler,
       prior=prior,
       variables=variables,
+      share_rows=True,
       **make_inputs(prior, batch, seed),
     )
     jax.block_until_ready(tokens)
