@@ -9,10 +9,12 @@ import numpy as np
 from vq_jax import features
 
 
-def random_projection(seed: int = 0, outputs=('pooled', 'spatial', 'logits')):
+def random_projection(
+  seed: int = 0, outputs=('pooled', 'spatial', 'logits'), pooled: int = 6
+):
   """Returns an extractor that projects 4 x 4 grey levels at random."""
   rng = np.random.default_rng(seed)
-  widths = {'pooled': 6, 'spatial': 5, 'logits': 3}
+  widths = {'pooled': pooled, 'spatial': 5, 'logits': 3}
   matrices = {
     name: rng.normal(size=(16, widths[name])).astype(np.float32) / 64
     for name in outputs

@@ -7,6 +7,7 @@ import sys
 from vq_jax.cli import convert
 from vq_jax.cli import dream
 from vq_jax.cli import edit
+from vq_jax.cli import evaluate
 from vq_jax.cli import generate
 from vq_jax.cli import info
 from vq_jax.cli import latents
@@ -19,6 +20,7 @@ from vq_jax.utils import console
 
 _COMMANDS = (
   generate,
+  evaluate,
   edit,
   dream,
   reconstruct,

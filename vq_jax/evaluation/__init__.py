@@ -15,7 +15,9 @@ from vq_jax.evaluation import plots
 from vq_jax.evaluation import sweep
 from vq_jax.evaluation.accuracy_score import AccuracyScore
 from vq_jax.evaluation.accuracy_score import classification_accuracy_score
+from vq_jax.evaluation.choosing import UnavailableMetricWarning
 from vq_jax.evaluation.comparison import compare_image_sets
+from vq_jax.evaluation.core import Save
 from vq_jax.evaluation.generation import GeneratedImages
 from vq_jax.evaluation.generation import evaluate_generation
 from vq_jax.evaluation.image_sets import ImageSet
@@ -36,7 +38,9 @@ __all__ = [
   'Record',
   'Reconstructions',
   'Result',
+  'Save',
   'SourceImages',
+  'UnavailableMetricWarning',
   'accuracy_score',
   'adm_files',
   'classification_accuracy_score',

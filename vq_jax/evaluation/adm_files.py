@@ -117,14 +117,16 @@ def write_statistics(
 
 
 def write_samples(
-  path: str | os.PathLike, images: rows_lib.Rows, labels: rows_lib.Rows | None
+  path: str | os.PathLike,
+  images: rows_lib.Rows,
+  labels: rows_lib.Rows | None = None,
 ) -> None:
   """Writes a batch of samples, which ADM's suite can read too, part by part.
 
   Args:
     path: the file.
     images: uint8 [N, H, W, C].
-    labels: int [N], or None.
+    labels: int [N], if there are any.
   """
   with (
     paths.replacing(path) as temporary,

@@ -1,6 +1,7 @@
 """The metrics of an evaluation, chosen before any long work."""
 
 import dataclasses
+import warnings
 from collections.abc import Collection
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,10 @@ from vq_jax.features import FeatureExtractor
 
 Metrics = Mapping[str, metric_table.Metric]
 Reference = image_sets.ImageSet | feature_sets.Statistics
+
+
+class UnavailableMetricWarning(UserWarning):
+  """A metric is left out, since it cannot be computed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,7 @@ def choose_metrics(
   unavailable: Mapping[str, str] | None = None,
   others: Collection[str] = (),
 ) -> Chosen:
-  """Chooses the metrics, before any long work.
+  """Chooses the metrics, before any long work; warns of those left out.
 
   Args:
     options: may name the metrics.
@@ -119,13 +124,17 @@ def choose_metrics(
   for name, metric in wanted.items():
     if name in reasons:
       continue
-    reason = _why_not(metric, reference, extractors, missing, shapes)
+    reason = _why_not(metric, images, reference, extractors, missing, shapes)
     if reason is not None:
       reasons[name] = reason
   if reasons and (options.metrics is not None or len(reasons) == len(wanted)):
     first = next(iter(reasons.values()))
     same = [name for name, reason in reasons.items() if reason == first]
     raise ValueError(f'{", ".join(same)} cannot be computed: {first}')
+  for name, reason in reasons.items():
+    warnings.warn(
+      f'{name} is left out: {reason}', UnavailableMetricWarning, stacklevel=2
+    )
   return Chosen(
     metrics={k: m for k, m in wanted.items() if k not in reasons},
     extractors=extractors,
@@ -150,6 +159,7 @@ def _output_shapes(
 
 def _why_not(
   metric: metric_table.Metric,
+  images: image_sets.ImageSet,
   reference: Reference | None,
   extractors: Mapping[str, FeatureExtractor],
   missing: Mapping[str, str],
@@ -166,13 +176,23 @@ def _why_not(
           f'{extractor.name} has no output {array!r}, only '
           f'{", ".join(extractor.outputs)}.'
         )
+  if len(images) < metric.least:
+    return _too_few(images, metric)
   if metric.reference == 'none':
     return None
   if reference is None:
     return 'there is no reference set; give real images or statistics.'
   if isinstance(reference, feature_sets.Statistics):
     return _why_not_statistics(metric, reference, extractor, shapes)
+  if len(reference) < metric.least:
+    return _too_few(reference, metric)
   return None
+
+
+def _too_few(images: image_sets.ImageSet, metric: metric_table.Metric) -> str:
+  return (
+    f'it needs at least {metric.least} images; {images.name} has {len(images)}.'
+  )
 
 
 def _why_not_statistics(

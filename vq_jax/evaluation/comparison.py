@@ -19,6 +19,7 @@ def compare_image_sets(
   options: EvaluationOptions | None = None,
   *,
   extractor: FeatureExtractor | None = None,
+  save: core.Save | None = None,
 ) -> records.Record:
   """Compares two sets of images, all of them.
 
@@ -30,6 +31,7 @@ def compare_image_sets(
       `evaluate_generation`.
     options: the options; `num`, `data` and `reference` are not used.
     extractor: the main feature network, in place of `options.features`.
+    save: files to write besides.
 
   Returns:
     the record of all numbers. Its floor compares two halves of the reference.
@@ -51,5 +53,5 @@ def compare_image_sets(
     options, metric_table.METRICS, sets.images, sets.reference, extractor
   )
   return core.evaluate(
-    'comparison', sets, chosen, options, pathlib.Path(work_dir)
+    'comparison', sets, chosen, options, pathlib.Path(work_dir), save=save
   )

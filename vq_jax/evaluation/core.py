@@ -1,6 +1,7 @@
 """What all evaluations share: passes, metrics, floors and the record."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from collections.abc import Collection
@@ -8,6 +9,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
+from vq_jax.evaluation import adm_files
 from vq_jax.evaluation import choosing
 from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import floors
@@ -17,6 +21,7 @@ from vq_jax.evaluation import passes
 from vq_jax.evaluation import records
 from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.metrics import estimates
+from vq_jax.utils import paths
 
 _WORK, _REFERENCES = 'work', 'references'
 
@@ -38,6 +43,62 @@ class Sets:
   no_held_out: str = 'no held-out images are at hand'
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Save:
+  """Files to write, which other programs such as ADM's suite can read too.
+
+  Attributes:
+    samples: an .npz file for the evaluated images; None for none.
+    statistics: an .npz file for the statistics of the reference set.
+  """
+
+  samples: str | os.PathLike | None = None
+  statistics: str | os.PathLike | None = None
+
+  def __post_init__(self):
+    for path in (self.samples, self.statistics):
+      if path is not None and paths.check_file(path).suffix != '.npz':
+        raise ValueError(f'{path} must be the name of an .npz file.')
+
+  def arrays(self, images: image_sets.ImageSet) -> list[str]:
+    """Returns the arrays of the evaluated images that are needed."""
+    if self.samples is None:
+      return []
+    return ['image', 'label'] if images.class_names else ['image']
+
+  def write(
+    self,
+    images: image_sets.ImageSet,
+    features: feature_sets.StoredFeatures,
+    reference: feature_sets.FeatureSet | None,
+    chosen: choosing.Chosen,
+  ) -> None:
+    """Writes the files.
+
+    Args:
+      images: the evaluated images.
+      features: their arrays.
+      reference: the reference set.
+      chosen: the metrics, whose statistics are written.
+    """
+    if self.samples is not None:
+      rows = [features.rows(name) for name in self.arrays(images)]
+      adm_files.write_samples(self.samples, *rows)
+    if self.statistics is not None and reference is not None:
+      arrays = [a for name in ('fid', 'sfid') for a in _arrays(chosen, name)]
+      extractor = chosen.extractors[metric_table.MAIN]
+      adm_files.write_statistics(
+        self.statistics,
+        reference,
+        arrays,
+        passes.describe_extractor(extractor),
+      )
+
+
+def _arrays(chosen: choosing.Chosen, name: str) -> tuple[str, ...]:
+  return chosen.metrics[name].arrays if name in chosen.metrics else ()
+
+
 def evaluate(
   kind: str,
   sets: Sets,
@@ -48,6 +109,7 @@ def evaluate(
   sampling: Sequence[Mapping[str, Any]] = (),
   keep: Collection[str] = (),
   use: Callable[[feature_sets.StoredFeatures], None] | None = None,
+  save: Save | None = None,
 ) -> records.Record:
   """Runs the passes, and computes all metrics and their floors.
 
@@ -61,6 +123,7 @@ def evaluate(
     sampling: see `records.Record`.
     keep: further arrays of the evaluated images that `use` needs.
     use: is called with the evaluated images, before they are removed.
+    save: the files to write besides.
   """
   real = work_dir / _REFERENCES
   reference = sets.reference
@@ -70,8 +133,12 @@ def evaluate(
     pass_ = make_pass(chosen, options, networks=True, reference=few)
     reference = read_features(reference, pass_, real) if pass_.arrays else None
   pass_ = make_pass(chosen, options)
-  pass_ = dataclasses.replace(pass_, arrays=pass_.arrays.union(keep))
+  save = save or Save()
+  arrays = pass_.arrays.union(keep, save.arrays(sets.images))
+  pass_ = dataclasses.replace(pass_, arrays=arrays)
   images = read_features(sets.images, pass_, work_dir / _WORK)
+  if jax.process_index() == 0:
+    save.write(sets.images, images, reference, chosen)
   if use is not None:
     use(images)
   inputs = metric_table.Inputs(
@@ -159,7 +226,7 @@ def compute(
     used = _match(metric, inputs)
     values = metric.compute(used)
     floors, real = {}, None
-    if floor is not None and metric.extractor is not None:
+    if _has_floor(metric, floor):
       real = _match(metric, floor)
       floors = metric.compute(real)
     for name, value in values.items():
@@ -174,6 +241,18 @@ def compute(
         )
       results.append(result)
   return results
+
+
+def _has_floor(
+  metric: metric_table.Metric, floor: metric_table.Inputs | None
+) -> bool:
+  """Returns whether there are enough real images for the floor of a metric."""
+  if floor is None or metric.extractor is None:
+    return False
+  counts = [floor.images.count]
+  if metric.reference != 'none':
+    counts.append(floor.reference.count)
+  return all(n is None or n >= metric.least for n in counts)
 
 
 def _match(

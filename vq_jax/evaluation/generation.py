@@ -14,7 +14,6 @@ import numpy as np
 from vq_jax import data
 from vq_jax import samplers
 from vq_jax.evaluation import accuracy_score
-from vq_jax.evaluation import adm_files
 from vq_jax.evaluation import choosing
 from vq_jax.evaluation import core
 from vq_jax.evaluation import feature_sets
@@ -115,7 +114,7 @@ def evaluate_generation(
   *,
   sampler: Samplers = None,
   extractor: FeatureExtractor | None = None,
-  samples: str | os.PathLike | None = None,
+  save: core.Save | None = None,
 ) -> records.Record:
   """Generates images with a model, and compares them with real ones.
 
@@ -129,8 +128,7 @@ def evaluate_generation(
     options: the options; the defaults if None.
     sampler: the samplers; see `vq_jax.Model.generate`.
     extractor: the main feature network, in place of `options.features`.
-    samples: an .npz file to which the images are written, for other programs
-      such as ADM's suite.
+    save: files to write besides.
 
   Returns:
     the record of all numbers.
@@ -149,8 +147,6 @@ def evaluate_generation(
   )
 
   def use(found: feature_sets.StoredFeatures):
-    if samples is not None:
-      _write_samples(samples, found, images)
     if scorer is not None:
       scores.append(scorer(found))
 
@@ -164,21 +160,11 @@ def evaluate_generation(
     options,
     pathlib.Path(work_dir),
     sampling=images.sampling,
-    keep=_ARRAYS[: 1 + bool(images.class_names)] if scorer or samples else (),
+    keep=('image', 'label') if scorer is not None else (),
     use=use,
+    save=save,
   )
   return dataclasses.replace(record, results=(*record.results, *scores))
-
-
-def _write_samples(
-  path: str | os.PathLike,
-  found: feature_sets.StoredFeatures,
-  images: GeneratedImages,
-) -> None:
-  """Writes generated images, and their classes, in the first process."""
-  if jax.process_index() == 0:
-    labels = found.rows('label') if images.class_names else None
-    adm_files.write_samples(path, found.rows('image'), labels)
 
 
 def _make_scorer(

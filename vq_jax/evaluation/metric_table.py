@@ -45,6 +45,7 @@ class Metric:
     reference: what it reads of the reference set. With 'features', the
       reference is a random part of as many images as are evaluated.
     extractor: prefix of its feature network; None if it uses none.
+    least: the smallest number of images of a set.
   """
 
   compute: Callable[[Inputs], Mapping[str, Value]]
@@ -52,6 +53,7 @@ class Metric:
   ranges: Mapping[str, Bounds]
   reference: Literal['none', 'statistics', 'features'] = 'none'
   extractor: str | None = MAIN
+  least: int = 1
 
 
 def _frechet(name: str, array: str) -> Metric:
@@ -64,6 +66,7 @@ def _frechet(name: str, array: str) -> Metric:
     arrays=(array,),
     ranges={name: (0, None)},
     reference='statistics',
+    least=2,
   )
 
 
@@ -110,18 +113,21 @@ METRICS: dict[str, Metric] = {
     arrays=('pooled',),
     ranges={'kid': (None, None)},
     reference='features',
+    least=2,
   ),
   'pr': Metric(
     compute=_precision_recall,
     arrays=('pooled',),
     ranges={'precision': (0, 1), 'recall': (0, 1)},
     reference='features',
+    least=4,
   ),
   'dc': Metric(
     compute=_density_coverage,
     arrays=('pooled',),
     ranges={'density': (0, None), 'coverage': (0, 1)},
     reference='features',
+    least=6,
   ),
   'cmmd': Metric(
     compute=_cmmd,

@@ -13,10 +13,12 @@ class EvaluationOptions:
     metrics: names of the metrics, of `metric_table.METRICS`; None for all that
       can be computed. One that is named and cannot be computed is an error. The
       classification accuracy score, cas, is computed only if it is named.
-    num: number of images to generate, or the largest number to reconstruct.
+    num: number of images to generate, or the largest number to reconstruct;
+      50,000 by default. Numbers of different numbers cannot be compared.
     seed: seed of the samples, of subsets, and of splits.
     batch_size: number of images of a batch.
-    features: the feature network; see `vq_jax.features.load_extractor`.
+    features: the feature network, inception by default; see
+      `vq_jax.features.load_extractor`.
     weights: file with its weights; by default see `vq_jax.features.find`.
     resizer: how images are resized for it; by default as it is usual for it.
     data: the real images, as tfds:<name>, folder:<path> or npz:<file>; by

@@ -107,6 +107,7 @@ def evaluate_reconstruction(
   options: EvaluationOptions | None = None,
   *,
   extractor: FeatureExtractor | None = None,
+  save: core.Save | None = None,
 ) -> records.Record:
   """Compares images with their reconstructions, one by one and as sets.
 
@@ -118,6 +119,7 @@ def evaluate_reconstruction(
     work_dir: see `evaluate_generation`.
     options: the options; the defaults if None.
     extractor: the main feature network, in place of `options.features`.
+    save: files to write besides.
 
   Returns:
     the record of all numbers.
@@ -158,6 +160,7 @@ def evaluate_reconstruction(
     chosen,
     options,
     pathlib.Path(work_dir),
+    save=save,
   )
 
 

@@ -71,7 +71,8 @@ def _unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
   size, width = x.shape
 
   def kernel(a, b):
-    return (a @ b.T / width + 1) ** 3
+    base = a @ b.T / width + 1
+    return base * base * base  # a power would take ten times as long
 
   xx, yy = kernel(x, x), kernel(y, y)
   within = xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)
