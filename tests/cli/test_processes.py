@@ -1,5 +1,6 @@
 """Programs that share their work between several processes."""
 
+import json
 import os
 import pathlib
 import socket
@@ -73,3 +74,19 @@ def test_two_processes_write_the_tokens_of_one(source, tokenizer, tmp_path):
   for i in range(48):
     for name, value in one[i].items():
       np.testing.assert_array_equal(value, two[i][name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_compute_the_numbers_of_one(maskgit, tmp_path):
+  values = {}
+  for count in (1, 2):
+    out = tmp_path / f'{count}.json'
+    run(
+      count,
+      *('evaluate', maskgit, '--num', '22', '--batch-size', '4'),
+      *('--features', 'classifier', '--metrics', 'fid,is,kid,pr,cas'),
+      *('--out', str(out)),
+    )
+    results = json.loads(out.read_text())['results']
+    values[count] = [(r['value'], r['floor']) for r in results]
+  np.testing.assert_allclose(values[1], values[2], rtol=1e-3)

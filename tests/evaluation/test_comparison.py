@@ -131,6 +131,26 @@ def test_statistics_give_the_number_of_their_images(tmp_path):
     compare(a, path, tmp_path, metrics=('fid',))
 
 
+def test_a_reference_batch_of_adm_has_statistics_and_images(tmp_path):
+  whole, part = images(60, 50), images(60, 50)[:20]
+  a = write_npz(tmp_path / 'a.npz', images(30))
+  fitted = gaussian(whole)
+  moments = {'mu': fitted.mean, 'sigma': fitted.covariance}
+  np.savez(tmp_path / 'b.npz', part, **moments)
+  record = compare(
+    a, tmp_path / 'b.npz', tmp_path, metrics=('fid', 'sfid', 'pr')
+  )
+  fid = metrics.frechet_distance(gaussian(images(30)), fitted)
+  assert record.value('fid') == pytest.approx(fid, rel=1e-5)
+  counts = {r.metric: r.reference['samples'] for r in record.results}
+  assert counts == {'fid': None, 'sfid': 20, 'precision': 20, 'recall': 20}
+  # Statistics of other features do not fit; there are the images.
+  np.savez(tmp_path / 'b.npz', part, mu=np.zeros(9), sigma=np.eye(9))
+  record = compare(a, tmp_path / 'b.npz', tmp_path, metrics=('fid',))
+  fid = metrics.frechet_distance(gaussian(images(30)), gaussian(part))
+  assert record.value('fid') == pytest.approx(fid, rel=1e-5)
+
+
 def test_sets_that_do_not_fit_are_refused(tmp_path):
   a = write_npz(tmp_path / 'a.npz', images(20))
   larger = write_npz(tmp_path / 'larger.npz', images(20, size=16))
@@ -173,7 +193,9 @@ def test_few_images_give_numbers_or_are_refused(tmp_path, count):
 
 
 def test_unknown_metrics_are_refused(tmp_path):
-  with pytest.raises(ValueError, match="unknown metric 'fd'. Valid here: fid,"):
+  with pytest.raises(
+    ValueError, match="unknown metric 'fd'. Did you mean 'fid'"
+  ):
     a = write_npz(tmp_path / 'a.npz', images(8))
     compare(a, a, tmp_path, metrics=('fd',))
 

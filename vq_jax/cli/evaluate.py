@@ -13,10 +13,11 @@ import vq_jax
 from vq_jax import evaluation
 from vq_jax.cli import flags
 from vq_jax.cli import sampling
+from vq_jax.cli import sweep
 from vq_jax.utils import devices
 from vq_jax.utils import paths
 
-_FOLDER = 'evaluation'
+_FOLDER, _CLASSIFIER = 'evaluation', 'classifier'
 
 
 def add(commands, command: Callable) -> None:
@@ -48,8 +49,8 @@ def add(commands, command: Callable) -> None:
     '--metrics',
     metavar='fid,is',
     help='The metrics: fid, sfid, is, kid, pr (precision and recall), dc '
-    '(density and coverage), cmmd; of reconstructions also mse, psnr, ssim, '
-    'lpips, codebook. By default all that can be computed.',
+    '(density and coverage), cmmd, cas; of reconstructions also mse, psnr, '
+    'ssim, lpips, codebook. By default all that can be computed but cas.',
     type=_names,
     default=argparse.SUPPRESS,
   )
@@ -64,6 +65,7 @@ def add(commands, command: Callable) -> None:
     'the run.',
     default=argparse.SUPPRESS,
   )
+  sweep.add(parser)
   sampling.add(parser)
 
 
@@ -86,6 +88,9 @@ def run(arguments) -> None:
   )
   if arguments.folder is None:
     record, out = _compare(arguments, options, save)
+  elif 'sweep' in arguments:
+    _sweep(arguments, options, save)
+    return
   else:
     record, out = _evaluate_run(arguments, options, save)
   if jax.process_index() > 0:
@@ -100,8 +105,13 @@ def _evaluate_run(
   arguments, options: evaluation.EvaluationOptions, save: evaluation.Save
 ) -> tuple[evaluation.Record, pathlib.Path]:
   """Evaluates a run; returns the record and its file."""
-  model = vq_jax.load(arguments.folder)
-  folder = pathlib.Path(arguments.folder) / _FOLDER
+  run_folder = pathlib.Path(arguments.folder)
+  model, folder = vq_jax.load(run_folder), run_folder / _FOLDER
+  shared = {'save': save}
+  if options.features == _CLASSIFIER:
+    shared['extractor'] = evaluation.classifier.load_extractor(
+      model, options, run_folder
+    )
   sampling_options = sampling.options_from(arguments)
   if model.prior is None:
     if sampling_options:
@@ -110,21 +120,31 @@ def _evaluate_run(
         'out.'
       )
     record = evaluation.evaluate_reconstruction(
-      model, folder, options, save=save
+      model, folder, options, **shared
     )
   else:
+    samplers = sampling.samplers_from(arguments, model)
     record = evaluation.evaluate_generation(
-      model,
-      folder,
-      options,
-      sampler=sampling.samplers_from(arguments, model),
-      save=save,
+      model, folder, options, sampler=samplers, **shared
     )
   parts = [record.kind, options.features.replace(os.sep, '_')]
   parts.append(str(options.num))
   parts += [f'{name}={value}' for name, value in sampling_options.items()]
   out = getattr(arguments, 'out', folder / f'{"-".join(parts)}.json')
   return record, pathlib.Path(out)
+
+
+def _sweep(
+  arguments, options: evaluation.EvaluationOptions, save: evaluation.Save
+) -> None:
+  """Evaluates a prior with several values of sampling options."""
+  if save != evaluation.Save():
+    raise ValueError(
+      '--save-samples and --save-statistics go without --sweep; evaluate one '
+      'value of each option.'
+    )
+  model = vq_jax.load(arguments.folder)
+  sweep.run(arguments, model, options, pathlib.Path(arguments.folder) / _FOLDER)
 
 
 def _compare(
@@ -136,7 +156,7 @@ def _compare(
       '--generated is compared with real images or their statistics; give them '
       'with --reference.'
     )
-  if sampling.options_from(arguments):
+  if sampling.options_from(arguments) or 'sweep' in arguments:
     raise ValueError('--generated goes without sampling options.')
   text = f'{os.getcwd()} {arguments.generated} {options}'
   home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'

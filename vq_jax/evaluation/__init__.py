@@ -17,7 +17,6 @@ from vq_jax.evaluation.accuracy_score import AccuracyScore
 from vq_jax.evaluation.accuracy_score import classification_accuracy_score
 from vq_jax.evaluation.choosing import UnavailableMetricWarning
 from vq_jax.evaluation.comparison import compare_image_sets
-from vq_jax.evaluation.core import Save
 from vq_jax.evaluation.generation import GeneratedImages
 from vq_jax.evaluation.generation import evaluate_generation
 from vq_jax.evaluation.image_sets import ImageSet
@@ -29,6 +28,7 @@ from vq_jax.evaluation.records import Record
 from vq_jax.evaluation.records import Result
 from vq_jax.evaluation.references import open_images
 from vq_jax.evaluation.references import open_reference
+from vq_jax.evaluation.saving import Save
 
 __all__ = [
   'AccuracyScore',

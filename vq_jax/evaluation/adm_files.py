@@ -30,6 +30,7 @@ from vq_jax.utils import paths
 
 # Array of a pass -> suffix of its moments in a file of statistics.
 _SUFFIXES = {'pooled': '', 'spatial': '_s'}
+_MOMENTS = ('mu', 'sigma', 'mu_s', 'sigma_s', 'extractor', 'count')
 _SAMPLES = ('arr_0', 'images')
 _LABELS = ('arr_1', 'labels')
 _EXTRACTOR, _COUNT = 'extractor', 'count'
@@ -57,6 +58,11 @@ def is_statistics(path: str | os.PathLike) -> bool:
   return {'mu', 'sigma'} <= set(list_arrays(path))
 
 
+def is_samples(path: str | os.PathLike) -> bool:
+  """Returns whether an .npz file has images."""
+  return not set(_SAMPLES).isdisjoint(list_arrays(path))
+
+
 def read_statistics(path: str | os.PathLike) -> feature_sets.Statistics:
   """Reads a file of statistics.
 
@@ -65,7 +71,7 @@ def read_statistics(path: str | os.PathLike) -> feature_sets.Statistics:
   """
   try:
     with np.load(path) as file:
-      found = dict(file)
+      found = {k: file[k] for k in file.files if k in _MOMENTS}
   except (ValueError, OSError, zipfile.BadZipFile) as error:
     raise DataError(f'{path} cannot be read as statistics: {error}') from error
   extractor = None
@@ -145,7 +151,12 @@ def write_samples(
 
 
 class SampleBatch(image_sets.ImageSet):
-  """The images of a batch of samples, read from its file part by part."""
+  """The images of a batch of samples, read from its file part by part.
+
+  Attributes:
+    statistics: statistics in the same file, as ADM's reference batches have:
+      those of a whole data set, of which the images are a part. None without.
+  """
 
   def __init__(self, path: str | os.PathLike):
     """Reads the shape of the images.
@@ -162,6 +173,7 @@ class SampleBatch(image_sets.ImageSet):
       )
     self.name = str(path)
     self._path = pathlib.Path(path)
+    self.statistics = read_statistics(path) if is_statistics(path) else None
     self._images = ZippedArray(path, found[0])
     shape, dtype = self._images.shape, self._images.dtype
     if dtype != np.uint8 or len(shape) != 4 or 0 in shape:

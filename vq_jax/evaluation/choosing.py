@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Collection
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from vq_jax.evaluation import metric_table
 from vq_jax.evaluation import passes
 from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import FeatureExtractor
+from vq_jax.utils import names
 
 Metrics = Mapping[str, metric_table.Metric]
 Reference = image_sets.ImageSet | feature_sets.Statistics
@@ -33,11 +35,14 @@ class Chosen:
     metrics: name -> metric.
     extractors: prefix -> feature network.
     unavailable: name -> why it cannot be computed.
+    statistics: the statistics that come with the images of the reference set,
+      as far as they are those of the main network.
   """
 
   metrics: Metrics
   extractors: Mapping[str, FeatureExtractor]
   unavailable: Mapping[str, str]
+  statistics: feature_sets.Statistics | None = None
 
 
 def load_extractors(
@@ -105,10 +110,7 @@ def choose_metrics(
   """
   if isinstance(reference, image_sets.ImageSet):
     image_sets.check_same_shape(images, reference)
-  for name in options.metrics or ():
-    if name not in possible and name not in others:
-      valid = ', '.join([*possible, *others])
-      raise ValueError(f'unknown metric {name!r}. Valid here: {valid}.')
+  _check_names(options, [*possible, *others])
   wanted = {
     name: metric
     for name, metric in possible.items()
@@ -139,6 +141,31 @@ def choose_metrics(
     metrics={k: m for k, m in wanted.items() if k not in reasons},
     extractors=extractors,
     unavailable=reasons,
+    statistics=_find_statistics(reference, extractors, shapes),
+  )
+
+
+def _check_names(options: EvaluationOptions, valid: Sequence[str]) -> None:
+  """Raises ValueError if a metric that is named is unknown."""
+  for name in options.metrics or ():
+    if name not in valid:
+      raise ValueError(names.unknown('metric', name, valid))
+
+
+def _find_statistics(
+  reference: Reference | None,
+  extractors: Mapping[str, FeatureExtractor],
+  shapes: Mapping[str, tuple[int, ...]],
+) -> feature_sets.Statistics | None:
+  """Returns the statistics in a file of images that fit the main network."""
+  found = getattr(reference, 'statistics', None)
+  main = extractors.get(metric_table.MAIN)
+  if found is None or main is None:
+    return None
+  if found.extractor not in (None, passes.describe_extractor(main)):
+    return None
+  return found.select(
+    [a for a, g in found.gaussians.items() if g.mean.shape == shapes.get(a)]
   )
 
 

@@ -8,6 +8,7 @@ from vq_jax.evaluation import core
 from vq_jax.evaluation import metric_table
 from vq_jax.evaluation import records
 from vq_jax.evaluation import references
+from vq_jax.evaluation import saving
 from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import FeatureExtractor
 
@@ -19,7 +20,7 @@ def compare_image_sets(
   options: EvaluationOptions | None = None,
   *,
   extractor: FeatureExtractor | None = None,
-  save: core.Save | None = None,
+  save: saving.Save | None = None,
 ) -> records.Record:
   """Compares two sets of images, all of them.
 

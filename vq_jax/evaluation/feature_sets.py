@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Collection
 from collections.abc import Mapping
 
 import jax
@@ -126,6 +127,16 @@ class Statistics(FeatureSet):
     """
     self.name, self.checksum, self.count = name, checksum, count
     self.gaussians, self.extractor = dict(gaussians), extractor
+
+  def select(self, arrays: Collection[str]) -> 'Statistics':
+    """Returns the Gaussians of some arrays."""
+    return Statistics(
+      {array: self.gaussians[array] for array in arrays},
+      name=self.name,
+      checksum=self.checksum,
+      count=self.count,
+      extractor=self.extractor,
+    )
 
   def rows(self, array: str) -> rows_lib.Rows:
     """Raises ValueError, since there are only statistics."""

@@ -11,16 +11,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from vq_jax import data
 from vq_jax import samplers
 from vq_jax.evaluation import accuracy_score
 from vq_jax.evaluation import choosing
 from vq_jax.evaluation import core
-from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import image_sets
 from vq_jax.evaluation import metric_table
 from vq_jax.evaluation import records
 from vq_jax.evaluation import references
+from vq_jax.evaluation import saving
 from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import FeatureExtractor
 from vq_jax.inference import latents
@@ -114,7 +113,7 @@ def evaluate_generation(
   *,
   sampler: Samplers = None,
   extractor: FeatureExtractor | None = None,
-  save: core.Save | None = None,
+  save: saving.Save | None = None,
 ) -> records.Record:
   """Generates images with a model, and compares them with real ones.
 
@@ -137,7 +136,7 @@ def evaluate_generation(
     ValueError: if the images, the metrics or the samplers do not fit.
     DataError: if real images cannot be read.
   """
-  options, scores = options or EvaluationOptions(), []
+  options = options or EvaluationOptions()
   images = GeneratedImages(model, options.num, options.seed, sampler)
   scorer = _make_scorer(model, options)
   reference, held_out, why = _open_real_images(model, options)
@@ -145,15 +144,10 @@ def evaluate_generation(
   chosen = choosing.choose_metrics(
     options, possible, images, reference, extractor, others=others
   )
-
-  def use(found: feature_sets.StoredFeatures):
-    if scorer is not None:
-      scores.append(scorer(found))
-
   sets = core.Sets(
     images=images, reference=reference, held_out=held_out, no_held_out=why
   )
-  record = core.evaluate(
+  return core.evaluate(
     'generation',
     sets,
     chosen,
@@ -161,10 +155,9 @@ def evaluate_generation(
     pathlib.Path(work_dir),
     sampling=images.sampling,
     keep=('image', 'label') if scorer is not None else (),
-    use=use,
+    scorer=scorer,
     save=save,
   )
-  return dataclasses.replace(record, results=(*record.results, *scores))
 
 
 def _make_scorer(
@@ -225,21 +218,9 @@ def _open_real_images(
     reference = references.open_data(
       info, options.data, split, data_dir=options.data_dir
     )
-  held_out_split = info.data.eval_split
-  if options.data is not None or held_out_split == split:
-    return reference, None, 'the data has no other split'
-  try:
-    held_out = references.open_data(
-      info,
-      None,
-      held_out_split,
-      data_dir=options.data_dir,
-      limit=options.num,
-      seed=options.seed,
-    )
-  except data.DataError as error:
-    return reference, None, f'the data of the run cannot be read: {error}'
-  return reference, held_out, ''
+  return reference, *references.open_held_out(
+    info, options, info.data.eval_split, split
+  )
 
 
 def describe_sampler(sampler: samplers.Sampler) -> dict[str, Any]:

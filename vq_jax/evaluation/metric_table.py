@@ -26,12 +26,15 @@ class Inputs:
   Attributes:
     images: the images that are evaluated.
     reference: the reference set; None if there is none.
+    statistics: published statistics of the reference set, which take the place
+      of those of its images.
     seed: seed of subsets and splits.
   """
 
   images: feature_sets.StoredFeatures
   reference: feature_sets.FeatureSet | None
   seed: int
+  statistics: feature_sets.Statistics | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ class EvaluationOptions:
   metrics: tuple[str, ...] | None = None
   num: fields.PositiveInt = 50_000
   seed: fields.Seed = 0
-  batch_size: fields.PositiveInt = 100
+  batch_size: fields.PositiveInt = 128
   features: str = 'inception'
   weights: str | None = None
   resizer: str | None = None

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from vq_jax import data
 from vq_jax import losses
 from vq_jax import metrics as metrics_lib
 from vq_jax.evaluation import choosing
@@ -19,6 +18,7 @@ from vq_jax.evaluation import image_sets
 from vq_jax.evaluation import metric_table
 from vq_jax.evaluation import records
 from vq_jax.evaluation import references
+from vq_jax.evaluation import saving
 from vq_jax.evaluation.generation import fingerprint
 from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import FeatureExtractor
@@ -107,7 +107,7 @@ def evaluate_reconstruction(
   options: EvaluationOptions | None = None,
   *,
   extractor: FeatureExtractor | None = None,
-  save: core.Save | None = None,
+  save: saving.Save | None = None,
 ) -> records.Record:
   """Compares images with their reconstructions, one by one and as sets.
 
@@ -143,20 +143,20 @@ def evaluate_reconstruction(
     reference = references.open_reference(
       options.reference, split, data_dir=options.data_dir, info=info
     )
-  lpips, why = _load_lpips(options, originals.image_shape)
+  lpips, missing = _load_lpips(options, originals.image_shape)
   images = Reconstructions(model, originals, lpips)
   chosen = choosing.choose_metrics(
-    options, _metrics(model), images, reference, extractor, why
+    options, _metrics(model), images, reference, extractor, missing
   )
-  held_out, no_held_out = _open_held_out(model, options, split)
+  held_out, why = references.open_held_out(
+    info, options, info.data.train_split, split
+  )
+  sets = core.Sets(
+    images=images, reference=reference, held_out=held_out, no_held_out=why
+  )
   return core.evaluate(
     'reconstruction',
-    core.Sets(
-      images=images,
-      reference=reference,
-      held_out=held_out,
-      no_held_out=no_held_out,
-    ),
+    sets,
     chosen,
     options,
     pathlib.Path(work_dir),
@@ -186,24 +186,3 @@ def _load_lpips(
   except ValueError as error:  # MissingWeights, and images that are too small
     return None, {'lpips': str(error)}
   return (module, variables), {}
-
-
-def _open_held_out(
-  model: Model, options: EvaluationOptions, split: str
-) -> tuple[image_sets.ImageSet | None, str]:
-  """Opens images of the training split, or returns why there are none."""
-  other = model.info.data.train_split
-  if options.data is not None or other == split:
-    return None, 'the data has no other split'
-  try:
-    held_out = references.open_data(
-      model.info,
-      None,
-      other,
-      data_dir=options.data_dir,
-      limit=options.num,
-      seed=options.seed,
-    )
-  except data.DataError as error:
-    return None, f'the data of the run cannot be read: {error}'
-  return held_out, ''

@@ -10,6 +10,7 @@ from vq_jax.data.preprocessing import Preprocess
 from vq_jax.evaluation import adm_files
 from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import image_sets
+from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.inference import ModelInfo
 
 
@@ -81,8 +82,9 @@ def open_reference(
     DataError: if there is no such set.
   """
   path = pathlib.Path(where).expanduser()
-  if path.suffix == '.npz' and path.is_file() and adm_files.is_statistics(path):
-    return adm_files.read_statistics(path)
+  if path.suffix == '.npz' and path.is_file():
+    if adm_files.is_statistics(path) and not adm_files.is_samples(path):
+      return adm_files.read_statistics(path)
   return open_images(
     where,
     split,
@@ -134,6 +136,36 @@ def open_data(
       'other images.'
     )
   return images
+
+
+def open_held_out(
+  info: ModelInfo, options: EvaluationOptions, split: str, used: str
+) -> tuple[image_sets.ImageSet | None, str]:
+  """Opens other images of a run's own data, for the floor.
+
+  Args:
+    info: facts about the model.
+    options: the options.
+    split: the split of these images.
+    used: the split whose images are in use.
+
+  Returns:
+    at most `options.num` images, or None; and why there are none.
+  """
+  if options.data is not None or split == used:
+    return None, 'the data has no other split'
+  try:
+    images = open_data(
+      info,
+      None,
+      split,
+      data_dir=options.data_dir,
+      limit=options.num,
+      seed=options.seed,
+    )
+  except data.DataError as error:
+    return None, f'the data of the run cannot be read: {error}'
+  return images, ''
 
 
 def _find_source(info: ModelInfo, split: str) -> tuple[str, str]:
