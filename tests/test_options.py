@@ -324,6 +324,7 @@ RUNS = {
   'tokenize': 'tokenize {tokenizer} --data {source} --out codes',
   'probe': 'probe {tokenizer} --data {source} --test-split train --shots 1 '
   '--draws 1',
+  'evaluate': 'evaluate {maskgit} --features classifier --metrics fid --num 4',
   'dream': 'dream {tokenizer} --guide classifier-text --prompt a --steps 1',
   'info': 'info {tokenizer}',
 }

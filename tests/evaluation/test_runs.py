@@ -198,10 +198,17 @@ def test_errors_of_the_command_line_are_one_line(
     ((maskgit, '--generated', generated[1]), 'either a run folder or'),
     (('--generated', generated[1]), 'give them with --reference'),
     ((tokenizer, '--steps', 3), 'no sampling options'),
-    ((maskgit, '--num', 0), 'num must be a whole number of at least 1'),
+    ((maskgit, '--num', 0), 'num must be a whole number in [1, 16777216]'),
     ((maskgit, '--metrics', 'psnr'), "unknown metric 'psnr'"),
     ((maskgit, '--data', 'folder:/nowhere'), '/nowhere'),
     ((maskgit, '--save-samples', 'a.png'), 'name of an .npz file'),
+    (
+      (maskgit, '--save-statistics', tmp_path / 'a.npz', '--metrics', 'is'),
+      'needs the metric fid or sfid',
+    ),
+    ((maskgit, '--sweep', 'steps=0'), 'steps must be'),
+    ((maskgit, '--sweep', 'steps=1', '--save-samples', 'a.npz'), '--sweep'),
+    ((*('--generated', generated[1], '--sweep'), 'steps=1'), '--reference'),
     ((tmp_path / 'none',), 'no such run folder'),
     ((maskgit, '--out', tmp_path), 'is a folder'),
   ]:

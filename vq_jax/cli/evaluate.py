@@ -1,6 +1,7 @@
 """`vqjax evaluate`: numbers of generated or reconstructed images."""
 
 import argparse
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -127,6 +128,9 @@ def _evaluate_run(
     record = evaluation.evaluate_generation(
       model, folder, options, sampler=samplers, **shared
     )
+  record = dataclasses.replace(
+    record, images=f'{arguments.folder}: {record.images}'
+  )
   parts = [record.kind, options.features.replace(os.sep, '_')]
   parts.append(str(options.num))
   parts += [f'{name}={value}' for name, value in sampling_options.items()]

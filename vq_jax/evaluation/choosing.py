@@ -124,10 +124,8 @@ def choose_metrics(
   }
   reasons = {k: v for k, v in (unavailable or {}).items() if k in wanted}
   for name, metric in wanted.items():
-    if name in reasons:
-      continue
     reason = _why_not(metric, images, reference, extractors, missing, shapes)
-    if reason is not None:
+    if reason is not None and name not in reasons:
       reasons[name] = reason
   if reasons and (options.metrics is not None or len(reasons) == len(wanted)):
     first = next(iter(reasons.values()))

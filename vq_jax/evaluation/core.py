@@ -67,6 +67,8 @@ def evaluate(
     scorer: computes a further result from the evaluated images.
     save: the files to write besides.
   """
+  save = save or saving.Save()
+  save.check(chosen)
   real = work_dir / _REFERENCES
   reference = sets.reference
   if isinstance(reference, image_sets.ImageSet):
@@ -75,7 +77,6 @@ def evaluate(
     pass_ = make_pass(chosen, options, networks=True, reference=few)
     reference = read_features(reference, pass_, real) if pass_.arrays else None
   pass_ = make_pass(chosen, options)
-  save = save or saving.Save()
   arrays = pass_.arrays.union(keep, save.arrays(sets.images))
   pass_ = dataclasses.replace(pass_, arrays=arrays)
   images = read_features(sets.images, pass_, work_dir / _WORK)

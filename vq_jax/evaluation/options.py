@@ -1,8 +1,12 @@
 """Options of an evaluation."""
 
 import dataclasses
+from typing import Annotated
 
 from vq_jax.utils import fields
+
+_Images = Annotated[int, fields.Range(least=1, most=2**24)]
+_Batch = Annotated[int, fields.Range(least=1, most=2**14)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,9 +40,9 @@ class EvaluationOptions:
   """
 
   metrics: tuple[str, ...] | None = None
-  num: fields.PositiveInt = 50_000
+  num: _Images = 50_000
   seed: fields.Seed = 0
-  batch_size: fields.PositiveInt = 128
+  batch_size: _Batch = 128
   features: str = 'inception'
   weights: str | None = None
   resizer: str | None = None

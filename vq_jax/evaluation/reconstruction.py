@@ -154,13 +154,9 @@ def evaluate_reconstruction(
   sets = core.Sets(
     images=images, reference=reference, held_out=held_out, no_held_out=why
   )
+  work_dir = pathlib.Path(work_dir)
   return core.evaluate(
-    'reconstruction',
-    sets,
-    chosen,
-    options,
-    pathlib.Path(work_dir),
-    save=save,
+    'reconstruction', sets, chosen, options, work_dir, save=save
   )
 
 

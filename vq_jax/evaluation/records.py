@@ -124,7 +124,6 @@ class Record:
     ]
     notes = dict.fromkeys(r.floor_note for r in self.results if r.floor_note)
     lines += [f'real: {note}' for note in notes]
-    lines += [f'no {name}: {why}' for name, why in self.unavailable.items()]
     return '\n'.join(lines)
 
 

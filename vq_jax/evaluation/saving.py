@@ -35,6 +35,13 @@ class Save:
       return []
     return ['image', 'label'] if images.class_names else ['image']
 
+  def check(self, chosen: choosing.Chosen) -> None:
+    """Raises ValueError if there will be no statistics to write."""
+    if self.statistics is not None and not _moments(chosen):
+      raise ValueError(
+        f'{self.statistics} needs the metric fid or sfid; add one of them.'
+      )
+
   def write(
     self,
     images: image_sets.ImageSet,
@@ -53,16 +60,21 @@ class Save:
     if self.samples is not None:
       rows = [features.rows(name) for name in self.arrays(images)]
       adm_files.write_samples(self.samples, *rows)
-    if self.statistics is not None and reference is not None:
-      arrays = [a for name in ('fid', 'sfid') for a in _arrays(chosen, name)]
+    if self.statistics is not None:
       extractor = chosen.extractors[metric_table.MAIN]
       adm_files.write_statistics(
         self.statistics,
         reference,
-        arrays,
+        _moments(chosen),
         passes.describe_extractor(extractor),
       )
 
 
-def _arrays(chosen: choosing.Chosen, name: str) -> tuple[str, ...]:
-  return chosen.metrics[name].arrays if name in chosen.metrics else ()
+def _moments(chosen: choosing.Chosen) -> list[str]:
+  """Returns the arrays of which metrics read the mean and the covariance."""
+  return [
+    array
+    for metric in chosen.metrics.values()
+    for array in metric.arrays
+    if metric.reference == 'statistics'
+  ]
