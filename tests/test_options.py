@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 
 import vq_jax
+from tests.evaluation import extractors
 from tests.guidance import toys
 from vq_jax import samplers
 from vq_jax.cli import main as cli
+from vq_jax.evaluation import classifier
 from vq_jax.guidance import guides
 from vq_jax.inference import dream
 from vq_jax.inference import edit
@@ -404,6 +406,8 @@ def here(loaded, tmp_path, monkeypatch):
   # The effect of the options is tested above, and in tests/guidance.
   monkeypatch.setattr(generate, 'sample_tokens', sample_tokens)
   monkeypatch.setattr(dream.Dream, 'advance', advance)
+  extractor = extractors.random_projection()
+  monkeypatch.setattr(classifier, 'of_run', lambda *_: extractor)
   monkeypatch.setattr(guides, 'load_guide', lambda name: toys.make_guide())
   return tmp_path
 

@@ -107,7 +107,7 @@ def _evaluate_run(
 ) -> tuple[evaluation.Record, pathlib.Path]:
   """Evaluates a run; returns the record and its file."""
   run_folder = pathlib.Path(arguments.folder)
-  model, folder = vq_jax.load(run_folder), run_folder / _FOLDER
+  model, folder = vq_jax.load(arguments.folder), run_folder / _FOLDER
   shared = {'save': save}
   if options.features == _CLASSIFIER:
     shared['extractor'] = evaluation.classifier.load_extractor(
