@@ -64,6 +64,25 @@ def test_all_devices_take_part(extractor):
   assert seen == [count]
 
 
+def test_networks_are_computed_in_full_precision():
+  """The default of GPUs and TPUs is less."""
+
+  def multiply(network, variables, images):
+    return {'pooled': images.reshape(len(images), -1) @ variables}
+
+  extractor = extractors.from_network(
+    None,
+    np.ones((48, 2), np.float32),
+    multiply,
+    name='product',
+    checksum=None,
+    size=(4, 4),
+    resizer='none',
+  )
+  program = jax.make_jaxpr(extractor.apply)(np.zeros((1, 4, 4, 3), np.float32))
+  assert 'Precision.HIGHEST' in str(program)
+
+
 def test_one_channel_is_repeated(extractor):
   grey = images(2, 4, 4, 1)
   np.testing.assert_array_equal(

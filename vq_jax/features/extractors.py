@@ -167,7 +167,7 @@ def from_network(
   size: tuple[int, int],
   resizer: resizing.Resizer,
 ) -> FeatureExtractor:
-  """Makes an extractor of a module.
+  """Makes an extractor of a module, which is computed in full float32.
 
   Args:
     network: the module.
@@ -188,18 +188,22 @@ def from_network(
       sharding.mesh, jax.sharding.PartitionSpec()
     )
     variables = jax.device_put(variables, everywhere)
-  compiled = jax.jit(functools.partial(forward, network))
+
+  @jax.jit
+  def apply(variables, images):
+    # Otherwise GPUs and TPUs multiply in TF32 or bfloat16, which changes the
+    # features, and the distances with them.
+    with jax.default_matmul_precision('float32'):
+      return forward(network, variables, images)
+
   image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
-  outputs = tuple(
-    jax.eval_shape(functools.partial(forward, network), variables, image)
-  )
   return FeatureExtractor(
     name=name,
     checksum=checksum,
     resizer=resizer,
-    outputs=outputs,
+    outputs=tuple(jax.eval_shape(apply, variables, image)),
     resize=functools.partial(resizing.resize, size=size, resizer=resizer),
-    apply=functools.partial(compiled, variables),
+    apply=functools.partial(apply, variables),
   )
 
 
