@@ -119,7 +119,9 @@ def test_statistics_give_the_number_of_their_images(tmp_path):
   assert second.results[0].floor is None
   assert 'has no images' in second.results[0].floor_note
   assert second.results[0].reference['samples'] == 30
-  with pytest.warns(evaluation.UnavailableMetricWarning, match='kid is left'):
+  with pytest.warns(
+    evaluation.UnavailableMetricWarning, match='kid, pr, dc are left'
+  ):
     assert 'kid' in compare(a, path, tmp_path).unavailable
   with pytest.raises(ValueError, match='kid cannot .* only statistics'):
     compare(a, path, tmp_path, metrics=('fid', 'kid'))

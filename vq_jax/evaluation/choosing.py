@@ -17,7 +17,7 @@ from vq_jax.evaluation import metric_table
 from vq_jax.evaluation import passes
 from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import FeatureExtractor
-from vq_jax.utils import names
+from vq_jax.utils import names as names_lib
 
 Metrics = Mapping[str, metric_table.Metric]
 Reference = image_sets.ImageSet | feature_sets.Statistics
@@ -131,10 +131,7 @@ def choose_metrics(
     first = next(iter(reasons.values()))
     same = [name for name, reason in reasons.items() if reason == first]
     raise ValueError(f'{", ".join(same)} cannot be computed: {first}')
-  for name, reason in reasons.items():
-    warnings.warn(
-      f'{name} is left out: {reason}', UnavailableMetricWarning, stacklevel=2
-    )
+  _warn(reasons)
   return Chosen(
     metrics={k: m for k, m in wanted.items() if k not in reasons},
     extractors=extractors,
@@ -143,11 +140,23 @@ def choose_metrics(
   )
 
 
+def _warn(reasons: Mapping[str, str]) -> None:
+  """Warns of the metrics that are left out, once for each reason."""
+  for reason in dict.fromkeys(reasons.values()):
+    names = [name for name, own in reasons.items() if own == reason]
+    verb = 'are' if len(names) > 1 else 'is'
+    warnings.warn(
+      f'{", ".join(names)} {verb} left out: {reason}',
+      UnavailableMetricWarning,
+      stacklevel=3,
+    )
+
+
 def _check_names(options: EvaluationOptions, valid: Sequence[str]) -> None:
   """Raises ValueError if a metric that is named is unknown."""
   for name in options.metrics or ():
     if name not in valid:
-      raise ValueError(names.unknown('metric', name, valid))
+      raise ValueError(names_lib.unknown('metric', name, valid))
 
 
 def _find_statistics(
