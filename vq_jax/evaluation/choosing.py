@@ -236,7 +236,7 @@ def _why_not_statistics(
   shapes: Mapping[str, tuple[int, ...]],
 ) -> str | None:
   """Returns why a metric cannot be computed from statistics, or None."""
-  if metric.reference == 'features':
+  if metric.reference != 'statistics':
     return f'{reference.name} has only statistics; give images.'
   own, here = reference.extractor, passes.describe_extractor(extractor)
   if own is not None and own != here:

@@ -45,8 +45,8 @@ class Metric:
     compute: inputs -> name of a number -> its value.
     arrays: the arrays of the images that it reads.
     ranges: name of a number -> its smallest and largest value; None for none.
-    reference: what it reads of the reference set. With 'features', the
-      reference is a random part of as many images as are evaluated.
+    reference: what it reads of the reference set; with 'matched', the features
+      of a random part of as many images as are evaluated.
     extractor: prefix of its feature network; None if it uses none.
     least: the smallest number of images of a set.
   """
@@ -54,7 +54,7 @@ class Metric:
   compute: Callable[[Inputs], Mapping[str, Value]]
   arrays: tuple[str, ...]
   ranges: Mapping[str, Bounds]
-  reference: Literal['none', 'statistics', 'features'] = 'none'
+  reference: Literal['none', 'statistics', 'features', 'matched'] = 'none'
   extractor: str | None = MAIN
   least: int = 1
 
@@ -122,21 +122,21 @@ METRICS: dict[str, Metric] = {
     compute=_precision_recall,
     arrays=('pooled',),
     ranges={'precision': (0, 1), 'recall': (0, 1)},
-    reference='features',
+    reference='matched',
     least=4,
   ),
   'dc': Metric(
     compute=_density_coverage,
     arrays=('pooled',),
     ranges={'density': (0, None), 'coverage': (0, 1)},
-    reference='features',
+    reference='matched',
     least=6,
   ),
   'cmmd': Metric(
     compute=_cmmd,
     arrays=('clip_pooled',),
     ranges={'cmmd': (0, None)},
-    reference='features',
+    reference='matched',
     extractor=CLIP,
   ),
 }

@@ -66,7 +66,7 @@ def _match(
   if metric.reference == 'statistics' and published is not None:
     if set(metric.arrays) <= set(published.gaussians):
       return dataclasses.replace(inputs, reference=published)
-  if metric.reference != 'features':
+  if metric.reference != 'matched':
     return inputs
   sample = inputs.reference.sample(inputs.images.count, inputs.seed)
   return dataclasses.replace(inputs, reference=sample)
