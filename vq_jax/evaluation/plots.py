@@ -61,7 +61,7 @@ def plot(path: str | os.PathLike, rows: Sequence[sweep.Row]) -> list[str]:
         )
     if len(rows[0].options) > 1:
       panel.legend(fontsize=7)
-    panel.set_title(f'labels: {next(iter(rows[0].options))}', fontsize=8)
+    panel.set_title(f'numbers: {next(iter(rows[0].options))}', fontsize=8)
   path = paths.check_file(path)
   with paths.replacing(path) as temporary:
     drawing.savefig(temporary, format=path.suffix[1:], dpi=150)
