@@ -41,7 +41,7 @@ FIRST_TO_SEE_DATA = 'config'
 
 # The same for the modules and packages of train.
 TRAIN_ROWS = [
-  {'devices', 'intervals', 'partitioning', 'preemption', 'run_folder', 'state'},
+  {'intervals', 'partitioning', 'preemption', 'run_folder', 'state'},
   {'sharding', 'skipping'},
   {'checkpointing', 'datasets', 'logging', 'optim'},
   {'step'},

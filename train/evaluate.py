@@ -13,7 +13,6 @@ from typing import Any
 
 import vq_jax
 from train import datasets
-from train import devices
 from train import errors
 from train import evaluation
 from train import sharding
@@ -23,6 +22,7 @@ from vq_jax import data
 from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.model import Model
+from vq_jax.utils import cpu
 from vq_jax.utils import images
 from vq_jax.utils import paths
 
@@ -57,7 +57,7 @@ def evaluate(
     },
     'config.data',
   )
-  devices.use_cpu_cores(data_config.eval_batch_size)
+  cpu.use_cpu_cores(data_config.eval_batch_size)
   runner = sharding.make_runner(
     schema.ParallelConfig(), batch_sizes=(data_config.eval_batch_size,)
   )

@@ -14,7 +14,6 @@ import optax
 
 from train import config as config_lib
 from train import datasets as datasets_lib
-from train import devices
 from train import optim as optim_lib
 from train import run_folder
 from train import sharding
@@ -33,6 +32,7 @@ from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.runs import checkpoints
 from vq_jax.runs import layout
+from vq_jax.utils import cpu
 from vq_jax.utils import trees
 from vq_jax.utils.trees import Tree
 
@@ -84,7 +84,7 @@ def open_run(
   folder = pathlib.Path(workdir)
   config = config_lib.parse_config(config)
   sizes = (config.data.batch_size, config.data.eval_batch_size)
-  devices.use_cpu_cores(*sizes)
+  cpu.use_cpu_cores(*sizes)
   runner = sharding.make_runner(config.parallel, batch_sizes=sizes)
   with run_folder.lock(folder), contextlib.ExitStack() as stack:
     datasets = datasets_lib.open_datasets(config.data, runner)

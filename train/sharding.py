@@ -22,9 +22,9 @@ from jax.sharding import AxisType
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-from train import devices as devices_lib
 from train import partitioning
 from vq_jax.config import schema
+from vq_jax.utils import cpu
 from vq_jax.utils import replicas
 from vq_jax.utils.trees import Tree
 
@@ -161,7 +161,7 @@ class JitRunner:
       in_shardings=(shardings, self.batch_sharding),
       out_shardings=(shardings, self._replicated),
       donate_argnums=0,
-      compiler_options=devices_lib.get_compiler_options(
+      compiler_options=cpu.get_compiler_options(
         self.mesh.devices.flat[0].platform
       ),
     )

@@ -1,6 +1,6 @@
 """The speed of an evaluation, beside the usual one in PyTorch.
 
-    python -m tests.benchmarks.evaluate_images --devices 2
+    python -m tests.benchmarks.evaluate_images
 
 Both ways compute the FID of 1,000 images of 256 x 256 pixels against the same
 statistics, with an Inception-v3 of equal random weights, in float32, in batches
@@ -30,6 +30,7 @@ from vq_jax import evaluation
 from vq_jax.features import extractors
 from vq_jax.features import inception
 from vq_jax.features import inception_loading
+from vq_jax.utils import cpu
 
 SIZE, WIDTH = 256, 2048
 
@@ -113,11 +114,13 @@ def main(argv: list[str] | None = None) -> int:
     '--threads', type=int, default=os.cpu_count(), help='of PyTorch'
   )
   parser.add_argument(
-    '--devices', type=int, default=1, help='of JAX, which share the cores'
+    '--devices', type=int, help='of JAX; by default as vqjax evaluate has them'
   )
   arguments = parser.parse_args(argv)
   torch.set_num_threads(arguments.threads)
-  jax.config.update('jax_num_cpu_devices', arguments.devices)
+  if arguments.devices is not None:
+    jax.config.update('jax_num_cpu_devices', arguments.devices)
+  cpu.use_cpu_cores(arguments.batch_size)
   golden.WIDTH, golden.CLASSES = 1, 1008
   arrays, images = golden.state(), make_images(arguments.num)
   extractor = make_extractor(arrays)

@@ -24,10 +24,10 @@ import numpy as np
 
 from tests.train import saving
 from tests.train import tiny_configs
-from train import devices
 from train import errors
 from train.logging import writers
 from vq_jax.runs import layout
+from vq_jax.utils import cpu
 
 CONFIG = """
 import importlib.util
@@ -234,7 +234,7 @@ def main(argv: list[str] | None = None) -> int:
       if last_step(killed) < step:
         kill_after(step, config, killed)
     start(config, killed).wait()
-    devices.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
+    cpu.use_cpu_cores(16, 200)  # as the runs did, to read what they saved
     compare(whole, killed)
 
   return errors.run_with_error_messages(go)

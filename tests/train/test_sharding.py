@@ -7,11 +7,11 @@ import sys
 import jax
 import pytest
 
-from train import devices as devices_lib
 from train import sharding
 from vq_jax import autoencoders
 from vq_jax import quantizers
 from vq_jax.config import schema
+from vq_jax.utils import cpu
 from vq_jax.utils import devices as utils_devices
 
 
@@ -76,18 +76,18 @@ def test_unknown_modes_are_named():
   [((32, 200), 2, 2), ((32, 200), 3, 2), ((9, 12), 8, 1), ((64, 64), 16, 8)],
 )
 def test_cores_become_devices_that_divide_the_batches(batches, cores, devices):
-  assert devices_lib.count_cpu_devices(cores, batches) == devices
+  assert cpu.count_cpu_devices(cores, batches) == devices
 
 
 def test_cores_become_devices_before_jax_starts_them():
   script = """
 import os
 os.sched_getaffinity = lambda pid: range(3)
-from train import devices
-devices.use_cpu_cores(32, 200)
+from vq_jax.utils import cpu
+cpu.use_cpu_cores(32, 200)
 import jax
 print(jax.device_count())
-devices.use_cpu_cores(1)  # too late, and harmless
+cpu.use_cpu_cores(1)  # too late, and harmless
 """
   out = subprocess.run(
     [sys.executable, '-c', script],
@@ -100,10 +100,10 @@ devices.use_cpu_cores(1)  # too late, and harmless
 
 
 def test_an_unsupported_compiler_option_is_left_out(monkeypatch):
-  devices_lib.get_compiler_options.cache_clear()
-  assert devices_lib.get_compiler_options('tpu') is None
-  assert devices_lib.get_compiler_options('cpu') == devices_lib._CPU_OPTIONS
-  monkeypatch.setattr(devices_lib, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
-  devices_lib.get_compiler_options.cache_clear()
-  assert devices_lib.get_compiler_options('cpu') is None
-  devices_lib.get_compiler_options.cache_clear()
+  cpu.get_compiler_options.cache_clear()
+  assert cpu.get_compiler_options('tpu') is None
+  assert cpu.get_compiler_options('cpu') == cpu._CPU_OPTIONS
+  monkeypatch.setattr(cpu, '_CPU_OPTIONS', {'xla_cpu_nothing': '1'})
+  cpu.get_compiler_options.cache_clear()
+  assert cpu.get_compiler_options('cpu') is None
+  cpu.get_compiler_options.cache_clear()

@@ -15,6 +15,7 @@ from vq_jax import evaluation
 from vq_jax.cli import flags
 from vq_jax.cli import sampling
 from vq_jax.cli import sweep
+from vq_jax.utils import cpu
 from vq_jax.utils import devices
 from vq_jax.utils import paths
 
@@ -80,10 +81,11 @@ def run(arguments) -> None:
     raise ValueError('give either a run folder or --generated, and not both.')
   if 'out' in arguments:
     paths.check_file(arguments.out)
-  devices.initialize_distributed()
   options = evaluation.EvaluationOptions(
     **flags.get_fields(arguments, evaluation.EvaluationOptions)
   )
+  cpu.use_cpu_cores(options.batch_size)
+  devices.initialize_distributed()
   save = evaluation.Save(
     **flags.get_fields(arguments, evaluation.Save, prefix='save_')
   )

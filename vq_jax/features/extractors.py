@@ -19,6 +19,7 @@ from vq_jax.features import inception
 from vq_jax.features import inception_loading
 from vq_jax.features import released
 from vq_jax.features import resizing
+from vq_jax.utils import cpu
 from vq_jax.utils import devices
 
 # Each network is compiled for a few sizes of batches, powers of two.
@@ -189,21 +190,27 @@ def from_network(
     )
     variables = jax.device_put(variables, everywhere)
 
-  @jax.jit
-  def apply(variables, images):
+  def compute(variables, images):
     # Otherwise GPUs and TPUs multiply in TF32 or bfloat16, which changes the
     # features, and the distances with them.
     with jax.default_matmul_precision('float32'):
       return forward(network, variables, images)
+
+  options = cpu.get_compiler_options(jax.default_backend())
+  compiled = jax.jit(compute, compiler_options=options)
+
+  def apply(images):
+    traced = isinstance(images, jax.core.Tracer)  # as part of another program
+    return (compute if traced else compiled)(variables, images)
 
   image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
   return FeatureExtractor(
     name=name,
     checksum=checksum,
     resizer=resizer,
-    outputs=tuple(jax.eval_shape(apply, variables, image)),
+    outputs=tuple(jax.eval_shape(apply, image)),
     resize=functools.partial(resizing.resize, size=size, resizer=resizer),
-    apply=functools.partial(apply, variables),
+    apply=apply,
   )
 
 

@@ -181,7 +181,7 @@ def _follow(
 def measure(items: Sequence, arguments: argparse.Namespace) -> int:
   """Measures items in this process, and writes events into a file."""
   from tests.benchmarks.speed.items import Context
-  from train import devices
+  from vq_jax.utils import cpu
 
   chosen = [item for item in items if item.name in arguments.items]
   context = Context(
@@ -190,7 +190,7 @@ def measure(items: Sequence, arguments: argparse.Namespace) -> int:
     deadline=arguments.deadline,
   )
   if chosen[0].group in ('training', 'peers'):
-    devices.use_cpu_cores(1 << 20)
+    cpu.use_cpu_cores(1 << 20)
   with open(arguments.worker, 'a') as file:
 
     def write(kind: str, **content) -> None:

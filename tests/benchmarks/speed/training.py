@@ -12,12 +12,12 @@ import numpy as np
 from configs import common
 from tests.benchmarks.speed import timing
 from train import config as config_lib
-from train import devices as devices_lib
 from train import run as run_lib
 from train import sharding
 from train.planning import abstract
 from train.planning import figures as figures_lib
 from train.planning import programs
+from vq_jax.utils import cpu
 from vq_jax.utils.trees import Tree
 
 
@@ -97,7 +97,7 @@ def _choose_devices(batch_size: int) -> list[jax.Device]:
   found = jax.devices()
   if found[0].platform != 'cpu':
     return found
-  return found[: devices_lib.count_cpu_devices(len(found), [batch_size])]
+  return found[: cpu.count_cpu_devices(len(found), [batch_size])]
 
 
 class TrainingStep:

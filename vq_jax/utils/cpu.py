@@ -49,7 +49,7 @@ def count_cpu_devices(cores: int, batch_sizes: Sequence[int]) -> int:
 
 @functools.cache
 def get_compiler_options(platform: str) -> dict[str, str] | None:
-  """Returns the compiler options of a training step, as far as they exist.
+  """Returns the compiler options of large programs, as far as they exist.
 
   Args:
     platform: that of the devices, such as 'cpu' or 'tpu'.
