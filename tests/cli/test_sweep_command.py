@@ -3,7 +3,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vq_jax.cli import main as cli
 
@@ -38,6 +40,25 @@ def test_a_sweep_writes_a_table_and_resumes(run_folder, capsys):
   code, out, _ = evaluate(capsys, run_folder, *sweep)
   assert code == 0 and out.count('evaluated already') == 2
   assert json.loads(path.read_text()) == rows
+
+
+def test_another_reference_set_is_evaluated_again(run_folder, tmp_path, capsys):
+  rng = np.random.default_rng(0)
+
+  def write(number):
+    pixels = rng.integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f'{number}.png')
+
+  for number in range(12):
+    write(number)
+  sweep = ['--sweep', 'steps=2', '--reference', str(tmp_path)]
+  for again in (False, True):
+    code, out, err = evaluate(capsys, run_folder, *sweep)
+    assert code == 0, err
+    assert ('evaluated already' in out) == again
+  write(0)
+  code, out, _ = evaluate(capsys, run_folder, *sweep)
+  assert code == 0 and 'evaluated already' not in out
 
 
 @pytest.mark.parametrize(

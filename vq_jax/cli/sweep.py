@@ -79,6 +79,7 @@ def run(
     settings={
       'options': dataclasses.asdict(options),
       'model': generation.fingerprint(model),
+      'reference': generation.describe_reference(model, options),
       'checksum': None if extractor is None else extractor.checksum,
       'version': __version__,
     },

@@ -210,17 +210,33 @@ def _open_real_images(
     the reference set; the held-out images, or None; and why there are none.
   """
   info, split = model.info, options.split or model.info.data.train_split
-  if options.reference is not None:
-    reference = references.open_reference(
-      options.reference, split, data_dir=options.data_dir, info=info
-    )
-  else:
-    reference = references.open_data(
-      info, options.data, split, data_dir=options.data_dir
-    )
-  return reference, *references.open_held_out(
+  return _open_reference(model, options), *references.open_held_out(
     info, options, info.data.eval_split, split
   )
+
+
+def _open_reference(
+  model: Model, options: EvaluationOptions
+) -> choosing.Reference:
+  """Opens the reference set."""
+  info, split = model.info, options.split or model.info.data.train_split
+  if options.reference is not None:
+    return references.open_reference(
+      options.reference, split, data_dir=options.data_dir, info=info
+    )
+  return references.open_data(
+    info, options.data, split, data_dir=options.data_dir
+  )
+
+
+def describe_reference(
+  model: Model, options: EvaluationOptions
+) -> dict[str, Any]:
+  """Returns what identifies the reference set of an evaluation, as JSON."""
+  reference = _open_reference(model, options)
+  if isinstance(reference, image_sets.ImageSet):
+    return reference.describe()
+  return {'checksum': reference.checksum}
 
 
 def describe_sampler(sampler: samplers.Sampler) -> dict[str, Any]:
