@@ -87,6 +87,7 @@ def test_a_generation_names_its_sampling_options(prior, generated, tmp_path):
   )
   assert other.sampling[0]['steps'] == 2 and other.sampling[0]['guidance'] == 3
   assert other.value('fid') != generated[0].value('fid')
+  assert other.model == generated[0].model and len(other.model) == 64
 
 
 def test_a_vae_generates_from_its_prior(vae_run, tmp_path):

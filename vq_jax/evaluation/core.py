@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-
 from vq_jax.evaluation import choosing
 from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import floors
@@ -80,8 +78,7 @@ def evaluate(
   arrays = pass_.arrays.union(keep, save.arrays(sets.images))
   pass_ = dataclasses.replace(pass_, arrays=arrays)
   images = read_features(sets.images, pass_, work_dir / _WORK)
-  if jax.process_index() == 0:
-    save.write(sets.images, images, reference, chosen)
+  save.write(sets.images, images, reference, chosen)
   inputs = metric_table.Inputs(
     images=images,
     reference=reference,
@@ -96,6 +93,7 @@ def evaluate(
   return records.Record(
     kind=kind,
     images=sets.images.name,
+    model=sets.images.describe().get('model'),
     seed=options.seed,
     sampling=sampling,
     results=tuple(found),

@@ -56,6 +56,8 @@ class Record:
   Attributes:
     kind: 'generation', 'reconstruction' or 'comparison'.
     images: the name of the images that were evaluated, such as a run.
+    model: SHA-256 of the configs and the variables of the model that made
+      them; None without a model.
     seed: seed of the samples and of the random parts of metrics.
     sampling: the options of the samplers, if images were generated.
     results: the numbers.
@@ -75,6 +77,7 @@ class Record:
   kind: str
   images: str
   seed: int
+  model: str | None = None
   sampling: Sequence[Mapping[str, Any]] = ()
   results: Sequence[Result] = ()
   unavailable: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -92,6 +95,7 @@ class Record:
     shared = {
       'kind': self.kind,
       'images': self.images,
+      'model': self.model,
       'seed': self.seed,
       'pixels': PIXELS,
       'sampling': list(map(dict, self.sampling)),

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 
+import jax
+
 from vq_jax.evaluation import adm_files
 from vq_jax.evaluation import choosing
 from vq_jax.evaluation import feature_sets
@@ -49,7 +51,7 @@ class Save:
     reference: feature_sets.FeatureSet | None,
     chosen: choosing.Chosen,
   ) -> None:
-    """Writes the files.
+    """Writes the files, in the first process.
 
     Args:
       images: the evaluated images.
@@ -57,6 +59,8 @@ class Save:
       reference: the reference set.
       chosen: the metrics, whose statistics are written.
     """
+    if jax.process_index() > 0:
+      return
     if self.samples is not None:
       rows = [features.rows(name) for name in self.arrays(images)]
       adm_files.write_samples(self.samples, *rows)
