@@ -104,3 +104,32 @@ def test_mean_of_examples_gives_few_masked_tokens_more_weight():
   few = (masked := np.ceil(256 * ratio)) <= 26
   np.testing.assert_allclose(masked[few].sum() / masked.sum(), 0.005, atol=1e-3)
   np.testing.assert_allclose(few.mean(), 0.065, atol=1e-3)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize('smoothing', [0.0, 0.1, 1.0])
+def test_the_gradient_of_the_cross_entropy_is_that_of_its_formula(
+  smoothing, dtype
+):
+  logits, weights = (
+    jax.random.normal(jax.random.key(i), (3, 5, 11)).astype(dtype)
+    for i in range(2)
+  )
+  targets = jnp.arange(15).reshape(3, 5) % 11
+
+  def formula(logits):
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    labels = optax.smooth_labels(jax.nn.one_hot(targets, 11), smoothing)
+    return -(labels * log_p).sum(-1)
+
+  got, want = (
+    jax.grad(lambda x, f=f: (f(x) * weights[..., 0]).sum())(4 * logits)
+    for f in (
+      lambda x: losses.cross_entropy(x, targets, smoothing),
+      formula,
+    )
+  )
+  assert got.dtype == dtype
+  np.testing.assert_allclose(
+    got.astype(jnp.float32), want.astype(jnp.float32), rtol=1e-2, atol=1e-6
+  )

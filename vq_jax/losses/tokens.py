@@ -1,5 +1,7 @@
 """Losses over tokens, and weighted means of them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -28,11 +30,43 @@ def cross_entropy(
     >>> losses.cross_entropy(logits, jnp.array([0, 0])).astype(int).tolist()
     [0, 18]
   """
-  log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
-  picked = jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
-  if not label_smoothing:
-    return -picked
-  return -(1 - label_smoothing) * picked - label_smoothing * log_p.mean(-1)
+  return _cross_entropy(logits, targets, label_smoothing)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _cross_entropy(logits, targets, label_smoothing):
+  return _cross_entropy_forward(logits, targets, label_smoothing)[0]
+
+
+def _cross_entropy_forward(logits, targets, label_smoothing):
+  """Returns the cross-entropy, and what the backward pass needs."""
+  x = logits.astype(jnp.float32)
+  normalizer = jax.nn.logsumexp(x, axis=-1)
+  picked = jnp.take_along_axis(x, targets[..., None], axis=-1)[..., 0]
+  value = normalizer - (1 - label_smoothing) * picked
+  if label_smoothing:
+    value -= label_smoothing * x.mean(axis=-1)
+  return value, (logits, targets, normalizer)
+
+
+def _cross_entropy_backward(label_smoothing, residuals, gradient):
+  """Returns the gradient of the logits, which is computed in one pass.
+
+  Automatic differentiation writes the probabilities, zeros, and the targets
+  into them, which are three arrays of the size of the logits.
+  """
+  logits, targets, normalizer = residuals
+  size = logits.shape[-1]
+  p = jnp.exp(logits.astype(jnp.float32) - normalizer[..., None])
+  is_target = targets[..., None] == jnp.arange(size).reshape(
+    (1,) * targets.ndim + (size,)
+  )
+  target = jnp.where(is_target, 1 - label_smoothing, 0.0)
+  change = p - target - label_smoothing / size
+  return (gradient[..., None] * change).astype(logits.dtype), None
+
+
+_cross_entropy.defvjp(_cross_entropy_forward, _cross_entropy_backward)
 
 
 def weighted_mean(

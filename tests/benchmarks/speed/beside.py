@@ -1,0 +1,35 @@
+"""Times of two programs in turns, with the rate of the machine."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from tests.benchmarks.speed import timing
+
+Action = Callable[[int], object]
+HEADER = (
+  '| | theirs | ours | theirs / ours | matrices, GFLOP/s |\n'
+  '|---|---|---|---|---|'
+)
+_SIDE = 2048  # of the matrices whose product gives the rate of the machine
+
+
+def compare(name: str, theirs: Action, ours: Action, turns: int) -> str:
+  """Times both sides and a product of matrices, and returns a line."""
+  square = jnp.ones((_SIDE, _SIDE))
+  multiply = jax.jit(jnp.matmul)
+  times = timing.best_of_turns(
+    {
+      'matrix': lambda _: jax.block_until_ready(multiply(square, square)),
+      'theirs': theirs,
+      'ours': ours,
+    },
+    turns,
+  )
+  rate = 2 * _SIDE**3 / times['matrix'] / 1e9
+  ratio = times['theirs'] / times['ours']
+  return (
+    f'| {name} | {times["theirs"]:.3f} s | {times["ours"]:.3f} s | '
+    f'{ratio:.2f} | {rate:.0f} |'
+  )
