@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -14,6 +15,8 @@ from vq_jax.layers import normalization
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.utils import replicas
 from vq_jax.utils.trees import Tree
+
+Cache = attention.KVCache | tuple[attention.KVCache, ...]
 
 
 class TransformerBlock(nn.Module):
@@ -171,6 +174,39 @@ def _cast_kernels(params: Tree, dtype: jnp.dtype) -> Tree:
   return jax.tree.map(lambda x: x.astype(dtype) if x.ndim > 2 else x, params)
 
 
+def make_cache(
+  config: TransformerConfig, batch_size: int, num_tokens: int
+) -> Cache:
+  """Returns an empty cache of a stack.
+
+  Returns:
+    keys and values [layers, B, heads, N, head_dim], or with `scan=False` those
+    of each layer, [B, heads, N, head_dim].
+  """
+  shape = batch_size, config.heads, num_tokens, config.head_width
+  make = functools.partial(attention.KVCache.zeros, dtype=config.dtype)
+  if config.scan:
+    return make((config.layers, *shape))
+  return tuple(make(shape) for _ in range(config.layers))
+
+
+def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
+  """Returns the parameters of a stack as those of one with `scan=False`.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax.layers import transformer
+    >>> sorted(transformer.unroll({'blocks': {'scale': np.ones((2, 3))}}))
+    ['block_0', 'block_1']
+  """
+  blocks = params['blocks']
+  layers = len(jax.tree.leaves(blocks)[0])
+  return {
+    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
+    for i in range(layers)
+  }
+
+
 class TransformerStack(nn.Module):
   """Transformer blocks of one config, one after the other.
 
@@ -205,18 +241,18 @@ class TransformerStack(nn.Module):
     *,
     condition: jax.Array | None = None,
     angles: jax.Array | None = None,
-    cache: attention.KVCache | None = None,
+    cache: Cache | None = None,
     position: jax.Array | None = None,
     train: bool = False,
-  ) -> tuple[jax.Array, attention.KVCache | None]:
+  ) -> tuple[jax.Array, Cache | None]:
     """Applies the stack to a sequence, or with a cache to one token of it.
 
     Args:
       x: [B, N, D]; with a cache [B, 1, D].
       condition: [B, C]; needed with `adaln`.
       angles: float32 [N, head_dim / 2]; see `positions.rotate`.
-      cache: keys and values [layers, B, heads, N, head_dim] of the tokens
-        before `position`.
+      cache: keys and values of the tokens before `position`; see
+        `make_cache`.
       position: int32 [], the position of the token in the cached sequence.
       train: whether dropout is active; it uses the stream 'dropout'.
 
@@ -248,11 +284,19 @@ class TransformerStack(nn.Module):
     else:
       new = []
       for i in range(config.layers):
-        layer_cache = jax.tree.map(lambda c, i=i: c[i], cache)
-        x, layer_cache = body(make_block(name=f'block_{i}'), x, layer_cache)
-        new.append(layer_cache)
-      new = jax.tree.map(lambda *x: jnp.stack(x), *new) if new else None
-    return x, None if cache is None else cache.write(new, position)
+        own = None if cache is None else cache[i]
+        x, own = body(make_block(name=f'block_{i}'), x, own)
+        new.append(own)
+    if cache is None:
+      return x, None
+    if config.scan:
+      return x, cache.write(new, position)
+    # XLA copies a cache unless what is written depends on the last reading.
+    last = x[:, :, :1, None]
+    new = jax.tree.map(lambda n: jnp.where(position < 0, last, n), new)
+    return x, tuple(
+      own.write(n, position) for own, n in zip(cache, new, strict=True)
+    )
 
   def _scan(self, body: Callable) -> Callable:
     """Returns the function that applies all blocks, one after the other."""

@@ -3,6 +3,7 @@
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.priors.autoregressive import AutoregressiveTransformer
 from vq_jax.priors.base import Prior
+from vq_jax.priors.base import unroll
 from vq_jax.priors.maskgit import MaskGIT
 from vq_jax.priors.masking import drop_labels
 from vq_jax.priors.masking import random_mask
@@ -26,4 +27,5 @@ __all__ = [
   'random_tokens',
   'random_mask',
   'training_labels',
+  'unroll',
 ]

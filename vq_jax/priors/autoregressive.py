@@ -7,7 +7,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import attention
 from vq_jax.layers import initializers
 from vq_jax.layers import transformer as transformer_lib
 from vq_jax.layers.output_norm import OutputNorm
@@ -49,11 +48,11 @@ class Cache:
   """The state of sampling between two steps.
 
   Attributes:
-    blocks: keys and values, [layers, B, heads, N, head_dim].
+    blocks: keys and values; see `transformer.make_cache`.
     context: see `Context`.
   """
 
-  blocks: attention.KVCache
+  blocks: transformer_lib.Cache
   context: Context
 
 
@@ -186,16 +185,10 @@ class AutoregressiveTransformer(base.Prior):
       label: see `__call__`.
       condition: see `__call__`.
     """
-    config = self.transformer
-    shape = (
-      config.layers,
-      batch_size,
-      config.heads,
-      self.num_tokens,
-      config.head_width,
-    )
     return Cache(
-      blocks=attention.KVCache.zeros(shape, config.dtype),
+      blocks=transformer_lib.make_cache(
+        self.transformer, batch_size, self.num_tokens
+      ),
       context=self._context(batch_size, label, condition),
     )
 

@@ -1,10 +1,14 @@
 """The base class of priors, and checks of their inputs."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
 from typing import ClassVar
 
 import jax
 
 from vq_jax.layers import checked
+from vq_jax.layers import transformer
 from vq_jax.priors import vocab as vocab_lib
 
 
@@ -40,6 +44,25 @@ class Prior(checked.CheckedModule):
   def num_tokens(self) -> int:
     """N, the number of tokens of an image."""
     return self.grid[0] * self.grid[1]
+
+
+def unroll(
+  prior: Prior, variables: Mapping[str, Any]
+) -> tuple[Prior, Mapping[str, Any]]:
+  """Returns a prior whose transformer is no scan, and its variables.
+
+  A scan copies the parameters of each block on a CPU, which takes most of the
+  time of few tokens. Other priors are returned as they are.
+  """
+  config = getattr(prior, 'transformer', None)
+  if config is None or not config.scan:
+    return prior, variables
+  params = variables['params']
+  stack = transformer.unroll(params['stack'])
+  return (
+    prior.clone(transformer=dataclasses.replace(config, scan=False)),
+    {**variables, 'params': {**params, 'stack': stack}},
+  )
 
 
 def check_tokens(tokens: jax.Array, grid: tuple[int, int]) -> None:

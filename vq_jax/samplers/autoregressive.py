@@ -79,18 +79,27 @@ class AutoregressiveSampler(base.TokenSampler):
         'which is not autoregressive; use a MaskGITSampler.'
       )
     guidance = self.make_guidance()
-    apply, rows = base.make_apply(
-      guidance, prior, variables, len(tokens), label=label, condition=condition
-    )
-    step = functools.partial(prior.apply, variables, method='step')
-    sampled = decode(
-      keys,
-      guidance.step_fn(step, prior.num_tokens),
-      apply(rows, method='start'),
-      tokens,
-      known,
-      self.make_choice(),
-    )
+
+    def sample(prior, variables):
+      apply, rows = base.make_apply(
+        guidance,
+        prior,
+        variables,
+        len(tokens),
+        label=label,
+        condition=condition,
+      )
+      step = functools.partial(prior.apply, variables, method='step')
+      return decode(
+        keys,
+        guidance.step_fn(step, prior.num_tokens),
+        apply(rows, method='start'),
+        tokens,
+        known,
+        self.make_choice(),
+      )
+
+    sampled = base.unroll_on_cpu(sample, prior, variables)
     if not trace:
       return sampled
     done = decided_rows(prior.grid)

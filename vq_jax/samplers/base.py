@@ -101,6 +101,19 @@ def make_apply(
   return functools.partial(apply, label=label, condition=condition), rows
 
 
+def unroll_on_cpu(
+  sample: Callable[[priors.Prior, Mapping[str, Any]], jax.Array],
+  prior: priors.Prior,
+  variables: Mapping[str, Any],
+) -> jax.Array:
+  """Returns `sample(prior, variables)`, on a CPU with `priors.unroll`."""
+  return jax.lax.platform_dependent(
+    variables,
+    cpu=lambda variables: sample(*priors.unroll(prior, variables)),
+    default=functools.partial(sample, prior),
+  )
+
+
 def share_equal_rows(
   apply: Callable[..., jax.Array],
   tokens: jax.Array,

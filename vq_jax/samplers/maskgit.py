@@ -150,9 +150,7 @@ class MaskGITSampler(base.TokenSampler):
       critic: a token critic, for the order 'critic'.
       critic_variables: its variables.
       trace: whether to return the tokens of all steps.
-      share_rows: whether logits of equal rows are computed once, as those of
-        several images of one class are at the first step. Where a batch is
-        split over devices, they would have to exchange them.
+      share_rows: see `base.make_apply`; not for batches split over devices.
 
     Returns:
       int32 [B, N]. With `trace` int32 [B, T, N]: the tokens of each step before
@@ -168,20 +166,10 @@ class MaskGITSampler(base.TokenSampler):
         'autoregressive; use an AutoregressiveSampler.'
       )
     guidance = self.make_guidance()
+    inputs = {'label': label, 'condition': condition, 'share_rows': share_rows}
     apply, _ = base.make_apply(
-      guidance,
-      prior,
-      variables,
-      len(tokens),
-      label=label,
-      condition=condition,
-      share_rows=share_rows,
+      guidance, prior, variables, len(tokens), **inputs
     )
-
-    def critic_fn(tokens, progress):
-      del progress
-      return critic.apply(critic_variables, tokens, label=label)
-
     return decode(
       keys,
       guidance.logits_fn(apply),
@@ -189,9 +177,16 @@ class MaskGITSampler(base.TokenSampler):
       self,
       mask_id=prior.vocab.mask_id,
       grid=prior.grid,
-      critic_fn=None if critic is None else critic_fn,
+      critic_fn=_make_critic_fn(critic, critic_variables, label),
       trace=trace,
     )
+
+
+def _make_critic_fn(critic, variables, label) -> LogitsFn | None:
+  """Returns the function of `decode` that scores tokens."""
+  if critic is None:
+    return None
+  return lambda tokens, progress: critic.apply(variables, tokens, label=label)
 
 
 def decode(
