@@ -119,7 +119,8 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--turns', type=int, default=3)
   arguments = parser.parse_args(argv)
   sys.path.insert(0, arguments.checkout)
-  jnp.DeviceArray = jax.Array  # its name when the release was written
+  # The name of arrays when the release was written.
+  vars(jnp)['DeviceArray'] = jax.Array
   print(beside.HEADER)
   for batch in arguments.batches:
     for function in (compare_tokens, compare_decoders):

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -12,11 +11,11 @@ from vq_jax.layers import activations
 from vq_jax.layers import attention
 from vq_jax.layers import convolution
 from vq_jax.layers import normalization
+from vq_jax.layers import transformer_cache
+from vq_jax.layers.transformer_cache import Cache
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.utils import replicas
 from vq_jax.utils.trees import Tree
-
-Cache = attention.KVCache | tuple[attention.KVCache, ...]
 
 
 class TransformerBlock(nn.Module):
@@ -174,39 +173,6 @@ def _cast_kernels(params: Tree, dtype: jnp.dtype) -> Tree:
   return jax.tree.map(lambda x: x.astype(dtype) if x.ndim > 2 else x, params)
 
 
-def make_cache(
-  config: TransformerConfig, batch_size: int, num_tokens: int
-) -> Cache:
-  """Returns an empty cache of a stack.
-
-  Returns:
-    keys and values [layers, B, heads, N, head_dim], or with `scan=False` those
-    of each layer, [B, heads, N, head_dim].
-  """
-  shape = batch_size, config.heads, num_tokens, config.head_width
-  make = functools.partial(attention.KVCache.zeros, dtype=config.dtype)
-  if config.scan:
-    return make((config.layers, *shape))
-  return tuple(make(shape) for _ in range(config.layers))
-
-
-def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
-  """Returns the parameters of a stack as those of one with `scan=False`.
-
-  Example:
-    >>> import numpy as np
-    >>> from vq_jax.layers import transformer
-    >>> sorted(transformer.unroll({'blocks': {'scale': np.ones((2, 3))}}))
-    ['block_0', 'block_1']
-  """
-  blocks = params['blocks']
-  layers = len(jax.tree.leaves(blocks)[0])
-  return {
-    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
-    for i in range(layers)
-  }
-
-
 class TransformerStack(nn.Module):
   """Transformer blocks of one config, one after the other.
 
@@ -252,7 +218,7 @@ class TransformerStack(nn.Module):
       condition: [B, C]; needed with `adaln`.
       angles: float32 [N, head_dim / 2]; see `positions.rotate`.
       cache: keys and values of the tokens before `position`; see
-        `make_cache`.
+        `transformer_cache.make_cache`.
       position: int32 [], the position of the token in the cached sequence.
       train: whether dropout is active; it uses the stream 'dropout'.
 
@@ -287,15 +253,8 @@ class TransformerStack(nn.Module):
         own = None if cache is None else cache[i]
         x, own = body(make_block(name=f'block_{i}'), x, own)
         new.append(own)
-    if cache is None:
-      return x, None
-    if config.scan:
-      return x, cache.write(new, position)
-    # XLA copies a cache unless what is written depends on the last reading.
-    last = x[:, :, :1, None]
-    new = jax.tree.map(lambda n: jnp.where(position < 0, last, n), new)
-    return x, tuple(
-      own.write(n, position) for own, n in zip(cache, new, strict=True)
+    return x, None if cache is None else transformer_cache.write(
+      cache, new, position, after=x
     )
 
   def _scan(self, body: Callable) -> Callable:

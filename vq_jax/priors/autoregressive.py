@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import initializers
 from vq_jax.layers import transformer as transformer_lib
+from vq_jax.layers import transformer_cache
 from vq_jax.layers.output_norm import OutputNorm
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
@@ -48,11 +49,11 @@ class Cache:
   """The state of sampling between two steps.
 
   Attributes:
-    blocks: keys and values; see `transformer.make_cache`.
+    blocks: keys and values; see `transformer_cache.make_cache`.
     context: see `Context`.
   """
 
-  blocks: transformer_lib.Cache
+  blocks: transformer_cache.Cache
   context: Context
 
 
@@ -186,7 +187,7 @@ class AutoregressiveTransformer(base.Prior):
       condition: see `__call__`.
     """
     return Cache(
-      blocks=transformer_lib.make_cache(
+      blocks=transformer_cache.make_cache(
         self.transformer, batch_size, self.num_tokens
       ),
       context=self._context(batch_size, label, condition),

@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax
 
 from vq_jax.layers import checked
-from vq_jax.layers import transformer
+from vq_jax.layers import transformer_cache
 from vq_jax.priors import vocab as vocab_lib
 
 
@@ -58,7 +58,7 @@ def unroll(
   if config is None or not config.scan:
     return prior, variables
   params = variables['params']
-  stack = transformer.unroll(params['stack'])
+  stack = transformer_cache.unroll(params['stack'])
   return (
     prior.clone(transformer=dataclasses.replace(config, scan=False)),
     {**variables, 'params': {**params, 'stack': stack}},

@@ -81,13 +81,9 @@ class AutoregressiveSampler(base.TokenSampler):
     guidance = self.make_guidance()
 
     def sample(prior, variables):
+      inputs = {'label': label, 'condition': condition}
       apply, rows = base.make_apply(
-        guidance,
-        prior,
-        variables,
-        len(tokens),
-        label=label,
-        condition=condition,
+        guidance, prior, variables, len(tokens), **inputs
       )
       step = functools.partial(prior.apply, variables, method='step')
       return decode(

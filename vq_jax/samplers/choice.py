@@ -141,3 +141,9 @@ def _nucleus(p: jax.Array, top_p: float) -> jax.Array:
   high = jnp.full_like(low, _ABOVE_ONE)
   low, _ = jax.lax.fori_loop(0, _ABOVE_ONE.bit_length(), halve, (low, high))
   return p >= jax.lax.bitcast_convert_type(low, jnp.float32)
+
+
+def log_p(logits: jax.Array, sampled: jax.Array) -> jax.Array:
+  """Returns the log-probability of the sampled tokens: float32 [B, N]."""
+  found = jax.nn.log_softmax(logits)
+  return jnp.take_along_axis(found, sampled[..., None], axis=-1)[..., 0]

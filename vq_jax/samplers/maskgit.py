@@ -232,7 +232,7 @@ def decode(
     scaled = _logit_scale(sampler, t) * logits
     sampled = choice(key_lib.fold_in(choice_keys, t), scaled)
     tokens = jnp.where(masked, sampled, tokens)
-    log_p = jnp.where(masked, _log_p(logits, sampled), log_p)
+    log_p = jnp.where(masked, choice_lib.log_p(logits, sampled), log_p)
     realism = None if critic_fn is None else critic_fn(tokens, progress)
     after = (t + 1) / sampler.steps
     seen = orders.Step(
@@ -297,9 +297,3 @@ def _masked_again(sampler, order, keys, seen, given, masked, count):
 def _logit_scale(sampler: MaskGITSampler, step: jax.Array) -> jax.Array:
   """Returns the factor of the logits at a step: []."""
   return 1 + (sampler.logit_scale - 1) * step / max(sampler.steps - 1, 1)
-
-
-def _log_p(logits: jax.Array, sampled: jax.Array) -> jax.Array:
-  """Returns the log-probability of the sampled tokens: float32 [B, N]."""
-  log_p = jax.nn.log_softmax(logits)
-  return jnp.take_along_axis(log_p, sampled[..., None], axis=-1)[..., 0]

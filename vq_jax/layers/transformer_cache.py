@@ -1,0 +1,65 @@
+"""The cache of a stack of transformer blocks, and its parameters unrolled."""
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from vq_jax.layers import attention
+from vq_jax.layers.transformer_config import TransformerConfig
+from vq_jax.utils.trees import Tree
+
+Cache = attention.KVCache | tuple[attention.KVCache, ...]
+
+
+def make_cache(
+  config: TransformerConfig, batch_size: int, num_tokens: int
+) -> Cache:
+  """Returns an empty cache of a stack.
+
+  Returns:
+    keys and values [layers, B, heads, N, head_dim], or with `scan=False` those
+    of each layer, [B, heads, N, head_dim].
+  """
+  shape = batch_size, config.heads, num_tokens, config.head_width
+  make = functools.partial(attention.KVCache.zeros, dtype=config.dtype)
+  if config.scan:
+    return make((config.layers, *shape))
+  return tuple(make(shape) for _ in range(config.layers))
+
+
+def write(
+  cache: Cache, new: Cache, position: jax.Array, after: jax.Array
+) -> Cache:
+  """Writes the keys and values of a token, when all of the cache is read.
+
+  Args:
+    cache: see `make_cache`.
+    new: the same of one token.
+    position: int32 [], its position.
+    after: [B, 1, D], the output of the stack.
+  """
+  if isinstance(cache, attention.KVCache):
+    return cache.write(new, position)
+  # XLA copies a cache unless what is written depends on the last reading.
+  last = after[:, :, :1, None]
+  new = jax.tree.map(lambda n: jnp.where(position < 0, last, n), tuple(new))
+  return tuple(c.write(n, position) for c, n in zip(cache, new, strict=True))
+
+
+def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
+  """Returns the parameters of a stack as those of one with `scan=False`.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax.layers import transformer_cache
+    >>> sorted(transformer_cache.unroll({'blocks': {'scale': np.ones((2, 3))}}))
+    ['block_0', 'block_1']
+  """
+  blocks = params['blocks']
+  layers = len(jax.tree.leaves(blocks)[0])
+  return {
+    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
+    for i in range(layers)
+  }
