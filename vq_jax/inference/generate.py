@@ -47,7 +47,9 @@ def sample_tokens(
   share_rows: bool = False,
 ) -> jax.Array:
   """Calls a sampler, compiled; see `samplers.MaskGITSampler`."""
-  options = {} if prior.causal else {'share_rows': share_rows}
+  options = {}
+  if isinstance(sampler, samplers.MaskGITSampler):
+    options = {'share_rows': share_rows}
   if critic is not None:
     options |= {'critic': critic, 'critic_variables': critic_variables}
   return sampler(
