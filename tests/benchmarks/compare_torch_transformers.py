@@ -183,8 +183,8 @@ def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   sides = {'halton': compare_halton, 'taming': compare_taming}
-  for name in sides:
-    parser.add_argument(f'--{name}', metavar='CHECKOUT')
+  parser.add_argument('--halton', metavar='CHECKOUT')
+  parser.add_argument('--taming', metavar='CHECKOUT')
   parser.add_argument('--batch', type=int, default=8)
   parser.add_argument('--turns', type=int, default=3)
   arguments = parser.parse_args(argv)

@@ -60,6 +60,25 @@ def test_cached_steps_equal_the_full_pass(form):
   causal_laws.check_cached_steps_equal_the_full_pass(prior, given(prior))
 
 
+@pytest.mark.parametrize('form', ['published', 'modern'])
+def test_unrolled_blocks_have_the_same_cached_steps(form):
+  prior = make(form)
+  causal_laws.check_cached_steps_equal_the_full_pass(
+    make(form, scan=False), given(prior)
+  )
+  tokens = jnp.arange(2 * prior.num_tokens).reshape(2, -1) % 14
+  variables = prior.init(jax.random.key(0), tokens, **given(prior))
+  variables = jax.tree.map(lambda x: x + 0.1, variables)
+  other, unrolled = priors.unroll(prior, variables)
+  assert priors.is_scanned(prior)
+  assert not priors.is_scanned(other)
+  np.testing.assert_allclose(
+    other.apply(unrolled, tokens, **given(prior)),
+    prior.apply(variables, tokens, **given(prior)),
+    atol=1e-5,
+  )
+
+
 def test_unrolled_blocks_keep_their_caches_too():
   prior = make('published', scan=False)
   causal_laws.check_cached_steps_equal_the_full_pass(prior, given(prior))

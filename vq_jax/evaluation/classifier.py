@@ -7,7 +7,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 from vq_jax.evaluation import accuracy_score
 from vq_jax.evaluation import references
@@ -121,7 +120,5 @@ def load_extractor(
 
 def _checksum(params: dict[str, Any]) -> str:
   digest = hashlib.sha256()
-  for name, array in sorted(trees.flatten(params).items()):
-    digest.update(f'{name}{array.shape}'.encode())
-    digest.update(np.ascontiguousarray(array, np.float32))
+  trees.update_digest(digest, params)
   return digest.hexdigest()

@@ -261,10 +261,6 @@ def fingerprint(model: Model) -> str:
   while model is not None:
     configs = (model.run_config, model.autoencoder_run_config)
     digest.update(json.dumps(configs, sort_keys=True, default=str).encode())
-    leaves = trees.flatten(model.variables)
-    for name in sorted(leaves):
-      value = np.asarray(leaves[name])
-      digest.update(f'{name} {value.dtype} {value.shape}'.encode())
-      digest.update(np.ascontiguousarray(value).tobytes())
+    trees.update_digest(digest, model.variables)
     model = model.parent
   return digest.hexdigest()

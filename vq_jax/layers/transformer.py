@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -171,6 +172,23 @@ def _cast_kernels(params: Tree, dtype: jnp.dtype) -> Tree:
   backward pass. The gradient of a kernel has this dtype in both cases.
   """
   return jax.tree.map(lambda x: x.astype(dtype) if x.ndim > 2 else x, params)
+
+
+def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
+  """Returns the parameters of a stack as those of one with `scan=False`.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax.layers import transformer
+    >>> sorted(transformer.unroll({'blocks': {'scale': np.ones((2, 3))}}))
+    ['block_0', 'block_1']
+  """
+  blocks = params['blocks']
+  layers = len(jax.tree.leaves(blocks)[0])
+  return {
+    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
+    for i in range(layers)
+  }
 
 
 class TransformerStack(nn.Module):

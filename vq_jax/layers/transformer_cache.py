@@ -1,14 +1,12 @@
-"""The cache of a stack of transformer blocks, and its parameters unrolled."""
+"""The cache of a stack of transformer blocks."""
 
 import functools
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import attention
 from vq_jax.layers.transformer_config import TransformerConfig
-from vq_jax.utils.trees import Tree
 
 Cache = attention.KVCache | tuple[attention.KVCache, ...]
 
@@ -46,20 +44,3 @@ def write(
   last = after[:, :, :1, None]
   new = jax.tree.map(lambda n: jnp.where(position < 0, last, n), tuple(new))
   return tuple(c.write(n, position) for c, n in zip(cache, new, strict=True))
-
-
-def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
-  """Returns the parameters of a stack as those of one with `scan=False`.
-
-  Example:
-    >>> import numpy as np
-    >>> from vq_jax.layers import transformer_cache
-    >>> sorted(transformer_cache.unroll({'blocks': {'scale': np.ones((2, 3))}}))
-    ['block_0', 'block_1']
-  """
-  blocks = params['blocks']
-  layers = len(jax.tree.leaves(blocks)[0])
-  return {
-    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
-    for i in range(layers)
-  }

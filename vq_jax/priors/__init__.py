@@ -3,6 +3,7 @@
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.priors.autoregressive import AutoregressiveTransformer
 from vq_jax.priors.base import Prior
+from vq_jax.priors.base import is_scanned
 from vq_jax.priors.base import unroll
 from vq_jax.priors.maskgit import MaskGIT
 from vq_jax.priors.masking import drop_labels
@@ -24,6 +25,7 @@ __all__ = [
   'TransformerConfig',
   'Vocab',
   'drop_labels',
+  'is_scanned',
   'random_tokens',
   'random_mask',
   'training_labels',

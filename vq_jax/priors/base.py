@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax
 
 from vq_jax.layers import checked
-from vq_jax.layers import transformer_cache
+from vq_jax.layers import transformer
 from vq_jax.priors import vocab as vocab_lib
 
 
@@ -46,21 +46,29 @@ class Prior(checked.CheckedModule):
     return self.grid[0] * self.grid[1]
 
 
+def is_scanned(prior: Prior) -> bool:
+  """Returns whether a prior is a transformer whose blocks are a scan."""
+  config = getattr(prior, 'transformer', None)
+  return config is not None and config.scan
+
+
 def unroll(
   prior: Prior, variables: Mapping[str, Any]
 ) -> tuple[Prior, Mapping[str, Any]]:
-  """Returns a prior whose transformer is no scan, and its variables.
+  """Returns a prior whose blocks are unrolled, and its variables.
 
-  A scan copies the parameters of each block on a CPU, which takes most of the
-  time of few tokens. Other priors are returned as they are.
+  On a CPU a scan copies the parameters of each block, which takes most of the
+  time of a step with few tokens.
+
+  Args:
+    prior: one of which `is_scanned` is true.
+    variables: its variables.
   """
-  config = getattr(prior, 'transformer', None)
-  if config is None or not config.scan:
-    return prior, variables
   params = variables['params']
-  stack = transformer_cache.unroll(params['stack'])
+  stack = transformer.unroll(params['stack'])
+  config = dataclasses.replace(prior.transformer, scan=False)
   return (
-    prior.clone(transformer=dataclasses.replace(config, scan=False)),
+    prior.clone(transformer=config),
     {**variables, 'params': {**params, 'stack': stack}},
   )
 

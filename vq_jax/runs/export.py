@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from vq_jax.model import Model
 from vq_jax.runs import checkpoints
@@ -106,9 +105,5 @@ def fingerprint(model: Model) -> str:
   digest = hashlib.sha256()
   spec = model.autoencoder_run_config['config']['model']
   digest.update(json.dumps(spec, sort_keys=True).encode())
-  leaves = trees.flatten(model.variables['autoencoder'])
-  for name in sorted(leaves):
-    value = np.asarray(leaves[name])
-    digest.update(f'{name} {value.dtype} {value.shape}'.encode())
-    digest.update(np.ascontiguousarray(value).tobytes())
+  trees.update_digest(digest, model.variables['autoencoder'])
   return digest.hexdigest()

@@ -107,6 +107,8 @@ def unroll_on_cpu(
   variables: Mapping[str, Any],
 ) -> jax.Array:
   """Returns `sample(prior, variables)`, on a CPU with `priors.unroll`."""
+  if not priors.is_scanned(prior):
+    return sample(prior, variables)
   return jax.lax.platform_dependent(
     variables,
     cpu=lambda variables: sample(*priors.unroll(prior, variables)),

@@ -85,3 +85,26 @@ def merge_strict(
       + '\n'.join(lines)
     )
   return unflatten({n: want[n] if kept(n) else have[n] for n in want})
+
+
+def update_digest(digest, tree: Tree) -> None:
+  """Adds the names, dtypes, shapes and values of a tree to a checksum.
+
+  Args:
+    digest: an object of hashlib.
+    tree: nested dicts of arrays.
+
+  Example:
+    >>> import hashlib
+    >>> import numpy as np
+    >>> from vq_jax.utils import trees
+    >>> digest = hashlib.sha256()
+    >>> trees.update_digest(digest, {'scale': np.ones(2)})
+    >>> digest.hexdigest()[:6]
+    '95a068'
+  """
+  leaves = flatten(tree)
+  for name in sorted(leaves):
+    value = np.asarray(leaves[name])
+    digest.update(f'{name} {value.dtype} {value.shape}'.encode())
+    digest.update(np.ascontiguousarray(value).tobytes())
