@@ -15,6 +15,7 @@ from vq_jax import priors
 from vq_jax import samplers
 from vq_jax.model import Model
 from vq_jax.utils import fields
+from vq_jax.utils.argmax import argmax
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class AutoregressiveTask(prior_lib.PriorTask):
       train=True,
       rngs={'dropout': rngs['dropout']},
     )
-    hits = (logits.argmax(axis=-1) == tokens).astype(jnp.float32)
+    hits = (argmax(logits) == tokens).astype(jnp.float32)
     metrics = {
       'nll': losses.cross_entropy(logits, tokens).mean(),
       'accuracy': hits.mean(),
@@ -95,7 +96,7 @@ class AutoregressiveTask(prior_lib.PriorTask):
       label=prior_lib.get_label(prior.vocab, batch),
       condition=parent,
     )
-    hits = (logits.argmax(axis=-1) == tokens).astype(jnp.float32)
+    hits = (argmax(logits) == tokens).astype(jnp.float32)
     ones = jnp.ones(len(tokens))
     return {
       'nll': (losses.cross_entropy(logits, tokens).mean(axis=1), ones),

@@ -17,6 +17,7 @@ from vq_jax import samplers
 from vq_jax.model import Model
 from vq_jax.samplers import schedules
 from vq_jax.utils import fields
+from vq_jax.utils.argmax import argmax
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +116,7 @@ class MaskGITTask(prior_lib.PriorTask):
     nll = losses.cross_entropy(logits, tokens)
     smoothed = losses.cross_entropy(logits, tokens, config.label_smoothing)
     weights = jnp.where(mask, 1.0, config.unmasked_weight)
-    hits = (logits.argmax(axis=-1) == tokens).astype(jnp.float32)
+    hits = (argmax(logits) == tokens).astype(jnp.float32)
     metrics = {
       'masked_nll': losses.weighted_mean(nll, mask, self.axis_name),
       'masked_accuracy': losses.weighted_mean(hits, mask, self.axis_name),
@@ -153,7 +154,7 @@ class MaskGITTask(prior_lib.PriorTask):
 
     mask = self.config.make_masks(keys, prior.num_tokens, jax.random.key(0))
     logits, number = get_logits(mask), mask.sum(axis=1)
-    hits = logits.argmax(axis=-1) == tokens
+    hits = argmax(logits) == tokens
     found = {
       'masked_nll': (mean(losses.cross_entropy(logits, tokens), mask), number),
       'masked_accuracy': (mean(hits, mask), number),

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from vq_jax.guidance import losses
 from vq_jax.quantizers import gradients
+from vq_jax.utils.argmax import argmax
 
 Form = Literal['quantized', 'continuous', 'logits']
 Latents = jax.Array | tuple[jax.Array, ...]
@@ -213,7 +214,7 @@ def _to_logits(autoencoder: nn.Module, indices: Latents) -> Latents:
 def _soft_choice(logits: jax.Array, codebook: jax.Array) -> jax.Array:
   """Returns the code of the largest logit, with the gradient of the mean."""
   soft = jax.nn.softmax(logits) @ codebook
-  return gradients.with_gradient_of(codebook[logits.argmax(axis=-1)], soft)
+  return gradients.with_gradient_of(codebook[argmax(logits)], soft)
 
 
 def _is_kept(

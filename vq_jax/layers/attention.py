@@ -9,6 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import dropout
 from vq_jax.layers import positions
 
 _GROUP = 128
@@ -109,8 +110,6 @@ def attend(
   """
 
   def compute(query, key, value, keep):
-    if keep is None:
-      return jax.nn.dot_product_attention(query, key, value, is_causal=causal)
     logits = jnp.einsum(
       'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
     ) / math.sqrt(query.shape[-1])
@@ -118,7 +117,8 @@ def attend(
       earlier = jnp.tri(*logits.shape[-2:], dtype=bool)[None, None]
       logits = jnp.where(earlier, logits, jnp.finfo(logits.dtype).min)
     weights = nn.softmax(logits).astype(value.dtype)
-    weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
+    if keep is not None:
+      weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
     return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
 
   # A TPU computes queries in groups of 128 and fills up the last one. Few of
@@ -233,9 +233,7 @@ class SelfAttention(nn.Module):
     if not self.broadcast_dropout:
       rows = len(query), self.heads
     keep_prob = 1 - self.dropout
-    keep = jax.random.bernoulli(
-      self.make_rng('dropout'), keep_prob, (*rows, n, m)
-    )
+    keep = dropout.keep_mask(self.make_rng('dropout'), keep_prob, (*rows, n, m))
     return attend(
       query, key, value, causal=self.causal, keep=keep, keep_prob=keep_prob
     )

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import causal_convolution as causal
+from vq_jax.layers.dropout import Dropout
 
 
 class TwoStackLayer(nn.Module):
@@ -42,7 +43,7 @@ class TwoStackLayer(nn.Module):
     self.out = nn.Dense(self.channels, **types)
     self.vertical_label = nn.Dense(wide, use_bias=False, **types)
     self.horizontal_label = nn.Dense(wide, use_bias=False, **types)
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = Dropout(self.dropout)
 
   def __call__(
     self,

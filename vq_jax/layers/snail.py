@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import causal_convolution as causal
 from vq_jax.layers.attention import KVCache
+from vq_jax.layers.dropout import Dropout
 
 
 @flax.struct.dataclass
@@ -63,7 +64,7 @@ class GatedLayer(nn.Module):
     self.conv1 = conv(self.residual_channels, **types)
     self.conv2 = conv(wide, kernel_init=small, **types)
     self.context = nn.Dense(wide, use_bias=False, **types)
-    self.drop = nn.Dropout(self.dropout)
+    self.drop = Dropout(self.dropout)
 
   def __call__(
     self,

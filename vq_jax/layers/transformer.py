@@ -13,6 +13,7 @@ from vq_jax.layers import attention
 from vq_jax.layers import convolution
 from vq_jax.layers import normalization
 from vq_jax.layers import transformer_cache
+from vq_jax.layers.dropout import Dropout
 from vq_jax.layers.transformer_cache import Cache
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.utils import replicas
@@ -74,7 +75,7 @@ class TransformerBlock(nn.Module):
     config = self.config
     if queries is not None and config.mlp_kernel > 1:
       raise ValueError(f'queries need mlp_kernel=1; got {config.mlp_kernel}.')
-    drop = nn.Dropout(config.dropout, deterministic=not train)
+    drop = Dropout(config.dropout, deterministic=not train)
     no_change = (0.0, 0.0, 1.0)  # shift, scale, gate
     of_attention = of_mlp = no_change
     if self.adaln:
@@ -134,7 +135,7 @@ class TransformerBlock(nn.Module):
       **config.dtypes,
     )
 
-  def _mlp(self, x: jax.Array, drop: nn.Dropout) -> jax.Array:
+  def _mlp(self, x: jax.Array, drop: Dropout) -> jax.Array:
     config = self.config
     dense = functools.partial(
       nn.Dense,
@@ -244,7 +245,7 @@ class TransformerStack(nn.Module):
       the output, of the shape of `x`, and with a cache the updated cache.
     """
     config = self.config
-    x = nn.Dropout(config.input_dropout, deterministic=not train)(x)
+    x = Dropout(config.input_dropout, deterministic=not train)(x)
 
     def body(block, x, cache):
       return block(

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers.dropout import Dropout
+
 
 class ConvClassifier(nn.Module):
   """A strided convolution, max pooling, two convolutions, two dense layers.
@@ -39,7 +41,7 @@ class ConvClassifier(nn.Module):
     for _ in range(2):
       x = nn.relu(nn.Conv(self.channels, (3, 3))(x))
     x = x.reshape(len(x), -1)
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    x = Dropout(self.dropout, deterministic=not train)(x)
     x = nn.relu(nn.Dense(self.features)(x))
     return nn.Dense(self.num_classes)(x), x
 

@@ -12,6 +12,7 @@ from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers import transformer as transformer_lib
 from vq_jax.layers.output_norm import OutputNorm
+from vq_jax.layers.tied_logits import tied_logits
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
 from vq_jax.utils import fields
@@ -195,5 +196,4 @@ class MaskGIT(base.Prior):
       dtype=self.transformer.dtype,
     )
     k = self.vocab.codebook_size
-    logits = jnp.einsum('bnd,kd->bnk', x, kernel[:k])
-    return (logits + jnp.expand_dims(bias[:k], (0, 1))).astype(jnp.float32)
+    return tied_logits(x, kernel[:k], bias[:k]).astype(jnp.float32)

@@ -14,6 +14,7 @@ from vq_jax.quantizers import entropy
 from vq_jax.quantizers import gradients
 from vq_jax.utils import fields
 from vq_jax.utils import replicas
+from vq_jax.utils.argmax import argmax
 
 
 class GumbelQuantizer(base.Quantizer):
@@ -159,7 +160,7 @@ class GumbelQuantizer(base.Quantizer):
     logits = noisy = layer.apply(variables, z)
     if keys is not None:
       noisy = logits + self._noise(keys)
-    indices = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
+    indices = argmax(noisy)
     gradient = gradients.weighted_mean_gradient(
       noisy / temperature, jnp.asarray(self.codebook, jnp.float32)
     )

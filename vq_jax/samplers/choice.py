@@ -9,6 +9,7 @@ import numpy as np
 
 from vq_jax.samplers import keys as key_lib
 from vq_jax.utils import fields
+from vq_jax.utils.argmax import argmax
 
 Temperature = Annotated[float, fields.Range(least=0, most=1e6)]
 Nucleus = Annotated[float, fields.Range(above=0, most=1)]
@@ -69,7 +70,7 @@ class TokenChoice:
     valid = jnp.isfinite(most[..., 0])
     # A smaller temperature is 0 in float32.
     if self.temperature < _SMALLEST:
-      likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+      likeliest = argmax(logits)
       return jnp.where(valid, likeliest, INVALID)
     ids = None
     if self.top_k is not None:
