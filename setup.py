@@ -25,6 +25,7 @@ setuptools.setup(
   package_data={
     'vq_jax.data': ['fashion_mnist_mini/*'],
     'vq_jax.features': ['clip_bpe/*'],
+    'vq_jax.pretrained': ['fashion/**'],
   },
   install_requires=[
     'array_record',

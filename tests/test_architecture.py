@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 ROWS = [
   {'_version'},
   {'utils'},
+  {'pretrained'},
   {'layers'},
   {'features'},
   {'quantizers'},

@@ -32,6 +32,7 @@ from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.runs import checkpoints
 from vq_jax.runs import layout
+from vq_jax.runs import locations
 from vq_jax.utils import cpu
 from vq_jax.utils import trees
 from vq_jax.utils.trees import Tree
@@ -189,8 +190,9 @@ def make_initial_state(
     config.init_from is not None
     and checkpoints.latest_step(setup.folder) is None
   ):
-    loaded, _ = checkpoints.load_variables(config.init_from)
-    other = layout.read_config(config.init_from)
+    source = locations.resolve(config.init_from)
+    loaded, _ = checkpoints.load_variables(source)
+    other = layout.read_config(source)
     variables = runner.put(
       trees.merge_strict(
         variables,

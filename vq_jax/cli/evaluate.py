@@ -15,6 +15,7 @@ from vq_jax import evaluation
 from vq_jax.cli import flags
 from vq_jax.cli import sampling
 from vq_jax.cli import sweep
+from vq_jax.runs import locations
 from vq_jax.utils import cpu
 from vq_jax.utils import devices
 from vq_jax.utils import paths
@@ -108,7 +109,7 @@ def _evaluate_run(
   arguments, options: evaluation.EvaluationOptions, save: evaluation.Save
 ) -> tuple[evaluation.Record, pathlib.Path]:
   """Evaluates a run; returns the record and its file."""
-  run_folder = pathlib.Path(arguments.folder)
+  run_folder = locations.get_output_folder(arguments.folder)
   model, folder = vq_jax.load(arguments.folder), run_folder / _FOLDER
   shared = {'save': save}
   if options.features == _CLASSIFIER:
@@ -150,7 +151,8 @@ def _sweep(
       'value of each option.'
     )
   model = vq_jax.load(arguments.folder)
-  sweep.run(arguments, model, options, pathlib.Path(arguments.folder) / _FOLDER)
+  folder = locations.get_output_folder(arguments.folder) / _FOLDER
+  sweep.run(arguments, model, options, folder)
 
 
 def _compare(
@@ -165,8 +167,7 @@ def _compare(
   if sampling.options_from(arguments) or 'sweep' in arguments:
     raise ValueError('--generated goes without sampling options.')
   text = f'{os.getcwd()} {arguments.generated} {options}'
-  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  folder = pathlib.Path(home).expanduser() / 'vq_jax' / _FOLDER
+  folder = paths.get_cache_folder() / _FOLDER
   folder /= hashlib.sha256(text.encode()).hexdigest()[:16]
   record = evaluation.compare_image_sets(
     arguments.generated, options.reference, folder, options, save=save

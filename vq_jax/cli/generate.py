@@ -1,7 +1,6 @@
 """`vqjax generate`: new images, and how they develop."""
 
 import argparse
-import pathlib
 from collections.abc import Callable
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from vq_jax import samplers
 from vq_jax.cli import sampling
 from vq_jax.inference import labels as labels_lib
 from vq_jax.inference import validate
+from vq_jax.runs import locations
 from vq_jax.utils import devices
 from vq_jax.utils import images
 from vq_jax.workflows import classifier_scores
@@ -137,7 +137,7 @@ def _generate_accepted(
     labels, arguments.acceptance_rate
   )
   score = classifier_scores.fit_scores(
-    model, pathlib.Path(arguments.folder) / 'classifier'
+    model, locations.get_output_folder(arguments.folder) / 'classifier'
   )
   batches = _batches(model, arguments, candidates, len(candidates))
   return samplers.rejection_sample(

@@ -6,6 +6,7 @@ import flax.linen as nn
 
 import vq_jax
 from vq_jax.runs import checkpoints
+from vq_jax.runs import locations
 from vq_jax.utils import trees
 
 
@@ -24,7 +25,7 @@ def run(arguments) -> None:
   """Runs the command."""
   model = vq_jax.load(arguments.folder)
   info = model.info
-  step = checkpoints.latest_step(arguments.folder)
+  step = checkpoints.latest_step(locations.resolve(arguments.folder))
   names = ', '.join(info.class_names[:20])
   lines = {
     'run': arguments.folder,

@@ -186,8 +186,7 @@ def download(name: str) -> pathlib.Path:
 
 
 def _cache() -> pathlib.Path:
-  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(home).expanduser() / 'vq_jax' / 'weights'
+  return paths.get_cache_folder() / 'weights'
 
 
 def folders() -> Iterator[pathlib.Path]:

@@ -20,6 +20,7 @@ from vq_jax.runs import checksums
 from vq_jax.runs.layout import CHECKPOINTS
 from vq_jax.runs.layout import DAMAGED
 from vq_jax.runs.layout import RunError
+from vq_jax.utils import paths
 
 
 class DamagedCheckpointWarning(UserWarning):
@@ -116,8 +117,14 @@ def latest_step(folder: str | os.PathLike) -> int | None:
 def _list_steps(folder: str | os.PathLike) -> list[int]:
   import orbax.checkpoint as ocp
 
-  path = pathlib.Path(folder).resolve() / CHECKPOINTS
+  path = _make_absolute(folder) / CHECKPOINTS
   return ocp.utils.checkpoint_steps(path) if path.is_dir() else []
+
+
+def _make_absolute(folder: str | os.PathLike) -> pathlib.Path:
+  """Returns the path as Orbax needs it."""
+  path = paths.make(folder)
+  return path.resolve() if isinstance(path, pathlib.Path) else path
 
 
 def find_undamaged(
@@ -136,7 +143,7 @@ def find_undamaged(
   Raises:
     RunError: if there are checkpoints, and all are damaged.
   """
-  path = pathlib.Path(folder) / CHECKPOINTS
+  path = paths.make(folder) / CHECKPOINTS
   damaged = {}
   for step in sorted(_list_steps(folder), reverse=True):
     damage = checksums.find_damage(path / str(step), items)
@@ -158,7 +165,7 @@ def warn_of_damage(
 ) -> None:
   """Warns of checkpoints that are skipped; see `find_undamaged`."""
   for step, damage in damaged.items():
-    path = pathlib.Path(folder) / CHECKPOINTS / str(step)
+    path = paths.make(folder) / CHECKPOINTS / str(step)
     warnings.warn(
       f'the checkpoint {path} is damaged and skipped: {damage}. That of step '
       f'{used} is used.',
@@ -205,7 +212,7 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
       f'{folder} has no complete checkpoint yet. Let its training save one.'
     )
   warn_of_damage(folder, damaged, latest)
-  path = epath.Path(folder).resolve() / CHECKPOINTS / str(latest)
+  path = epath.Path(_make_absolute(folder)) / CHECKPOINTS / str(latest)
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   handler = ocp.StandardCheckpointHandler()
 

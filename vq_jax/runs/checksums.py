@@ -90,5 +90,5 @@ def _list_files(folder: pathlib.Path) -> list[str]:
 
 
 def _hash(path: pathlib.Path) -> str:
-  with open(path, 'rb') as file:
+  with path.open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -17,14 +17,16 @@ from vq_jax.config import registry
 from vq_jax.model import Model
 from vq_jax.runs import checkpoints
 from vq_jax.runs import layout
+from vq_jax.runs import locations
 from vq_jax.utils import trees
 
 
-def load(folder: str | os.PathLike, *, abstract: bool = False) -> Model:
+def load(source: str | os.PathLike, *, abstract: bool = False) -> Model:
   """Loads a run: an autoencoder, or a prior with all that it needs.
 
   Args:
-    folder: a run folder.
+    source: a run folder, the name of a packaged model ('fashion'),
+      `gs://bucket/folder` or `hf://org/name[@revision]`.
     abstract: whether the variables are shapes (`jax.ShapeDtypeStruct`), for
       which no checkpoint is read.
 
@@ -32,12 +34,16 @@ def load(folder: str | os.PathLike, *, abstract: bool = False) -> Model:
     RunError: if the folder is not a run folder, or has no complete checkpoint.
     ValueError: if the checkpoint does not fit the config.
   """
-  folder = pathlib.Path(folder)
+  return _load(locations.resolve(source), abstract)
+
+
+def _load(folder: pathlib.Path, abstract: bool) -> Model:
+  """Loads the run of a folder; see `load`."""
   run_config = layout.read_complete_config(folder)
   if (folder / layout.GENERATOR).is_dir():
     return _load_critic(folder, run_config, abstract)
   if 'labels' in run_config:
-    tokenizer = load(folder / layout.AUTOENCODER, abstract=abstract)
+    tokenizer = _load(folder / layout.AUTOENCODER, abstract)
     return load_prior(folder, tokenizer, abstract=abstract)
   module = modules.make_autoencoder(run_config)
   variables = _load_variables(
@@ -82,7 +88,7 @@ def _load_critic(
   folder: pathlib.Path, run_config: Mapping[str, Any], abstract: bool
 ) -> Model:
   """Loads a token critic and the MaskGIT whose tokens it scores."""
-  generator = load(folder / layout.GENERATOR, abstract=abstract)
+  generator = _load(folder / layout.GENERATOR, abstract)
   critic = modules.make_critic(run_config, generator.prior)
   variables = _load_variables(
     folder, lambda key: modules.init_prior(critic, key), abstract
