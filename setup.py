@@ -41,6 +41,7 @@ setuptools.setup(
     'pillow',
     'pyyaml',
     'scikit-learn',
+    'shtab',
     'tensorboardX',
     'tensorflow-datasets>=4.9.10',
     'tqdm',

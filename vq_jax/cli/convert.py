@@ -23,13 +23,15 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
     'convert',
     'Convert a released checkpoint to a run folder.',
     run,
+    example='vqjax convert taming-vqgan last.ckpt --yaml model.yaml '
+    '--out runs/vqgan',
   )
   parser.add_argument(
     'kind',

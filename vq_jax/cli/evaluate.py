@@ -28,7 +28,7 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
@@ -37,6 +37,7 @@ def add(commands, command: Callable) -> None:
     'by its reconstructions. Or compare two sets of images, with --generated '
     'and --reference. If the command is stopped, the same command resumes it.',
     run,
+    example='vqjax evaluate runs/maskgit --num 1000 --features classifier',
   )
   parser.add_argument(
     'folder', metavar='RUN', nargs='?', help='The run folder.'

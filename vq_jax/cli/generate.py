@@ -23,10 +23,14 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
-    commands, 'generate', 'Generate images with a prior or a VAE.', run
+    commands,
+    'generate',
+    'Generate images with a prior or a VAE.',
+    run,
+    example='vqjax generate runs/maskgit --labels 3,7 --num 16 --guidance 2',
   )
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of a prior or a VAE.'

@@ -15,9 +15,15 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
-  parser = command(commands, 'info', 'Print facts about a run.', run)
+  parser = command(
+    commands,
+    'info',
+    'Print facts about a run.',
+    run,
+    example='vqjax info runs/maskgit',
+  )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
 
 
