@@ -31,6 +31,7 @@ from vq_jax import data
 from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.runs import checkpoints
+from vq_jax.runs import checksums
 from vq_jax.runs import layout
 from vq_jax.runs import locations
 from vq_jax.utils import cpu
@@ -191,16 +192,16 @@ def make_initial_state(
     and checkpoints.latest_step(setup.folder) is None
   ):
     source = locations.resolve(config.init_from)
+    checksums.check_export(source)
     loaded, _ = checkpoints.load_variables(source)
     other = layout.read_config(source)
-    variables = runner.put(
-      trees.merge_strict(
-        variables,
-        task.adapt_weights(variables, loaded, other),
-        keep=config.init_keep,
-        source=f'config.init_from={config.init_from}',
-      )
+    loaded = trees.merge_strict(
+      variables,
+      task.adapt_weights(variables, loaded, other),
+      keep=config.init_keep,
+      source=f'config.init_from={config.init_from}',
     )
+    variables = runner.put(trees.cast_like(loaded, variables))
 
   create = functools.partial(create_state, task, optimizer, config.optim)
   state = runner.init(create, variables, jax.random.key(config.seed + 1))

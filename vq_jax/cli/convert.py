@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from vq_jax import convert
 from vq_jax.runs import export
+from vq_jax.runs import hub_folder
 from vq_jax.utils import trees
 
 _KINDS = (
@@ -76,10 +77,7 @@ def run(arguments) -> None:
     ValueError: if the folder is in use or the file cannot be converted.
   """
   folder = pathlib.Path(arguments.out)
-  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-    raise ValueError(
-      f'{folder} exists already; give --out a new or an empty folder.'
-    )
+  hub_folder.require_empty(folder)
   model = convert.load(
     arguments.kind,
     arguments.file,

@@ -12,6 +12,7 @@ from vq_jax.cli import convert
 from vq_jax.cli import dream
 from vq_jax.cli import edit
 from vq_jax.cli import evaluate
+from vq_jax.cli import export
 from vq_jax.cli import generate
 from vq_jax.cli import info
 from vq_jax.cli import latents
@@ -31,6 +32,7 @@ _COMMANDS = (
   reconstruct,
   latents,
   convert,
+  export,
   tokenize,
   probe,
   info,

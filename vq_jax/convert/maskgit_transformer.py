@@ -18,7 +18,7 @@ _SAME = {
   name: ((name, rules_lib.same),)
   for name in ('kernel', 'bias', 'scale', 'embedding')
 }
-_RULES = (
+RULES = (
   Rule('Embed_0/word_embeddings', 'embedding', _SAME),
   Rule(
     'Embed_0/position_embeddings',
@@ -111,5 +111,5 @@ def prior(
       'rounding': 'float32',
       'choice_temperature': 4.5,
     },
-    rules=_RULES,
+    rules=RULES,
   )

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.runs import checksums
+from vq_jax.runs import weight_file
 from vq_jax.runs.layout import CHECKPOINTS
 from vq_jax.runs.layout import DAMAGED
 from vq_jax.runs.layout import RunError
@@ -188,7 +189,7 @@ def set_aside(folder: str | os.PathLike, steps: Iterable[int]) -> None:
 
 
 def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
-  """Reads the variables of the latest checkpoint of a run.
+  """Reads the variables of the latest checkpoint of a run, or of its file.
 
   Neither the optimizer nor the devices of the training are needed. If it is
   damaged, the one before is read, with a warning.
@@ -207,6 +208,8 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
   from etils import epath  # Orbax's own paths
 
   latest, damaged = find_undamaged(folder, ('variables', 'ema'))
+  if latest is None and weight_file.exists(folder):
+    return weight_file.read(folder)
   if latest is None:
     raise RunError(
       f'{folder} has no complete checkpoint yet. Let its training save one.'

@@ -16,6 +16,7 @@ from vq_jax.config import modules
 from vq_jax.config import registry
 from vq_jax.model import Model
 from vq_jax.runs import checkpoints
+from vq_jax.runs import checksums
 from vq_jax.runs import layout
 from vq_jax.runs import locations
 from vq_jax.utils import trees
@@ -31,10 +32,14 @@ def load(source: str | os.PathLike, *, abstract: bool = False) -> Model:
       which no checkpoint is read.
 
   Raises:
-    RunError: if the folder is not a run folder, or has no complete checkpoint.
+    RunError: if the folder is not a run folder, or has no complete checkpoint,
+      or if a file of an exported run is damaged.
     ValueError: if the checkpoint does not fit the config.
   """
-  return _load(locations.resolve(source), abstract)
+  folder = locations.resolve(source)
+  if not abstract:
+    checksums.check_export(folder)
+  return _load(folder, abstract)
 
 
 def _load(folder: pathlib.Path, abstract: bool) -> Model:
@@ -192,8 +197,9 @@ def _load_variables(
   if abstract:
     return shapes
   variables, step = checkpoints.load_variables(folder)
-  return trees.merge_strict(
+  variables = trees.merge_strict(
     shapes,
     variables,
     source=f'the checkpoint {folder / layout.CHECKPOINTS / str(step)}',
   )
+  return trees.cast_like(variables, shapes)  # an export may have bfloat16
