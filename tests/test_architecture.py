@@ -34,6 +34,7 @@ ROWS = [
   {'workflows'},
   {'evaluation'},
   {'convert'},
+  {'demo'},
   {'cli'},
 ]
 # The data needs no model, and stands aside.

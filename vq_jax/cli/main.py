@@ -9,6 +9,7 @@ from collections.abc import Callable
 from vq_jax.cli import completion
 from vq_jax.cli import configs
 from vq_jax.cli import convert
+from vq_jax.cli import demo
 from vq_jax.cli import dream
 from vq_jax.cli import edit
 from vq_jax.cli import evaluate
@@ -38,6 +39,7 @@ _COMMANDS = (
   info,
   samples,
   configs,
+  demo,
 )
 
 
