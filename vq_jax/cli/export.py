@@ -15,7 +15,7 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
@@ -23,6 +23,8 @@ def add(commands, command: Callable) -> None:
     'Export a run for others: averaged parameters, config, model card and '
     'checksums, without the state of its training.',
     run,
+    example='vqjax export runs/maskgit --out maskgit --dtype bfloat16 '
+    '--format safetensors',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
   parser.add_argument(
