@@ -12,6 +12,17 @@ _VERSION = re.search(
   re.MULTILINE,
 ).group(1)
 
+# What training and evaluating on TensorFlow Datasets need beyond sampling.
+_TRAIN = [
+  'array_record',
+  'grain>=0.2.18',
+  'importlib_resources',  # tensorflow-datasets needs it, unsaid
+  'scikit-learn',
+  'tensorboardX',
+  'tensorflow-datasets>=4.9.10',
+]
+_HUB = ['gcsfs', 'huggingface_hub']
+
 setuptools.setup(
   name='vq_jax',
   version=_VERSION,
@@ -29,42 +40,37 @@ setuptools.setup(
     'vq_jax.pretrained': ['fashion/**'],
   },
   install_requires=[
-    'array_record',
-    'chex',
     'dm-pix',
+    'etils[epath]',
     'flax>=0.12',
-    'grain>=0.2.18',
-    'importlib_resources',  # tensorflow-datasets needs it, unsaid
     'jax>=0.10',
     'numpy>=2.0',
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12',
     'pillow',
     'pyyaml',
-    'scikit-learn',
     'shtab',
-    'tensorboardX',
-    'tensorflow-datasets>=4.9.10',
     'tqdm',
   ],
   extras_require={
+    'train': _TRAIN,
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
+    'hub': _HUB,
     'plan': ['libtpu'],
     'clip': ['imageio-ffmpeg', 'tokenizers'],
-    'demo': ['gradio>=6'],
     'plot': ['matplotlib'],
     'peers': ['torch', 'transformers'],
     'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26', 'ruff'],
     'test': [
-      'gradio>=6',
+      *_TRAIN,
+      *_HUB,
       'hypothesis',
       'imageio-ffmpeg',
       'ipykernel',
       'matplotlib',
       'nbclient',
       'nbformat',
-      'playwright',
       'pytest',
       'pytest-xdist',
       'ruff',
