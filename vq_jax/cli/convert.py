@@ -1,9 +1,14 @@
 """`vqjax convert`: a released checkpoint becomes a run folder."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
+from collections.abc import Mapping
 
 from vq_jax import convert
+from vq_jax.model import Model
+from vq_jax.pretrained import download
+from vq_jax.pretrained import released
 from vq_jax.runs import export
 from vq_jax.runs import hub_folder
 from vq_jax.utils import trees
@@ -36,9 +41,10 @@ def add(commands, command: Callable) -> None:
   )
   parser.add_argument(
     'kind',
-    choices=_KINDS,
+    choices=(*_KINDS, *released.RELEASES),
     metavar='KIND',
-    help=f'The kind of the checkpoint: {", ".join(_KINDS)}.',
+    help=f'The kind of the checkpoint: {", ".join(_KINDS)}; or the name of a '
+    'release, whose files are downloaded if necessary (vqjax download --list).',
   )
   parser.add_argument(
     'file',
@@ -78,14 +84,17 @@ def run(arguments) -> None:
   """
   folder = pathlib.Path(arguments.out)
   hub_folder.require_empty(folder)
-  model = convert.load(
-    arguments.kind,
-    arguments.file,
-    tokenizer=arguments.tokenizer,
-    transformer=arguments.transformer,
-    yaml=arguments.yaml,
-    heads=arguments.heads,
-  )
+  options = {
+    'path': arguments.file,
+    'tokenizer': arguments.tokenizer,
+    'transformer': arguments.transformer,
+    'yaml': arguments.yaml,
+    'heads': arguments.heads,
+  }
+  if arguments.kind in released.RELEASES:
+    model = _load_release(arguments.kind, options)
+  else:
+    model = convert.load(arguments.kind, **options)
   export.export(model, folder)
   size = ' x '.join(map(str, model.info.image_shape))
   (grid,) = model.autoencoder.token_grids
@@ -95,4 +104,19 @@ def run(arguments) -> None:
   print(
     f'{folder}: {arguments.kind} with {grid.codebook_size} codes, {classes}'
     f'{trees.count(model.variables):,} parameters, for images of {size}'
+  )
+
+
+def _load_release(name: str, options: Mapping[str, str | int | None]) -> Model:
+  """Downloads a release and loads it."""
+  if any(value is not None for value in options.values()):
+    raise ValueError(
+      f'the files of {name} are downloaded; give no file and no option of a '
+      'file.'
+    )
+  release = released.lookup(name)
+  model = convert.load(release.kind, **download.download(name))
+  facts = {'name': name, 'url': release.source, 'licence': release.licence}
+  return dataclasses.replace(
+    model, run_config={**model.run_config, 'released': facts}
   )

@@ -10,6 +10,7 @@ from vq_jax.cli import completion
 from vq_jax.cli import configs
 from vq_jax.cli import convert
 from vq_jax.cli import demo
+from vq_jax.cli import download
 from vq_jax.cli import dream
 from vq_jax.cli import edit
 from vq_jax.cli import evaluate
@@ -32,6 +33,7 @@ _COMMANDS = (
   dream,
   reconstruct,
   latents,
+  download,
   convert,
   export,
   tokenize,
