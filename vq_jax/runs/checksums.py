@@ -13,6 +13,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Collection
+from collections.abc import Iterator
 
 from vq_jax.runs.layout import RunError
 from vq_jax.utils import paths
@@ -124,16 +125,24 @@ def check_export(folder: pathlib.Path) -> None:
 
 def _read(path: pathlib.Path) -> dict[str, str]:
   """Returns name -> digest of the complete lines of a list."""
-  lines = path.read_text(errors='replace').splitlines()
+  lines = path.read_bytes().decode(errors='replace').splitlines()
   parts = [line.split('  ', 1) for line in lines]
   return {part[1]: part[0] for part in parts if len(part) == 2}
 
 
 def _list_files(folder: pathlib.Path) -> list[str]:
   """Returns the names of the files that the list has, with their folders."""
-  found = (p for p in folder.rglob('*') if p.is_file())
-  names = sorted(p.relative_to(folder).as_posix() for p in found)
+  names = sorted(p.relative_to(folder).as_posix() for p in _walk(folder))
   return [name for name in names if name not in (NAME, *_WRITTEN_LATER)]
+
+
+def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields all files; a bucket of Google Cloud Storage has no `rglob`."""
+  for path in folder.iterdir():
+    if path.is_dir():
+      yield from _walk(path)
+    else:
+      yield path
 
 
 def _hash(path: pathlib.Path) -> str:

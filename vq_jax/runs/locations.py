@@ -95,7 +95,16 @@ def _open_bucket(address: str) -> pathlib.Path:
   """Returns the path of a folder in Google Cloud Storage."""
   with packages.required_for(f'reading {address}'):
     import gcsfs  # noqa: F401, which etils uses for gs://
-  return paths.make(address)
+  folder = paths.make(address)
+  try:
+    folder.is_dir()
+  # Errors of credentials, of HTTP and of the connection have no common class.
+  except Exception as error:
+    raise layout.RunError(
+      f'{address} cannot be read: {_first_line(error)} Check the address, the '
+      'connection, and `gcloud auth application-default login`.'
+    ) from error
+  return folder
 
 
 def _download_repository(name: str) -> pathlib.Path:
@@ -119,9 +128,14 @@ def _download_repository(name: str) -> pathlib.Path:
   # The errors of the Hub, of its HTTP client and of the disk are OSErrors or
   # ValueErrors.
   except (OSError, ValueError) as error:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise layout.RunError(
-      f'hf://{name} cannot be downloaded: {reason} Check the name, the '
-      'connection, and `hf auth login` for a private repository.'
+      f'hf://{name} cannot be downloaded: {_first_line(error)} Check the name, '
+      'the connection, and `hf auth login` for a private repository.'
     ) from error
   return pathlib.Path(folder, part or '')
+
+
+def _first_line(error: Exception) -> str:
+  """Returns the first line of a message, as a sentence."""
+  line, *_ = str(error).strip().splitlines() or [type(error).__name__]
+  return f'{line.rstrip(".:")}.'
