@@ -8,7 +8,7 @@ import argparse
 
 import shtab
 
-_FOLDERS = ('DIR', 'FOLDER', 'RUN')
+_FOLDERS = ('DIR', 'FOLDER', 'RUN', 'RUN2')
 _FILES = ('FILE', 'IMAGE')
 
 
