@@ -140,7 +140,9 @@ class Client:
     parts = urllib.parse.urlsplit(self.url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
-      connection.request(method, path, body, headers)
+      # A body that is too large is not read to its end.
+      with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request(method, path, body, headers)
       answer = connection.getresponse()
       return answer.status, answer.read()
     finally:

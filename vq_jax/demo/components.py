@@ -1,5 +1,6 @@
 """Components of Gradio for images, with limits on what they accept."""
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -33,9 +34,9 @@ _TEMPLATE = """
 def make_upload(limits: inputs.Limits, **options: Any) -> gr.Image:
   """Makes an image from a file, the camera or the clipboard, with limits.
 
-  Gradio itself would decode images of any size and format, and download URLs
-  that a client sends in place of a file. The functions of the instance are
-  replaced, since Gradio writes files beside the module of a subclass.
+  Gradio itself would decode images of any size and format. The function of the
+  instance is replaced, since Gradio writes files beside the module of a
+  subclass.
 
   Args:
     limits: the limits of uploads.
@@ -47,24 +48,48 @@ def make_upload(limits: inputs.Limits, **options: Any) -> gr.Image:
   upload = gr.Image(
     sources=['upload', 'webcam', 'clipboard'], type='filepath', **options
   )
-  move_file = upload.async_move_resource_to_block_cache
-
-  async def move_local_file(path: Any) -> str | None:
-    if '://' in str(path):
-      raise gr.Error('an image must be uploaded.', print_exception=False)
-    return await move_file(path)
 
   def read(payload: Any) -> np.ndarray | None:
     if payload is None or not payload.path:
       return None
+    check_uploaded(payload.path, upload.GRADIO_CACHE)
     try:
       return inputs.read_upload(payload.path, limits)
     except ValueError as error:
       raise gr.Error(str(error), print_exception=False) from error
 
-  upload.async_move_resource_to_block_cache = move_local_file
   upload.preprocess = read
   return upload
+
+
+def restrict_files(blocks: gr.Blocks, folder: str) -> None:
+  """Lets all components take files from the folder of uploads alone.
+
+  Any component may be sent a file, by its path on the server or by a URL.
+  Gradio downloads URLs, and it does not check the paths of a mounted page.
+
+  Args:
+    blocks: the page.
+    folder: the folder of uploads.
+  """
+
+  async def keep(path: Any) -> str:
+    check_uploaded(path, folder)
+    return str(path)
+
+  blocks.has_launched = True  # then Gradio checks the paths, too
+  for block in blocks.blocks.values():
+    block.async_move_resource_to_block_cache = keep
+
+
+def check_uploaded(path: Any, folder: str) -> None:
+  """Raises `gradio.Error` unless a file is in the folder of uploads."""
+  inside = False
+  with contextlib.suppress(OSError, RuntimeError, ValueError):
+    found = pathlib.Path(str(path)).resolve()
+    inside = found.is_relative_to(pathlib.Path(folder).resolve())
+  if not inside:
+    raise gr.Error('an image must be uploaded.', print_exception=False)
 
 
 def make_painter(shape: tuple[int, int, int], **options: Any) -> gr.HTML:

@@ -87,9 +87,11 @@ def make_app(
     font=['system-ui', 'sans-serif'],
     font_mono=['ui-monospace', 'monospace'],
   )
+  blocks = app_lib.build(models, limits)
+  components.restrict_files(blocks, folder)
   app = gr.mount_gradio_app(
     fastapi.FastAPI(openapi_url=None),
-    app_lib.build(models, limits),
+    blocks,
     path='/',
     server_name=host,
     server_port=port,
