@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
   """Runs the program."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('run', metavar='RUN', help='The run folder of a MaskGIT.')
-  parser.add_argument('--label', default='Sandal', help='A class.')
+  parser.add_argument('--label', default='Ankle boot', help='A class.')
   parser.add_argument('--seed', default='3', help='The seed of the images.')
   parser.add_argument('--out', default='demo.png')
   arguments = parser.parse_args(argv)

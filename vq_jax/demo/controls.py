@@ -75,6 +75,8 @@ def add(
   controls: dict[str, gr.components.Component] = {}
 
   def put(field: str, kind: type, *args: Any, **options: Any) -> None:
+    if kind is gr.Slider:
+      options['buttons'] = []
     controls[field] = kind(*args, elem_id=f'{name}-{field}', **options)
 
   default = choices.defaults.get

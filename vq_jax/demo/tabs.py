@@ -116,6 +116,7 @@ def _add_sides(page: Page) -> list[gr.Slider]:
           step=stride,
           label=side.capitalize(),
           min_width=110,
+          buttons=[],
           elem_id=f'outpaint-{side}',
         )
         sliders.append(slider)

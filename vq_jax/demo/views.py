@@ -24,7 +24,7 @@ def sampled(steps: np.ndarray, *, columns: int | None = None) -> str:
     columns: the number of images in a row; by default the images are a square.
   """
   grids = np.stack([images_lib.grid(x, columns=columns) for x in steps])
-  figures = [_figure(image(grids[-1], 'result', kind='result'), 'result')]
+  figures = [_figure(image(grids[-1], 'result', kind='result'), '')]
   strip = []
   if len(steps) > 1:
     chosen = np.unique(
