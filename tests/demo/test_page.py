@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import threading
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +21,10 @@ from tests.benchmarks import demo_load  # noqa: E402
 from tests.demo import client as client_lib  # noqa: E402
 from tests.demo import images  # noqa: E402
 from vq_jax.demo import actions  # noqa: E402
+from vq_jax.demo import app  # noqa: E402
 from vq_jax.demo import inputs  # noqa: E402
+from vq_jax.demo import page as page_lib  # noqa: E402
+from vq_jax.demo import views  # noqa: E402
 from vq_jax.utils import images as images_lib  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -30,7 +34,7 @@ FEW = {'num': 2, 'steps': 3, 'trace': False}
 
 @pytest.fixture(scope='module')
 def url(maskgit):
-  limits = ('--max-megabytes', '0.2', '--max-megapixels', '1')
+  limits = ('--max-megabytes', '1', '--max-megapixels', '4')
   with client_lib.serving(maskgit, *limits) as (url, _):
     yield url
 
@@ -158,12 +162,27 @@ def test_an_uploaded_image_is_reconstructed(page, tmp_path, model):
   assert page.locator('#rec-output svg.vq-tokens').count() == 1
 
 
+def test_the_camera_takes_an_image_to_edit(page, model):
+  page.get_by_role('tab', name='Edit').click()
+  upload = page.locator('#edit-upload')
+  upload.get_by_label('Capture from camera').click()
+  upload.get_by_text('Click to Access Webcam').click()
+  page.wait_for_function(
+    "document.querySelector('#edit-upload video')?.currentTime > 0"
+  )
+  upload.get_by_label('capture photo').click()
+  page.wait_for_selector('.vq-painter:not(.vq-empty)')
+  canvas = page.locator('.vq-paint-image')
+  size = canvas.evaluate('x => [x.height, x.width]')
+  assert tuple(size) == model.info.image_shape[:2]
+
+
 def test_a_bomb_is_one_line(page, tmp_path):
   page.get_by_role('tab', name='Edit').click()
   file = tmp_path / 'bomb.png'
   file.write_bytes(images.png_header(50_000, 50_000))
   page.set_input_files('#edit-upload input[type=file]', file)
-  page.get_by_text('at most 1 million pixels').first.wait_for()
+  page.get_by_text('at most 4 million pixels').first.wait_for()
 
 
 def test_no_file_of_the_server_can_be_read(client, maskgit, tmp_path):
@@ -210,9 +229,9 @@ def test_no_url_is_fetched(client):
 
 
 def test_bad_requests_are_refused_and_the_page_lives_on(client, model):
-  status, body = client.post_file(b'\0' * 2_000_000, 'image.png')
-  assert status == 413 and b'at most 0.2 MB' in body
-  assert client.post_file(b'\0' * 500_000, 'image.png')[0] == 413
+  status, body = client.post_file(b'\0' * 3_000_000, 'image.png')
+  assert status == 413 and b'at most 1 MB' in body
+  assert client.post_file(b'\0' * 1_500_000, 'image.png')[0] == 413
   for wrong in ({'steps': 1000}, {'order': 'x'}, {'label': 9}, {'num': 'x'}):
     with pytest.raises(RuntimeError):
       client.run('sample-run', **{**FEW, **wrong})
@@ -232,3 +251,35 @@ def test_clients_get_their_own_answers(url, model):
   tally = demo_load.measure(url, 'self', requests, expected, clients=4)
   assert not tally.errors and not tally.wrong
   assert len(tally.seconds) == 12
+
+
+def test_two_models_are_shown_side_by_side(model, tokenizer):
+  settings = actions.Settings(num=1)
+  noise = jax.tree.map(lambda x: -x, model.variables['prior'])
+  other = dataclasses.replace(
+    model, variables={**model.variables, 'prior': noise}
+  )
+  both = page_lib.Page({'one': model, 'two': other}, inputs.Limits())
+  html = both.show(
+    both.samplers,
+    lambda model: actions.sample(model, settings),
+    views.sampled,
+    settings,
+  )
+  shown = images.shown(html, 'result')
+  wanted = [actions.sample(x, settings)[-1, 0] for x in (model, other)]
+  for grid, image in zip(shown, wanted, strict=True):
+    np.testing.assert_array_equal(grid[2:-2, 2:-2], image[..., 0])
+  assert (wanted[0] != wanted[1]).any()
+  # An autoencoder alone neither samples nor edits.
+  alone = page_lib.Page({'one': vq_jax.load(tokenizer)}, inputs.Limits())
+  assert not alone.samplers and not alone.editors
+  app.build({'one': vq_jax.load(tokenizer)})
+  for field, value in (
+    ('image_shape', (16, 16, 1)),
+    ('class_names', ('other', 'names', 'here')),
+  ):
+    info = dataclasses.replace(model.info, **{field: value})
+    wrong = dataclasses.replace(model, info=info)
+    with pytest.raises(ValueError, match='compared must have'):
+      app.build({'one': model, 'two': wrong})
