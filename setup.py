@@ -22,6 +22,7 @@ _TRAIN = [
   'tensorflow-datasets>=4.9.10',
 ]
 _HUB = ['gcsfs', 'huggingface_hub']
+_DEMO = ['gradio>=6']
 
 setuptools.setup(
   name='vq_jax',
@@ -34,6 +35,7 @@ setuptools.setup(
   # `train` and `configs` are too common as names to be installed.
   packages=setuptools.find_packages(include=['vq_jax', 'vq_jax.*']),
   package_data={
+    'vq_jax': ['py.typed'],
     'vq_jax.data': ['fashion_mnist_mini/*'],
     'vq_jax.demo': ['*.css', '*.js'],
     'vq_jax.features': ['clip_bpe/*'],
@@ -57,6 +59,7 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
     'hub': _HUB,
+    'demo': _DEMO,
     'plan': ['libtpu'],
     'clip': ['imageio-ffmpeg', 'tokenizers'],
     'plot': ['matplotlib'],
@@ -65,12 +68,15 @@ setuptools.setup(
     'test': [
       *_TRAIN,
       *_HUB,
+      *_DEMO,
       'hypothesis',
       'imageio-ffmpeg',
       'ipykernel',
       'matplotlib',
+      'mypy',
       'nbclient',
       'nbformat',
+      'playwright',
       'pytest',
       'pytest-xdist',
       'ruff',

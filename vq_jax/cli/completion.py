@@ -5,6 +5,7 @@ Python.
 """
 
 import argparse
+from typing import Any
 
 import shtab
 
@@ -30,6 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _mark_paths(parser: argparse.ArgumentParser) -> None:
   """Sets how shtab completes the arguments that are paths."""
+  action: Any  # shtab reads the attribute `complete`, which argparse lacks
   for action in parser._actions:
     if isinstance(action, argparse._SubParsersAction):
       for command in action.choices.values():

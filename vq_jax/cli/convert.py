@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 from collections.abc import Mapping
+from typing import Any
 
 from vq_jax import convert
 from vq_jax.model import Model
@@ -115,7 +116,8 @@ def _load_release(name: str, options: Mapping[str, str | int | None]) -> Model:
       'file.'
     )
   release = released.lookup(name)
-  model = convert.load(release.kind, **download.download(name))
+  files: dict[str, Any] = dict(download.download(name))
+  model = convert.load(release.kind, **files)
   facts = {'name': name, 'url': release.source, 'licence': release.licence}
   return dataclasses.replace(
     model, run_config={**model.run_config, 'released': facts}

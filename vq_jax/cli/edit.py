@@ -222,7 +222,7 @@ def _find_label(arguments, model: vq_jax.Model) -> int | None:
   """Returns the number of the class, or None if none was given."""
   if 'label' not in arguments:
     return None
-  if model.prior is not None and not model.vocab.num_classes:
+  if model.vocab is not None and not model.vocab.num_classes:
     raise ValueError('this prior has no classes; leave --label out.')
   names = model.info.class_names
   found = sampling.find_classes(arguments.label, names)

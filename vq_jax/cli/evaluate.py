@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -112,7 +113,7 @@ def _evaluate_run(
   """Evaluates a run; returns the record and its file."""
   run_folder = locations.get_output_folder(arguments.folder)
   model, folder = vq_jax.load(arguments.folder), run_folder / _FOLDER
-  shared = {'save': save}
+  shared: dict[str, Any] = {'save': save}
   if options.features == _CLASSIFIER:
     shared['extractor'] = evaluation.classifier.load_extractor(
       model, options, run_folder

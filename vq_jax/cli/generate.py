@@ -83,6 +83,7 @@ def run(arguments) -> None:
   model = vq_jax.load(arguments.folder)
   sampling.check_files(arguments, model.info.image_shape[-1])
   labels = _find_labels(model, arguments)
+  generated: np.ndarray | jax.Array
   if model.prior is None:
     if sampling.options_from(arguments):
       raise ValueError('a VAE has no sampling options; leave them out.')
@@ -181,5 +182,5 @@ def _batches(
       rows=rows,
       trace=trace,
     ):
-      yield part
+      yield np.asarray(part)
       bar.update(len(part))

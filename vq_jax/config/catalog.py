@@ -83,7 +83,7 @@ def _read_file(path: pathlib.Path) -> Entry:
     raise ValueError(f'{path} is not a Python file: {error}.') from error
   text = ast.get_docstring(tree) or ''
   parameters = [
-    node.value.value
+    int(str(node.value.value))
     for node in tree.body
     if isinstance(node, ast.Assign)
     and ast.unparse(node.targets[0]) == 'PARAMETERS'
@@ -104,11 +104,10 @@ def table(entries: Sequence[Entry]) -> str:
     size = '' if entry.parameters is None else _abbreviate(entry.parameters)
     papers = ', '.join(entry.papers)
     rows.append((entry.name, size, papers, entry.title))
-  name, size, paper, _ = (
-    max(map(len, column)) for column in zip(*rows, strict=True)
-  )
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   return '\n'.join(
-    f'{row[0]:{name}}  {row[1]:>{size}}  {row[2]:{paper}}  {row[3]}'
+    f'{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:{widths[2]}}  '
+    f'{row[3]}'
     for row in rows
   )
 

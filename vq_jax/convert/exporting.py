@@ -97,7 +97,7 @@ def _export_maskgit(model: Model, folder: pathlib.Path) -> list[pathlib.Path]:
   written = [folder / 'tokenizer_checkpoint']
   _write_flax(written[0], found)
   _check_autoencoder(model, loading.load(kind, written[0]))
-  if model.prior is None:
+  if model.vocab is None:
     return written
   if model.vocab.null_class:
     raise errors.ConvertError(
@@ -161,6 +161,7 @@ def _reconstruct(model: Model, image: jax.Array) -> jax.Array:
 def _check_prior(ours: Model, theirs: Model) -> None:
   """Raises ConvertError unless both predict equal logits."""
   prior = ours.prior
+  assert prior is not None and theirs.prior is not None
   if theirs.vocab != prior.vocab or theirs.prior.grid != prior.grid:
     raise errors.ConvertError(
       f'this prior has the vocabulary {prior.vocab} and the grid {prior.grid}; '
@@ -169,12 +170,12 @@ def _check_prior(ours: Model, theirs: Model) -> None:
   size = prior.vocab.codebook_size
   tokens = jnp.arange(prior.num_tokens)[None] * 7 % size
   label = jnp.zeros(1, jnp.int32) if prior.vocab.num_classes else None
-  _compare(
-    *(
-      model.prior.apply(model.variables['prior'], tokens, label=label)
-      for model in (ours, theirs)
-    )
-  )
+
+  def predict(model: Model) -> Any:
+    assert model.prior is not None
+    return model.prior.apply(model.variables['prior'], tokens, label=label)
+
+  _compare(predict(ours), predict(theirs))
 
 
 def _compare(ours: jax.Array, theirs: jax.Array) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 from typing import Any
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from vq_jax import autoencoders
@@ -121,7 +122,7 @@ def sample(model: Model, settings: Settings) -> np.ndarray:
     return images_lib.to_uint8(model.generate(settings.seed, num=settings.num))[
       None
     ]
-  label = settings.label if model.vocab.num_classes else None
+  label = settings.label if model.vocab and model.vocab.num_classes else None
   (sampled,) = model.generate_batches(
     settings.seed,
     labels=label,
@@ -185,10 +186,11 @@ def outpaint(
   limit = Annotated[int, fields.Range(least=0, most=most)]
   for side, number in sides.items():
     fields.check_value(side, number, limit)
+  edges: dict[str, Any] = dict(sides)
   edited = model.outpaint(
     settings.seed,
     np.repeat(painting.image[None], settings.num, axis=0),
-    **sides,
+    **edges,
     **_edit_options(model, settings),
   )
   return _by_step(edited, settings)
@@ -283,7 +285,7 @@ def _token_maps(model: Model, encoded: Indices) -> tuple[TokenMap, ...]:
           indices=each,
           codebook_size=grid.codebook_size,
           used=len(counts),
-          perplexity=float(quantizers_base.perplexity(counts)),
+          perplexity=float(quantizers_base.perplexity(jnp.asarray(counts))),
         )
       )
   return tuple(maps)

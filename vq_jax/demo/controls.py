@@ -42,7 +42,7 @@ def find_choices(models: Sequence[Model]) -> Choices:
   orders = ['confidence', 'halton', 'random'] if masked else []
   if masked and all(level.critic is not None for level in masked):
     orders.append('critic')
-  defaults = {}
+  defaults: dict[str, Any] = {}
   for level in reversed([*levels, *masked]):
     names = {field.name for field in dataclasses.fields(actions.Settings)}
     values = dataclasses.asdict(level.sampler)

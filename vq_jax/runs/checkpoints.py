@@ -145,7 +145,7 @@ def find_undamaged(
     RunError: if there are checkpoints, and all are damaged.
   """
   path = paths.make(folder) / CHECKPOINTS
-  damaged = {}
+  damaged: dict[int, str] = {}
   for step in sorted(_list_steps(folder), reverse=True):
     damage = checksums.find_damage(path / str(step), items)
     if damage is None:

@@ -125,8 +125,8 @@ def _cast(params: Any, dtype: np.dtype) -> Any:
 
 def _remove_paths(run_config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a config without the paths of the machine of the training."""
-  run_config = copy.deepcopy(dict(run_config))
-  config = run_config['config']
+  exported = copy.deepcopy(dict(run_config))
+  config = exported['config']
   for field, name in _RUNS.items():
     if config.get(field) is not None:
       config[field] = name
@@ -138,5 +138,5 @@ def _remove_paths(run_config: Mapping[str, Any]) -> dict[str, Any]:
   kind, separator, path = str(data.get('source', '')).partition(':')
   if separator and '/' in path:
     data['source'] = f'{kind}:{os.path.basename(path.rstrip("/"))}'
-  run_config.pop('changes', None)
-  return run_config
+  exported.pop('changes', None)
+  return exported

@@ -94,6 +94,7 @@ def _load_critic(
 ) -> Model:
   """Loads a token critic and the MaskGIT whose tokens it scores."""
   generator = _load(folder / layout.GENERATOR, abstract)
+  assert generator.prior is not None
   critic = modules.make_critic(run_config, generator.prior)
   variables = _load_variables(
     folder, lambda key: modules.init_prior(critic, key), abstract

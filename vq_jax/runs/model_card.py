@@ -86,7 +86,7 @@ def _describe(model: Model, dtype: str) -> str:
   )
   names = model.info.class_names
   classes = ''
-  if model.prior is not None and model.vocab.num_classes:
+  if model.vocab is not None and model.vocab.num_classes:
     some = ', '.join(names[:20]) + (', ...' if len(names) > 20 else '')
     classes = f' It generates images of {len(names)} classes: {some}.'
   return (
@@ -100,7 +100,7 @@ def _describe(model: Model, dtype: str) -> str:
 def _usage(model: Model, title: str) -> str:
   """Shows how the model is loaded."""
   use = 'reconstructions = model.reconstruct(images)  # [B, H, W, C] in [0, 1]'
-  if model.prior is not None:
+  if model.vocab is not None:
     labels = ', labels=[0, 1]' if model.vocab.num_classes else ', num=2'
     use = f'images = model.generate(0{labels})  # [2, H, W, C] in [0, 1]'
   return (

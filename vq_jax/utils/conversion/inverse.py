@@ -5,9 +5,12 @@ rule is matched with our names, and its pattern gives theirs. This needs rules
 whose patterns have no choice beside their groups.
 """
 
+import functools
 import re
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +81,20 @@ def _unstack(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return found
 
 
+def _name_group(groups: Sequence[str], reference: re.Match) -> str:
+  """Returns the group that a numbered reference stands for, with a name."""
+  number = int(reference[1])
+  return f'(?P<g{number}>{groups[number - 1]})'
+
+
+def _take_group(
+  match: re.Match, numbers: Iterator[int], group: re.Match
+) -> str:
+  """Returns what the next group has matched."""
+  del group
+  return match[f'g{next(numbers)}']
+
+
 def _find(
   name: str, rules: Iterable[rules_lib.Rule], separator: str
 ) -> tuple[str, rules_lib.Transform] | None:
@@ -85,8 +102,7 @@ def _find(
   for rule in rules:
     groups = _GROUP.findall(rule.pattern)
     target = _REFERENCE.sub(
-      lambda m, groups=groups: f'(?P<g{m[1]}>{groups[int(m[1]) - 1]})',
-      re.escape(rule.target),
+      functools.partial(_name_group, groups), re.escape(rule.target)
     )
     for leaf, ends in rule.leaves.items():
       for end, transform in ends:
@@ -96,8 +112,7 @@ def _find(
           continue
         numbers = iter(range(1, len(groups) + 1))
         module = _GROUP.sub(
-          lambda _, match=match, numbers=numbers: match[f'g{next(numbers)}'],
-          rule.pattern,
+          functools.partial(_take_group, match, numbers), rule.pattern
         ).replace('\\.', '.')
         return f'{module}{separator if module else ""}{leaf}', transform
   return None
