@@ -111,3 +111,25 @@ def test_a_folder_in_use_is_refused(exports, maskgit, capsys):
   arguments = ['export', maskgit, '--out', str(exports)]
   assert main.main(arguments) == 1
   assert 'exists already' in capsys.readouterr().err
+
+
+def test_the_card_quotes_the_evaluations_of_the_run(maskgit, tmp_path):
+  result = {
+    'kind': 'generation',
+    'metric': 'fid',
+    'value': 1.25,
+    'floor': 0.5,
+    'samples': 100,
+    'features': {'name': 'classifier'},
+    'reference': {'name': 'images'},
+  }
+  (tmp_path / 'evaluation').mkdir()
+  path = tmp_path / 'evaluation' / 'generation.json'
+  path.write_text(json.dumps({'results': [result]}))
+  (tmp_path / 'metrics.jsonl').write_text('{"step": 4, "kind": "ev')  # killed
+  card = model_card.make(
+    vq_jax.load(maskgit), tmp_path, title='a', dtype='float32'
+  )
+  row = '| generation: fid | 1.25 | 0.5 | 100 | classifier; images |'
+  assert row in card
+  assert 'license: unknown' in card

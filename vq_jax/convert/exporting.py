@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import yaml
 
+from vq_jax import priors
 from vq_jax.convert import loading
 from vq_jax.convert import maskgit
 from vq_jax.convert import maskgit_transformer
 from vq_jax.convert import taming
+from vq_jax.convert import taming_gpt
 from vq_jax.model import Model
 from vq_jax.utils import paths
 from vq_jax.utils import trees
@@ -38,9 +40,9 @@ def export(
   """Writes a model in the format of a release.
 
   Args:
-    model: for 'taming' a VQGAN as in CompVis/taming-transformers, for 'maskgit'
-      a tokenizer as in google-research/maskgit, or a MaskGIT with it. Codebooks
-      may have been trained by an exponential moving average.
+    model: for 'taming' a VQGAN as in CompVis/taming-transformers, or a GPT with
+      it; for 'maskgit' a tokenizer as in google-research/maskgit, or a MaskGIT
+      with it. Codebooks may have been trained by an exponential moving average.
     folder: the folder of the files.
     format: 'taming' writes `last.ckpt`, as `torch.save` writes it, and
       `model.yaml`; 'maskgit' writes `tokenizer_checkpoint` and, of a MaskGIT,
@@ -63,12 +65,7 @@ def export(
 
 
 def _export_taming(model: Model, folder: pathlib.Path) -> list[pathlib.Path]:
-  """Writes a VQGAN; see `export`."""
-  if model.prior is not None:
-    raise errors.ConvertError(
-      'only an autoencoder can be written for taming-transformers; give the '
-      'run of the autoencoder.'
-    )
+  """Writes a VQGAN, or a GPT with it; see `export`."""
   kind, height, width = 'taming-vqgan', *model.info.image_shape[:2]
   if height != width:
     raise errors.ConvertError(
@@ -76,11 +73,38 @@ def _export_taming(model: Model, folder: pathlib.Path) -> list[pathlib.Path]:
     )
   found = _invert(model, taming.RULES, taming.INVERSES, kind, '.')
   config = taming.make_config(found, height)
-  paths.write_text(folder / 'model.yaml', yaml.safe_dump(config))
-  torch_files.write(folder / 'last.ckpt', {'state_dict': found})
+  if model.prior is not None:
+    kind = 'taming-transformer'
+    gpt, config = _invert_gpt(model, config)
+    found = {f'first_stage_model.{name}': x for name, x in found.items()} | gpt
   written = [folder / 'last.ckpt', folder / 'model.yaml']
-  _check_autoencoder(model, loading.load(kind, written[0], yaml=written[1]))
+  torch_files.write(written[0], {'state_dict': found})
+  paths.write_text(written[1], yaml.safe_dump(config))
+  back = loading.load(kind, written[0], yaml=written[1])
+  _check_autoencoder(model, back)
+  if model.prior is not None:
+    _check_prior(model, back)
   return written
+
+
+def _invert_gpt(
+  model: Model, vqgan: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """Returns the arrays and the config of a GPT."""
+  if not isinstance(model.prior, priors.AutoregressiveTransformer):
+    raise errors.ConvertError(
+      'the prior of a taming-transformer is an AutoregressiveTransformer; this '
+      f'one is a {type(model.prior).__name__}.'
+    )
+  classes = model.vocab.num_classes
+  found, start = taming_gpt.invert(
+    jax.device_get(model.variables['prior']['params']),
+    model.vocab.codebook_size,
+    classes,
+  )
+  heads = model.prior.transformer.heads
+  config = taming_gpt.make_config(found, heads, classes, start, vqgan)
+  return found, config
 
 
 def _export_maskgit(model: Model, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -165,7 +189,7 @@ def _check_prior(ours: Model, theirs: Model) -> None:
   if theirs.vocab != prior.vocab or theirs.prior.grid != prior.grid:
     raise errors.ConvertError(
       f'this prior has the vocabulary {prior.vocab} and the grid {prior.grid}; '
-      f'a maskgit of these sizes has {theirs.vocab} and {theirs.prior.grid}.'
+      f'the released model has {theirs.vocab} and {theirs.prior.grid}.'
     )
   size = prior.vocab.codebook_size
   tokens = jnp.arange(prior.num_tokens)[None] * 7 % size
