@@ -1,8 +1,8 @@
 """Preprocessing operations: crops, flips and changes of size.
 
 Each operation maps an image uint8 [H, W, C] and a random generator, its own for
-each example, to an image uint8 [H, W, C]. Operations are frozen dataclasses that
-can be printed, compared and sent to processes. A device converts to float.
+each example, to an image uint8 [H, W, C]. Operations are frozen dataclasses
+that can be printed, compared and sent to processes. A device converts to float.
 """
 
 import dataclasses
