@@ -96,10 +96,11 @@ def _invert_gpt(
       'the prior of a taming-transformer is an AutoregressiveTransformer; this '
       f'one is a {type(model.prior).__name__}.'
     )
-  classes = model.vocab.num_classes
+  vocab = model.prior.vocab
+  classes = vocab.num_classes
   found, start = taming_gpt.invert(
     jax.device_get(model.variables['prior']['params']),
-    model.vocab.codebook_size,
+    vocab.codebook_size,
     classes,
   )
   heads = model.prior.transformer.heads
