@@ -45,7 +45,7 @@ def make_upload(limits: inputs.Limits, **options: Any) -> gr.Image:
   Returns:
     a component whose value is uint8 [H, W, 3], or None.
   """
-  upload = gr.Image(
+  upload: Any = gr.Image(  # one of its methods is replaced
     sources=['upload', 'webcam', 'clipboard'], type='filepath', **options
   )
 
@@ -78,6 +78,7 @@ def restrict_files(blocks: gr.Blocks, folder: str) -> None:
     return str(path)
 
   blocks.has_launched = True  # then Gradio checks the paths, too
+  block: Any  # one of its methods is replaced
   for block in blocks.blocks.values():
     block.async_move_resource_to_block_cache = keep
 
