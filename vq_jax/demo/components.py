@@ -58,7 +58,7 @@ def make_upload(limits: inputs.Limits, **options: Any) -> gr.Image:
     except ValueError as error:
       raise gr.Error(str(error), print_exception=False) from error
 
-  upload.preprocess = read
+  vars(upload).update(preprocess=read)
   return upload
 
 
@@ -80,7 +80,7 @@ def restrict_files(blocks: gr.Blocks, folder: str) -> None:
   blocks.has_launched = True  # then Gradio checks the paths, too
   block: Any  # one of its methods is replaced
   for block in blocks.blocks.values():
-    block.async_move_resource_to_block_cache = keep
+    vars(block).update(async_move_resource_to_block_cache=keep)
 
 
 def check_uploaded(path: Any, folder: str) -> None:
