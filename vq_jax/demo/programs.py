@@ -27,7 +27,7 @@ class Programs:
     1
   """
 
-  def __init__(self, most: int = 32):
+  def __init__(self, most: int = 16):
     """Starts without any program."""
     self._most = most
     self._kinds: set[Hashable] = set()
