@@ -6,7 +6,7 @@ Each client sends requests with its own images and seeds, one after the other:
 samples, edits and reconstructions in turn. The images of every answer are
 compared, bit for bit, with those that this process computes for the request.
 The memory of the server is read after each tenth of the requests. With
-`--kinds` larger than 5, the server drops its compiled programs now and then.
+`--kinds` larger than 7, the server drops its compiled programs now and then.
 """
 
 import argparse
