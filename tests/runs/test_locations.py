@@ -17,6 +17,7 @@ from vq_jax.runs import hub_folder
 from vq_jax.runs import layout
 from vq_jax.runs import locations
 from vq_jax.utils import packages
+from vq_jax.utils import paths
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -102,6 +103,21 @@ def test_a_repository_is_downloaded(maskgit, monkeypatch):
   hub.folder = None
   with pytest.raises(layout.RunError, match='401 Client Error. Check the name'):
     vq_jax.load('hf://org/name')
+
+
+def test_a_bucket_that_cannot_be_read_is_one_line(monkeypatch):
+  pytest.importorskip('gcsfs')
+
+  class Path(pathlib.PurePosixPath):
+    def exists(self):
+      raise RuntimeError('Anonymous caller has no access\ndetails')
+
+  monkeypatch.setattr(paths, 'make', Path)
+  with pytest.raises(layout.RunError) as error:
+    locations.resolve('gs://bucket/run')
+  assert 'cannot be read: Anonymous caller has no access. Check' in str(
+    error.value
+  )
 
 
 GS = """

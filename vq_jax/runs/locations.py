@@ -9,6 +9,7 @@ The autoencoder of a prior is a run of its own: `fashion/autoencoder` or
 `hf://org/name/autoencoder`.
 """
 
+import logging
 import os
 import pathlib
 import re
@@ -95,9 +96,11 @@ def _open_bucket(address: str) -> pathlib.Path:
   """Returns the path of a folder in Google Cloud Storage."""
   with packages.required_for(f'reading {address}'):
     import gcsfs  # noqa: F401, which etils uses for gs://
+  # It logs tracebacks beside the error that it raises.
+  logging.getLogger('gcsfs').setLevel(logging.CRITICAL)
   folder = paths.make(address)
   try:
-    folder.is_dir()
+    (folder / layout.CONFIG).exists()
   # Errors of credentials, of HTTP and of the connection have no common class.
   except Exception as error:
     raise layout.RunError(
