@@ -12,6 +12,18 @@ _VERSION = re.search(
   re.MULTILINE,
 ).group(1)
 
+# What training and evaluating on TensorFlow Datasets need beyond sampling.
+_TRAIN = [
+  'array_record',
+  'grain>=0.2.18',
+  'importlib_resources',  # tensorflow-datasets needs it, unsaid
+  'scikit-learn',
+  'tensorboardX',
+  'tensorflow-datasets>=4.9.10',
+]
+_HUB = ['gcsfs', 'huggingface_hub']
+_DEMO = ['gradio>=6']
+
 setuptools.setup(
   name='vq_jax',
   version=_VERSION,
@@ -23,42 +35,48 @@ setuptools.setup(
   # `train` and `configs` are too common as names to be installed.
   packages=setuptools.find_packages(include=['vq_jax', 'vq_jax.*']),
   package_data={
+    'vq_jax': ['py.typed'],
     'vq_jax.data': ['fashion_mnist_mini/*'],
+    'vq_jax.demo': ['*.css', '*.js'],
     'vq_jax.features': ['clip_bpe/*'],
+    'vq_jax.pretrained': ['fashion/**'],
   },
   install_requires=[
-    'array_record',
-    'chex',
     'dm-pix',
+    'etils[epath]',
     'flax>=0.12',
-    'grain>=0.2.18',
-    'importlib_resources',  # tensorflow-datasets needs it, unsaid
     'jax>=0.10',
     'numpy>=2.0',
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12',
     'pillow',
     'pyyaml',
-    'scikit-learn',
-    'tensorboardX',
-    'tensorflow-datasets>=4.9.10',
+    'shtab',
     'tqdm',
   ],
   extras_require={
+    'train': _TRAIN,
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda12]'],
+    'hub': _HUB,
+    'demo': _DEMO,
     'plan': ['libtpu'],
     'clip': ['imageio-ffmpeg', 'tokenizers'],
     'plot': ['matplotlib'],
     'peers': ['torch', 'transformers'],
     'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26', 'ruff'],
     'test': [
+      *_TRAIN,
+      *_HUB,
+      *_DEMO,
       'hypothesis',
       'imageio-ffmpeg',
       'ipykernel',
       'matplotlib',
+      'mypy',
       'nbclient',
       'nbformat',
+      'playwright',
       'pytest',
       'pytest-xdist',
       'ruff',

@@ -11,6 +11,8 @@ CPU cores.
 
 from configs import common
 
+PARAMETERS = 183_377
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

@@ -17,6 +17,7 @@ from configs import common
 from configs import vqgan_f16_1024_imagenet256
 from configs import vqgan_f16_16384_imagenet256
 
+PARAMETERS = 76_073_859
 LEARNS_FROM = {'init_from': 'vqgan_f16_16384_imagenet256'}
 
 

@@ -18,6 +18,7 @@ figures for it.
 
 from configs import common
 
+PARAMETERS = 171_687_425  # with ten classes
 SMOKE = common.merge(
   common.SMOKE_FOLDER,
   common.SMOKE_TRANSFORMER,

@@ -11,6 +11,7 @@ figures for it.
 
 from configs import common
 
+PARAMETERS = 38_756_364  # with ten classes
 SMOKE = common.merge(common.SMOKE_FOLDER, common.SMOKE_TRANSFORMER)
 LEARNS_FROM = {'autoencoder': 'folder_tokenizer'}
 

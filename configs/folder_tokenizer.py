@@ -9,6 +9,7 @@ GPU; there are no published figures for it.
 
 from configs import common
 
+PARAMETERS = 4_357_155
 SMOKE = common.merge(
   common.SMOKE_FOLDER,
   dict(

@@ -15,6 +15,7 @@ for eight GPUs.
 
 from configs import common
 
+PARAMETERS = 142_206_442
 LEARNS_FROM = {'autoencoder': 'llamagen_vq16_imagenet256'}
 
 

@@ -14,6 +14,8 @@ hour on two CPU cores and minutes on a GPU.
 from configs import common
 from configs import vqvae_cifar10
 
+PARAMETERS = 592_268
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

@@ -17,6 +17,7 @@ The perceptual loss needs `python -m vq_jax.features lpips_vgg16`.
 
 from configs import common
 
+PARAMETERS = 71_883_403
 SMOKE = common.merge(
   common.SMOKE_VQGAN, common.SMOKE_PATCHGAN, dict(model=dict(z_channels=32))
 )

@@ -22,6 +22,7 @@ and for all.
 
 from configs import common
 
+PARAMETERS = 172_457_193
 SMOKE = common.SMOKE_TRANSFORMER
 LEARNS_FROM = {'autoencoder': 'maskgit_tokenizer_imagenet256'}
 

@@ -14,6 +14,7 @@ paper and the released code differ. The tokenizer is the one trained at
 from configs import common
 from configs import maskgit_imagenet256
 
+PARAMETERS = 173_047_017
 LEARNS_FROM = {'autoencoder': 'maskgit_tokenizer_imagenet256'}
 
 

@@ -17,6 +17,7 @@ The perceptual loss needs `python -m vq_jax.features efficientnet_lite0`.
 
 from configs import common
 
+PARAMETERS = 54_515_587
 SMOKE = common.merge(common.SMOKE_VQGAN, common.SMOKE_STYLEGAN)
 
 

@@ -11,6 +11,8 @@ network takes both sizes, and a step on smaller crops is cheaper.
 
 from configs import common
 
+PARAMETERS = 2_863_411
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

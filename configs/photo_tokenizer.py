@@ -15,6 +15,7 @@ weights this one starts.
 from configs import common
 from configs import photo_crops_tokenizer
 
+PARAMETERS = 2_863_411
 SMOKE = common.merge(common.SMOKE_VQGAN, common.SMOKE_PATCHGAN)
 LEARNS_FROM = {'init_from': 'photo_crops_tokenizer'}
 

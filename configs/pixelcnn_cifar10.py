@@ -12,6 +12,7 @@ TFDS downloads CIFAR-10 on first use. Training takes minutes on two CPU cores.
 
 from configs import common
 
+PARAMETERS = 3_428_000
 SMOKE = dict(model=dict(channels=8, head_channels=8, layers=2))
 LEARNS_FROM = {'autoencoder': 'vqvae_cifar10'}
 

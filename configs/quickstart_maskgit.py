@@ -11,6 +11,7 @@ prior is to learn that.
 
 from configs import common
 
+PARAMETERS = 603_084
 SMOKE = common.merge(common.SMOKE_FASHION, dict(sampler=dict(steps=2)))
 LEARNS_FROM = {'autoencoder': 'quickstart_tokenizer'}
 

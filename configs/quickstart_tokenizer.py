@@ -8,6 +8,8 @@ Sized for two CPU cores; `docs/results/quickstart.md` has the figures.
 
 from configs import common
 
+PARAMETERS = 77_841
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

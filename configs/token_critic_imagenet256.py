@@ -15,6 +15,7 @@ for a TPU v3-16.
 
 from configs import common
 
+PARAMETERS = 143_511_553
 LEARNS_FROM = {'generator': 'maskgit_imagenet256'}
 
 

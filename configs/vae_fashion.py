@@ -15,6 +15,7 @@ CPU cores.
 
 from configs import common
 
+PARAMETERS = 233_570
 SMOKE = common.merge(common.SMOKE_FASHION, dict(loss=dict(iwae_samples=2)))
 
 

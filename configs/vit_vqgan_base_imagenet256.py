@@ -18,6 +18,7 @@ The perceptual loss needs `python -m vq_jax.features lpips_vgg16`.
 
 from configs import common
 
+PARAMETERS = 176_550_438
 SMOKE = common.merge(
   common.SMOKE_STYLEGAN,
   common.SMOKE_TRANSFORMER,

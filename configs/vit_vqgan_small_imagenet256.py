@@ -11,6 +11,8 @@ Everything else is that of `vit_vqgan_base_imagenet256.py`.
 from configs import common
 from configs import vit_vqgan_base_imagenet256
 
+PARAMETERS = 53_771_302
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

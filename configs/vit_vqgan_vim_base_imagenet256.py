@@ -13,6 +13,7 @@ step 80,000; here it follows a cosine after the warm-up. Sized for a TPU v3-128.
 
 from configs import common
 
+PARAMETERS = 706_759_680
 SMOKE = common.SMOKE_TRANSFORMER
 LEARNS_FROM = {'autoencoder': 'vit_vqgan_base_imagenet256'}
 

@@ -14,6 +14,7 @@ step 80,000; here it follows a cosine after the warm-up. Sized for a TPU v4-256.
 from configs import common
 from configs import vit_vqgan_vim_base_imagenet256
 
+PARAMETERS = 1_848_635_392
 LEARNS_FROM = {'autoencoder': 'vit_vqgan_small_imagenet256'}
 
 

@@ -18,6 +18,7 @@ The perceptual loss needs `python -m vq_jax.features lpips_vgg16`.
 
 from configs import common
 
+PARAMETERS = 72_141_699
 SMOKE = common.merge(
   common.SMOKE_VQGAN,
   common.SMOKE_PATCHGAN,

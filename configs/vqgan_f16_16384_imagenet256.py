@@ -13,6 +13,8 @@ config released with these weights; everything else is that of
 from configs import common
 from configs import vqgan_f16_1024_imagenet256
 
+PARAMETERS = 76_073_859
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

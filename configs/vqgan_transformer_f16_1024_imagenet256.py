@@ -1,4 +1,4 @@
-"""The transformer of VQGAN on ImageNet, 1,024 codes: 307 M parameters.
+"""The transformer of VQGAN on ImageNet, 1,024 codes: 24 layers of width 1,024.
 
 Paper: Taming Transformers for High-Resolution Image Synthesis,
 https://arxiv.org/abs/2012.09841, table 8. The learning rate is 4.5e-6 times the
@@ -12,6 +12,7 @@ batch size, as in its code. Sized for eight GPUs.
 
 from configs import common
 
+PARAMETERS = 305_695_744
 SMOKE = common.SMOKE_TRANSFORMER
 LEARNS_FROM = {'autoencoder': 'vqgan_f16_1024_imagenet256'}
 

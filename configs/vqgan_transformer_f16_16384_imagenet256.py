@@ -16,6 +16,7 @@ the batch size, as in its code. Sized for a TPU v3-32 or 32 GPUs.
 from configs import common
 from configs import vqgan_transformer_f16_1024_imagenet256
 
+PARAMETERS = 1_412_178_432
 LEARNS_FROM = {'autoencoder': 'vqgan_f16_16384_imagenet256'}
 
 

@@ -15,6 +15,7 @@ The run keeps a copy of the top prior and samples both levels.
 
 from configs import common
 
+PARAMETERS = 528_804_864
 SMOKE = dict(
   model=dict(
     blocks=1,

@@ -22,6 +22,8 @@ SMOKE_DATA = dict(
   )
 )
 
+PARAMETERS = 3_418_243
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

@@ -13,6 +13,7 @@ GPUs or a TPU v3-8.
 
 from configs import common
 
+PARAMETERS = 1_921_667
 SMOKE = dict(model=dict(channels=16, residual_channels=8))
 
 

@@ -11,6 +11,7 @@ are recalled, not confirmed. Sized for a TPU v3-128.
 
 from configs import common
 
+PARAMETERS = 914_502_656
 SMOKE = dict(
   model=dict(
     blocks=1,

@@ -15,6 +15,7 @@ TFDS downloads CIFAR-10 on first use.
 
 from configs import common
 
+PARAMETERS = 4_766_884
 SMOKE = dict(model=dict(channels=16))
 
 

@@ -15,6 +15,7 @@ TFDS downloads CIFAR-10 on first use.
 
 from configs import common
 
+PARAMETERS = 662_723
 SMOKE = dict()
 
 

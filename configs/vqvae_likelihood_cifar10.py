@@ -16,6 +16,7 @@ TFDS downloads CIFAR-10 on first use.
 
 from configs import common
 
+PARAMETERS = 710_898
 SMOKE = dict()
 
 

@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 ROWS = [
   {'_version'},
   {'utils'},
+  {'pretrained'},
   {'layers'},
   {'features'},
   {'quantizers'},
@@ -33,6 +34,7 @@ ROWS = [
   {'workflows'},
   {'evaluation'},
   {'convert'},
+  {'demo'},
   {'cli'},
 ]
 # The data needs no model, and stands aside.

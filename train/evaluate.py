@@ -7,6 +7,7 @@ images.
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 from typing import Any
@@ -28,12 +29,12 @@ from vq_jax.utils import paths
 
 
 def evaluate(
-  folder: pathlib.Path, changes: dict[str, Any], *, num_images: int = 16
+  folder: str | os.PathLike, changes: dict[str, Any], *, num_images: int = 16
 ) -> evaluation.Evaluation:
   """Evaluates the latest checkpoint of a run.
 
   Args:
-    folder: the run folder; nothing in it is changed.
+    folder: the run, as `vq_jax.load` takes it; nothing in it is changed.
     changes: fields of the config section `data` that differ from the run's.
     num_images: number of images in an image grid.
 
@@ -81,7 +82,7 @@ def _check_source(
 
 
 def _check_classes(
-  folder: pathlib.Path, model: Model, source: data.Source
+  folder: str | os.PathLike, model: Model, source: data.Source
 ) -> None:
   """Raises ConfigError if a conditional prior knows other classes."""
   known, found = model.info.class_names, source.class_names
@@ -100,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     description='Evaluate a run, trained or converted, on held-out images.',
     epilog='Options that are not given have the values of the run.',
   )
-  parser.add_argument('folder', type=pathlib.Path, metavar='RUN')
+  parser.add_argument('folder', metavar='RUN')
   parser.add_argument(
     '--source', help='tfds:<name>, folder:<path>, npz:<path> or tokens:<path>'
   )

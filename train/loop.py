@@ -17,6 +17,7 @@ from train.logging import writers
 from train.logging.window import Window
 from train.skipping import SKIPPED
 from vq_jax.config import schema
+from vq_jax.utils import packages
 
 
 def train(
@@ -35,8 +36,10 @@ def train(
     ConfigError: something in the config is wrong; also SpecError, DataError.
     RunError: the folder holds something else, or cannot be read or written.
     Interrupted: SIGTERM or Ctrl-C stopped the training; it is saved.
+    MissingPackageError: a package of the extra `train` is not installed.
     DivergedError: a metric is not finite; the last good checkpoint is kept.
   """
+  packages.require_for_training()
   with run_lib.open_run(config, workdir) as run:
     return Loop(run).run()
 

@@ -9,12 +9,23 @@ import sys
 from train import config as config_lib
 from train import errors
 from train import loop
+from vq_jax.config import catalog
 from vq_jax.utils import devices
 
 OVERRIDES = (
   'Every field of the config can be set, whether the file has it or not: '
   '--config.optim.learning_rate=1e-4 --config.model.quantizer.decay=0.9'
 )
+
+
+class _Parser(argparse.ArgumentParser):
+  """Lists the configs below its help."""
+
+  def format_help(self) -> str:
+    """Returns the help; the config files are read only now."""
+    folder = catalog.find_folder()
+    lines = catalog.titles(folder)
+    return f'{super().format_help()}\nconfigs in {folder}/:\n{lines}\n'
 
 
 def parse_arguments(
@@ -25,7 +36,7 @@ def parse_arguments(
   Returns:
     the arguments, and the overrides of the config: [(key, text)].
   """
-  parser = argparse.ArgumentParser(
+  parser = _Parser(
     prog='python -m train.main',
     description='Train a model, or resume its training.',
     epilog=OVERRIDES,

@@ -31,7 +31,9 @@ from vq_jax import data
 from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.runs import checkpoints
+from vq_jax.runs import checksums
 from vq_jax.runs import layout
+from vq_jax.runs import locations
 from vq_jax.utils import cpu
 from vq_jax.utils import trees
 from vq_jax.utils.trees import Tree
@@ -189,16 +191,17 @@ def make_initial_state(
     config.init_from is not None
     and checkpoints.latest_step(setup.folder) is None
   ):
-    loaded, _ = checkpoints.load_variables(config.init_from)
-    other = layout.read_config(config.init_from)
-    variables = runner.put(
-      trees.merge_strict(
-        variables,
-        task.adapt_weights(variables, loaded, other),
-        keep=config.init_keep,
-        source=f'config.init_from={config.init_from}',
-      )
+    source = locations.resolve(config.init_from)
+    checksums.check_export(source)
+    loaded, _ = checkpoints.load_variables(source)
+    other = layout.read_config(source)
+    loaded = trees.merge_strict(
+      variables,
+      task.adapt_weights(variables, loaded, other),
+      keep=config.init_keep,
+      source=f'config.init_from={config.init_from}',
     )
+    variables = runner.put(trees.cast_like(loaded, variables))
 
   create = functools.partial(create_state, task, optimizer, config.optim)
   state = runner.init(create, variables, jax.random.key(config.seed + 1))

@@ -90,7 +90,7 @@ class Model(inference.GuidedModel):
       ValueError: if a prior is missing, or labels or sampler do not fit it.
     """
     if self.prior is None:
-      unused = {'labels': labels, 'sampler': sampler}
+      unused: dict[str, Any] = {'labels': labels, 'sampler': sampler}
       variables = self.variables['autoencoder']
       return generate_lib.sample_vae(
         self.autoencoder, variables, self.info, key, num, **unused
@@ -133,10 +133,10 @@ class Model(inference.GuidedModel):
     Returns:
       iterator of float32 [B, H, W, C], or [B, T, H, W, C] with `trace`.
     """
-    sizes = {'num': num, 'batch_size': batch_size, 'rows': rows}
-    options = {'labels': labels, 'sharding': sharding, 'trace': trace}
+    options: dict[str, Any] = {'labels': labels, 'num': num, 'rows': rows}
+    options |= {'sharding': sharding, 'trace': trace}
     return generate_lib.generate_batches(
-      self.pipeline(sampler), key, **sizes, **options
+      self.pipeline(sampler), key, batch_size=batch_size, **options
     )
 
   def edit(
@@ -271,6 +271,7 @@ class Model(inference.GuidedModel):
         'this run is an autoencoder without a prior, so it cannot sample '
         'tokens. Load the run of a prior that was trained on its tokens.'
       )
+    assert self.info.sampler is not None  # a run with a prior has one
     level = inference.Level(
       prior=self.prior,
       variables=self.variables['prior'],

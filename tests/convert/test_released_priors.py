@@ -272,6 +272,10 @@ def test_gpts_of_taming_transformers(tmp_path, condition, front):
   again = vq_jax.load(tmp_path / 'run')
   result = again.generate(0, num=2, sampler=with_options(again, temperature=0))
   assert result.shape == (2, 8, 8, 3)
+  ours, config = convert.export(model, tmp_path / 'back', 'taming')
+  back = convert.load('taming-transformer', ours, yaml=config)
+  assert back.vocab == model.vocab
+  jax.tree.map(np.testing.assert_array_equal, back.variables, model.variables)
 
 
 def test_the_config_of_a_gpt_must_have_its_fields(tmp_path):

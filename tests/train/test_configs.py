@@ -286,7 +286,7 @@ def test_common_needs_only_the_standard_library():
 
 def test_the_configs_are_short():
   lines = {n: len((CONFIGS / f'{n}.py').read_text().split('\n')) for n in NAMES}
-  assert sum(lines.values()) <= 44 * len(lines) and max(lines.values()) <= 90
+  assert sum(lines.values()) <= 45 * len(lines) and max(lines.values()) <= 90
 
 
 @pytest.mark.parametrize('name', NAMES)

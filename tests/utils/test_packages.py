@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.train import tiny_configs
+from vq_jax import data
 from vq_jax import metrics
+from vq_jax.data import open_source
 from vq_jax.guidance import augmentations
 from vq_jax.metrics import probe
 from vq_jax.utils import packages
@@ -53,8 +55,11 @@ def test_a_training_names_the_package_that_it_needs(
     text=True,
   )
   assert done.returncode == 1
-  assert done.stderr.splitlines()[-1].startswith('error: ')
-  assert 'needs the package grain: run `pip install grain`' in done.stderr
+  (line,) = done.stderr.splitlines()
+  assert line.startswith(
+    "error: training needs grain and tensorboardX: run `pip install 'vq_jax[tr"
+  )
+  assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,8 @@ def test_a_training_names_the_package_that_it_needs(
     ('dm_pix', 'SSIM needs the package dm-pix', metrics.ssim),
     (
       'sklearn',
-      'a linear probe needs the package scikit-learn: run `pip install sci',
+      'a linear probe needs the package scikit-learn: run `pip install sci'
+      "kit-learn`, or `pip install 'vq_jax.train.'`",
       lambda a, b: probe.probe_accuracy((a[:, 0, 0], [0, 1]), (b, [0])),
     ),
     (
@@ -80,3 +86,20 @@ def test_a_function_names_the_package_that_it_needs(
   images = np.zeros((2, 16, 16, 3), np.float32)
   with pytest.raises(packages.MissingPackageError, match=message):
     call(images, images)
+
+
+def test_the_embedded_images_need_no_package(monkeypatch):
+  found = [open_source('tfds:fashion_mnist_mini', 'test[20:40]')]
+  monkeypatch.setitem(sys.modules, 'tensorflow_datasets', None)
+  found.append(open_source('tfds:fashion_mnist_mini', 'test[20:40]'))
+  with_tfds, without = found
+  assert with_tfds.name == without.name
+  assert with_tfds.class_names == without.class_names
+  assert with_tfds.image_shape == without.image_shape
+  for a, b in zip(
+    with_tfds.read(range(20)), without.read(range(20)), strict=True
+  ):
+    np.testing.assert_array_equal(a['image'], b['image'])
+    assert a['label'] == b['label']
+  with pytest.raises(data.DataError, match='no split'):
+    open_source('tfds:fashion_mnist_mini', 'validation')

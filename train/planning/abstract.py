@@ -30,6 +30,7 @@ from vq_jax.config import parse
 from vq_jax.config import schema
 from vq_jax.data import tokens as tokens_lib
 from vq_jax.runs import layout
+from vq_jax.runs import locations
 from vq_jax.utils import trees
 from vq_jax.utils.trees import Tree
 
@@ -82,7 +83,9 @@ class ConfigFile:
       ConfigError: if there is neither.
     """
     given = getattr(self.config, field)
-    if pathlib.Path(given).is_dir() or given.partition(':')[0].endswith('.py'):
+    if locations.resolve(given).is_dir() or given.partition(':')[0].endswith(
+      '.py'
+    ):
       return given
     if field not in self.learns_from:
       raise schema.ConfigError(
@@ -192,8 +195,8 @@ def _describe_examples(
       f'config.data.source={file.config.data.source} holds tokens.'
     )
   source = file.get_source(runs[0])
-  if pathlib.Path(source).is_dir():
-    facts = layout.read_complete_config(source)['dataset']
+  if locations.resolve(source).is_dir():
+    facts = layout.read_complete_config(locations.resolve(source))['dataset']
     found = Examples(
       image_shape=tuple(facts['image_shape']),
       num_classes=len(facts['class_names']),
@@ -251,13 +254,12 @@ def _write_configs(
       config file.
   """
   folder.mkdir(parents=True, exist_ok=True)
-  if pathlib.Path(source).is_dir():
-    layout.write_config(folder, layout.read_complete_config(source))
+  run = locations.resolve(source)
+  if run.is_dir():
+    layout.write_config(folder, layout.read_complete_config(run))
     for name in _COPIES.values():
-      if (pathlib.Path(source) / name).is_dir():
-        _write_configs(
-          folder / name, str(pathlib.Path(source) / name), examples
-        )
+      if (run / name).is_dir():
+        _write_configs(folder / name, str(run / name), examples)
     return
   images = dataclasses.replace(examples, tokens=False)
   setup = _make_setup(ConfigFile.load(source), images, folder)

@@ -26,6 +26,7 @@ from vq_jax.model import Model
 from vq_jax.runs import export as export_lib
 from vq_jax.runs import layout
 from vq_jax.runs import load as load_lib
+from vq_jax.runs import locations
 from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import trees
@@ -288,7 +289,9 @@ def make_labels(setup: Setup, label_drop: float) -> dict[str, int | bool]:
   config: PriorConfig = setup.config
   num_classes = setup.run_config['dataset']['num_classes']
   init_from = config.init_from
-  other = layout.read_config(init_from) if init_from else {}
+  other = {}
+  if init_from:
+    other = layout.read_config(locations.resolve(init_from))
   most = max(num_classes, other.get('labels', {}).get('num_classes', 0))
   conditional = config.conditional and most > 1
   return {

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from vq_jax.layers import checked
 from vq_jax.layers import convolution
 from vq_jax.utils import fields
+from vq_jax.utils.dtypes import Dtypes
 
 
 class ConvEncoder(checked.CheckedModule):
@@ -52,7 +53,7 @@ class ConvEncoder(checked.CheckedModule):
   @nn.compact
   def __call__(self, image: jax.Array) -> jax.Array:
     """Maps float [B, H, W, C] to [B, H / stride, W / stride, channels]."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = image
     for i in range(self.downsamples):
       last = i == self.downsamples - 1
@@ -100,7 +101,7 @@ class ConvDecoder(checked.CheckedModule):
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = nn.Conv(self.channels, (3, 3), **types)(codes)
     for _ in range(self.residual_blocks):
       x = convolution.ResidualBlock(

@@ -13,6 +13,7 @@ from vq_jax.layers import checked
 from vq_jax.layers import convolution
 from vq_jax.layers import patches
 from vq_jax.utils import fields
+from vq_jax.utils.dtypes import Dtypes
 
 
 class PatchEncoder(checked.CheckedModule):
@@ -54,7 +55,7 @@ class PatchEncoder(checked.CheckedModule):
   @nn.compact
   def __call__(self, image: jax.Array) -> jax.Array:
     """Maps float [B, H, W, C] to [B, H / stride, W / stride, channels]."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = patches.PatchConv(
       self.channels, self.patch, self.patch_stride, **types
     )(image)
@@ -102,7 +103,7 @@ class PatchDecoder(checked.CheckedModule):
   @nn.compact
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * stride, w * stride, out_channels]."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     x = nn.Dense(self.channels, **types)(codes)
     for _ in range(self.blocks):
       x = convolution.BottleneckBlock(

@@ -4,6 +4,8 @@ Each function takes any quantizer, and its docstring describes the published
 one. The arguments for sizes have the published values as defaults.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -11,6 +13,7 @@ from vq_jax.autoencoders import conv_backbone
 from vq_jax.autoencoders import likelihoods
 from vq_jax.autoencoders import resnet_backbone
 from vq_jax.autoencoders import vqvae
+from vq_jax.utils.dtypes import Dtypes
 
 
 def vqvae_sonnet(
@@ -37,7 +40,7 @@ def vqvae_sonnet(
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
-  types = {'dtype': dtype, 'param_dtype': param_dtype}
+  types: Dtypes = {'dtype': dtype, 'param_dtype': param_dtype}
   return vqvae.VQVAE(
     encoder=conv_backbone.ConvEncoder(**types),
     quantizer=quantizer,
@@ -75,7 +78,7 @@ def vqvae_2017(
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
-  fields = {
+  fields: dict[str, Any] = {
     'channels': channels,
     'residual_channels': channels,
     'dtype': dtype,
@@ -131,7 +134,7 @@ def vqgan_taming(
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
-  fields = {
+  fields: dict[str, Any] = {
     'channels': channels,
     'multipliers': multipliers,
     'attention_strides': attention_strides,
@@ -235,7 +238,7 @@ def maskgit_tokenizer(
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
-  fields = {
+  fields: dict[str, Any] = {
     'channels': channels,
     'multipliers': multipliers,
     'blocks': blocks,

@@ -6,6 +6,7 @@ values of the fields. The defaults are those of VQGAN with stride 16.
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from vq_jax.layers import checked
 from vq_jax.layers import resnet
 from vq_jax.utils import fields
+from vq_jax.utils.dtypes import Dtypes
 
 
 class ResNetBackbone(checked.CheckedModule):
@@ -60,10 +62,10 @@ class ResNetBackbone(checked.CheckedModule):
     """Pixels per latent along a side."""
     return 2 ** (len(self.multipliers) - 1)
 
-  def _dtypes(self) -> dict[str, jnp.dtype]:
+  def _dtypes(self) -> Dtypes:
     return {'dtype': self.dtype, 'param_dtype': self.param_dtype}
 
-  def _norm_fields(self) -> dict[str, int | float | jnp.dtype]:
+  def _norm_fields(self) -> dict[str, Any]:
     return {
       'groups': self.groups,
       'epsilon': self.epsilon,

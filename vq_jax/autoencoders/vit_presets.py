@@ -30,7 +30,7 @@ _SIZES = {
 # has one kernel for queries, keys and values, whose Xavier bound is that of a
 # layer three times as wide; and Xavier for the patch embedding, which is
 # initialised with variance 1 / fan-in here.
-REIMPLEMENTED = {
+REIMPLEMENTED: dict[str, Any] = {
   'head_dim': 64,
   'activation': 'tanh',
   'qkv_bias': False,
@@ -82,7 +82,7 @@ def vit_vqgan(
   decoder = _get_config(
     decoder_size or encoder_size, reimplemented, transformer
   )
-  common = {'patch': patch, 'overlap': overlap}
+  common: dict[str, Any] = {'patch': patch, 'overlap': overlap}
   return vqvae.VQVAE(
     encoder=vit_backbone.ViTEncoder(
       transformer=encoder,

@@ -82,6 +82,7 @@ class VQVAE(checked.CheckedModule):
     """
     quantized = self.encode(image, train=train)
     output = self.decode_output(quantized.quantized)
+    assert self.likelihood is not None
     log_p = self.likelihood(output, images.to_float(image))
     return log_p, self.likelihood.mean(output), quantized
 

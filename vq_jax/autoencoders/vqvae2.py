@@ -1,6 +1,9 @@
 """VQVAE2: a hierarchy of token grids."""
 
+import functools
 import math
+import operator
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -76,7 +79,7 @@ class VQVAE2(checked.CheckedModule):
         'strides must be powers of 2, at least one of them and each at least '
         f'2; got {self.strides}.'
       )
-    shape = {
+    shape: dict[str, Any] = {
       'channels': self.channels,
       'residual_channels': self.residual_channels,
       'residual_blocks': self.residual_blocks,
@@ -115,7 +118,8 @@ class VQVAE2(checked.CheckedModule):
   ) -> tuple[jax.Array, Quantized]:
     """Returns the reconstruction of `image` and its `Quantized` latents."""
     quantized = self.encode(image, train=train)
-    return self.decode(quantized.quantized), quantized
+    codes: Any = quantized.quantized  # a tuple, one array for each grid
+    return self.decode(codes), quantized
 
   def encode(self, image: jax.Array, *, train: bool = False) -> Quantized:
     """Encodes images [B, H, W, C], float in [0, 1] or uint8.
@@ -167,7 +171,8 @@ class VQVAE2(checked.CheckedModule):
   ) -> tuple[list[jax.Array], list[Quantized]]:
     """Returns the latents of each grid and their codes, top grid first."""
     features = self._features(image)
-    latents, parts, codes = [], [], None
+    parts: list[Quantized] = []
+    latents, codes = [], None
     for level in reversed(range(self.levels)):
       x = features[level]
       if parts:
@@ -222,9 +227,12 @@ def _join(parts: list[Quantized]) -> Quantized:
     for i, part in enumerate(parts)
     for name, value in part.stats.items()
   }
+  grids: dict[str, Any] = {
+    'quantized': tuple(part.quantized for part in parts),
+    'indices': tuple(part.indices for part in parts),
+  }
   return Quantized(
-    quantized=tuple(part.quantized for part in parts),
-    indices=tuple(part.indices for part in parts),
-    loss=sum(part.loss for part in parts),
+    **grids,
+    loss=functools.reduce(operator.add, (part.loss for part in parts)),
     stats=stats,
   )

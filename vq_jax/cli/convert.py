@@ -1,10 +1,17 @@
 """`vqjax convert`: a released checkpoint becomes a run folder."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 from vq_jax import convert
+from vq_jax.model import Model
+from vq_jax.pretrained import download
+from vq_jax.pretrained import released
 from vq_jax.runs import export
+from vq_jax.runs import hub_folder
 from vq_jax.utils import trees
 
 _KINDS = (
@@ -23,19 +30,22 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
     'convert',
     'Convert a released checkpoint to a run folder.',
     run,
+    example='vqjax convert taming-vqgan last.ckpt --yaml model.yaml '
+    '--out runs/vqgan',
   )
   parser.add_argument(
     'kind',
-    choices=_KINDS,
+    choices=(*_KINDS, *released.RELEASES),
     metavar='KIND',
-    help=f'The kind of the checkpoint: {", ".join(_KINDS)}.',
+    help=f'The kind of the checkpoint: {", ".join(_KINDS)}; or the name of a '
+    'release, whose files are downloaded if necessary (vqjax download --list).',
   )
   parser.add_argument(
     'file',
@@ -74,18 +84,18 @@ def run(arguments) -> None:
     ValueError: if the folder is in use or the file cannot be converted.
   """
   folder = pathlib.Path(arguments.out)
-  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-    raise ValueError(
-      f'{folder} exists already; give --out a new or an empty folder.'
-    )
-  model = convert.load(
-    arguments.kind,
-    arguments.file,
-    tokenizer=arguments.tokenizer,
-    transformer=arguments.transformer,
-    yaml=arguments.yaml,
-    heads=arguments.heads,
-  )
+  hub_folder.require_empty(folder)
+  options = {
+    'path': arguments.file,
+    'tokenizer': arguments.tokenizer,
+    'transformer': arguments.transformer,
+    'yaml': arguments.yaml,
+    'heads': arguments.heads,
+  }
+  if arguments.kind in released.RELEASES:
+    model = _load_release(arguments.kind, options)
+  else:
+    model = convert.load(arguments.kind, **options)
   export.export(model, folder)
   size = ' x '.join(map(str, model.info.image_shape))
   (grid,) = model.autoencoder.token_grids
@@ -95,4 +105,20 @@ def run(arguments) -> None:
   print(
     f'{folder}: {arguments.kind} with {grid.codebook_size} codes, {classes}'
     f'{trees.count(model.variables):,} parameters, for images of {size}'
+  )
+
+
+def _load_release(name: str, options: Mapping[str, str | int | None]) -> Model:
+  """Downloads a release and loads it."""
+  if any(value is not None for value in options.values()):
+    raise ValueError(
+      f'the files of {name} are downloaded; give no file and no option of a '
+      'file.'
+    )
+  release = released.lookup(name)
+  files: dict[str, Any] = dict(download.download(name))
+  model = convert.load(release.kind, **files)
+  facts = {'name': name, 'url': release.source, 'licence': release.licence}
+  return dataclasses.replace(
+    model, run_config={**model.run_config, 'released': facts}
   )

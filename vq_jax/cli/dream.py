@@ -26,13 +26,15 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
     'dream',
     'Make images of a text by optimising the latents of a model (VQGAN+CLIP).',
     run,
+    example='vqjax dream runs/vqgan --clip ViT-B/32 '
+    '--prompt "a forest:2 | fog:-0.5" --size 256x384',
   )
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of any model.'

@@ -42,7 +42,7 @@ def parse_prompts(arguments) -> tuple[tuple[guidance.Prompt, ...], ...]:
     guidance.parse_prompt(text, image=True) for text in arguments.image_prompt
   )
   for prompt in extra:
-    if not pathlib.Path(prompt.image).is_file():
+    if prompt.image and not pathlib.Path(prompt.image).is_file():
       raise FileNotFoundError(f'there is no image {prompt.image}.')
   if not arguments.prompt.strip():
     if not extra:

@@ -22,13 +22,14 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
     'edit',
     'Sample a part of an image anew, given by a mask or a box.',
     run_edit,
+    example='vqjax edit runs/maskgit photo.png --box 16,16,32,32 --label 3',
   )
   _add_image(parser)
   parser.add_argument(
@@ -50,6 +51,7 @@ def add(commands, command: Callable) -> None:
     'outpaint',
     'Extend an image beyond its borders, by any number of pixels.',
     run_outpaint,
+    example='vqjax outpaint runs/maskgit photo.png --right 64 --num 4',
   )
   _add_image(parser)
   for side in _SIDES:
@@ -220,7 +222,7 @@ def _find_label(arguments, model: vq_jax.Model) -> int | None:
   """Returns the number of the class, or None if none was given."""
   if 'label' not in arguments:
     return None
-  if model.prior is not None and not model.vocab.num_classes:
+  if model.vocab is not None and not model.vocab.num_classes:
     raise ValueError('this prior has no classes; leave --label out.')
   names = model.info.class_names
   found = sampling.find_classes(arguments.label, names)

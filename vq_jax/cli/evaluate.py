@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -15,6 +16,7 @@ from vq_jax import evaluation
 from vq_jax.cli import flags
 from vq_jax.cli import sampling
 from vq_jax.cli import sweep
+from vq_jax.runs import locations
 from vq_jax.utils import cpu
 from vq_jax.utils import devices
 from vq_jax.utils import paths
@@ -27,7 +29,7 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
@@ -36,6 +38,7 @@ def add(commands, command: Callable) -> None:
     'by its reconstructions. Or compare two sets of images, with --generated '
     'and --reference. If the command is stopped, the same command resumes it.',
     run,
+    example='vqjax evaluate runs/maskgit --num 1000 --features classifier',
   )
   parser.add_argument(
     'folder', metavar='RUN', nargs='?', help='The run folder.'
@@ -108,9 +111,9 @@ def _evaluate_run(
   arguments, options: evaluation.EvaluationOptions, save: evaluation.Save
 ) -> tuple[evaluation.Record, pathlib.Path]:
   """Evaluates a run; returns the record and its file."""
-  run_folder = pathlib.Path(arguments.folder)
+  run_folder = locations.get_output_folder(arguments.folder)
   model, folder = vq_jax.load(arguments.folder), run_folder / _FOLDER
-  shared = {'save': save}
+  shared: dict[str, Any] = {'save': save}
   if options.features == _CLASSIFIER:
     shared['extractor'] = evaluation.classifier.load_extractor(
       model, options, run_folder
@@ -150,7 +153,8 @@ def _sweep(
       'value of each option.'
     )
   model = vq_jax.load(arguments.folder)
-  sweep.run(arguments, model, options, pathlib.Path(arguments.folder) / _FOLDER)
+  folder = locations.get_output_folder(arguments.folder) / _FOLDER
+  sweep.run(arguments, model, options, folder)
 
 
 def _compare(
@@ -165,8 +169,7 @@ def _compare(
   if sampling.options_from(arguments) or 'sweep' in arguments:
     raise ValueError('--generated goes without sampling options.')
   text = f'{os.getcwd()} {arguments.generated} {options}'
-  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  folder = pathlib.Path(home).expanduser() / 'vq_jax' / _FOLDER
+  folder = paths.get_cache_folder() / _FOLDER
   folder /= hashlib.sha256(text.encode()).hexdigest()[:16]
   record = evaluation.compare_image_sets(
     arguments.generated, options.reference, folder, options, save=save

@@ -1,7 +1,6 @@
 """`vqjax generate`: new images, and how they develop."""
 
 import argparse
-import pathlib
 from collections.abc import Callable
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from vq_jax import samplers
 from vq_jax.cli import sampling
 from vq_jax.inference import labels as labels_lib
 from vq_jax.inference import validate
+from vq_jax.runs import locations
 from vq_jax.utils import devices
 from vq_jax.utils import images
 from vq_jax.workflows import classifier_scores
@@ -23,10 +23,14 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
-    commands, 'generate', 'Generate images with a prior or a VAE.', run
+    commands,
+    'generate',
+    'Generate images with a prior or a VAE.',
+    run,
+    example='vqjax generate runs/maskgit --labels 3,7 --num 16 --guidance 2',
   )
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of a prior or a VAE.'
@@ -79,6 +83,7 @@ def run(arguments) -> None:
   model = vq_jax.load(arguments.folder)
   sampling.check_files(arguments, model.info.image_shape[-1])
   labels = _find_labels(model, arguments)
+  generated: np.ndarray | jax.Array
   if model.prior is None:
     if sampling.options_from(arguments):
       raise ValueError('a VAE has no sampling options; leave them out.')
@@ -137,7 +142,7 @@ def _generate_accepted(
     labels, arguments.acceptance_rate
   )
   score = classifier_scores.fit_scores(
-    model, pathlib.Path(arguments.folder) / 'classifier'
+    model, locations.get_output_folder(arguments.folder) / 'classifier'
   )
   batches = _batches(model, arguments, candidates, len(candidates))
   return samplers.rejection_sample(
@@ -177,5 +182,5 @@ def _batches(
       rows=rows,
       trace=trace,
     ):
-      yield part
+      yield np.asarray(part)
       bar.update(len(part))

@@ -6,6 +6,8 @@ import flax.linen as nn
 
 import vq_jax
 from vq_jax.runs import checkpoints
+from vq_jax.runs import locations
+from vq_jax.runs import weight_file
 from vq_jax.utils import trees
 
 
@@ -14,9 +16,15 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
-  parser = command(commands, 'info', 'Print facts about a run.', run)
+  parser = command(
+    commands,
+    'info',
+    'Print facts about a run.',
+    run,
+    example='vqjax info runs/maskgit',
+  )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
 
 
@@ -24,7 +32,7 @@ def run(arguments) -> None:
   """Runs the command."""
   model = vq_jax.load(arguments.folder)
   info = model.info
-  step = checkpoints.latest_step(arguments.folder)
+  step = _find_step(arguments.folder)
   names = ', '.join(info.class_names[:20])
   lines = {
     'run': arguments.folder,
@@ -38,6 +46,14 @@ def run(arguments) -> None:
     lines[name] = f'{trees.count(variables["params"]):,} parameters'
   for name, value in lines.items():
     print(f'{name:12} {value}')
+
+
+def _find_step(source: str) -> int | None:
+  """Returns the number of training steps of a run."""
+  folder = locations.resolve(source)
+  if weight_file.exists(folder):
+    return weight_file.read(folder)[1]
+  return checkpoints.latest_step(folder)
 
 
 def _parts(model: vq_jax.Model) -> str:

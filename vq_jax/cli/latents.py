@@ -14,7 +14,7 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   _add_mixture(commands, command)
   _add_interpolate(commands, command)
@@ -27,6 +27,7 @@ def _add_mixture(commands, command: Callable) -> None:
     'Generate images with an AE or VAE, from a Gaussian mixture that is fitted '
     'to the latents of a data set.',
     run_mixture,
+    example='vqjax mixture runs/ae --components 50 --num 16',
   )
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of an AE or VAE.'
@@ -69,6 +70,7 @@ def _add_interpolate(commands, command: Callable) -> None:
     'interpolate',
     'Decode points on the line between the latents of two images.',
     run_interpolate,
+    example='vqjax interpolate runs/vae first.png last.png --steps 8',
   )
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of an AE or VAE.'

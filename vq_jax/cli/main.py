@@ -3,16 +3,24 @@
 import argparse
 import shlex
 import sys
+import textwrap
+from collections.abc import Callable
 
+from vq_jax.cli import completion
+from vq_jax.cli import configs
 from vq_jax.cli import convert
+from vq_jax.cli import demo
+from vq_jax.cli import download
 from vq_jax.cli import dream
 from vq_jax.cli import edit
 from vq_jax.cli import evaluate
+from vq_jax.cli import export
 from vq_jax.cli import generate
 from vq_jax.cli import info
 from vq_jax.cli import latents
 from vq_jax.cli import probe
 from vq_jax.cli import reconstruct
+from vq_jax.cli import samples
 from vq_jax.cli import tokenize
 from vq_jax.runs import layout
 from vq_jax.utils import compilation_cache
@@ -25,10 +33,15 @@ _COMMANDS = (
   dream,
   reconstruct,
   latents,
+  download,
   convert,
+  export,
   tokenize,
   probe,
   info,
+  samples,
+  configs,
+  demo,
 )
 
 
@@ -72,20 +85,28 @@ def parser() -> argparse.ArgumentParser:
   )
   for module in _COMMANDS:
     module.add(commands, _add_command)
+  completion.add(top)
   return top
 
 
 def _add_command(
-  commands, name: str, text: str, run
+  commands, name: str, text: str, run: Callable, *, example: str
 ) -> argparse.ArgumentParser:
   command = commands.add_parser(
     name,
     help=text,
-    description=text,
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    description=textwrap.fill(text, width=79),
+    epilog=f'example:\n  {example}'.replace('%', '%%'),
+    formatter_class=_Formatter,
   )
   command.set_defaults(run=run)
   return command
+
+
+class _Formatter(
+  argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
+):
+  """Shows defaults, and the example in a line of its own."""
 
 
 if __name__ == '__main__':

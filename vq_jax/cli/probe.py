@@ -14,13 +14,14 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
     'probe',
     'Classify images by linear probes of the features of an encoder.',
     run,
+    example='vqjax probe runs/vae --data tfds:fashion_mnist_mini --shots 1,10',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
   parser.add_argument(
@@ -64,7 +65,6 @@ def add(commands, command: Callable) -> None:
     '--limit',
     type=int,
     help='The largest number of images of each split.',
-    default=argparse.SUPPRESS,
   )
   parser.add_argument(
     '--out', help='The JSON file to write.', default=argparse.SUPPRESS
@@ -92,7 +92,7 @@ def run(arguments) -> None:
     draws=arguments.draws,
     seed=arguments.seed,
     cells=arguments.pool,
-    limit=getattr(arguments, 'limit', None),
+    limit=arguments.limit,
   )
   print(f'{found["features"]} features; accuracy on {arguments.test_split}')
   for k, (mean, spread) in found['shots'].items():

@@ -12,13 +12,14 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
     'reconstruct',
     'Encode and decode images: originals above, reconstructions below.',
     run,
+    example='vqjax reconstruct runs/tokenizer first.png second.jpg',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
   parser.add_argument(

@@ -21,7 +21,7 @@ _GROUPS = (
 
 def add(parser: argparse.ArgumentParser) -> None:
   """Adds a flag for each option of the samplers to a command."""
-  added = set()
+  added: set[str] = set()
   for title, cls in _GROUPS:
     group = parser.add_argument_group(
       title, 'The defaults are those of the config of the run.'
@@ -88,7 +88,8 @@ def find_classes(text: str, names: Sequence[str]) -> list[int | str]:
   """
   known = {unicodedata.normalize('NFC', name) for name in names}
   parts = unicodedata.normalize('NFC', text).split(',')
-  found, start = [], 0
+  found: list[int | str] = []
+  start = 0
   while start < len(parts):
     stop = next(
       stop

@@ -13,15 +13,15 @@ def add(commands, command: Callable) -> None:
 
   Args:
     commands: the parser's subcommands.
-    command: (commands, name, help, run) -> the parser of a new one.
+    command: (commands, name, help, run, example) -> the parser of a new one.
   """
   parser = command(
     commands,
     'tokenize',
-    'Encode a data set and write its tokens. A prior can be trained on them '
-    'without running the tokenizer (config.data.source=tokens:DIR). If the '
-    'command is stopped, the same command resumes it.',
+    'Encode a data set and write its tokens, on which a prior can be trained '
+    '(config.data.source=tokens:DIR). The same command resumes a stopped one.',
     run,
+    example='vqjax tokenize runs/tokenizer --data folder:images --out tokens',
   )
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of a tokenizer.'

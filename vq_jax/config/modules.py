@@ -86,7 +86,7 @@ def init_autoencoder(
 ) -> dict[str, Any]:
   """Initialises an autoencoder's variables, for images of shape (H, W, C)."""
   image = jnp.zeros((1, *image_shape))
-  return autoencoder.init(rng, image)
+  return dict(autoencoder.init(rng, image))
 
 
 def init_prior(
@@ -94,10 +94,10 @@ def init_prior(
 ) -> dict[str, Any]:
   """Initialises a prior's variables."""
   tokens = jnp.zeros((1, prior.num_tokens), jnp.int32)
-  inputs = {}
+  inputs: dict[str, Any] = {}
   if prior.vocab.num_classes:
     inputs['label'] = jnp.zeros(1, jnp.int32)
   parent_grid = getattr(prior, 'parent_grid', None)
   if parent_grid is not None:
     inputs['condition'] = jnp.zeros((1, math.prod(parent_grid)), jnp.int32)
-  return prior.init(rng, tokens, **inputs)
+  return dict(prior.init(rng, tokens, **inputs))

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Annotated
 from typing import Any
 from typing import TypeVar
+from typing import cast
 
 from vq_jax.config import registry
 from vq_jax.config.schema import ConfigError
@@ -44,13 +45,13 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
       f'{where} must be a mapping of {", ".join(_names(cls))}; got '
       f'{fields_lib.format_value(values)}.'
     )
-  hints = fields_lib.type_hints(cls)
-  found = {}
+  hints = fields_lib.type_hints(cast(Any, cls))
+  found: dict[str, Any] = {}
   for key, value in values.items():
     if key not in _names(cls):
       raise ConfigError(names.unknown(f'key of {where}', key, _names(cls)))
     found[key] = _value_from_dict(hints[key], value, f'{where}.{key}')
-  for field in dataclasses.fields(cls):
+  for field in dataclasses.fields(cast(Any, cls)):
     required = (
       field.default is dataclasses.MISSING
       and field.default_factory is dataclasses.MISSING
@@ -95,16 +96,17 @@ def override(
   Raises:
     ConfigError: if there is no such field, or the value does not fit.
   """
-  node, holder, where = config, cls, 'config'
+  node, where = config, 'config'
+  holder: type | Spec = cls
   *path, leaf = key.split('.')
   for part in path:
-    holder = get_holder(get_hint(holder, node, part, where))
+    found = get_holder(get_hint(holder, node, part, where))
     where = f'{where}.{part}'
-    if holder is None:
+    if found is None:
       raise ConfigError(f'{where} is a value, which has no key {leaf!r}.')
     if node.get(part) is None:
       node[part] = {}
-    node = node[part]
+    holder, node = found, node[part]
     if not isinstance(node, dict):
       raise ConfigError(
         f'{where} must be a mapping with the key {leaf!r} to be set; got '
@@ -137,7 +139,7 @@ def _union_parts(hint: Any) -> tuple[Any, ...]:
 def get_holder(hint: Any) -> type | Spec | None:
   """Returns what holds the keys of a field; None if it is a plain value."""
   for part in _union_parts(hint):
-    if dataclasses.is_dataclass(part):
+    if isinstance(part, type) and dataclasses.is_dataclass(part):
       return part
     if typing.get_origin(part) is Annotated:
       for note in typing.get_args(part)[1:]:

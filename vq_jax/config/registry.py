@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
+from typing import cast
 
 import jax.numpy as jnp
 
@@ -230,7 +231,7 @@ def _config(field: str, value: Any, default: Any, path: str) -> Any:
     error=SpecError,
   )
   if isinstance(default, cls):
-    return dataclasses.replace(default, **given)
+    return dataclasses.replace(cast(Any, default), **given)
   return given
 
 

@@ -79,6 +79,7 @@ class Duration(SubConfig):
       return self.steps
     if self.epochs is not None:
       return round(self.epochs * steps_per_epoch)
+    assert self.percent is not None  # one of the three is given
     return round(self.percent / 100 * total)
 
 
@@ -223,6 +224,7 @@ class TrainConfig(SubConfig):
     """Returns the length of the training in steps."""
     if self.total_steps is not None:
       return self.total_steps
+    assert self.total_epochs is not None  # one of both is given
     return max(round(self.total_epochs * steps_per_epoch), 1)
 
 

@@ -61,12 +61,12 @@ def state(tree: Any) -> dict[str, Any]:
   Raises:
     ConvertError: if there are no tensors, or they have other names.
   """
-  found = states.tensors(tree)
-  if 'in_proj.weight' in found:
+  tensors = states.tensors(tree)
+  if 'in_proj.weight' in tensors:
     raise errors.ConvertError(
       'it merges four tokens into one (in_proj), which is not supported'
     )
-  found = {name: x.numpy().astype(np.float32) for name, x in found.items()}
+  found = {name: x.numpy().astype(np.float32) for name, x in tensors.items()}
   _fold_tables(found)
   for i in range(states.count(found, r'transformer\.layers\.(\d+)\.')):
     at = f'transformer.layers.{i}'

@@ -28,6 +28,10 @@ def _squeeze(kernel: np.ndarray) -> np.ndarray:
   return kernel[0, 0]
 
 
+INVERSES = {
+  rules_lib.same: rules_lib.same,
+  _squeeze: lambda kernel: kernel[None, None],
+}
 _BIAS = (('bias', rules_lib.same),)
 _KERNEL = (('kernel', rules_lib.same),)
 _CONV = {'kernel': _KERNEL, 'bias': _BIAS}
@@ -140,7 +144,16 @@ def model(found: states.State) -> dict[str, Any]:
 
 def rules(found: states.State) -> tuple[Rule, ...]:
   """Returns the table of rules for the numbers of levels and blocks."""
-  levels, blocks = _counts(found)
+  return make_rules(*_counts(found))
+
+
+def make_rules(levels: int, blocks: int) -> tuple[Rule, ...]:
+  """Returns the table of rules.
+
+  Args:
+    levels: number of levels of the encoder, and of the decoder.
+    blocks: number of residual blocks of each level.
+  """
   blocks_in_order = [
     f'level_{i}_block_{j}' for i in range(levels) for j in range(blocks)
   ]

@@ -18,7 +18,7 @@ _SAME = {
   name: ((name, rules_lib.same),)
   for name in ('kernel', 'bias', 'scale', 'embedding')
 }
-_RULES = (
+RULES = (
   Rule('Embed_0/word_embeddings', 'embedding', _SAME),
   Rule(
     'Embed_0/position_embeddings',
@@ -84,7 +84,7 @@ def prior(
   length, _ = states.shape(found, 'Embed_0/position_embeddings/embedding', 2)
   layer = 'TransformerLayer_0'
   query = f'{layer}/Attention_0/self_attention/query/kernel'
-  _, heads, _ = states.shape(found, query, 3)
+  _, num_heads, _ = states.shape(found, query, 3)
   mlp = f'{layer}/Mlp_0/intermediate_output/kernel'
   classes = rows - tokens.codebook_size - 1
   if classes < 0:
@@ -99,7 +99,7 @@ def prior(
       'transformer': {
         'layers': states.count(found, r'TransformerLayer_(\d+)/'),
         'width': width,
-        'heads': heads,
+        'heads': num_heads,
         'mlp_width': states.shape(found, mlp, 2)[-1],
       },
     },
@@ -111,5 +111,5 @@ def prior(
       'rounding': 'float32',
       'choice_temperature': 4.5,
     },
-    rules=_RULES,
+    rules=RULES,
   )

@@ -31,13 +31,36 @@ def _one_head(x):
   return rules_lib.dense_kernel(x)[:, None]
 
 
+def _one_head_bias(x):
+  """[O] to [1, O]."""
+  return x[None]
+
+
+def _from_one_head(x):
+  """[O, I, 1, 1] to [1, I, O]."""
+  return rules_lib.dense_kernel(x)[None]
+
+
+def _to_1x1(x):
+  """[I, O] to [O, I, 1, 1]."""
+  return x.T[:, :, None, None]
+
+
 _HEAD = {
   'weight': (('kernel', _one_head),),
-  'bias': (('bias', lambda x: x[None]),),
+  'bias': (('bias', _one_head_bias),),
 }
 _OUT = {
-  'weight': (('kernel', lambda x: rules_lib.dense_kernel(x)[None]),),
+  'weight': (('kernel', _from_one_head),),
   'bias': rules_lib.DENSE['bias'],
+}
+INVERSES = {
+  rules_lib.same: rules_lib.same,
+  rules_lib.conv_kernel: lambda x: x.transpose(3, 2, 0, 1),
+  rules_lib.dense_kernel: _to_1x1,
+  _one_head: lambda x: _to_1x1(x[:, 0]),
+  _one_head_bias: lambda x: x[0],
+  _from_one_head: lambda x: _to_1x1(x[0]),
 }
 
 
@@ -214,6 +237,27 @@ def read_config(
       f'{path} contradicts the weights:\n' + '\n'.join(differences)
     )
   return side, side
+
+
+def make_config(found: states.State, side: int) -> dict[str, Any]:
+  """Returns a config as it is released, for `read_config`.
+
+  Args:
+    found: name -> array of the VQGAN.
+    side: the image size.
+  """
+  spec = model(found)
+  return {
+    'model': {
+      'target': 'taming.models.vqgan.VQModel',
+      'params': {
+        'embed_dim': spec['quantizer']['code_dim'],
+        'n_embed': spec['quantizer']['codebook_size'],
+        'ddconfig': {**_layout(spec, side), 'resolution': side, 'dropout': 0.0},
+        'lossconfig': {'target': 'taming.modules.losses.DummyLoss'},
+      },
+    }
+  }
 
 
 def _layout(spec: Mapping[str, Any], side: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def prior(
   """
   rows, width = states.shape(found, 'transformer.tok_emb.weight', 2)
   _, length, _ = states.shape(found, 'transformer.pos_emb', 3)
-  heads, classes, start = _read_config(yaml)
+  num_heads, classes, start = _read_config(yaml)
   (tokens,) = tokenizer.autoencoder.token_grids
   h, w = tokens.shape(*tokenizer.info.image_shape[:2])
   if rows < tokens.codebook_size or length < h * w:
@@ -79,7 +79,7 @@ def prior(
       'transformer': {
         'layers': states.count(found, r'transformer\.blocks\.(\d+)\.'),
         'width': width,
-        'heads': heads,
+        'heads': num_heads,
         'mlp_width': states.shape(found, mlp, 2)[0],
         'activation': 'gelu_exact',
         'epsilon': 1e-5,
@@ -94,7 +94,7 @@ def prior(
       h * w,
       classes,
       start,
-      states.multiple(width, heads, 'width of the GPT'),
+      states.multiple(width, num_heads, 'width of the GPT'),
     ),
   )
 
@@ -170,11 +170,11 @@ def _read_config(path: str | os.PathLike | None) -> tuple[int, int, int]:
     path, 'GPT', 'transformer_config.params.n_head and cond_stage_config'
   ) as fields:
     heads = int(fields['transformer_config']['params']['n_head'])
-    condition = fields.get('cond_stage_config')
+    condition: Any = fields.get('cond_stage_config')
     alone = fields.get('unconditional', False)
     if alone or condition == '__is_unconditional__':
       return heads, 0, int(fields.get('sos_token', 0))
-    target = condition['target']
+    target = condition['target'] if condition else ''
     if target.endswith('.Labelator'):
       return heads, int(condition['params']['n_classes']), 0
   raise errors.ConvertError(

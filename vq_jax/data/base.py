@@ -78,7 +78,7 @@ class Source(abc.ABC):
       The examples. In place of an image that cannot be decoded, the list has
       the error.
     """
-    examples = []
+    examples: list[Example | UnreadableImage] = []
     for index in indices:
       try:
         examples.append(self[int(index)])
@@ -160,8 +160,8 @@ class ArraySource(Source):
   def fingerprint(self) -> str:
     """Returns the SHA-256 of the images and labels."""
     digest = hashlib.sha256(str(self.images.shape).encode())
-    digest.update(np.ascontiguousarray(self.images))
-    digest.update(np.ascontiguousarray(self.labels))
+    digest.update(np.ascontiguousarray(self.images).data)
+    digest.update(np.ascontiguousarray(self.labels).data)
     return digest.hexdigest()
 
   def subset(self, split: str) -> 'ArraySource':

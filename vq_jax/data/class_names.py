@@ -38,7 +38,7 @@ def index_by_composed_name(names: Iterable[str]) -> dict[str, str]:
   Raises:
     DataError: if two names are the same in that form, or a name is not UTF-8.
   """
-  found = {}
+  found: dict[str, str] = {}
   for name in names:
     try:
       name.encode()

@@ -15,10 +15,10 @@ from vq_jax.data.fetch import Tally
 from vq_jax.data.pipeline import local_batch_size
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.data.preprocessing import refuse_random
+from vq_jax.data.read_ahead import map_ahead
 from vq_jax.data.sources import open_source
 from vq_jax.data.tokens import require_images
 from vq_jax.utils import fields
-from vq_jax.utils import packages
 
 _AHEAD = 2
 
@@ -51,23 +51,11 @@ class EvalBatches:
 
   def __iter__(self) -> Iterator[Batch]:
     """Reads the batches of this process, a few ahead."""
-    with packages.required_for('reading evaluation batches'):
-      import grain
-
     index, count, _ = self._shard
-    batches = iter(
-      grain.MapDataset.range(len(self) * count)
-      .map(self._read)[index::count]
-      .to_iter_dataset(
-        grain.ReadOptions(num_threads=_AHEAD, prefetch_buffer_size=_AHEAD)
-      )
-    )
-    try:
-      for batch, errors in batches:
-        self._tally.add(errors)
-        yield batch
-    finally:
-      batches.close()
+    numbers = range(index, len(self) * count, count)
+    for batch, errors in map_ahead(self._read, numbers, ahead=_AHEAD):
+      self._tally.add(errors)
+      yield batch
 
   def to_arrays(self) -> tuple[np.ndarray, np.ndarray]:
     """Reads all batches of this process at once.

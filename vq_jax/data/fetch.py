@@ -59,15 +59,18 @@ class Fetch:
         f'{self.source.name} holds tokens, which no preprocessing can change; '
         'leave it out, or augment when the tokens are made (--passes).'
       )
-    whole = isinstance(self.source, ArraySource | TokenSource)
-    if whole and not self.preprocess:
+    if not self.preprocess and isinstance(
+      self.source, ArraySource | TokenSource
+    ):
       return self.source.batch(indices), np.ones(len(indices), bool), ()
-    examples = self.source.read(indices)
-    readable = np.array([not isinstance(e, Exception) for e in examples])
-    errors = []
-    for row in np.flatnonzero(~readable):
-      errors.append(examples[row])
-      examples[row] = self._stand_in(int(indices[row]), errors)
+    examples, errors = [], []
+    found = self.source.read(indices.tolist())
+    for index, example in zip(indices, found, strict=True):
+      if isinstance(example, UnreadableImage):
+        errors.append(example)
+        example = self._stand_in(int(index), errors)
+      examples.append(example)
+    readable = np.array([not isinstance(x, UnreadableImage) for x in found])
     images = [
       apply(self.preprocess, example['image'], rng)
       for example, rng in zip(examples, self._rngs(positions), strict=True)

@@ -101,7 +101,7 @@ class FolderSource(Source):
     path = self._root / file
     image = decode_image(path, channels=self._channels, name=str(path))
     label = self._class_ids[class_names.get_class_name(file)]
-    return {'image': image, 'label': np.int32(label)}
+    return {'image': image, 'label': np.asarray(label, np.int32)}
 
   def fingerprint(self) -> str:
     """Returns the SHA-256 of the names, sizes and times of the files."""

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 
 from vq_jax.data import class_names
 from vq_jax.data.decode import image_suffixes
@@ -45,7 +46,7 @@ def list_images(root: pathlib.Path) -> Listing:
       and beside them, if two class folders have the same name, or if a folder
       cannot be read.
   """
-  files, skipped = [], collections.Counter()
+  files, skipped = [], collections.Counter[str]()
   for file in _walk(root):
     if file.lower().endswith(image_suffixes()):
       files.append(file)
@@ -80,7 +81,7 @@ def list_images(root: pathlib.Path) -> Listing:
 
 def _class_folders(files: Iterable[str]) -> set[str]:
   """Returns the names of the class folders on disk; {''} if there are none."""
-  folders = {}
+  folders: dict[str, Any] = {}
   for file in files:
     folders.setdefault(file.split('/')[0] if '/' in file else '', file)
   if '' in folders and len(folders) > 1:

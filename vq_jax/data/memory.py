@@ -3,6 +3,9 @@
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
+from typing import Literal
+from typing import cast
 
 import numpy as np
 
@@ -66,7 +69,7 @@ def in_memory(
       if isinstance(example, Exception):
         tally.add([example])
         continue
-      image = apply(preprocess, example['image'], None)
+      image = apply(preprocess, example['image'], cast(Any, None))
       if images is None:
         images = _allocate(image.shape, source, limit)
       _require_shape(image, images.shape[1:], source.name)
@@ -86,9 +89,9 @@ def in_memory(
 
 def with_channels(source: ArraySource, channels: int | None) -> ArraySource:
   """Returns the images with 1 or 3 channels; None keeps their channels."""
-  if channels is None or source.image_shape[-1] == channels:
+  if channels is None or source.images.shape[-1] == channels:
     return source
-  steps = (Channels(count=channels),)
+  steps = (Channels(count=cast(Literal[1, 3], channels)),)
   return in_memory(source, preprocess=steps, limit=sys.maxsize)
 
 

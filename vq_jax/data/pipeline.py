@@ -171,6 +171,7 @@ class TrainIterator:
         'the state of a data iterator must come from the same seed, source '
         f'and batch size: {"; ".join(wrong)}. Give those of the state.'
       )
+    assert position is not None
     _end(self._running)
     self._position = int(position)
 
@@ -252,7 +253,7 @@ class TrainIterator:
     return batches
 
 
-def _end(running: list[Iterator]) -> None:
+def _end(running: list[Any]) -> None:
   """Closes the running iterators and drops them."""
   while running:
     running.pop().close()

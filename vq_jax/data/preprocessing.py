@@ -1,9 +1,8 @@
 """Preprocessing operations: crops, flips and changes of size.
 
-Each operation maps an image uint8 [H, W, C] and a random generator, which is
-another one for every example, to an image uint8 [H, W, C]. The operations are
-frozen dataclasses, so they can be printed, compared and sent to worker
-processes. The conversion to float happens on the device.
+Each operation maps an image uint8 [H, W, C] and a random generator, its own for
+each example, to an image uint8 [H, W, C]. Operations are frozen dataclasses
+that can be printed, compared and sent to processes. A device converts to float.
 """
 
 import dataclasses
@@ -97,7 +96,8 @@ class RandomResize(_Operation):
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Resizes an image."""
     size = int(rng.integers(self.smallest, self.largest, endpoint=True))
-    return Resize(size=size, filter=self.filter)(image)
+    resize = Resize(size=size, filter=self.filter)  # type: ignore[arg-type]
+    return resize(image)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,20 @@ import zipfile
 
 import numpy as np
 
+from vq_jax.data import fashion_mnist_mini
 from vq_jax.data.base import ArraySource
 from vq_jax.data.base import Source
 from vq_jax.data.errors import DataError
 from vq_jax.data.folder import FolderSource
 from vq_jax.data.memory import with_channels
+from vq_jax.data.splits import parse_split
+from vq_jax.data.splits import require_split
+from vq_jax.data.tfds_source import EMBEDDED
 from vq_jax.data.tfds_source import TfdsSource
 from vq_jax.data.tokens import TokenSource
 from vq_jax.utils import file_kinds
 from vq_jax.utils import names
+from vq_jax.utils import packages
 
 _KINDS = (
   'tfds:<name>, folder:<path>, npz:<path>, tokens:<path>, '
@@ -35,7 +40,8 @@ def open_source(
   Args:
     spec: one of
       `tfds:<name>`: a data set of TensorFlow Datasets, of which
-      `fashion_mnist_mini` is part of this package;
+      `fashion_mnist_mini` is part of this package, and can be read without
+      TensorFlow Datasets;
       `folder:<path>`: image files, see `FolderSource`;
       `npz:<path>`: arrays `images` uint8 [N, H, W, C] or [N, H, W] and,
       optionally, `labels` [N];
@@ -57,6 +63,9 @@ def open_source(
     DataError: if the source or the split does not exist.
   """
   kind, _, name = spec.partition(':')
+  is_tfds_installed = packages.is_installed('tensorflow_datasets')
+  if kind == 'tfds' and name == EMBEDDED and not is_tfds_installed:
+    return _open_embedded(split, channels)
   if kind == 'tfds' and name:
     return TfdsSource(
       name,
@@ -76,6 +85,22 @@ def open_source(
   if name and all(part.isidentifier() for part in kind.split('.')):
     return _open_by_path(spec, split, channels)
   raise DataError(f'a source must be one of {_KINDS}; got {spec!r}.')
+
+
+def _open_embedded(split: str, channels: int | None) -> ArraySource:
+  """Opens the images in this package without TensorFlow Datasets."""
+  parsed = parse_split(split)
+  name = f'tfds:{EMBEDDED} {split}'
+  require_split(parsed, tuple(fashion_mnist_mini.PER_CLASS), f'tfds:{EMBEDDED}')
+  images, labels = fashion_mnist_mini.load(parsed.name)
+  rows = parsed.rows(len(images))
+  source = ArraySource(
+    images[rows.start : rows.stop],
+    labels[rows.start : rows.stop],
+    class_names=fashion_mnist_mini.CLASS_NAMES,
+    name=name,
+  )
+  return with_channels(source, channels)
 
 
 def _open_by_path(spec: str, split: str, channels: int | None) -> Source:

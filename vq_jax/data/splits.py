@@ -47,6 +47,7 @@ class Split:
 
   def _row(self, bound: str, length: int) -> int:
     match = _BOUND.fullmatch(bound)
+    assert match  # bounds are checked when a split is parsed
     value = float(match['value'].replace('_', ''))
     row = round(value * length / 100) if match['percent'] else int(value)
     row = row + length if value < 0 else row
@@ -77,7 +78,7 @@ def parse_split(text: str) -> Split:
 
 def _is_bound(text: str) -> bool:
   match = _BOUND.fullmatch(text)
-  return bool(match) and ('.' not in text or bool(match['percent']))
+  return match is not None and ('.' not in text or bool(match['percent']))
 
 
 def require_split(split: Split, valid: tuple[str, ...], where: str) -> None:

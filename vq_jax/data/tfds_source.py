@@ -93,7 +93,7 @@ class TfdsSource(Source):
   def read(self, indices: Sequence[int]) -> list[Example | UnreadableImage]:
     """Reads several examples; see `Source`."""
     indices = [int(index) for index in indices]
-    examples = []
+    examples: list[Example | UnreadableImage] = []
     records = self._records.__getitems__(indices)
     for index, record in zip(indices, records, strict=True):
       try:
@@ -109,7 +109,7 @@ class TfdsSource(Source):
     )
     label = int(record[self._label]) if self._label else 0
     check_label(label, self.num_classes, name)
-    return {'image': image, 'label': np.int32(label)}
+    return {'image': image, 'label': np.asarray(label, np.int32)}
 
 
 def _prepared_builder(dataset: str, data_dir: str | os.PathLike | None):

@@ -28,7 +28,9 @@ def follow_parent(worker: int, workers: int) -> None:
 
 
 def _end_with_parent() -> None:
-  multiprocessing.parent_process().join()
+  parent = multiprocessing.parent_process()
+  assert parent is not None  # this runs in a worker
+  parent.join()
   os._exit(1)  # the main thread may be blocked by a full buffer
 
 

@@ -10,6 +10,7 @@ from vq_jax.layers import checked
 from vq_jax.utils import fields
 from vq_jax.utils import images
 from vq_jax.utils import replicas
+from vq_jax.utils.dtypes import Dtypes
 
 # Standard deviation of the kernels, and of the scales of norms around 1 (Isola
 # et al. 2017, section 6.2).
@@ -140,7 +141,7 @@ class PatchGAN(checked.CheckedModule):
     )
 
   def _normalise(self, x: jax.Array, name: str) -> jax.Array:
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     if self.norm == 'batch':
       return BatchNorm(axis_name=self.axis_name, name=name, **types)(x)
     if self.norm == 'group':

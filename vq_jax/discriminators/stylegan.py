@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from vq_jax.layers import checked
 from vq_jax.utils import fields
 from vq_jax.utils import images
+from vq_jax.utils.dtypes import Dtypes
 
 _SLOPE = 0.2
 
@@ -152,7 +153,7 @@ class StyleGAN(checked.CheckedModule):
         f'discriminator of {len(self.multipliers)} blocks; got '
         f'{image.shape[1:3]}. Set fewer multipliers.'
       )
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     common = _layer_fields(self)
     x = images.to_range(image, self.value_range)
     x = nn.Conv(self.channels, (3, 3), name='conv_in', **common)(x)

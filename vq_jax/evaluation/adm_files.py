@@ -113,7 +113,10 @@ def write_statistics(
     arrays: the arrays whose statistics are written, `pooled` and `spatial`.
     extractor: `passes.describe_extractor` of their extractor.
   """
-  found = {_EXTRACTOR: json.dumps(dict(extractor)), _COUNT: features.count}
+  found: dict[str, Any] = {
+    _EXTRACTOR: json.dumps(dict(extractor)),
+    _COUNT: features.count,
+  }
   for array in arrays:
     gaussian = features.gaussian(array)
     found[f'mu{_SUFFIXES[array]}'] = gaussian.mean

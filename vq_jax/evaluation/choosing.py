@@ -60,8 +60,10 @@ def load_extractors(
   Returns:
     prefix -> network, and prefix -> why it is missing.
   """
-  needed = {metric.extractor for metric in metrics.values()} - {None}
-  found, missing = {}, {}
+  extractors = (metric.extractor for metric in metrics.values())
+  needed = {prefix for prefix in extractors if prefix is not None}
+  found: dict[str, FeatureExtractor] = {}
+  missing: dict[str, str] = {}
   for prefix in sorted(needed):
     if prefix == metric_table.MAIN and given is not None:
       found[prefix] = given
@@ -200,7 +202,7 @@ def _why_not(
   shapes: Mapping[str, tuple[int, ...]],
 ) -> str | None:
   """Returns why a metric cannot be computed, or None."""
-  if metric.extractor in missing:
+  if metric.extractor is not None and metric.extractor in missing:
     return missing[metric.extractor]
   if metric.extractor is not None:
     extractor = extractors[metric.extractor]

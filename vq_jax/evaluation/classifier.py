@@ -62,7 +62,7 @@ def make_extractor(
     classify,
     name='classifier',
     checksum=_checksum(classifier.params),
-    size=tuple(size),
+    size=(size[0], size[1]),
     resizer='none',
   )
 

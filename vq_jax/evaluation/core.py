@@ -68,12 +68,7 @@ def evaluate(
   save = save or saving.Save()
   save.check(chosen)
   real = work_dir / _REFERENCES
-  reference = sets.reference
-  if isinstance(reference, image_sets.ImageSet):
-    # Without held-out images, the floor is computed from the reference.
-    few = sets.held_out is not None
-    pass_ = make_pass(chosen, options, networks=True, reference=few)
-    reference = read_features(reference, pass_, real) if pass_.arrays else None
+  reference = _read_reference(sets, chosen, options, real)
   pass_ = make_pass(chosen, options)
   arrays = pass_.arrays.union(keep, save.arrays(sets.images))
   pass_ = dataclasses.replace(pass_, arrays=arrays)
@@ -99,6 +94,23 @@ def evaluate(
     results=tuple(found),
     unavailable=chosen.unavailable,
   )
+
+
+def _read_reference(
+  sets: Sets,
+  chosen: choosing.Chosen,
+  options: EvaluationOptions,
+  work_dir: pathlib.Path,
+) -> feature_sets.FeatureSet | None:
+  """Computes the features of the reference set, if a metric needs them."""
+  if not isinstance(sets.reference, image_sets.ImageSet):
+    return sets.reference
+  # Without held-out images, the floor is computed from the reference.
+  few = sets.held_out is not None
+  pass_ = make_pass(chosen, options, networks=True, reference=few)
+  if not pass_.arrays:
+    return None
+  return read_features(sets.reference, pass_, work_dir)
 
 
 def _read_floor(

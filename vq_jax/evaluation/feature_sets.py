@@ -39,6 +39,8 @@ class FeatureSet(abc.ABC):
 class StoredFeatures(FeatureSet):
   """The features in the shards of a pass, or of some of its images."""
 
+  count: int
+
   def __init__(
     self,
     shards: shards_lib.Shards,

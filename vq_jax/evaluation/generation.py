@@ -48,7 +48,7 @@ class GeneratedImages(image_sets.ImageSet):
         fit it.
     """
     self.name = f'{count} generated images'
-    self.image_shape = tuple(model.info.image_shape)
+    self.image_shape = model.info.image_shape
     self._model, self._count, self._seed = model, count, seed
     self._sampler = sampler
     self._fingerprint = fingerprint(model)
@@ -258,9 +258,10 @@ def _plain(value: Any) -> Any:
 def fingerprint(model: Model) -> str:
   """Returns the SHA-256 of the configs and the variables of a model."""
   digest = hashlib.sha256()
-  while model is not None:
-    configs = (model.run_config, model.autoencoder_run_config)
+  level: Model | None = model
+  while level is not None:
+    configs = (level.run_config, level.autoencoder_run_config)
     digest.update(json.dumps(configs, sort_keys=True, default=str).encode())
-    trees.update_digest(digest, model.variables)
-    model = model.parent
+    trees.update_digest(digest, level.variables)
+    level = level.parent
   return digest.hexdigest()

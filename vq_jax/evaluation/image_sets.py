@@ -14,7 +14,7 @@ from vq_jax import data
 from vq_jax.data import fetch as fetch_lib
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.data.preprocessing import refuse_random
-from vq_jax.utils import packages
+from vq_jax.data.read_ahead import map_ahead
 
 _AHEAD = 2  # batches that are read while the previous one is used
 
@@ -119,28 +119,19 @@ class SourceImages(ImageSet):
 
   def batches(self, rows: range, batch_size: int) -> Iterator[Batch]:
     """Reads `image` and `label` int32 [B]; see `ImageSet`."""
-    with packages.required_for('reading images'):
-      import grain
-
-    count = math.ceil(len(rows) / batch_size)
-    batches = iter(
-      grain.MapDataset.range(count)
-      .map(lambda i: self._read(rows[i * batch_size : (i + 1) * batch_size]))
-      .to_iter_dataset(
-        grain.ReadOptions(num_threads=_AHEAD, prefetch_buffer_size=_AHEAD)
-      )
+    batches = map_ahead(
+      lambda i: self._read(rows[i * batch_size : (i + 1) * batch_size]),
+      range(math.ceil(len(rows) / batch_size)),
+      ahead=_AHEAD,
     )
-    try:
-      for batch, readable, errors in batches:
-        self._tally.add(errors)
-        if batch['image'].shape[1:] != self.image_shape:
-          raise data.DataError(
-            f'all images must have one size; {self.name} has images '
-            f'{list(self.image_shape)} and {list(batch["image"].shape[1:])}.'
-          )
-        yield {name: array[readable] for name, array in batch.items()}
-    finally:
-      batches.close()
+    for batch, readable, errors in batches:
+      self._tally.add(errors)
+      if batch['image'].shape[1:] != self.image_shape:
+        raise data.DataError(
+          f'all images must have one size; {self.name} has images '
+          f'{list(self.image_shape)} and {list(batch["image"].shape[1:])}.'
+        )
+      yield {name: array[readable] for name, array in batch.items()}
 
   def _read(self, rows: range):
     numbers = np.arange(rows.start, rows.stop)

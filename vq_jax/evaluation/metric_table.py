@@ -36,6 +36,12 @@ class Inputs:
   seed: int
   statistics: feature_sets.Statistics | None = None
 
+  @property
+  def real(self) -> feature_sets.FeatureSet:
+    """The reference set, for metrics that need one."""
+    assert self.reference is not None
+    return self.reference
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -61,7 +67,7 @@ class Metric:
 
 def _frechet(name: str, array: str) -> Metric:
   def compute(inputs: Inputs) -> dict[str, Value]:
-    gaussians = (x.gaussian(array) for x in (inputs.images, inputs.reference))
+    gaussians = (x.gaussian(array) for x in (inputs.images, inputs.real))
     return {name: metrics_lib.frechet_distance(*gaussians)}
 
   return Metric(
@@ -82,26 +88,26 @@ def _inception_score(inputs: Inputs) -> dict[str, Value]:
 
 
 def _kid(inputs: Inputs) -> dict[str, Value]:
-  sets = (x.rows('pooled') for x in (inputs.images, inputs.reference))
+  sets = (x.rows('pooled') for x in (inputs.images, inputs.real))
   return {'kid': metrics_lib.kid(*sets, seed=inputs.seed)}
 
 
 def _precision_recall(inputs: Inputs) -> dict[str, Value]:
   precision, recall = metrics_lib.precision_recall(
-    inputs.reference.rows('pooled'), inputs.images.rows('pooled')
+    inputs.real.rows('pooled'), inputs.images.rows('pooled')
   )
   return {'precision': precision, 'recall': recall}
 
 
 def _density_coverage(inputs: Inputs) -> dict[str, Value]:
   density, coverage = metrics_lib.density_coverage(
-    inputs.reference.rows('pooled'), inputs.images.rows('pooled')
+    inputs.real.rows('pooled'), inputs.images.rows('pooled')
   )
   return {'density': density, 'coverage': coverage}
 
 
 def _cmmd(inputs: Inputs) -> dict[str, Value]:
-  sets = (x.rows('clip_pooled') for x in (inputs.images, inputs.reference))
+  sets = (x.rows('clip_pooled') for x in (inputs.images, inputs.real))
   return {'cmmd': metrics_lib.cmmd(*sets)}
 
 

@@ -13,6 +13,7 @@ from vq_jax import losses
 from vq_jax import metrics as metrics_lib
 from vq_jax.evaluation import choosing
 from vq_jax.evaluation import core
+from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import image_metrics
 from vq_jax.evaluation import image_sets
 from vq_jax.evaluation import metric_table
@@ -96,7 +97,7 @@ class Reconstructions(image_sets.ImageSet):
       decoded = codec.reconstruct(model.autoencoder, variables, image)
     original = images_lib.to_float(image)
     found |= self._distances(original, decoded)
-    if self._perceptual is not None:
+    if self._lpips is not None and self._perceptual is not None:
       found['lpips'] = self._perceptual(self._lpips[1], original, decoded)
     return {**found, 'image': images_lib.to_uint8(decoded)}
 
@@ -138,7 +139,7 @@ def evaluate_reconstruction(
     limit=options.num,
     seed=options.seed,
   )
-  reference = originals
+  reference: image_sets.ImageSet | feature_sets.Statistics = originals
   if options.reference is not None:
     reference = references.open_reference(
       options.reference, split, data_dir=options.data_dir, info=info

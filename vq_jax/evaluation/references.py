@@ -42,6 +42,7 @@ def open_images(
     DataError: if there are no such images.
   """
   path = pathlib.Path(where).expanduser()
+  source: data.Source
   if path.is_dir():
     source = data.FolderSource(path, split, channels=channels)
   elif path.is_file():

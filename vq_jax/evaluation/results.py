@@ -1,8 +1,11 @@
 """The numbers of an evaluation, computed from features in files."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from vq_jax.evaluation import choosing
+from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import metric_table
 from vq_jax.evaluation import passes
 from vq_jax.evaluation import records
@@ -28,8 +31,8 @@ def compute(
   for metric in chosen.metrics.values():
     used = _match(metric, inputs)
     values = metric.compute(used)
-    floors, real = {}, None
-    if _has_floor(metric, floor):
+    floors: Mapping[str, metric_table.Value] = {}
+    if floor is not None and _has_floor(metric, floor):
       real = _match(metric, floor)
       floors = metric.compute(real)
     for name, value in values.items():
@@ -46,15 +49,13 @@ def compute(
   return results
 
 
-def _has_floor(
-  metric: metric_table.Metric, floor: metric_table.Inputs | None
-) -> bool:
+def _has_floor(metric: metric_table.Metric, floor: metric_table.Inputs) -> bool:
   """Returns whether there are enough real images for the floor of a metric."""
-  if floor is None or metric.extractor is None:
+  if metric.extractor is None:
     return False
-  counts = [floor.images.count]
+  counts: list[int | None] = [floor.images.count]
   if metric.reference != 'none':
-    counts.append(floor.reference.count)
+    counts.append(floor.real.count)
   return all(n is None or n >= metric.least for n in counts)
 
 
@@ -68,6 +69,7 @@ def _match(
       return dataclasses.replace(inputs, reference=published)
   if metric.reference != 'matched':
     return inputs
+  assert isinstance(inputs.reference, feature_sets.StoredFeatures)
   sample = inputs.reference.sample(inputs.images.count, inputs.seed)
   return dataclasses.replace(inputs, reference=sample)
 
@@ -80,7 +82,7 @@ def _make_result(
   chosen: choosing.Chosen,
 ) -> records.Result:
   """Returns a number with what it depends on, without its floor."""
-  spread = {}
+  spread: dict[str, Any] = {}
   if isinstance(value, estimates.Estimate):
     spread = {
       'deviation': value.deviation,
@@ -92,9 +94,9 @@ def _make_result(
     features = passes.describe_extractor(extractor)
   if metric.reference != 'none':
     reference = {
-      'name': inputs.reference.name,
-      'checksum': inputs.reference.checksum,
-      'samples': inputs.reference.count,
+      'name': inputs.real.name,
+      'checksum': inputs.real.checksum,
+      'samples': inputs.real.count,
     }
   return records.Result(
     metric=name,

@@ -65,6 +65,7 @@ class Save:
       rows = [features.rows(name) for name in self.arrays(images)]
       adm_files.write_samples(self.samples, *rows)
     if self.statistics is not None:
+      assert reference is not None  # `check` requires one
       extractor = chosen.extractors[metric_table.MAIN]
       adm_files.write_statistics(
         self.statistics,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Annotated
 from typing import Any
+from typing import cast
 
 import jax
 
@@ -77,7 +78,7 @@ def plan(
       twice, or a value is wrong.
   """
   levels = model.levels
-  hints = fields.type_hints(type(levels[-1].sampler))
+  hints = fields.type_hints(cast(Any, type(levels[-1].sampler)))
   values: dict[str, list[Value]] = {}
   for sweep in sweeps:
     name, found = _parse(sweep, hints)

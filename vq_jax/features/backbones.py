@@ -62,7 +62,7 @@ class VGG16(nn.Module):
       [B, H / 2**i, W / 2**i, channels[i]], rounded down, for i = 0 ... 4.
     """
     x = _normalize(image, smallest=16)
-    found = []
+    found: list[jax.Array] = []
     for width, layers in zip(self.channels, (2, 2, 3, 3, 3), strict=True):
       if found:
         x = _max_pool(x, 2)
@@ -94,7 +94,7 @@ class AlexNet(nn.Module):
       five arrays [B, h, w, channels[i]]; their strides are 4, 8, 16, 16, 16.
     """
     x = _normalize(image, smallest=31)
-    found = []
+    found: list[jax.Array] = []
     for width, kernel in zip(self.channels, (11, 5, 3, 3, 3), strict=True):
       if len(found) in (1, 2):
         x = _max_pool(x, 3)

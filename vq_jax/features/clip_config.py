@@ -1,6 +1,7 @@
 """The sizes of a CLIP."""
 
 import dataclasses
+from typing import Any
 from typing import Literal
 
 from vq_jax.layers import transformer
@@ -10,7 +11,10 @@ from vq_jax.utils import fields
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 EPSILON = 1e-5  # of the LayerNorms
-_ACTIVATIONS = {'gelu': 'gelu_exact', 'quick_gelu': 'quick_gelu'}
+_ACTIVATIONS: dict[str, Any] = {
+  'gelu': 'gelu_exact',
+  'quick_gelu': 'quick_gelu',
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,8 +137,7 @@ class CLIPConfig:
   @property
   def stride(self) -> int:
     """The side of a cell of the last grid of the image encoder, in pixels."""
-    is_vit = isinstance(self.vision, ViTConfig)
-    return self.vision.patch if is_vit else 32
+    return self.vision.patch if isinstance(self.vision, ViTConfig) else 32
 
   @property
   def grid(self) -> int:
@@ -148,6 +151,7 @@ class CLIPConfig:
       **options: other fields, such as `remat` and `dtype`.
     """
     vision = self.vision
+    assert isinstance(vision, ViTConfig)
     return transformer.TransformerConfig(
       width=vision.width,
       layers=vision.layers,

@@ -36,6 +36,7 @@ class VisionTransformer(nn.Module):
   def __call__(self, image: jax.Array) -> jax.Array:
     """Maps normalised images [B, H, W, 3] to float32 [B, D]."""
     vision = self.config.vision
+    assert isinstance(vision, clip_config.ViTConfig)
     std = vision.width**-0.5
     # The gradient of a strided `nn.Conv` would be a dilated convolution, which
     # costs more than the rest of the model.
@@ -168,6 +169,7 @@ class ModifiedResNet(nn.Module):
       x = nn.relu(x)
     x = _average_pool(x, 2)
     block = nn.remat(_Bottleneck) if self.remat else _Bottleneck
+    assert isinstance(vision, clip_config.ResNetConfig)
     for i, layers in enumerate(vision.layers):
       for j in range(layers):
         x = block(

@@ -7,6 +7,7 @@ import numpy as np
 from vq_jax.features import clip_sizes
 from vq_jax.features.clip_config import CLIPConfig
 from vq_jax.features.clip_config import ResNetConfig
+from vq_jax.features.clip_config import ViTConfig
 from vq_jax.utils.conversion import rules as rules_lib
 from vq_jax.utils.conversion import states
 from vq_jax.utils.conversion.rules import Rule
@@ -92,6 +93,7 @@ def _blocks(
   stack = f'{encoder}/stack/blocks[\\1]'
   if encoder == 'text_encoder':
     return block(rf'{theirs}\.(\d+)', stack, config.text_heads)
+  assert isinstance(config.vision, ViTConfig)
   last, heads = config.vision.layers - 1, config.vision.heads
   return (
     *block(rf'{theirs}\.(?!{last}\.)(\d+)', stack, heads),

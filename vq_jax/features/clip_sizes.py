@@ -111,6 +111,11 @@ def sizes(state: states.State, options: Options) -> CLIPConfig:
   names = _HUGGINGFACE if is_huggingface(state) else _OPENAI
   text = names['text_block'].format(r'(\d+)')
   length, width = states.shape(state, names['text_positions'], 2)
+  given: dict[str, Any] = {
+    'activation': options.activation or 'quick_gelu',
+    'mean': options.mean or clip_config.MEAN,
+    'std': options.std or clip_config.STD,
+  }
   return CLIPConfig(
     embed_dim=states.shape(state, names['text_head'], 2)[names['out_axis']],
     text_width=width,
@@ -120,14 +125,12 @@ def sizes(state: states.State, options: Options) -> CLIPConfig:
     context_length=length,
     vocab_size=states.shape(state, names['tokens'], 2)[0],
     end_token=options.end_token,
-    activation=options.activation or 'quick_gelu',
-    mean=options.mean or clip_config.MEAN,
-    std=options.std or clip_config.STD,
+    **given,
     **_vision(state, names, options),
   )
 
 
-_OPENAI = {
+_OPENAI: Mapping[str, Any] = {
   'tokens': 'token_embedding.weight',
   'text_positions': 'positional_embedding',
   'text_block': r'transformer.resblocks.{}.',
@@ -138,7 +141,7 @@ _OPENAI = {
   'block': 'visual.transformer.resblocks.{}.',
   'mlp': 'mlp.c_fc.weight',
 }
-_HUGGINGFACE = {
+_HUGGINGFACE: Mapping[str, Any] = {
   'tokens': 'text_model.embeddings.token_embedding.weight',
   'text_positions': 'text_model.embeddings.position_embedding.weight',
   'text_block': 'text_model.encoder.layers.{}.',
@@ -158,11 +161,12 @@ def _vision(
   if names is _OPENAI and is_resnet(state):
     width = states.shape(state, 'visual.layer1.0.conv1.weight', 4)[0]
     cells, _ = states.shape(state, 'visual.attnpool.positional_embedding', 2)
-    layers = tuple(
+    one, two, three, four = (
       states.count(state, rf'visual\.layer{i}\.(\d+)\.') for i in range(1, 5)
     )
-    vision = ResNetConfig(layers=layers, width=width, heads=width // 2)
-    return {'image_size': 32 * _side(cells), 'vision': vision}
+    layers = one, two, three, four
+    resnet = ResNetConfig(layers=layers, width=width, heads=width // 2)
+    return {'image_size': 32 * _side(cells), 'vision': resnet}
   width, _, patch, _ = states.shape(state, names['patches'], 4)
   cells, _ = states.shape(state, names['positions'], 2)
   vision = ViTConfig(

@@ -47,8 +47,7 @@ class Tokenizer:
       )
     self.context_length = context_length
     self._bpe = _byte_level_bpe()
-    self._start = self._bpe.token_to_id(START)
-    self._end = self._bpe.token_to_id(END)
+    self._ends = [self._bpe.token_to_id(text) or 0 for text in (START, END)]
 
   def __call__(self, texts: str | Sequence[str]) -> np.ndarray:
     """Returns the tokens of texts.
@@ -79,8 +78,9 @@ class Tokenizer:
           f'reads the first {most}.',
           stacklevel=2,
         )
-      ids = [self._start, *ids[:most], self._end]
-      row[: len(ids)] = ids
+      ids = ids[:most]
+      row[0], row[len(ids) + 1] = self._ends
+      row[1 : len(ids) + 1] = ids
     return tokens
 
 
@@ -155,7 +155,8 @@ def read_merges() -> list[tuple[str, str]]:
   """Returns the pairs of symbols that are merged, the most frequent first."""
   file = resources.files('vq_jax.features') / 'clip_bpe' / 'merges.txt.gz'
   lines = gzip.decompress(file.read_bytes()).decode().splitlines()
-  return [tuple(line.split()) for line in lines]
+  pairs = (line.split() for line in lines)
+  return [(first, second) for first, second in pairs]
 
 
 def vocabulary(merges: Sequence[tuple[str, str]]) -> dict[str, int]:

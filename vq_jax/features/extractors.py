@@ -139,19 +139,18 @@ def load_extractor(
     ValueError: if the name or the resizer is unknown, or the checksum of the
       weights is wrong.
   """
-  resizer = resizer or 'clean'
-  resizing.check_resizer(resizer)
+  chosen = resizing.check_resizer(resizer or 'clean')
   kind, colon, which = name.partition(':')
   kind = kind.replace('-', '_')
   try:
     if kind == 'clip':
-      return _load_clip(weights or which or _CLIP, resizer)
+      return _load_clip(weights or which or _CLIP, chosen)
     if kind == 'inception' and not colon:
-      return _load_inception(weights, resizer)
+      return _load_inception(weights, chosen)
   except released.MissingWeights as error:
     raise released.MissingWeights(f'{error} {_STAND_IN}') from error
   if kind in efficientnet.NETWORKS and not colon:
-    return _load_efficientnet(kind, weights, resizer)
+    return _load_efficientnet(kind, weights, chosen)
   raise ValueError(
     f'unknown network of features {name!r}. Valid: {_VALID}; for a run also '
     'classifier.'

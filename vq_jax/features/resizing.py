@@ -69,12 +69,14 @@ def resize(
   return images
 
 
-def check_resizer(resizer: str) -> None:
-  """Raises ValueError if the name of a resizer is unknown."""
-  if resizer not in RESIZERS:
-    raise ValueError(
-      f'unknown resizer {resizer!r}. Valid: {", ".join(RESIZERS)}.'
-    )
+def check_resizer(resizer: str) -> Resizer:
+  """Returns the name of a resizer; raises ValueError if it is unknown."""
+  for known in RESIZERS:
+    if known == resizer:
+      return known
+  raise ValueError(
+    f'unknown resizer {resizer!r}. Valid: {", ".join(RESIZERS)}.'
+  )
 
 
 def _interpolate(

@@ -34,6 +34,10 @@ class Augmentation:
   def __post_init__(self):
     fields.check(self)
 
+  def change(self, key: jax.Array, image: jax.Array) -> jax.Array:
+    """Changes an image [S, S, 3]; a `Geometric` has a matrix instead."""
+    raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pixelwise(Augmentation):

@@ -95,6 +95,7 @@ def _embed(
   """Returns the embedding float32 [D] of a prompt."""
   if prompt.text is not None:
     return np.asarray(guide.encode_texts([prompt.text])[0], np.float32)
+  assert prompt.image is not None  # a prompt is a text or an image
   image = inputs.rgb(jnp.asarray(read_image(prompt.image), jnp.float32)[None])
   # The whole image, padded to a square: a crop could miss what it shows.
   whole = cutouts_lib.OverviewAndCrops(overviews=1.0, grey=False)
@@ -108,7 +109,8 @@ def _encode_image(
   module: nn.Module, variables: Mapping[str, Any], image: jax.Array
 ) -> jax.Array:
   """Returns the embeddings [B, D] of images, compiled once for all prompts."""
-  return module.apply(variables, image, method='encode_image')
+  embedding: Any = module.apply(variables, image, method='encode_image')
+  return embedding
 
 
 def load_guide(name: str) -> Guide:

@@ -79,10 +79,11 @@ def decode(
       _soft_choice, latents, _codebooks(autoencoder, variables)
     )
   elif form == 'quantized':
-    codes = autoencoder.apply(variables, latents, method='quantize').quantized
+    quantized: Any = autoencoder.apply(variables, latents, method='quantize')
+    codes = quantized.quantized
   else:
     codes = latents
-  image = autoencoder.apply(variables, codes, method='decode')
+  image: Any = autoencoder.apply(variables, codes, method='decode')
   return losses.clip_with_gradient(image.astype(jnp.float32))
 
 
@@ -98,8 +99,8 @@ def from_image(
     form: the form of the latents.
   """
   if form == 'logits':
-    indices = autoencoder.apply(variables, image, method='encode').indices
-    return _to_logits(autoencoder, indices)
+    encoded: Any = autoencoder.apply(variables, image, method='encode')
+    return _to_logits(autoencoder, encoded.indices)
   latents = autoencoder.apply(variables, image, method='latents')
   return jax.tree.map(lambda z: z.astype(jnp.float32), latents)
 
@@ -124,7 +125,7 @@ def from_tokens(
   codes = lookup(autoencoder, variables, indices)
   if form == 'continuous' or _is_kept(autoencoder, variables, codes, indices):
     return codes
-  image = autoencoder.apply(variables, codes, method='decode')
+  image: Any = autoencoder.apply(variables, codes, method='decode')
   return from_image(autoencoder, variables, jnp.clip(image, 0, 1), form)
 
 
@@ -163,7 +164,7 @@ def code_range(
   grids = autoencoder.token_grids
   if form == 'logits' or not grids:
     return None
-  indices = tuple(
+  grid_indices = tuple(
     jnp.broadcast_to(
       jnp.arange(min(grid.codebook_size, _MAX_CODES)).reshape(
         1, -1, 1, *(1 for _ in grid.index_shape)
@@ -172,7 +173,7 @@ def code_range(
     )
     for grid in grids
   )
-  indices = indices if len(grids) > 1 else indices[0]
+  indices = grid_indices if len(grids) > 1 else grid_indices[0]
   codes = lookup(autoencoder, variables, indices)
   if not _is_kept(autoencoder, variables, codes, indices):
     return None
@@ -189,7 +190,8 @@ def lookup(
   autoencoder: nn.Module, variables: Variables, indices: Latents
 ) -> Latents:
   """Returns the codes, float32 [..., D], of tokens."""
-  return autoencoder.apply(variables, indices, method='lookup')
+  codes: Any = autoencoder.apply(variables, indices, method='lookup')
+  return codes
 
 
 def _codebooks(autoencoder: nn.Module, variables: Variables) -> Latents:
@@ -221,6 +223,8 @@ def _is_kept(
   autoencoder: nn.Module, variables: Variables, codes: Latents, indices: Latents
 ) -> bool:
   """Returns whether the quantizer maps codes to themselves, almost all."""
-  again = autoencoder.apply(variables, codes, method='quantize').quantized
-  close = jax.tree.map(lambda a, b: jnp.abs(a - b).max() < 1e-4, again, codes)
+  quantized: Any = autoencoder.apply(variables, codes, method='quantize')
+  close = jax.tree.map(
+    lambda a, b: jnp.abs(a - b).max() < 1e-4, quantized.quantized, codes
+  )
   return all(bool(part) for part in jax.tree.leaves(close))

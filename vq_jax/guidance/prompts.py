@@ -56,7 +56,7 @@ class Prompt:
 
   def __str__(self) -> str:
     """Returns the prompt as `parse_prompt` reads it."""
-    source = self.text if self.text is not None else self.image
+    source = self.text if self.text is not None else str(self.image)
     parts = [re.sub(rf'([\\{_SPECIAL}])', r'\\\1', source)]
     if self.weight != 1 or self.stop is not None:
       parts.append(f'{self.weight:g}')
@@ -120,7 +120,8 @@ def parse_prompt(text: str, *, image: bool = False) -> Prompt:
       f'the prompt {text.strip()!r} has no text; write what the image should '
       'show, such as "a forest:2".'
     )
-  weight, stop = (numbers + [1.0, None][len(numbers) :])[:2]
+  weight = numbers[0] if numbers else 1.0
+  stop = numbers[1] if len(numbers) > 1 else None
   return Prompt(
     **{'image' if image else 'text': source}, weight=weight, stop=stop
   )

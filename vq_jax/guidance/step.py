@@ -1,5 +1,6 @@
 """One step of guided optimisation, as a pure function."""
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -162,8 +163,12 @@ def _update(
   average = state.average
   if average is not None:
     average = optax.incremental_update(latents, average, 1 - options.ema_decay)
-  return state.replace(
-    step=state.step + 1, latents=latents, optimizer=moments, average=average
+  return dataclasses.replace(
+    state,
+    step=state.step + 1,
+    latents=latents,
+    optimizer=moments,
+    average=average,
   )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -30,7 +32,8 @@ def encode_tokens(
   autoencoder: nn.Module, variables: Mapping[str, Any], images: jax.Array
 ) -> Indices:
   """Encodes images to indices, compiled, without checks; see `encode`."""
-  return autoencoder.apply(variables, images, method='encode').indices
+  encoded: Any = autoencoder.apply(variables, images, method='encode')
+  return encoded.indices
 
 
 @functools.partial(jax.jit, static_argnames='autoencoder')
@@ -38,7 +41,7 @@ def decode_tokens(
   autoencoder: nn.Module, variables: Mapping[str, Any], indices: Indices
 ) -> jax.Array:
   """Decodes indices to images, compiled, without checks; see `decode`."""
-  image = autoencoder.apply(variables, indices, method='decode_indices')
+  image: Any = autoencoder.apply(variables, indices, method='decode_indices')
   return jnp.clip(image, 0, 1)
 
 
@@ -147,10 +150,13 @@ def preprocess(
   if isinstance(image, str | os.PathLike):
     pixels = decode_image(image, channels)
   elif hasattr(image, 'getexif'):  # a PIL image, without importing PIL
-    pixels = decode_lib.pil_to_pixels(image, channels=channels)
+    opened = cast('Image.Image', image)
+    pixels = decode_lib.pil_to_pixels(opened, channels=channels)
   else:
-    pixels = preprocessing.Channels(count=channels)(_to_pixels(image))
-  pixels = preprocessing.apply(info.preprocess, pixels, None)
+    pixels = preprocessing.Channels(count=cast(Literal[1, 3], channels))(
+      _to_pixels(image)
+    )
+  pixels = preprocessing.apply(info.preprocess, pixels, cast(Any, None))
   if pixels.shape != tuple(info.image_shape):
     raise ValueError(
       f'the model takes images {info.image_shape}, and the preprocessing of '

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import errors
 
 from vq_jax import guidance
 from vq_jax import losses as image_losses
@@ -92,7 +93,7 @@ class Dream:
     fresh = guidance.init_state(
       latents, jax.random.wrap_key_data(state.keys), first, self.options
     )
-    return fresh.replace(step=state.step)
+    return dataclasses.replace(fresh, step=state.step)
 
 
 def prepare(
@@ -231,7 +232,7 @@ def _first_latents(
     image = _batch(init, len(keys), shape)
   try:
     return _encoder(autoencoder, form)(variables, image)
-  except (ValueError, TypeError, nn.errors.ScopeParamShapeError) as error:
+  except (ValueError, TypeError, errors.ScopeParamShapeError) as error:
     raise ValueError(
       f'this model cannot encode images of {shape[0]} x {shape[1]} pixels; '
       f'leave the size out: {" ".join(str(error).split())[:200]}'
@@ -271,7 +272,7 @@ def _encoder(autoencoder: nn.Module, form: guidance.latents.Form) -> Callable:
 def _with_remat(autoencoder: nn.Module, remat: bool) -> nn.Module:
   """Returns the autoencoder with a decoder that remats, if it can."""
   decoder = getattr(autoencoder, 'decoder', None)
-  if not remat or not hasattr(decoder, 'remat'):
+  if not remat or decoder is None or not hasattr(decoder, 'remat'):
     return autoencoder
   return autoencoder.clone(decoder=decoder.clone(remat=True))
 

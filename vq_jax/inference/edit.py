@@ -115,11 +115,11 @@ def complete(
   num = len(levels[0][0])
   labels = labels_lib.for_edit(label, num, pipeline)
   keys = samplers.example_keys(samplers.make_key(key), np.arange(num))
-  parts = tuple(part for part, _ in levels)
+  parts: tuple[np.ndarray | jax.Array, ...] = tuple(part for part, _ in levels)
   for step in windows.sample_missing(pipeline, keys, levels, labels):
     parts = step
-  parts = tuple(jnp.asarray(part) for part in parts)
-  return parts if isinstance(indices, tuple | list) else parts[0]
+  sampled = tuple(jnp.asarray(part) for part in parts)
+  return sampled if isinstance(indices, tuple | list) else sampled[0]
 
 
 def _like(edited: np.ndarray, image: Array) -> jax.Array:
@@ -168,8 +168,8 @@ def _edit(
       options,
     )
     edited.append(frames[: num - start])
-  edited = np.concatenate(edited)
-  return edited if options.trace else edited[:, 0]
+  joined = np.concatenate(edited)
+  return joined if options.trace else joined[:, 0]
 
 
 def _edit_batch(
@@ -193,7 +193,7 @@ def _edit_batch(
   )
   top, left = canvas.corner
   stride = pipeline.autoencoder.token_grids[-1].stride
-  complete = known.all(axis=(1, 2), keepdims=True)[..., None]
+  complete = np.all(known, axis=(1, 2), keepdims=True)[..., None]
 
   def decode(parts):
     decoded = codec.decode_tokens(

@@ -47,7 +47,7 @@ def sample_tokens(
   share_rows: bool = False,
 ) -> jax.Array:
   """Calls a sampler, compiled; see `samplers.MaskGITSampler`."""
-  options = {}
+  options: dict[str, Any] = {}
   if isinstance(sampler, samplers.MaskGITSampler):
     options = {'share_rows': share_rows}
   if critic is not None:
@@ -88,7 +88,7 @@ def sample_levels(
   Raises:
     ValueError: if logits are NaN or infinite.
   """
-  sampled = ()
+  sampled: tuple[jax.Array, ...] = ()
   for number, level in enumerate(levels):
     empty = jnp.zeros((len(keys), level.prior.num_tokens), jnp.int32)
     tokens, known = given[number] if given else (empty, empty.astype(bool))

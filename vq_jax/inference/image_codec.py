@@ -129,5 +129,5 @@ class ImageCodec:
         'the two images must have one shape; got '
         f'{np.shape(first)} and {np.shape(last)}.'
       )
-    ends = self.encode(np.stack([first, last]))
-    return self.decode(latents.interpolate(*ends, steps))
+    start, end = self.encode(np.stack([first, last]))
+    return self.decode(latents.interpolate(start, end, steps))

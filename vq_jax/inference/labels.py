@@ -45,7 +45,7 @@ def for_generation(
       f'labels must be one class per image, [{num or "num"}]; got '
       f'{labels.shape}.'
     )
-  return labels, validate.check_num(num)
+  return labels, validate.check_num(len(labels))
 
 
 def for_edit(label: Labels, num: int, pipeline: Pipeline) -> np.ndarray | None:
@@ -93,8 +93,10 @@ def class_indices(
     ValueError: if a label is neither a number nor a name, or there is no such
       class.
   """
-  if _contains(labels, str) and not _contains(
-    labels, (tuple, list, np.ndarray)
+  if (
+    isinstance(labels, tuple | list)
+    and _contains(labels, str)
+    and not _contains(labels, (tuple, list, np.ndarray))
   ):
     return np.array([class_indices(x, classes, names) for x in labels])
   found = _as_array(labels)
@@ -124,8 +126,9 @@ def _composed(name: str) -> str:
 
 def _contains(labels: Labels, kinds: type | tuple[type, ...]) -> bool:
   """Returns whether labels are a sequence with an element of some types."""
-  several = isinstance(labels, tuple | list)
-  return several and any(isinstance(label, kinds) for label in labels)
+  return isinstance(labels, tuple | list) and any(
+    isinstance(label, kinds) for label in labels
+  )
 
 
 def _as_array(labels: Labels) -> np.ndarray:

@@ -37,7 +37,7 @@ def token_mask(mask: np.ndarray, stride: int, dilate: int = 0) -> np.ndarray:
   neighbours = np.lib.stride_tricks.sliding_window_view(
     np.pad(blocks.any(axis=(2, 4)), around), (2 * dilate + 1,) * 2, (1, 2)
   )
-  return neighbours.any(axis=(-2, -1))
+  return np.any(neighbours, axis=(-2, -1))
 
 
 def fill(image: jax.Array, known: jax.Array) -> jax.Array:

@@ -111,8 +111,8 @@ def check_levels(
   """
   several = isinstance(indices, tuple | list)
   parts = [np.asarray(part) for part in (indices if several else [indices])]
-  masks = known if isinstance(known, tuple | list) else [known]
-  masks = [np.asarray(mask) for mask in masks]
+  given = known if isinstance(known, tuple | list) else [known]
+  masks = [np.asarray(mask) for mask in given]
   if [x.shape for x in parts] != [x.shape for x in masks] or any(
     mask.dtype != bool for mask in masks
   ):
@@ -121,9 +121,9 @@ def check_levels(
       f'{", ".join(str(part.shape) for part in parts)}; got '
       f'{", ".join(f"{mask.dtype} {mask.shape}" for mask in masks)}.'
     )
-  filled = [
+  filled = tuple(
     np.where(m, x, x.dtype.type(0)) for x, m in zip(parts, masks, strict=True)
-  ]
+  )
   return list(zip(check_parts(filled, grids), masks, strict=True))
 
 

@@ -39,7 +39,7 @@ def sample_missing(
   grids = pipeline.grids
   parts = [np.array(part) for part, _ in indices]
   known = [np.array(given) for _, given in indices]
-  missing = ~known[-1].reshape(*known[-1].shape[:3], -1).all(axis=-1)
+  missing = ~np.all(known[-1].reshape(*known[-1].shape[:3], -1), axis=-1)
   if len(indices) > 1:  # hierarchies have one window
     complete = all(given.all() for given in known)
     corners = np.zeros((0 if complete else 1, len(keys), 2), int)
@@ -51,7 +51,7 @@ def sample_missing(
       tuple(x[window].reshape(len(keys), -1) for x in (part, mask))
       for part, mask, window in zip(parts, known, slices, strict=True)
     ]
-    *parents, last = generate.sample_levels(
+    *parents, sampled = generate.sample_levels(
       pipeline.levels,
       samplers.fold_in(keys, number) if number else keys,
       label,
@@ -60,7 +60,7 @@ def sample_missing(
     )
     for part, window, tokens in zip(parts, slices, parents, strict=False):
       part[window] = np.asarray(tokens).reshape(part[window].shape)
-    last = np.asarray(last)
+    last = np.asarray(sampled)
     for tokens in np.swapaxes(last, 0, 1) if trace else last[None]:
       parts[-1][slices[-1]] = tokens.reshape(parts[-1][slices[-1]].shape)
       yield tuple(part.copy() for part in parts)

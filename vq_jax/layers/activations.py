@@ -1,6 +1,7 @@
 """Activations of transformers, by the names that configs give them."""
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -14,7 +15,7 @@ def quick_gelu(x: jax.Array) -> jax.Array:
 
 
 # 'swiglu' multiplies the result by a second projection of the input.
-BY_NAME = {
+BY_NAME: dict[str, Callable[[jax.Array], jax.Array]] = {
   'gelu': gelu,
   'gelu_exact': functools.partial(nn.gelu, approximate=False),
   'quick_gelu': quick_gelu,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import dropout
 from vq_jax.layers import positions
+from vq_jax.utils.dtypes import Dtypes
 
 _GROUP = 128
 
@@ -212,6 +213,7 @@ class SelfAttention(nn.Module):
       y = self._attend(query, key, value, train)
     else:
       new_cache = KVCache.from_projections(key, value)
+      assert position is not None
       y = cache.attend(query, new_cache, position)
     y = nn.DenseGeneral(
       x.shape[-1],
@@ -246,7 +248,7 @@ class SelfAttention(nn.Module):
         f'width must be a multiple of heads; got width={width} and '
         f'heads={self.heads}. Change one of them, or set head_dim.'
       )
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     features = (self.heads, self.head_dim or width // self.heads)
     query, key, value = (
       nn.DenseGeneral(

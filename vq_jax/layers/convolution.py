@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.utils.dtypes import Dtypes
+
 
 class ResidualBlock(nn.Module):
   """The residual block of VQ-VAE: x + conv 1x1(relu(conv 3x3(relu(x)))).
@@ -25,7 +27,7 @@ class ResidualBlock(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, H, W, channels] to the same shape."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     y = nn.Conv(self.inner_channels, (3, 3), **types)(nn.relu(x))
     return x + nn.Conv(self.channels, (1, 1), **types)(nn.relu(y))
 
@@ -51,7 +53,7 @@ class BottleneckBlock(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, H, W, channels] to the same shape."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     y = nn.gelu(nn.Dense(self.inner_channels, **types)(x))
     y = nn.gelu(nn.Conv(self.inner_channels, (3, 3), **types)(y))
     small = nn.initializers.variance_scaling(0.1, 'fan_in', 'truncated_normal')

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import causal_convolution as causal
 from vq_jax.layers.dropout import Dropout
+from vq_jax.utils.dtypes import Dtypes
 
 
 class TwoStackLayer(nn.Module):
@@ -34,7 +35,7 @@ class TwoStackLayer(nn.Module):
 
   def setup(self):
     """Declares the layers."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     r = causal.window_radius(self.kernel, least=3 if self.first else 1)
     last, wide = -1 if self.first else 0, 2 * self.channels
     self.vertical = causal.WindowConv(wide, (-r, last), (-r, r), **types)

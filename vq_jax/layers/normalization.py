@@ -1,6 +1,7 @@
 """Normalisation layers, and the adaptive LayerNorm of DiT."""
 
 import functools
+from typing import Any
 from typing import Literal
 
 import flax.linen as nn
@@ -36,7 +37,11 @@ def make_norm(
     dtype: dtype of the computation.
     param_dtype: dtype of the parameters.
   """
-  common = {'name': name, 'dtype': dtype, 'param_dtype': param_dtype}
+  common: dict[str, Any] = {
+    'name': name,
+    'dtype': dtype,
+    'param_dtype': param_dtype,
+  }
   if kind == 'rms':
     return _RMSNorm(epsilon=epsilon, use_scale=affine, **common)
   return _LayerNorm(

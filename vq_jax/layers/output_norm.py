@@ -37,6 +37,7 @@ class OutputNorm(nn.Module):
     )(x)
     if not self.adaln:
       return x
+    assert condition is not None
     shift, scale = normalization.AdaLN(
       config.width, 2, self.adaln_init, name='adaln', **config.dtypes
     )(condition)

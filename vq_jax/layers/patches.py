@@ -5,6 +5,9 @@ as a rearrangement of pixels and a small convolution or a matrix product, which
 is several times faster on a CPU.
 """
 
+import functools
+import operator
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -115,7 +118,7 @@ class OverlapAdd(nn.Module):
     kernel = kernel.reshape(r, s, r, s, d, c).transpose(4, 0, 2, 1, 3, 5)
     blocks = x.reshape(-1, d) @ kernel.reshape(d, -1)
     blocks = blocks.reshape(b, h, w, r, r, s * s * c)
-    summed = sum(
+    shifted = (
       jnp.pad(
         blocks[:, :, :, i, j],
         ((0, 0), (i, r - 1 - i), (j, r - 1 - j), (0, 0)),
@@ -123,6 +126,7 @@ class OverlapAdd(nn.Module):
       for i in range(r)
       for j in range(r)
     )
+    summed = functools.reduce(operator.add, shifted)
     image = summed.reshape(b, h + r - 1, w + r - 1, s, s, c)
     image = image.transpose(0, 1, 3, 2, 4, 5)
     image = image.reshape(b, (h + r - 1) * s, (w + r - 1) * s, c)

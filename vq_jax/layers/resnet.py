@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import attention
 from vq_jax.layers import normalization
+from vq_jax.utils.dtypes import Dtypes
 
 Shortcut = Literal['input', 'output']
 Downsampling = Literal['strided', 'average']
@@ -48,13 +49,10 @@ class _Affine(nn.Module):
   @nn.compact
   def __call__(self, channels: int) -> tuple[jax.Array, jax.Array]:
     """Returns the scale and the bias, [C]."""
-    return tuple(
-      self.param(name, initializer, (channels,), self.param_dtype)
-      for name, initializer in (
-        ('scale', nn.initializers.ones_init()),
-        ('bias', nn.initializers.zeros_init()),
-      )
-    )
+    shape, dtype = (channels,), self.param_dtype
+    scale = self.param('scale', nn.initializers.ones_init(), shape, dtype)
+    bias = self.param('bias', nn.initializers.zeros_init(), shape, dtype)
+    return scale, bias
 
 
 class ResNetBlock(nn.Module):
@@ -88,7 +86,7 @@ class ResNetBlock(nn.Module):
       raise ValueError(
         f"shortcut must be 'input' or 'output'; got {self.shortcut!r}."
       )
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     y = x
     for i in (1, 2):
       y = NormSwish(self.groups, self.epsilon, name=f'norm{i}', **types)(y)
@@ -124,7 +122,7 @@ class AttentionBlock(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, H, W, C] to the same shape."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     y = nn.GroupNorm(self.groups, epsilon=self.epsilon, name='norm', **types)(x)
     tokens = y.reshape(x.shape[0], -1, x.shape[-1])
     attend = attention.SelfAttention(heads=1, name='attention', **types)

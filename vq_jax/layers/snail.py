@@ -5,6 +5,7 @@ feature maps [B, h, w, C]; `step` takes one pixel [B, C] and a cache of the
 pixels before it.
 """
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from vq_jax.layers import causal_convolution as causal
 from vq_jax.layers.attention import KVCache
 from vq_jax.layers.dropout import Dropout
+from vq_jax.utils.dtypes import Dtypes
 
 
 @flax.struct.dataclass
@@ -55,7 +57,7 @@ class GatedLayer(nn.Module):
 
   def setup(self):
     """Declares the layers."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     conv = nn.Dense
     if self.kernel != 1:
       conv = functools.partial(causal.raster_conv, kernel=self.kernel)
@@ -89,10 +91,11 @@ class GatedLayer(nn.Module):
   ) -> tuple[jax.Array, jax.Array]:
     """Returns the empty feature maps of both convolutions."""
     radius = causal.window_radius(self.kernel)
-    return tuple(
+    outer, inner = (
       causal.empty_map(batch_size, grid, channels, radius, self.dtype)
       for channels in (self.channels, self.residual_channels)
     )
+    return outer, inner
 
   def step(
     self,
@@ -162,7 +165,7 @@ class CausalAttention(nn.Module):
       the output, of the shape of `x`, and with a cache the updated cache.
     """
     width = x.shape[-1]
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     project = functools.partial(
       nn.DenseGeneral, (self.heads, width // self.heads), **types
     )
@@ -176,6 +179,7 @@ class CausalAttention(nn.Module):
     if cache is None:
       y = jax.nn.dot_product_attention(query, key, value, is_causal=True)
     else:
+      assert position is not None
       new = KVCache.from_projections(key, value)
       y = cache.attend(query, new, position)
       cache = cache.write(new, position)
@@ -197,7 +201,10 @@ class Block(nn.Module):
 
   def setup(self):
     """Declares the layers."""
-    types = {'dtype': self.layer.dtype, 'param_dtype': self.layer.param_dtype}
+    types: Dtypes = {
+      'dtype': self.layer.dtype,
+      'param_dtype': self.layer.param_dtype,
+    }
     self.gated = [self.layer.clone(parent=None) for _ in range(self.layers)]
     if self.heads:
       self.attention = CausalAttention(self.heads, **types)
@@ -264,7 +271,7 @@ class Block(nn.Module):
       x, layer_maps = layer.step(layer_maps, x, context, position)
       maps.append(layer_maps)
     if not self.heads:
-      return x, cache.replace(maps=maps)
+      return x, dataclasses.replace(cache, maps=maps)
     y, attention = self.attention(
       x[:, None],
       previous[:, None],

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -76,9 +77,11 @@ class TransformerBlock(nn.Module):
     if queries is not None and config.mlp_kernel > 1:
       raise ValueError(f'queries need mlp_kernel=1; got {config.mlp_kernel}.')
     drop = Dropout(config.dropout, deterministic=not train)
-    no_change = (0.0, 0.0, 1.0)  # shift, scale, gate
-    of_attention = of_mlp = no_change
+    # Shift, scale and gate that change nothing.
+    of_attention: Sequence[jax.Array | float] = (0.0, 0.0, 1.0)
+    of_mlp = of_attention
     if self.adaln:
+      assert condition is not None
       vectors = normalization.AdaLN(
         x.shape[-1], 6, name='adaln', **config.dtypes
       )(condition)
@@ -137,6 +140,7 @@ class TransformerBlock(nn.Module):
 
   def _mlp(self, x: jax.Array, drop: Dropout) -> jax.Array:
     config = self.config
+    hidden: nn.Module
     dense = functools.partial(
       nn.Dense,
       use_bias=config.bias,
@@ -146,6 +150,7 @@ class TransformerBlock(nn.Module):
     if config.mlp_kernel == 1:
       hidden = dense(config.mlp_width, name='mlp_in')
     else:
+      assert self.grid is not None
       hidden = convolution.GridConv(
         config.mlp_width,
         config.mlp_kernel,
@@ -267,14 +272,16 @@ class TransformerStack(nn.Module):
     if config.scan:
       x, new = self._scan(body)(make_block(name='blocks'), x, cache)
     else:
+      assert not isinstance(cache, attention.KVCache)
       new = []
       for i in range(config.layers):
         own = None if cache is None else cache[i]
         x, own = body(make_block(name=f'block_{i}'), x, own)
         new.append(own)
-    return x, None if cache is None else transformer_cache.write(
-      cache, new, position, after=x
-    )
+    if cache is None:
+      return x, None
+    assert position is not None
+    return x, transformer_cache.write(cache, new, position, after=x)
 
   def _scan(self, body: Callable) -> Callable:
     """Returns the function that applies all blocks, one after the other."""

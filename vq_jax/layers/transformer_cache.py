@@ -39,8 +39,14 @@ def write(
     after: [B, 1, D], the output of the stack.
   """
   if isinstance(cache, attention.KVCache):
+    assert isinstance(new, attention.KVCache)
     return cache.write(new, position)
   # XLA copies a cache unless what is written depends on the last reading.
   last = after[:, :, :1, None]
-  new = jax.tree.map(lambda n: jnp.where(position < 0, last, n), tuple(new))
-  return tuple(c.write(n, position) for c, n in zip(cache, new, strict=True))
+  assert not isinstance(new, attention.KVCache)
+  after_last = jax.tree.map(
+    lambda n: jnp.where(position < 0, last, n), tuple(new)
+  )
+  return tuple(
+    c.write(n, position) for c, n in zip(cache, after_last, strict=True)
+  )

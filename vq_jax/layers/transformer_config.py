@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import initializers
 from vq_jax.utils import fields
+from vq_jax.utils.dtypes import Dtypes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,6 @@ class TransformerConfig:
     return self.embedding_dropout
 
   @property
-  def dtypes(self) -> dict[str, jnp.dtype]:
+  def dtypes(self) -> Dtypes:
     """`dtype` and `param_dtype`, as keyword arguments of a module."""
     return {'dtype': self.dtype, 'param_dtype': self.param_dtype}

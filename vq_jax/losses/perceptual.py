@@ -9,6 +9,7 @@ which makes compilation take minutes.
 import os
 from typing import Any
 from typing import Literal
+from typing import TypeVar
 
 import flax.linen as nn
 import jax
@@ -186,7 +187,10 @@ def load_classifier_distance(
   }
 
 
-def _with_shapes(module: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
+_Module = TypeVar('_Module', bound=nn.Module)
+
+
+def _with_shapes(module: _Module) -> tuple[_Module, dict[str, Any]]:
   """Returns a distance, and the shapes of its variables."""
   image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
   return module, jax.eval_shape(module.init, jax.random.key(0), image, image)

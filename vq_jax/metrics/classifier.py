@@ -250,7 +250,7 @@ def _fingerprint(images: np.ndarray, labels: np.ndarray, settings) -> str:
   digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
   for array in (images, labels):
     digest.update(f'{array.dtype}{array.shape}'.encode())
-    digest.update(np.ascontiguousarray(array))
+    digest.update(np.ascontiguousarray(array).data)
   return digest.hexdigest()[:16]
 
 

@@ -9,6 +9,7 @@ codes.
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.quantizers.base import perplexity
@@ -45,6 +46,6 @@ def dataset_stats(counts: Counts) -> dict[str, jax.Array]:
 def _stats(prefix: str, counts: Counts) -> dict[str, jax.Array]:
   stats = {}
   for suffix, grid_counts in counts.items():
-    stats[f'{prefix}_usage{suffix}'] = usage(grid_counts)
-    stats[f'{prefix}_perplexity{suffix}'] = perplexity(grid_counts)
+    stats[f'{prefix}_usage{suffix}'] = usage(jnp.asarray(grid_counts))
+    stats[f'{prefix}_perplexity{suffix}'] = perplexity(jnp.asarray(grid_counts))
   return stats

@@ -52,19 +52,20 @@ def inception_score(
     _score(logits, order[start:stop], chunk_size)
     for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
   ]
-  return estimates.of_parts(scores)
+  return estimates.of_parts(np.array(scores))
 
 
 def _score(logits: rows_lib.Rows, order: np.ndarray, chunk_size: int) -> float:
   """Returns the score of some of the rows, in two sums over chunks."""
-  marginal, negative_entropy = 0.0, 0.0
+  marginal: np.ndarray | float = 0.0
+  negative_entropy = 0.0
   for chunk in rows_lib.chunks(logits, chunk_size, order):
     log_p = chunk - chunk.max(axis=1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
     p = np.exp(log_p)
     marginal = marginal + p.sum(axis=0)
     negative_entropy += np.sum(p * log_p)
-  marginal = marginal / len(order)
+  marginal = np.asarray(marginal / len(order))
   positive = marginal[marginal > 0]  # p log p is 0 where p is
   divergence = negative_entropy / len(order) - np.sum(
     positive * np.log(positive)

@@ -63,7 +63,7 @@ def kid(
     x = rows_lib.to_float64(a[rng.choice(len(a), size, replace=False)])
     y = rows_lib.to_float64(b[rng.choice(len(b), size, replace=False)])
     values.append(_unbiased_mmd(x, y))
-  return estimates.of_parts(values)
+  return estimates.of_parts(np.array(values))
 
 
 def _unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:

@@ -94,7 +94,7 @@ def density_coverage(
     reference, generated, neighbours, chunk_size
   ):
     inside = distances < squared_radii * (1 - _TIES)
-    balls += np.count_nonzero(inside)
+    balls += int(np.count_nonzero(inside))
     covered[rows] |= inside.any(axis=1)
   density = balls / (neighbours * len(generated))
   return float(density), float(covered.mean())

@@ -1,5 +1,6 @@
 """The autoregressive transformer of VQGAN and ViT-VQGAN."""
 
+import dataclasses
 from typing import ClassVar
 
 import flax.linen as nn
@@ -223,7 +224,9 @@ class AutoregressiveTransformer(base.Prior):
       cache=cache.blocks,
       position=position,
     )
-    return self._logits(x, context)[:, 0], cache.replace(blocks=blocks)
+    return self._logits(x, context)[:, 0], dataclasses.replace(
+      cache, blocks=blocks
+    )
 
   def _context(
     self,
@@ -242,6 +245,7 @@ class AutoregressiveTransformer(base.Prior):
       first = jnp.tile(start, (batch_size, 1))
     parent = None
     if condition is not None:
+      assert self.parent_grid is not None
       parent = embeddings.upsample_parent(
         self.parent_embedding(condition), self.parent_grid, self.grid
       )

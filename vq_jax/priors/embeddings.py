@@ -116,7 +116,7 @@ class PositionEmbedding(checked.CheckedModule):
   grid: tuple[int, int]
   prefix: int
   width: fields.PositiveInt
-  init: nn.initializers.Initializer
+  init: nn.initializers.Initializer  # type: ignore[assignment]
   param_dtype: jnp.dtype = jnp.float32
 
   @nn.compact

@@ -161,6 +161,7 @@ class MaskGIT(base.Prior):
     dtype = self.transformer.dtype
     x = self.embedding(tokens)
     if condition is not None:
+      assert self.parent_grid is not None
       x += embeddings.upsample_parent(
         self.parent_embedding(condition), self.parent_grid, self.grid
       )

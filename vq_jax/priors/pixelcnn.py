@@ -1,5 +1,6 @@
 """Gated PixelCNN, a convolutional autoregressive prior."""
 
+import dataclasses
 from typing import ClassVar
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from vq_jax.layers import causal_convolution
 from vq_jax.layers import gated_pixelcnn
 from vq_jax.priors import base
 from vq_jax.utils import fields
+from vq_jax.utils.dtypes import Dtypes
 
 
 @flax.struct.dataclass
@@ -92,7 +94,7 @@ class PixelCNN(base.Prior):
 
   def setup(self):
     """Declares the embeddings, the layers of both stacks and the head."""
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     self.embedding = nn.Embed(self.vocab.codebook_size, self.channels, **types)
     self.label_embedding = nn.Embed(
       self.vocab.num_labels, self.channels, **types
@@ -196,10 +198,11 @@ class PixelCNN(base.Prior):
     # At position 0 this writes zeros into the margin.
     x = self.embedding(previous) * (position > 0)
     radius = causal_convolution.window_radius(self.first_kernel)
-    cache = cache.replace(
+    cache = dataclasses.replace(
+      cache,
       embedded=causal_convolution.write_pixel(
         cache.embedded, x, position - 1, radius
-      )
+      ),
     )
     column = position % self.grid[1]
     above, link, left = nn.cond(
@@ -218,7 +221,9 @@ class PixelCNN(base.Prior):
       x = layer.pixel(
         x, jax.lax.dynamic_index_in_dim(link[i], column, 1, keepdims=False)
       )
-    return self._head(x), cache.replace(above=above, link=link, left=new_left)
+    return self._head(x), dataclasses.replace(
+      cache, above=above, link=link, left=new_left
+    )
 
   def _start_row(self, cache, position):
     """Returns `above`, `link` and `left` at the start of a row."""

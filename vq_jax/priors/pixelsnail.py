@@ -1,5 +1,6 @@
 """PixelSNAIL, the prior of VQ-VAE-2: causal convolutions and attention."""
 
+import dataclasses
 import functools
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from vq_jax.layers import convolution
 from vq_jax.layers import snail
 from vq_jax.priors import base
 from vq_jax.utils import fields
+from vq_jax.utils.dtypes import Dtypes
 
 
 @flax.struct.dataclass
@@ -114,7 +116,7 @@ class PixelSNAIL(base.Prior):
   def setup(self):
     """Declares embeddings, blocks, output layers and parent layers."""
     self._check_fields()
-    types = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
+    types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     shape = (self.channels, self.residual_channels)
     embed = functools.partial(nn.Embed, features=self.channels, **types)
     layer = snail.GatedLayer(
@@ -240,7 +242,9 @@ class PixelSNAIL(base.Prior):
         block_cache, x, previous, context, position, self.grid
       )
       blocks.append(block_cache)
-    return self._head(x), cache.replace(embedded=embedded, blocks=blocks)
+    return self._head(x), dataclasses.replace(
+      cache, embedded=embedded, blocks=blocks
+    )
 
   def _context(self, label, condition):
     """Returns features of label and parent level, [B, h or 1, w or 1, C]."""

@@ -1,6 +1,7 @@
 """Index backpropagation: a soft gradient that reaches all codes."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -75,7 +76,8 @@ class IBQ(base.Quantizer):
     codebook = jnp.asarray(self.codebook, jnp.float32)
     indices = search.most_similar(z, codebook)
     codes = codebook[indices]
-    gradient, entropy_sums = blocks.map_rows(
+    sums: Any
+    gradient, sums = blocks.map_rows(
       functools.partial(self._compare, codebook), self.codebook_size, z
     )
     quantized = gradients.soft_choice(codes, gradient)
@@ -87,9 +89,7 @@ class IBQ(base.Quantizer):
       **base.batch_stats(indices, self.codebook_size, self.axis_name),
     }
     if self.entropy_weight:
-      sample, batch = entropy.mean_entropies(
-        entropy_sums, indices.size, self.axis_name
-      )
+      sample, batch = entropy.mean_entropies(sums, indices.size, self.axis_name)
       stats['entropy_loss'] = sample - batch
       loss += self.entropy_weight * stats['entropy_loss']
     return base.Quantized(

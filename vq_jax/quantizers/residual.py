@@ -135,7 +135,7 @@ class ResidualQuantizer(base.Quantizer):
 
 
 def _train_if(
-  keep: jax.Array, level: nn.Module, z: jax.Array
+  keep: jax.Array | bool, level: nn.Module, z: jax.Array
 ) -> base.Quantized:
   """Applies a level in training if `keep`; otherwise returns zeros."""
   # A condition on the call, not on its results, because a dropped level must

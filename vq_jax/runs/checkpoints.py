@@ -17,9 +17,11 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.runs import checksums
+from vq_jax.runs import weight_file
 from vq_jax.runs.layout import CHECKPOINTS
 from vq_jax.runs.layout import DAMAGED
 from vq_jax.runs.layout import RunError
+from vq_jax.utils import paths
 
 
 class DamagedCheckpointWarning(UserWarning):
@@ -116,8 +118,14 @@ def latest_step(folder: str | os.PathLike) -> int | None:
 def _list_steps(folder: str | os.PathLike) -> list[int]:
   import orbax.checkpoint as ocp
 
-  path = pathlib.Path(folder).resolve() / CHECKPOINTS
+  path = _make_absolute(folder) / CHECKPOINTS
   return ocp.utils.checkpoint_steps(path) if path.is_dir() else []
+
+
+def _make_absolute(folder: str | os.PathLike) -> pathlib.Path:
+  """Returns the path as Orbax needs it."""
+  path = paths.make(folder)
+  return path.resolve() if isinstance(path, pathlib.Path) else path
 
 
 def find_undamaged(
@@ -136,8 +144,8 @@ def find_undamaged(
   Raises:
     RunError: if there are checkpoints, and all are damaged.
   """
-  path = pathlib.Path(folder) / CHECKPOINTS
-  damaged = {}
+  path = paths.make(folder) / CHECKPOINTS
+  damaged: dict[int, str] = {}
   for step in sorted(_list_steps(folder), reverse=True):
     damage = checksums.find_damage(path / str(step), items)
     if damage is None:
@@ -158,7 +166,7 @@ def warn_of_damage(
 ) -> None:
   """Warns of checkpoints that are skipped; see `find_undamaged`."""
   for step, damage in damaged.items():
-    path = pathlib.Path(folder) / CHECKPOINTS / str(step)
+    path = paths.make(folder) / CHECKPOINTS / str(step)
     warnings.warn(
       f'the checkpoint {path} is damaged and skipped: {damage}. That of step '
       f'{used} is used.',
@@ -181,7 +189,7 @@ def set_aside(folder: str | os.PathLike, steps: Iterable[int]) -> None:
 
 
 def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
-  """Reads the variables of the latest checkpoint of a run.
+  """Reads the variables of the latest checkpoint of a run, or of its file.
 
   Neither the optimizer nor the devices of the training are needed. If it is
   damaged, the one before is read, with a warning.
@@ -200,12 +208,14 @@ def load_variables(folder: str | os.PathLike) -> tuple[dict[str, Any], int]:
   from etils import epath  # Orbax's own paths
 
   latest, damaged = find_undamaged(folder, ('variables', 'ema'))
+  if latest is None and weight_file.exists(folder):
+    return weight_file.read(folder)
   if latest is None:
     raise RunError(
       f'{folder} has no complete checkpoint yet. Let its training save one.'
     )
   warn_of_damage(folder, damaged, latest)
-  path = epath.Path(folder).resolve() / CHECKPOINTS / str(latest)
+  path = epath.Path(_make_absolute(folder)) / CHECKPOINTS / str(latest)
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   handler = ocp.StandardCheckpointHandler()
 

@@ -46,9 +46,12 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
   Raises:
     RunError: if the folder is not a run folder.
   """
-  path = pathlib.Path(folder) / CONFIG
+  path = paths.make(folder) / CONFIG
   if not path.parent.is_dir():
-    raise RunError(f'no such run folder: {folder}')
+    raise RunError(
+      f'no such run folder: {folder}. Give the folder of a run, the name of a '
+      'packaged model, gs://... or hf://org/name.'
+    )
   if not path.is_file():
     raise RunError(
       f'{folder} is not a run folder: it has no {CONFIG}. A run folder is what '
@@ -73,7 +76,7 @@ def read_complete_config(folder: str | os.PathLike) -> dict[str, Any]:
     missing = [key for key in keys if key not in found]
     if missing:
       raise RunError(
-        f'{pathlib.Path(folder) / CONFIG} is not the config of a run: its '
+        f'{paths.make(folder) / CONFIG} is not the config of a run: its '
         f'section {section} lacks {", ".join(missing)}. Copy it again from '
         'where the run was trained.'
       )

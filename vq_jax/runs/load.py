@@ -16,28 +16,39 @@ from vq_jax.config import modules
 from vq_jax.config import registry
 from vq_jax.model import Model
 from vq_jax.runs import checkpoints
+from vq_jax.runs import checksums
 from vq_jax.runs import layout
+from vq_jax.runs import locations
 from vq_jax.utils import trees
 
 
-def load(folder: str | os.PathLike, *, abstract: bool = False) -> Model:
+def load(source: str | os.PathLike, *, abstract: bool = False) -> Model:
   """Loads a run: an autoencoder, or a prior with all that it needs.
 
   Args:
-    folder: a run folder.
+    source: a run folder, the name of a packaged model ('fashion'),
+      `gs://bucket/folder` or `hf://org/name[@revision]`.
     abstract: whether the variables are shapes (`jax.ShapeDtypeStruct`), for
       which no checkpoint is read.
 
   Raises:
-    RunError: if the folder is not a run folder, or has no complete checkpoint.
+    RunError: if the folder is not a run folder, or has no complete checkpoint,
+      or if a file of an exported run is damaged.
     ValueError: if the checkpoint does not fit the config.
   """
-  folder = pathlib.Path(folder)
+  folder = locations.resolve(source)
+  if not abstract:
+    checksums.check_export(folder)
+  return _load(folder, abstract)
+
+
+def _load(folder: pathlib.Path, abstract: bool) -> Model:
+  """Loads the run of a folder; see `load`."""
   run_config = layout.read_complete_config(folder)
   if (folder / layout.GENERATOR).is_dir():
     return _load_critic(folder, run_config, abstract)
   if 'labels' in run_config:
-    tokenizer = load(folder / layout.AUTOENCODER, abstract=abstract)
+    tokenizer = _load(folder / layout.AUTOENCODER, abstract)
     return load_prior(folder, tokenizer, abstract=abstract)
   module = modules.make_autoencoder(run_config)
   variables = _load_variables(
@@ -82,7 +93,8 @@ def _load_critic(
   folder: pathlib.Path, run_config: Mapping[str, Any], abstract: bool
 ) -> Model:
   """Loads a token critic and the MaskGIT whose tokens it scores."""
-  generator = load(folder / layout.GENERATOR, abstract=abstract)
+  generator = _load(folder / layout.GENERATOR, abstract)
+  assert generator.prior is not None
   critic = modules.make_critic(run_config, generator.prior)
   variables = _load_variables(
     folder, lambda key: modules.init_prior(critic, key), abstract
@@ -186,8 +198,9 @@ def _load_variables(
   if abstract:
     return shapes
   variables, step = checkpoints.load_variables(folder)
-  return trees.merge_strict(
+  variables = trees.merge_strict(
     shapes,
     variables,
     source=f'the checkpoint {folder / layout.CHECKPOINTS / str(step)}',
   )
+  return trees.cast_like(variables, shapes)  # an export may have bfloat16

@@ -94,7 +94,7 @@ def make_apply(
   rows = batch_size * (2 if guidance.scale else 1)
   if condition is not None:
     condition = guidance.repeat(condition)
-  apply = functools.partial(prior.apply, variables)
+  apply: Callable[..., Any] = functools.partial(prior.apply, variables)
   if share_rows:
     apply = functools.partial(share_equal_rows, apply)
   label = guidance.rows(label, null_label)

@@ -5,6 +5,7 @@ is exactly 32, and are looked up on the device.
 """
 
 from collections.abc import Callable
+from typing import Any
 from typing import Literal
 
 import jax
@@ -43,12 +44,12 @@ def masked_counts(
   Raises:
     ValueError: if the schedule gives NaN.
   """
-  start = np.arange(total + 1)
+  start: Any = np.arange(total + 1)
   dtype = np.float32 if rounding == 'float32' else np.float64
   counts, now = [], start
   for step in range(1, steps):
     ratio = dtype(step) / dtype(steps)
-    fraction = np.clip(schedule(ratio, start), 0, 1).astype(dtype)
+    fraction = np.asarray(np.clip(schedule(ratio, start), 0, 1), dtype)
     if np.isnan(fraction).any():
       raise ValueError(
         'a schedule must give the fraction that stays masked; got NaN at '

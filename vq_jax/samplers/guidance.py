@@ -109,6 +109,7 @@ class Guidance:
     """
     if not self.scale:
       return label
+    assert label is not None and null_label is not None
     pairs = jnp.stack([label, jnp.full_like(label, null_label)], axis=1)
     return pairs.reshape(-1)
 

@@ -166,7 +166,8 @@ class MaskGITSampler(base.TokenSampler):
         'autoregressive; use an AutoregressiveSampler.'
       )
     guidance = self.make_guidance()
-    inputs = {'label': label, 'condition': condition, 'share_rows': share_rows}
+    inputs: dict[str, Any] = {'label': label, 'condition': condition}
+    inputs['share_rows'] = share_rows
     apply, _ = base.make_apply(
       guidance, prior, variables, len(tokens), **inputs
     )

@@ -30,10 +30,10 @@ def sampler_for(prior: priors.Prior, options: Mapping[str, Any]) -> Sampler:
   Raises:
     ValueError: if the sampler has no such option, or a value is out of range.
   """
-  cls = maskgit.MaskGITSampler
+  sampler: Sampler = maskgit.MaskGITSampler()
   if prior.causal:
-    cls = autoregressive.AutoregressiveSampler
-  return with_options(cls(), options)
+    sampler = autoregressive.AutoregressiveSampler()
+  return with_options(sampler, options)
 
 
 def with_options(sampler: Sampler, options: Mapping[str, Any]) -> Sampler:

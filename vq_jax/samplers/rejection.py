@@ -51,7 +51,7 @@ def rejection_sample(
   candidates = candidate_labels(labels, acceptance_rate)
   rows = {label: np.flatnonzero(labels == label) for label in set(labels)}
   best = np.full(len(labels), -np.inf)
-  kept = None
+  kept: np.ndarray | None = None
   for start in range(0, len(candidates), batch_size):
     part = candidates[start : start + batch_size]
     images = np.asarray(generate(start, part))
@@ -62,6 +62,7 @@ def rejection_sample(
       worst = rows[label][np.argmin(best[rows[label]])]
       if value > best[worst]:
         kept[worst], best[worst] = image, value
+  assert kept is not None  # there are candidates
   return kept
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 
@@ -25,9 +26,10 @@ def use_compilation_cache(
   Returns:
     The folder; None if JAX is told otherwise, or nothing can be written there.
   """
-  if _VARIABLE in environ or jax.config.jax_compilation_cache_dir is not None:
+  config: Any = jax.config  # its flags are not typed
+  if _VARIABLE in environ or config.jax_compilation_cache_dir is not None:
     return None
-  if not jax.config.jax_enable_compilation_cache:
+  if not config.jax_enable_compilation_cache:
     return None
   try:
     caches = environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,8 @@ def use_cpu_cores(*batch_sizes: int) -> None:
   Args:
     *batch_sizes: the sizes that the number of devices must divide.
   """
-  if jax.config.jax_num_cpu_devices != -1:
+  config: Any = jax.config  # its flags are not typed
+  if config.jax_num_cpu_devices != -1:
     return
   affinity = getattr(os, 'sched_getaffinity', None)  # not on a Mac
   cores = len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -56,7 +56,7 @@ def _read_number(environ: Mapping[str, str], name: str, least: int) -> int:
 
 def batch_sharding(
   batch_size: int | None = None,
-) -> jax.sharding.Sharding | None:
+) -> NamedSharding | None:
   """Returns a sharding of a batch over all devices of this process.
 
   Args:

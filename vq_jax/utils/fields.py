@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from typing import Any
 from typing import Literal
+from typing import cast
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def check(instance: Any, *, error: type[ValueError] = ValueError) -> None:
     ValueError: if a value has the wrong type or is out of range. The message
       has the name of the field, the valid values and the value.
   """
-  hints = type_hints(type(instance))
+  hints = type_hints(cast(Any, type(instance)))
   for field in dataclasses.fields(instance):
     if field.name in hints:
       value = getattr(instance, field.name)
@@ -284,7 +285,7 @@ def _describe(hint: Any) -> str:
   names = {bool: 'True or False', str: 'a string', types.NoneType: 'None'}
   if origin is Callable:
     return 'a function'
-  name = names.get(hint) or getattr(hint, '__name__', str(hint))
+  name = names.get(hint) or str(getattr(hint, '__name__', hint))
   known = dataclasses.is_dataclass(hint)
   known |= getattr(hint, '_is_protocol', False)
   return f'an instance of {name}' if known else name

@@ -45,7 +45,7 @@ def to_float(image: Array) -> jax.Array:
     # XLA multiplies by 1 / 255, which differs in the last bit of some values.
     return jnp.asarray(image.astype(np.float32) / np.float32(255))
   if image.dtype == jnp.uint8:
-    return image.astype(jnp.float32) / 255
+    return jnp.asarray(image).astype(jnp.float32) / 255
   return jnp.asarray(image, jnp.float32)
 
 
@@ -103,13 +103,13 @@ def check_range(image: Array, known: np.ndarray | None = None) -> None:
 def to_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
   """Maps images in [0, 1] linearly to `value_range`."""
   low, high = value_range
-  return image * (high - low) + low
+  return jnp.asarray(image * (high - low) + low)
 
 
 def from_range(image: Array, value_range: tuple[float, float]) -> jax.Array:
   """Maps images in `value_range` linearly to [0, 1]."""
   low, high = value_range
-  return (image - low) / (high - low)
+  return jnp.asarray((image - low) / (high - low))
 
 
 @fields.checked

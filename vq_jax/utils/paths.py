@@ -1,9 +1,32 @@
-"""Output files: checked before long work, and written atomically."""
+"""Paths: local or remote; output files, which are written atomically."""
 
 import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
+
+
+def make(path: str | os.PathLike) -> pathlib.Path:
+  """Returns a path as an object, also of a file in Google Cloud Storage.
+
+  Args:
+    path: a local path, or an address that starts with `gs://`.
+
+  Returns:
+    an absolute or relative `pathlib.Path`, or an `etils.epath.Path`, which has
+    the same methods.
+  """
+  if os.fspath(path).startswith('gs://'):
+    from etils import epath  # Orbax's own paths
+
+    return epath.Path(path)
+  return pathlib.Path(path)
+
+
+def get_cache_folder() -> pathlib.Path:
+  """Returns the folder in which downloaded files are kept."""
+  home = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+  return pathlib.Path(home).expanduser() / 'vq_jax'
 
 
 def check_file(path: str | os.PathLike) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""Reading of the header of safetensors files.
+"""Reading and writing of safetensors files.
 
     8 bytes: N, the length of the header, little-endian
     N bytes: JSON, name -> {'dtype': 'F32', 'shape': [..], 'data_offsets': [..]}
@@ -13,11 +13,14 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 from typing import BinaryIO
 
 import ml_dtypes
 import numpy as np
+
+from vq_jax.utils import paths
 
 DTYPES = {
   'F64': np.dtype('<f8'),
@@ -31,6 +34,8 @@ DTYPES = {
   'U8': np.dtype('u1'),
   'BOOL': np.dtype('?'),
 }
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_METADATA = '__metadata__'
 _KEYS = {'dtype', 'shape', 'data_offsets'}
 _LONGEST_HEADER = 100_000_000  # bytes; the limit of the released reader
 
@@ -84,7 +89,7 @@ def read_entries(file: BinaryIO) -> dict[str, Entry]:
     ValueError: if the header is damaged, or does not describe each byte after
       it exactly once.
   """
-  whole = os.fstat(file.fileno()).st_size
+  whole = file.seek(0, os.SEEK_END)
   file.seek(0)
   length = int.from_bytes(file.read(8), 'little')
   if not 2 <= length <= _LONGEST_HEADER:
@@ -98,7 +103,7 @@ def read_entries(file: BinaryIO) -> dict[str, Entry]:
   found = {
     name: _entry(name, value, 8 + length)
     for name, value in header.items()
-    if name != '__metadata__'
+    if name != _METADATA
   }
   end, before = 8 + length, 'the header'
   in_order = sorted(found.items(), key=lambda x: (x[1].start, x[1].nbytes))
@@ -156,3 +161,73 @@ def _entry(name: str, value: Any, base: int) -> Entry:
       f'are {offsets!r:.40}'
     )
   return Entry(dtype=dtype, shape=shape, start=base + offsets[0])
+
+
+def write(
+  path: str | os.PathLike,
+  arrays: Mapping[str, np.ndarray],
+  metadata: Mapping[str, str],
+) -> None:
+  """Writes a file atomically.
+
+  Example:
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / 'a.safetensors'
+    >>> write(path, {'kernel': np.ones(2, np.float32)}, {'step': '5'})
+    >>> read(path)
+    ({'kernel': array([1., 1.], dtype=float32)}, {'step': '5'})
+
+  Args:
+    path: the file.
+    arrays: name -> array of a dtype in `DTYPES`.
+    metadata: text that the header contains.
+
+  Raises:
+    ValueError: if an array has another dtype.
+  """
+  header: dict[str, Any] = {_METADATA: dict(metadata)}
+  # The largest elements are first, so that each array is aligned.
+  names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+  end = 0
+  for name in names:
+    array = arrays[name]
+    if array.dtype not in _NAMES:
+      raise ValueError(
+        f'{name} has the dtype {array.dtype}, and safetensors has only '
+        f'{", ".join(map(str, _NAMES))}.'
+      )
+    start, end = end, end + array.nbytes
+    header[name] = {
+      'dtype': _NAMES[array.dtype],
+      'shape': list(array.shape),
+      'data_offsets': [start, end],
+    }
+  text = json.dumps(header).encode()
+  text += b' ' * (-len(text) % 8)
+  with paths.replacing(path) as temporary, temporary.open('wb') as file:
+    file.write(len(text).to_bytes(8, 'little') + text)
+    for name in names:
+      file.write(arrays[name].tobytes())
+
+
+def read(
+  path: str | os.PathLike,
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Reads all arrays of a file, and its metadata.
+
+  Args:
+    path: the file.
+
+  Raises:
+    ValueError: if the header is damaged; see `read_entries`.
+    OSError: if the file cannot be read.
+  """
+  with paths.make(path).open('rb') as file:
+    entries = read_entries(file)
+    arrays = {
+      name: np.frombuffer(entry.read(file), entry.dtype).reshape(entry.shape)
+      for name, entry in entries.items()
+    }
+    file.seek(0)
+    header = _header(file.read(int.from_bytes(file.read(8), 'little')))
+  return arrays, header.get(_METADATA, {})

@@ -87,6 +87,21 @@ def merge_strict(
   return unflatten({n: want[n] if kept(n) else have[n] for n in want})
 
 
+def cast_like(tree: Tree, like: Tree) -> Tree:
+  """Converts arrays to the dtypes of another tree with the same names.
+
+  Example:
+    >>> stored = {'scale': jnp.ones(2, jnp.bfloat16)}
+    >>> cast_like(stored, {'scale': jnp.zeros(2)})['scale'].dtype
+    dtype('float32')
+  """
+
+  def cast(x, y):
+    return x if x.dtype == y.dtype else x.astype(y.dtype)
+
+  return jax.tree.map(cast, tree, like)
+
+
 def update_digest(digest, tree: Tree) -> None:
   """Adds the names, dtypes, shapes and values of a tree to a checksum.
 

@@ -167,7 +167,7 @@ def style_frames(
         state, losses = dream.advance(state, step)
         taken = number * recording.steps + step + 1
         report(taken, dream.phrase_at(step), losses)
-      _write_image(recording, path, dream.decode(state))
+      _write_image(recording, path, np.asarray(dream.decode(state)))
     # What the file holds, so that a resumed film is the same.
     before = codec.decode_image(path, size[-1]).astype(np.float32)
     paths.write_bytes(recording.out, path.read_bytes())
@@ -180,7 +180,7 @@ def _record(
   state: guidance.GuidanceState,
 ) -> np.ndarray:
   """Writes frame, preview and state; returns the images."""
-  found = np.asarray(dream.decode(state))
+  found = np.asarray(np.asarray(dream.decode(state)))
   frame = recording.folder / 'frames' / f'{int(state.step):08}.png'
   _write_image(recording, frame, found)
   _write_image(recording, recording.out, found)

@@ -191,7 +191,7 @@ class _Encode:
           image = jax.device_put(image, self._sharding)
         found = self._encode(image)
         parts = found if isinstance(found, tuple) else (found,)
-        parts = [np.asarray(part) for part in parts]
+        parts = tuple(np.asarray(part) for part in parts)
         for j in np.flatnonzero(readable):
           grids = zip(self._names, parts, strict=True)
           yield {

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 from typing import BinaryIO
+from typing import cast
 
 from vq_jax.utils import file_kinds
 from vq_jax.utils import safetensors
@@ -140,7 +141,7 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
     raise errors.ConvertError('it is big-endian')
   storages: dict[str, unpickling.Storage] = {}
   with archive.open(pickles[0]) as file:
-    found = unpickling.Unpickler(file, storages).load()
+    found = unpickling.Unpickler(cast(BinaryIO, file), storages).load()
   read = _last_read(functools.partial(_read_record, archive))
   for key, storage in storages.items():
     info = records.get(f'{root}data/{key}')
@@ -169,7 +170,7 @@ def _read_legacy(file: BinaryIO) -> Any:
   storages: dict[str, unpickling.Storage] = {}
 
   def load():
-    return unpickling.Unpickler(file, storages).load()
+    return unpickling.Unpickler(cast(BinaryIO, file), storages).load()
 
   if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
     raise errors.ConvertError('it is a pickle that torch.save did not write')

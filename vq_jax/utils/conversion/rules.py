@@ -118,7 +118,9 @@ def convert(
 
 def _targets(name: str, rules: Iterable[Rule]) -> list[tuple[str, Transform]]:
   """Returns our names for an array of the checkpoint, and their transforms."""
-  module, leaf = re.fullmatch(r'(?:(.*)[./])?(.*)', name, re.DOTALL).groups()
+  match = re.fullmatch(r'(?:(.*)[./])?(.*)', name, re.DOTALL)
+  assert match  # it matches any name
+  module, leaf = match.groups()
   for rule in rules:
     match = re.fullmatch(rule.pattern, module or '')
     if match and leaf in rule.leaves:
@@ -138,11 +140,12 @@ def _stack(
   arrays: Mapping[str, np.ndarray], problems: list[str]
 ) -> dict[str, np.ndarray]:
   """Stacks the arrays of `blocks[0]`, `blocks[1]`, ..., and adds problems."""
-  done, parts = {}, {}
+  done: dict[str, Any] = {}
+  parts: dict[str, Any] = {}
   for name, array in arrays.items():
-    whole, _, index, end = re.fullmatch(
-      r'(.*?)(\[(\d+)\](.*))?', name, re.DOTALL
-    ).groups()
+    match = re.fullmatch(r'(.*?)(\[(\d+)\](.*))?', name, re.DOTALL)
+    assert match  # it matches any name
+    whole, _, index, end = match.groups()
     if index is None:
       done[name] = array
     else:

@@ -74,6 +74,7 @@ class Tensor:
     Raises:
       ConvertError: if the file is truncated.
     """
+    assert self.storage.read is not None  # set when the file is opened
     dtype, data = self.storage.dtype, self.storage.read()
     if len(data) != self.storage.size * dtype.itemsize:
       # Otherwise the view would exceed the memory of `data`.
@@ -140,7 +141,7 @@ class Record(Inert):
 
   attributes: Mapping[str, Any] = types.MappingProxyType({})
 
-  def __setstate__(self, state: Any) -> None:
+  def __setstate__(self, state: Any) -> None:  # type: ignore[override]
     """Stores the attributes, which a pickle gives once.
 
     Raises:
@@ -229,7 +230,7 @@ def _parameter(tensor: Any, *_: Any) -> Any:
   return tensor
 
 
-_KNOWN = {
+_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
   ('collections', 'OrderedDict'): _Dict,
   ('torch', 'Size'): tuple,
   ('torch._utils', '_rebuild_tensor'): _tensor,
@@ -257,7 +258,7 @@ class Unpickler(pickle.Unpickler):
     """Stores the file, and a dict that receives the storages by their keys."""
     super().__init__(file, encoding='latin1')
     self._storages = storages
-    self._names = {}
+    self._names: dict[tuple[str, str], Any] = {}
 
   def find_class(self, module: str, name: str) -> Any:
     """Returns a known function, or an inert class.
