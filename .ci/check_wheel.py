@@ -14,7 +14,6 @@ import numpy as np
 
 import vq_jax
 from vq_jax import data
-from vq_jax import pretrained
 from vq_jax.config import registry
 from vq_jax.features import clip_tokenizer
 
@@ -41,12 +40,11 @@ command = pathlib.Path(sys.executable).with_name('vqjax')
 found = subprocess.run([command, '--help'], capture_output=True, check=True)
 assert b'generate' in found.stdout
 
-if 'fashion' in pretrained.list_packaged():
-  model = vq_jax.load('fashion')
-  samples = model.generate(0, labels=[5, 9])
-  assert samples.shape == (2, 28, 28, 1), samples.shape
-  mask = np.zeros((2, 28, 28), bool)
-  mask[:, 14:] = True
-  assert model.edit(0, samples, mask, label=5).shape == samples.shape
+model = vq_jax.load('fashion')
+samples = model.generate(0, labels=[5, 9])
+assert samples.shape == (2, 28, 28, 1), samples.shape
+mask = np.zeros((2, 28, 28), bool)
+mask[:, 14:] = True
+assert model.edit(0, samples, mask, label=5).shape == samples.shape
 
 print(f'vq_jax {vq_jax.__version__} works from {installed.parent}')

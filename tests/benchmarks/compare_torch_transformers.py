@@ -2,12 +2,15 @@
 
     git clone https://github.com/valeoai/Halton-MaskGIT
     git clone https://github.com/CompVis/taming-transformers
-    python -m tests.benchmarks.compare_torch_transformers \
-        --halton Halton-MaskGIT --taming taming-transformers
+    for part in training sampling; do
+      python -m tests.benchmarks.compare_torch_transformers --part $part \
+          --halton Halton-MaskGIT --taming taming-transformers
+    done
 
 Their modules are imported from the checkouts, with random weights and at sizes
 that a CPU trains. Both sides compute in float32 and take turns; each time is
-the best of several. Prints a table.
+the best of several. In training each core of a CPU is a device, as in the
+training programs. Prints a table.
 """
 
 import argparse
@@ -30,8 +33,8 @@ _HALTON = {'layers': 6, 'width': 384, 'heads': 6}
 _TAMING = {'layers': 6, 'width': 512, 'heads': 8}
 
 
-def compare_halton(batch: int, turns: int) -> list[str]:
-  """Returns the lines of Halton-MaskGIT at a small size."""
+def compare_halton(part: str, batch: int, turns: int) -> str:
+  """Returns the line of Halton-MaskGIT at a small size."""
   import torch
   from Network import transformer
   from Sampler import halton_sampler
@@ -60,8 +63,10 @@ def compare_halton(batch: int, turns: int) -> list[str]:
     logits = module(inputs, label, torch.rand(batch) < 0.1)
     return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
 
-  name = f'Halton-MaskGIT: training step, batch {batch}'
-  lines = [_compare_steps(name, module, loss, training, batch, turns)]
+  if part == 'training':
+    name = f'Halton-MaskGIT: training step, batch {batch}'
+    return _compare_steps(name, module, loss, training, batch, turns)
+  module.eval()
   sampler = halton_sampler.HaltonSampler(step=8, w=0.7)
   decoder = types.SimpleNamespace(decode_code=lambda code: code.float())
   trainer = types.SimpleNamespace(
@@ -82,19 +87,16 @@ def compare_halton(batch: int, turns: int) -> list[str]:
     guidance=0.7,
     guidance_schedule='constant',
   )
-  return [
-    *lines,
-    beside.compare(
-      f'Halton-MaskGIT: {batch} images, 8 steps, guidance',
-      lambda _: sampler(trainer, nb_sample=batch, labels=label, verbose=False),
-      sampling.make_action(prior, sampling.make_variables(prior), batch, own),
-      turns,
-    ),
-  ]
+  return beside.compare(
+    f'Halton-MaskGIT: {batch} images, 8 steps, guidance',
+    lambda _: sampler(trainer, nb_sample=batch, labels=label, verbose=False),
+    sampling.make_action(prior, sampling.make_variables(prior), batch, own),
+    turns,
+  )
 
 
-def compare_taming(batch: int, turns: int) -> list[str]:
-  """Returns the lines of taming-transformers' minGPT at a small size."""
+def compare_taming(part: str, batch: int, turns: int) -> str:
+  """Returns the line of taming-transformers' minGPT at a small size."""
   import torch
   import transformers
 
@@ -123,29 +125,27 @@ def compare_taming(batch: int, turns: int) -> list[str]:
   tokens = torch.from_numpy(
     rng.integers(0, vocab.codebook_size, (batch, prior.num_tokens + 1))
   )
-  return [
-    _compare_steps(
+  if part == 'training':
+    return _compare_steps(
       f'taming-transformers: training step, batch {batch}',
       module,
       lambda: module(tokens[:, :-1], targets=tokens[:, 1:].contiguous())[1],
       training,
       batch,
       turns,
+    )
+  module.eval()
+  return beside.compare(
+    f'taming-transformers: {batch} images, with a cache',
+    lambda _: mingpt.sample_with_past(tokens[:, :1], module, prior.num_tokens),
+    sampling.make_action(
+      prior,
+      sampling.make_variables(prior),
+      batch,
+      samplers.AutoregressiveSampler(),
     ),
-    beside.compare(
-      f'taming-transformers: {batch} images, with a cache',
-      lambda _: mingpt.sample_with_past(
-        tokens[:, :1], module, prior.num_tokens
-      ),
-      sampling.make_action(
-        prior,
-        sampling.make_variables(prior),
-        batch,
-        samplers.AutoregressiveSampler(),
-      ),
-      turns,
-    ),
-  ]
+    turns,
+  )
 
 
 def _open(config: str, **transformer) -> abstract.Training:
@@ -166,7 +166,7 @@ def _compare_steps(
   batch: int,
   turns: int,
 ) -> str:
-  """Compares training steps; the PyTorch module is in eval mode afterwards."""
+  """Compares training steps."""
   import torch
 
   optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4)
@@ -178,27 +178,29 @@ def _compare_steps(
 
   step = training_lib.TrainingStep(training, batch)
   module.train()
-  line = beside.compare(name, theirs, lambda _: step.repeat(1), turns)
-  module.eval()
-  return line
+  return beside.compare(name, theirs, lambda _: step.repeat(1), turns)
 
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   sides = {'halton': compare_halton, 'taming': compare_taming}
+  parser.add_argument('--part', choices=('training', 'sampling'), required=True)
   parser.add_argument('--halton', metavar='CHECKOUT')
   parser.add_argument('--taming', metavar='CHECKOUT')
-  parser.add_argument('--batch', type=int, default=16)
+  parser.add_argument('--batch', type=int, help='16 in training, 8 in sampling')
   parser.add_argument('--turns', type=int, default=3)
   arguments = parser.parse_args(argv)
-  cpu.use_cpu_cores(arguments.batch)  # as the training programs do
+  training = arguments.part == 'training'
+  batch = arguments.batch or (16 if training else 8)
+  if training:
+    cpu.use_cpu_cores(batch)
   print(beside.HEADER)
   for name, function in sides.items():
     if checkout := getattr(arguments, name):
       sys.path.insert(0, checkout)
-      for line in function(arguments.batch, arguments.turns):
-        print(line, flush=True)
+      line = function(arguments.part, batch, arguments.turns)
+      print(line, flush=True)
   return 0
 
 

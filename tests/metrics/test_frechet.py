@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 
+from vq_jax import data
 from vq_jax.metrics import frechet
 
 
@@ -113,3 +115,17 @@ def test_invalid_features_are_refused():
     frechet.frechet_distance(one, one)
   with pytest.raises(ValueError, match='same number of features'):
     frechet.frechet_distance(frechet.fit(np.eye(2)), frechet.fit(np.eye(3)))
+
+
+@pytest.mark.parametrize('count', [60, 1000])
+def test_real_images_by_the_matrix_root_of_scipy(count):
+  """The formula of pytorch-fid."""
+  source = data.open_source('tfds:fashion_mnist_mini', 'test')
+  images = data.in_memory(source).images[: 2 * count].astype(np.float64) / 255
+  means = images.reshape(2, count, 7, 4, 7, 4).mean(axis=(3, 5))
+  a, b = means.reshape(2, count, 49) ** 0.5
+  root = scipy.linalg.sqrtm(np.cov(a.T) @ np.cov(b.T)).real
+  want = np.sum((a.mean(0) - b.mean(0)) ** 2)
+  want += np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
+  got = frechet.frechet_distance(frechet.fit(a), frechet.fit(b))
+  np.testing.assert_allclose(got, want, rtol=1e-6)

@@ -1,14 +1,9 @@
 """The packaged model is small, complete and described."""
 
-import pytest
-
 import vq_jax
 from vq_jax import pretrained
 
 
-@pytest.mark.skipif(
-  'fashion' not in pretrained.list_packaged(), reason='is not packaged'
-)
 def test_the_packaged_model():
   folder = pretrained.find_packaged('fashion')
   files = [path for path in folder.rglob('*') if path.is_file()]
