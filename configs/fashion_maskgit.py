@@ -11,6 +11,7 @@ figures.
 from configs import common
 from configs import quickstart_maskgit
 
+PARAMETERS = 1_128_876
 LEARNS_FROM = {'autoencoder': 'fashion_tokenizer'}
 
 

@@ -10,6 +10,8 @@ CPU cores. `docs/results/fashion.md` has the figures.
 from configs import common
 from configs import quickstart_tokenizer
 
+PARAMETERS = 323_057
+
 
 def get_config(variant: str = '') -> dict:
   """Returns the config; 'smoke' is a test of a few seconds."""

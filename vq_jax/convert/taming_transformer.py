@@ -174,7 +174,7 @@ def _read_config(path: str | os.PathLike | None) -> tuple[int, int, int]:
     alone = fields.get('unconditional', False)
     if alone or condition == '__is_unconditional__':
       return heads, 0, int(fields.get('sos_token', 0))
-    target = condition['target'] if condition else ''
+    target = condition['target']
     if target.endswith('.Labelator'):
       return heads, int(condition['params']['n_classes']), 0
   raise errors.ConvertError(
