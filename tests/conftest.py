@@ -9,7 +9,7 @@ import tempfile
 # Compiling is most of what the tests do: do it lightly, and, for the processes
 # that they start too, only once for programs of one shape. The workers of
 # pytest-xdist inherit the environment, and with it the cache, of the first.
-if 'PYTEST_XDIST_WORKER' not in os.environ:
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
   _CACHE = tempfile.TemporaryDirectory()
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
 
