@@ -17,6 +17,7 @@ from vq_jax.data.preprocessing import Channels
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.data.preprocessing import apply
 from vq_jax.data.preprocessing import refuse_random
+from vq_jax.utils import packages
 
 LIMIT = 2**30
 _CHUNK = 256
@@ -119,6 +120,7 @@ def _require_shape(
 
 def _progress(chunks: range, name: str):
   """Returns a progress bar that appears after three seconds."""
-  import tqdm
+  with packages.required_for('reading a data set into memory'):
+    import tqdm
 
   return tqdm.tqdm(chunks, desc=f'reading {name}', delay=3, leave=False)
