@@ -4,8 +4,8 @@
         --workdir runs/fashion --config.autoencoder=runs/fashion_tokenizer
 
 It is the quickstart's, wider and trained for 6,000 steps of twice as many
-images: half an hour on two CPU cores. `docs/results/fashion.md` has the
-figures.
+images. The packaged weights had an interruption in between;
+`docs/results/fashion.md` tells which, and has the figures.
 """
 
 from configs import common

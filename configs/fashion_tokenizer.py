@@ -3,8 +3,8 @@
     python -m train.main --config configs/fashion_tokenizer.py \
         --workdir runs/fashion_tokenizer
 
-It is the quickstart's, wider and trained 3.5 times as long: 10 minutes on two
-CPU cores. `docs/results/fashion.md` has the figures.
+It is the quickstart's, wider and trained 3.5 times as long;
+`docs/results/fashion.md` has the figures.
 """
 
 from configs import common
