@@ -7,6 +7,8 @@ under which licence they may be used.
 import dataclasses
 from collections.abc import Mapping
 
+from vq_jax.utils import names
+
 _MASKGIT = 'https://storage.googleapis.com/maskgit-public/checkpoints'
 _TAMING = 'https://heibox.uni-heidelberg.de/f'
 _LLAMAGEN = 'https://huggingface.co/FoundationVision/LlamaGen/resolve/main'
@@ -150,6 +152,4 @@ def lookup(name: str) -> Release:
   Raises:
     ValueError: if the name is unknown.
   """
-  if name not in RELEASES:
-    raise ValueError(f'unknown release {name!r}. Valid: {", ".join(RELEASES)}.')
-  return RELEASES[name]
+  return names.lookup(RELEASES, name, 'release')
