@@ -9,6 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import attention_kernel
 from vq_jax.layers import dropout
 from vq_jax.layers import positions
 from vq_jax.utils.dtypes import Dtypes
@@ -95,7 +96,8 @@ def attend(
   """Returns softmax(query key^T / sqrt(head_dim)) value.
 
   Logits and softmax are float32. The backward pass computes them again: to
-  write and read B x heads x N^2 weights takes longer, and most of the memory.
+  write and read B x heads x N^2 weights takes longer, and most of the memory. On
+  TPUs all is one kernel, see `attention_kernel.is_available`.
 
   Args:
     query: [B, N, heads, head_dim].
@@ -138,7 +140,12 @@ def attend(
       parts.append(compute(query[:, rows], key, value, kept))
     return jnp.concatenate(parts, axis=1)
 
-  return compute_groups(query, key, value, keep)
+  if not attention_kernel.is_available(query, key, keep):
+    return compute_groups(query, key, value, keep)
+  settings = attention_kernel.Settings(causal=causal, keep_prob=keep_prob)
+  return attention_kernel.attend(
+    settings, compute_groups, query, key, value, keep
+  )
 
 
 class SelfAttention(nn.Module):

@@ -159,16 +159,23 @@ class TransformerBlock(nn.Module):
         name='mlp_in',
         **config.dtypes,
       )
-    # The backward pass computes the activation again: to write and read what it
-    # needs of a GELU takes longer.
-    activation = jax.checkpoint(
-      activations.BY_NAME[config.activation], prevent_cse=False
-    )
-    y = activation(hidden(x))
+    gate = None
     if config.activation == 'swiglu':
-      y *= dense(config.mlp_width, name='mlp_gate')(x)
-    out = dense(x.shape[-1], name='mlp_out')
-    return out(drop(y)) if config.mlp_dropout == 'hidden' else drop(out(y))
+      gate = dense(config.mlp_width, name='mlp_gate')
+
+    def project(block, hidden, gated):
+      y = activations.BY_NAME[config.activation](hidden)
+      if gated is not None:
+        y *= gated
+      if config.mlp_dropout == 'hidden':
+        y = drop(y)
+      return dense(x.shape[-1], name='mlp_out')(y)
+
+    # The backward pass computes the hidden layer again from what precedes the
+    # activation: to write and read it takes longer.
+    project = nn.remat(project, prevent_cse=False)
+    y = project(self, hidden(x), None if gate is None else gate(x))
+    return y if config.mlp_dropout == 'hidden' else drop(y)
 
 
 def _cast_kernels(params: Tree, dtype: jnp.dtype) -> Tree:
