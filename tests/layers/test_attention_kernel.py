@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType
 
 from vq_jax.layers import attention_kernel
+from vq_jax.layers import attention_on_tpu
 
 # Queries, keys, whether the attention is causal, and what dropout keeps.
 CASES = {
@@ -54,18 +55,18 @@ def test_outputs_and_gradients_equal_those_of_attention(case):
 def test_the_kernel_is_chosen_for_a_mesh_of_tpus_alone():
   query = jnp.ones((4, 9, 2, 16))
   mask = jnp.ones((4, 2, 9, 9), bool)
-  assert not attention_kernel.is_available(query, query, None)  # a CPU
+  assert not attention_on_tpu.is_available(query, query, None)  # a CPU
   with jax.sharding.use_abstract_mesh(make_mesh('tpu', data=2, tensor=2)):
-    assert attention_kernel.is_available(query, query, None)
-    assert attention_kernel.is_available(query, query, mask[:1, :1])
-    assert not attention_kernel.is_available(query, query, mask)
-    assert not attention_kernel.is_available(query[..., :8], query, None)
-    assert not attention_kernel.is_available(query[:3], query[:3], None)
+    assert attention_on_tpu.is_available(query, query, None)
+    assert attention_on_tpu.is_available(query, query, mask[:1, :1])
+    assert not attention_on_tpu.is_available(query, query, mask)
+    assert not attention_on_tpu.is_available(query[..., :8], query, None)
+    assert not attention_on_tpu.is_available(query[:3], query[:3], None)
     many = jax.ShapeDtypeStruct((4, 2000, 2, 16), jnp.float32)
-    assert not attention_kernel.is_available(many, many, None)
+    assert not attention_on_tpu.is_available(many, many, None)
   for mesh in (make_mesh('cpu', data=2), make_mesh('tpu', stage=2)):
     with jax.sharding.use_abstract_mesh(mesh):
-      assert not attention_kernel.is_available(query, query, None)
+      assert not attention_on_tpu.is_available(query, query, None)
 
 
 def make_mesh(platform, **axes):

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,3 +188,18 @@ def test_every_field_of_the_config_is_read():
   code = '\n'.join(file.read_text() for file in files)
   for field in dataclasses.fields(transformer.TransformerConfig):
     assert re.search(rf'(config|self)\.{field.name}\b', code), field.name
+
+
+@pytest.mark.parametrize('unroll', [2, 3, 9])
+def test_steps_of_several_blocks_compute_the_same(unroll):
+  x = features(2, 5, 8)
+  stack = transformer.TransformerStack(config(layers=3))
+  variables = stack.init(jax.random.key(0), x)
+  other = transformer.TransformerStack(config(layers=3, unroll=unroll))
+
+  def loss(variables, stack):
+    return jnp.sum(jnp.square(stack.apply(variables, x)[0]))
+
+  chex.assert_trees_all_close(
+    *(jax.grad(loss)(variables, which) for which in (stack, other)), rtol=1e-5
+  )

@@ -9,7 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import attention_kernel
+from vq_jax.layers import attention_on_tpu
 from vq_jax.layers import dropout
 from vq_jax.layers import positions
 from vq_jax.utils.dtypes import Dtypes
@@ -96,8 +96,8 @@ def attend(
   """Returns softmax(query key^T / sqrt(head_dim)) value.
 
   Logits and softmax are float32. The backward pass computes them again: to
-  write and read B x heads x N^2 weights takes longer, and most of the memory. On
-  TPUs all is one kernel, see `attention_kernel.is_available`.
+  write and read B x heads x N^2 weights takes longer, and most of the memory.
+  On TPUs all is one kernel, see `attention_on_tpu.is_available`.
 
   Args:
     query: [B, N, heads, head_dim].
@@ -111,19 +111,7 @@ def attend(
   Returns:
     [B, N, heads, head_dim].
   """
-
-  def compute(query, key, value, keep):
-    logits = jnp.einsum(
-      'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
-    ) / math.sqrt(query.shape[-1])
-    if causal:
-      earlier = jnp.tri(*logits.shape[-2:], dtype=bool)[None, None]
-      logits = jnp.where(earlier, logits, jnp.finfo(logits.dtype).min)
-    weights = nn.softmax(logits).astype(value.dtype)
-    if keep is not None:
-      weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
-    return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
-
+  compute = functools.partial(_compute, causal, keep_prob)
   # A TPU computes queries in groups of 128 and fills up the last one. Few of
   # them, such as the label beside 256 tokens, take less time on their own.
   rest = query.shape[1] % _GROUP
@@ -140,12 +128,25 @@ def attend(
       parts.append(compute(query[:, rows], key, value, kept))
     return jnp.concatenate(parts, axis=1)
 
-  if not attention_kernel.is_available(query, key, keep):
+  if not attention_on_tpu.is_available(query, key, keep):
     return compute_groups(query, key, value, keep)
-  settings = attention_kernel.Settings(causal=causal, keep_prob=keep_prob)
-  return attention_kernel.attend(
-    settings, compute_groups, query, key, value, keep
+  return attention_on_tpu.attend(
+    causal, keep_prob, compute_groups, query, key, value, keep
   )
+
+
+def _compute(causal, keep_prob, query, key, value, keep):
+  """Returns what `attend` does, with the weights as an array."""
+  logits = jnp.einsum(
+    'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
+  ) / math.sqrt(query.shape[-1])
+  if causal:
+    earlier = jnp.tri(*logits.shape[-2:], dtype=bool)[None, None]
+    logits = jnp.where(earlier, logits, jnp.finfo(logits.dtype).min)
+  weights = nn.softmax(logits).astype(value.dtype)
+  if keep is not None:
+    weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
+  return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
 
 
 class SelfAttention(nn.Module):

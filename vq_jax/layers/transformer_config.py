@@ -50,6 +50,10 @@ class TransformerConfig:
     scan: whether one compiled block is scanned over parameters with a leading
       axis `layers`, so that compile time does not grow with depth; otherwise
       the blocks are unrolled.
+    unroll: how many blocks a step of the scan computes. A loop copies what the
+      backward pass needs of each step into one array and out of it; with all
+      blocks in one step there is no loop, so that a training step takes less
+      time, and several times as long to compile.
     remat: whether activations are recomputed in the backward pass, which
       saves memory. A name of `jax.checkpoint_policies` keeps some of them:
       'dots_saveable' the results of all matrix products,
@@ -92,6 +96,7 @@ class TransformerConfig:
   embedding_init: nn.initializers.Initializer = initializers.bert
   epsilon: fields.PositiveFloat = 1e-6
   scan: bool = True
+  unroll: fields.PositiveInt = 1
   remat: bool | Literal['dots_saveable', 'dots_with_no_batch_dims_saveable'] = (
     False
   )
