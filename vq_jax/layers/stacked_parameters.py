@@ -27,9 +27,20 @@ def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
     >>> sorted(stacked_parameters.unroll(stacked))
     ['block_0', 'block_1']
   """
-  blocks = params['blocks']
-  layers = len(jax.tree.leaves(blocks)[0])
+  leaves, structure = jax.tree.flatten(params['blocks'])
+  blocks = zip(*map(_unstack, leaves), strict=True)
   return {
-    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
-    for i in range(layers)
+    f'block_{i}': jax.tree.unflatten(structure, block)
+    for i, block in enumerate(blocks)
   }
+
+
+@jax.custom_vjp
+def _unstack(x: jax.Array) -> tuple[jax.Array, ...]:
+  """Returns the parts x[i]; its gradient is one array that is written once."""
+  return tuple(x[i] for i in range(len(x)))
+
+
+_unstack.defvjp(
+  lambda x: (_unstack(x), None), lambda _, gradients: (jnp.stack(gradients),)
+)

@@ -50,10 +50,10 @@ class TransformerConfig:
     scan: whether one compiled block is scanned over parameters with a leading
       axis `layers`, so that compile time does not grow with depth; otherwise
       the blocks are unrolled.
-    unroll: how many blocks a step of the scan computes. A loop copies what the
-      backward pass needs of each step into one array and out of it; with all
-      blocks in one step there is no loop, so that a training step takes less
-      time, and several times as long to compile.
+    unroll: whether the blocks of a scan are computed without a loop. A loop
+      copies what the backward pass needs of each block into one array and out
+      of it; without one a training step takes less time on a TPU, and several
+      times as long to compile. The parameters are the same.
     remat: whether activations are recomputed in the backward pass, which
       saves memory. A name of `jax.checkpoint_policies` keeps some of them:
       'dots_saveable' the results of all matrix products,
@@ -96,7 +96,7 @@ class TransformerConfig:
   embedding_init: nn.initializers.Initializer = initializers.bert
   epsilon: fields.PositiveFloat = 1e-6
   scan: bool = True
-  unroll: fields.PositiveInt = 1
+  unroll: bool = False
   remat: bool | Literal['dots_saveable', 'dots_with_no_batch_dims_saveable'] = (
     False
   )
