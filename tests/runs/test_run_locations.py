@@ -65,6 +65,7 @@ def test_results_are_not_written_into_the_package(packaged):
   [
     ('s3://bucket/run', 'got an address that starts with s3://'),
     ('hf://name', 'must be hf://org/name'),
+    ('fashoin', "no such run folder: fashoin. Did you mean 'fashion'?"),
     ('nowhere', 'no such run folder: nowhere. Give the folder of a run, the'),
   ],
 )

@@ -10,12 +10,14 @@ run/generator/            the MaskGIT of a token critic
 run/*/measurements.json   what was measured of each of these; see `measurements`
 """
 
+import difflib
 import json
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from vq_jax import pretrained
 from vq_jax.utils import paths
 
 CONFIG = 'config.json'
@@ -58,9 +60,14 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
   """
   path = paths.make(folder) / CONFIG
   if not path.parent.is_dir():
+    packaged = pretrained.list_packaged()
+    close = difflib.get_close_matches(str(folder), packaged, n=1)
     raise RunError(
-      f'no such run folder: {folder}. Give the folder of a run, the name of a '
-      'packaged model, gs://... or hf://org/name.'
+      f'no such run folder: {folder}. '
+      + (f'Did you mean {close[0]!r}? ' if close else '')
+      + 'Give the folder of a run, the name of a packaged model '
+      f'({", ".join(packaged) or "none is installed"}), gs://... or '
+      'hf://org/name.'
     )
   if not path.is_file():
     raise RunError(
