@@ -11,6 +11,7 @@ import jax
 from vq_jax.evaluation import accuracy_score
 from vq_jax.evaluation import references
 from vq_jax.evaluation.options import EvaluationOptions
+from vq_jax.features import extractor_loading
 from vq_jax.features import extractors
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.model import Model
@@ -113,7 +114,7 @@ def load_extractor(
         'to them; leave weights and resizer out.'
       )
     return of_run(model, run_folder / 'classifier')
-  return extractors.load_extractor(
+  return extractor_loading.load_extractor(
     options.features, weights=options.weights, resizer=options.resizer
   )
 
