@@ -86,10 +86,10 @@ def of_run(
   """
   info = model.info
   images = references.open_data(info, None, info.data.train_split)
-  labelled = accuracy_score.read(images)
-  fitted = classifier_lib.load_or_fit(
-    *labelled, len(images.class_names), cache_dir=cache_dir
-  )
+  with accuracy_score.read(images, pathlib.Path(cache_dir) / 'images') as found:
+    fitted = classifier_lib.load_or_fit(
+      *found, len(images.class_names), cache_dir=cache_dir
+    )
   return make_extractor(fitted, info.image_shape)
 
 

@@ -161,6 +161,7 @@ class SelectedRows:
 
   Attributes:
     shape: (m, ...).
+    dtype: the type of the elements.
 
   Example:
     >>> rows = SelectedRows(np.arange(6.0)[:, None], np.array([1, 3, 5]))
@@ -172,6 +173,7 @@ class SelectedRows:
     """Takes an array [n, ...] and the numbers of its rows, int [m]."""
     self._rows, self._index = rows, index
     self.shape = (len(index), *rows.shape[1:])
+    self.dtype = rows.dtype
 
   def __len__(self) -> int:
     """Returns m."""
