@@ -117,6 +117,7 @@ class Statistics(FeatureSet):
     checksum: str,
     count: int | None,
     extractor: Mapping[str, str | None] | None = None,
+    image_shape: tuple[int, ...] | None = None,
   ):
     """Takes the Gaussians.
 
@@ -126,9 +127,11 @@ class Statistics(FeatureSet):
       checksum: see `FeatureSet`.
       count: see `FeatureSet`.
       extractor: `passes.describe_extractor` of the network, if it is known.
+      image_shape: (H, W, C) of the images, if it is known.
     """
     self.name, self.checksum, self.count = name, checksum, count
     self.gaussians, self.extractor = dict(gaussians), extractor
+    self.image_shape = image_shape
 
   def select(self, arrays: Collection[str]) -> 'Statistics':
     """Returns the Gaussians of some arrays."""
@@ -138,6 +141,7 @@ class Statistics(FeatureSet):
       checksum=self.checksum,
       count=self.count,
       extractor=self.extractor,
+      image_shape=self.image_shape,
     )
 
   def rows(self, array: str) -> rows_lib.Rows:

@@ -30,7 +30,8 @@ class FeatureExtractor:
 
   Attributes:
     name: name of the network, such as 'inception'.
-    checksum: SHA-256 of its weights; None if they are in no file.
+    checksum: SHA-256 of its weights; None if there are none. Features in files
+      are used again for an extractor of the same name, checksum and resizer.
     resizer: how images are resized, see `resizing.resize`.
     outputs: names of the features, of 'pooled', 'spatial' and 'logits'.
     resize: maps images uint8 [B, H, W, 3] to float32 [B, H', W', 3] in [0, 255]
