@@ -129,10 +129,9 @@ def choose_metrics(
     if options.metrics is None or name in options.metrics
   }
   extractors, missing = load_extractors(options, wanted, extractor)
+  main = extractors.get(metric_table.MAIN)
   if any(metric.reference == 'statistics' for metric in wanted.values()):
-    published.check(
-      reference, images, extractors.get(metric_table.MAIN), options
-    )
+    published.check(reference, images, main, options)
   shapes = {
     f'{prefix}{name}': shape
     for prefix, network in extractors.items()
