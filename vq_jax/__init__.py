@@ -3,7 +3,7 @@
 Images become discrete tokens, a prior learns the tokens, a sampler samples new
 ones, and the decoder turns them back into images.
 
-    model = vq_jax.load('runs/maskgit')
+    model = vq_jax.load('fashion')
     images = model.generate(0, labels=[3, 7])
 """
 

@@ -96,7 +96,7 @@ def start(config: pathlib.Path, folder: pathlib.Path) -> subprocess.Popen:
 
 def last_step(folder: pathlib.Path) -> int:
   """Returns the last step that a run has written metrics of."""
-  if not (folder / writers.METRICS).is_file():
+  if not (folder / layout.METRICS).is_file():
     return 0
   return max((r['step'] for r in writers.read_metrics(folder)), default=0)
 

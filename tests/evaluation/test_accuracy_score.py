@@ -1,5 +1,8 @@
 """The classification accuracy score."""
 
+import contextlib
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -42,13 +45,17 @@ def test_images_of_other_sizes():
     )
 
 
-def test_the_score_of_a_run(maskgit, tmp_path):
-  """It is that of the same images, beside that of real ones."""
+@pytest.mark.parametrize('in_memory', [2**30, 0])
+def test_the_score_of_a_run(maskgit, tmp_path, monkeypatch, in_memory):
+  """It is that of the same images, in files too, beside that of real ones."""
   model = vq_jax.load(maskgit)
   options = evaluation.EvaluationOptions(
     metrics=('cas',), num=20, batch_size=10
   )
-  record = evaluation.evaluate_generation(model, tmp_path, options)
+  with monkeypatch.context() as patch:
+    patch.setattr(accuracy_score, '_IN_MEMORY', in_memory)
+    record = evaluation.evaluate_generation(model, tmp_path, options)
+  assert not list(tmp_path.iterdir())
   (result,) = record.results
   assert result.metric == 'cas' and result.samples == 20
   generated = np.concatenate(
@@ -58,12 +65,15 @@ def test_the_score_of_a_run(maskgit, tmp_path):
     ]
   )
   info = model.info.data
-  train, held_out = (
-    accuracy_score.read(
-      references.open_data(model.info, None, split, limit=limit)
+  with contextlib.ExitStack() as stack:
+    train, held_out = (
+      stack.enter_context(
+        accuracy_score.read(
+          references.open_data(model.info, None, split, limit=limit), tmp_path
+        )
+      )
+      for split, limit in ((info.train_split, 20), (info.eval_split, None))
     )
-    for split, limit in ((info.train_split, 20), (info.eval_split, None))
-  )
   classes = len(model.info.class_names)
   want = accuracy_score.compare(
     (generated, np.arange(20) % classes), train, held_out, classes
@@ -85,9 +95,39 @@ def test_only_a_prior_with_its_own_data_has_the_score(
       evaluation.evaluate_generation(vq_jax.load(run), tmp_path, options)
 
 
-def test_images_without_classes():
+def test_images_without_classes(tmp_path):
   images = evaluation.SourceImages(
     data.ArraySource(np.zeros((2, 8, 8, 1), np.uint8))
   )
-  with pytest.raises(ValueError, match='at least two classes'):
-    accuracy_score.read(images)
+  with (
+    pytest.raises(ValueError, match='at least two classes'),
+    accuracy_score.read(images, tmp_path),
+  ):
+    pass
+
+
+def peak_memory(count, folder):
+  """Returns the largest number of bytes of a training on images in files."""
+  pixels = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
+  pixels = np.broadcast_to(pixels, (count, 16, 16, 3))
+  labels = np.arange(count) % 2
+  source = data.ArraySource(pixels, labels, class_names=('a', 'b'))
+  images = evaluation.SourceImages(source)
+  held_out = stripes(16, 0)[0].repeat(2, 1).repeat(2, 2).repeat(3, 3)
+  test = held_out, np.arange(16) % 2
+  score = evaluation.classification_accuracy_score
+  score((pixels[:64], labels[:64]), test, 2, epochs=1)  # compiles
+  tracemalloc.start()
+  with accuracy_score.read(images, folder) as found:
+    assert found[0].shape == (count, 16, 16, 3)
+    tracemalloc.reset_peak()
+    score(found, test, 2, epochs=1)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  return peak
+
+
+def test_memory_does_not_depend_on_the_number_of_images(tmp_path, monkeypatch):
+  monkeypatch.setattr(accuracy_score, '_IN_MEMORY', 0)
+  few, many = (peak_memory(n, tmp_path / str(n)) for n in (400, 1200))
+  assert (many - few) / 800 < 16 * 16 * 3 / 4  # bytes of an image

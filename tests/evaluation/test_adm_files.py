@@ -52,9 +52,10 @@ def test_written_statistics_are_read_again(tmp_path, gaussian):
   written = feature_sets.Statistics(
     {'pooled': gaussian}, name='x', checksum='y', count=30
   )
-  adm_files.write_statistics(path, written, ['pooled'], EXTRACTOR)
+  adm_files.write_statistics(path, written, ['pooled'], EXTRACTOR, (8, 9, 3))
   found = adm_files.read_statistics(path)
   assert found.count == 30 and found.extractor == EXTRACTOR
+  assert found.image_shape == (8, 9, 3)
   own, read = gaussian, found.gaussian('pooled')
   assert frechet.frechet_distance(own, read) < 1e-12
   with np.load(path) as file:  # as ADM's suite reads it

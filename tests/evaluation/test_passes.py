@@ -113,6 +113,33 @@ def test_a_killed_process_is_resumed_to_the_bit(tmp_path):
   assert found == evaluate(Noise(), tmp_path / 'whole')
 
 
+def make_pass(extractor):
+  return passes.Pass(
+    extractors={'': extractor},
+    arrays=frozenset(['pooled']),
+    batch_size=5,
+    shard_size=15,
+  )
+
+
+def test_a_batch_is_resized_while_the_previous_one_is_computed(tmp_path):
+  """Not beyond a shard, so that a complete one is written at once."""
+  log = []
+  shards = make_pass(extractors.delayed(log)).run(Noise(30), tmp_path)
+  assert log == ['resize', *['resize', 'wait'] * 2, 'wait'] * 2
+  (batch,) = Noise(30).batches(range(30), 30)
+  expected = np.repeat(batch['image'], 3, axis=-1).mean((1, 2))
+  np.testing.assert_allclose(shards.rows('pooled')[:], expected, rtol=1e-6)
+
+
+def test_an_error_of_a_device_stops_the_pass(tmp_path):
+  with pytest.raises(RuntimeError, match='out of memory'):
+    make_pass(extractors.delayed([], fail_at=4)).run(Noise(30), tmp_path)
+  rest = Noise(30)
+  make_pass(extractors.delayed([])).run(rest, tmp_path)
+  assert rest.read == list(range(15, 30))
+
+
 def test_sizes_of_batches_and_shards_change_no_number(tmp_path):
   values = [
     [r.value for r in evaluate(Noise(), tmp_path / str(i), **sizes).results]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.convert import torchscript
+from tests.evaluation import extractors as delayed
 from tests.features import weights
 from tests.golden import clip as clip_golden
 from vq_jax import features
@@ -47,6 +48,14 @@ def test_features_of_an_image_do_not_depend_on_the_batch(extractor, count):
   assert found.keys() == set(extractor.outputs)
   np.testing.assert_array_equal(found['spatial'], given.reshape(count, -1))
   np.testing.assert_allclose(found['pooled'], 2 * given.mean((1, 2)), rtol=1e-5)
+
+
+def test_two_parts_of_a_large_batch_are_on_the_devices():
+  log = []
+  given = images(64 * 4 + 1, 2, 2, 3)
+  wait = delayed.delayed(log).start(given)
+  assert log == ['resize', *['resize', 'wait'] * 4]
+  assert len(wait()['pooled']) == len(given) and log[-1] == 'wait'
 
 
 def test_all_devices_take_part(extractor):

@@ -144,6 +144,15 @@ def test_cmmd_is_the_mmd_with_a_gaussian_kernel(sets):
   np.testing.assert_allclose(metrics.cmmd(*sets), mmd(*sets), rtol=1e-9)
 
 
+@pytest.mark.parametrize('chunk_size', [16, 64])
+def test_cmmd_of_vectors_of_length_one(sets, chunk_size):
+  """Its kernels, all close to 1, differ by less than float32 can tell."""
+  a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in sets)
+  found = metrics.cmmd(a, b, chunk_size=chunk_size)
+  np.testing.assert_allclose(found, mmd(a, b), rtol=1e-9)
+  assert metrics.cmmd(a, a, chunk_size=chunk_size) < 1e-9
+
+
 def test_equal_sets(sets):
   x = sets[0]
   assert metrics.frechet_distance(frechet.fit(x), frechet.fit(x)) < 1e-9

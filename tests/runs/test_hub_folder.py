@@ -14,6 +14,7 @@ import vq_jax
 from vq_jax.cli import main
 from vq_jax.runs import hub_folder
 from vq_jax.runs import layout
+from vq_jax.runs import measurements
 from vq_jax.runs import model_card
 from vq_jax.utils import safetensors
 
@@ -96,12 +97,8 @@ def test_the_card_and_the_config_of_an_export(exports, maskgit):
   assert fields['library_name'] == 'vq_jax'
   model = vq_jax.load(maskgit)
   assert f'| total steps | {model.config["train"]["total_steps"]} |' in card
-  rows = [
-    json.loads(line)
-    for line in (pathlib.Path(maskgit) / 'metrics.jsonl').open()
-  ]
-  last = [row for row in rows if row['kind'] == 'eval'][-1]
-  assert f'| eval masked nll | {last["masked_nll"]:.5g} |' in card
+  value = read_metric(maskgit, 'eval', 'masked_nll')
+  assert f'| eval masked nll | {value} |' in card
   config = (folder / 'config.json').read_text()
   assert json.loads(config)['config']['autoencoder'] == 'autoencoder'
   assert '"/' not in config and ':/' not in config  # no local path
@@ -113,6 +110,34 @@ def test_a_folder_in_use_is_refused(exports, maskgit, capsys):
   assert 'exists already' in capsys.readouterr().err
 
 
+def read_metric(folder, kind, name):
+  """Returns the last value of a metric as the card of a model writes it."""
+  lines = (pathlib.Path(folder) / layout.METRICS).read_text().splitlines()
+  rows = [row for row in map(json.loads, lines) if row['kind'] == kind]
+  return f'{rows[-1][name]:.5g}'
+
+
+def test_the_card_describes_the_training_of_the_tokenizer(
+  exports, maskgit, tokenizer
+):
+  card = (exports / 'orbax' / 'README.md').read_text()
+  prior, autoencoder = card.split('## Training of the autoencoder')
+  assert '| task | maskgit |' in prior
+  assert '| task | autoencoder |' in autoencoder
+  assert '| total steps | 8 |' in autoencoder
+  value = read_metric(tokenizer, 'eval', 'psnr')
+  assert f'| eval psnr | {value} |' in autoencoder
+  assert 'eval psnr' not in prior
+  # It is known of the copies alone, and of an export of an export.
+  copy = pathlib.Path(maskgit, 'autoencoder')
+  assert not (copy / layout.METRICS).exists()
+  copied, trained = map(measurements.read, (copy, pathlib.Path(tokenizer)))
+  assert copied['metrics'] == trained['metrics']
+  hub_folder.export_run(exports / 'orbax', exports / 'again', licence='mit')
+  again = (exports / 'again' / 'README.md').read_text()
+  assert again == card.replace('orbax', 'again')
+
+
 def test_the_card_quotes_the_evaluations_of_the_run(maskgit, tmp_path):
   result = {
     'kind': 'generation',
@@ -121,15 +146,21 @@ def test_the_card_quotes_the_evaluations_of_the_run(maskgit, tmp_path):
     'floor': 0.5,
     'samples': 100,
     'features': {'name': 'classifier'},
-    'reference': {'name': 'images'},
+    'reference': {'name': 'folder:/home/me/images'},
   }
-  (tmp_path / 'evaluation').mkdir()
-  path = tmp_path / 'evaluation' / 'generation.json'
-  path.write_text(json.dumps({'results': [result]}))
-  (tmp_path / 'metrics.jsonl').write_text('{"step": 4, "kind": "ev')  # killed
-  card = model_card.make(
-    vq_jax.load(maskgit), tmp_path, title='a', dtype='float32'
-  )
-  row = '| generation: fid | 1.25 | 0.5 | 100 | classifier; images |'
+  run = shutil.copytree(maskgit, tmp_path / 'run')
+  for folder in (run, run / 'autoencoder'):
+    (folder / 'evaluation').mkdir(exist_ok=True)
+    path = folder / 'evaluation' / 'generation.json'
+    path.write_text(json.dumps({'results': [result]}))
+    result |= {'metric': 'psnr', 'floor': None, 'reference': None}
+  with (run / layout.METRICS).open('a') as file:
+    file.write('{"step": 4, "kind": "ev')  # killed
+  hub_folder.export_run(run, tmp_path / 'export')
+  card = (tmp_path / 'export' / 'README.md').read_text()
+  row = '| generation: fid | 1.25 | 0.5 | 100 | classifier; folder:images |'
   assert row in card
+  _, tokenizer = card.split('## Evaluation of the autoencoder')
+  assert '| generation: psnr | 1.25 |  | 100 | classifier |' in tokenizer
   assert 'license: unknown' in card
+  assert str(tmp_path) not in card

@@ -3,9 +3,12 @@
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import types
+import urllib.request
 
 import numpy as np
 import pytest
@@ -62,6 +65,7 @@ def test_results_are_not_written_into_the_package(packaged):
   [
     ('s3://bucket/run', 'got an address that starts with s3://'),
     ('hf://name', 'must be hf://org/name'),
+    ('fashoin', "no such run folder: fashoin. Did you mean 'fashion'?"),
     ('nowhere', 'no such run folder: nowhere. Give the folder of a run, the'),
   ],
 )
@@ -113,11 +117,23 @@ def test_a_bucket_that_cannot_be_read_is_one_line(monkeypatch):
       raise RuntimeError('Anonymous caller has no access\ndetails')
 
   monkeypatch.setattr(paths, 'make', Path)
-  with pytest.raises(layout.RunError) as error:
-    locations.resolve('gs://bucket/run')
-  assert 'cannot be read: Anonymous caller has no access. Check' in str(
-    error.value
-  )
+  with socket.create_server(('127.0.0.1', 0)) as server:
+    host, port = server.getsockname()
+    monkeypatch.setenv('STORAGE_EMULATOR_HOST', f'{host}:{port}')
+    with pytest.raises(layout.RunError) as error:
+      locations.resolve('gs://bucket/run')
+  message = str(error.value)
+  assert 'cannot be read: Anonymous caller has no access. Check' in message
+
+
+def test_a_missing_connection_is_noticed_at_once(monkeypatch):
+  pytest.importorskip('gcsfs')
+  monkeypatch.setattr(urllib.request, 'getproxies', dict)
+  monkeypatch.setenv('STORAGE_EMULATOR_HOST', 'http://127.0.0.1:1')
+  began = time.monotonic()
+  with pytest.raises(layout.RunError, match='there is no connection to 127.0'):
+    vq_jax.load('gs://bucket/run')
+  assert time.monotonic() - began < 5  # gcsfs alone tries for half a minute
 
 
 GS = """

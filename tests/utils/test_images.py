@@ -166,3 +166,8 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     images.save_image(path, batch(1, seed=1)[0])
   assert path.read_bytes() == before
   assert list(tmp_path.iterdir()) == [path]
+
+
+def test_numbers_of_images_in_words():
+  words = [images.count(number) for number in (0, 1, 2)]
+  assert words == ['0 images', '1 image', '2 images']

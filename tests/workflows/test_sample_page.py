@@ -76,6 +76,12 @@ def test_what_is_wrong_is_said_in_one_line(run, more, message, capsys):
   assert error.count('\n') == 1
 
 
+def test_a_packaged_model_has_no_grids(capsys, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert cli.main(['samples', 'fashion']) == 1
+  assert 'packaged and exported models have none' in capsys.readouterr().err
+
+
 def test_watching_ends_with_ctrl_c(run, capsys, monkeypatch):
   def interrupt(*_, **options):
     del options

@@ -9,17 +9,17 @@ import jax
 import numpy as np
 
 from train.logging.board import Board
+from vq_jax.runs import layout
 from vq_jax.utils import images as images_lib
 from vq_jax.utils import paths
 
-METRICS = 'metrics.jsonl'
 SAMPLES = 'samples'
 HISTOGRAMS = 'histograms.json'
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict]:
   """Reads `metrics.jsonl`, except for a last line that is incomplete."""
-  path = pathlib.Path(folder) / METRICS
+  path = pathlib.Path(folder) / layout.METRICS
   if not path.is_file():
     return []
   records = []
@@ -54,8 +54,8 @@ class Writer:
       return
     kept = [r for r in read_metrics(self.folder) if r['step'] <= start]
     text = ''.join(json.dumps(record) + '\n' for record in kept)
-    paths.write_text(self.folder / METRICS, text)
-    self._file = open(self.folder / METRICS, 'a', buffering=1)
+    paths.write_text(self.folder / layout.METRICS, text)
+    self._file = open(self.folder / layout.METRICS, 'a', buffering=1)
     self._board = Board(self.folder / 'tensorboard', start)
 
   def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:

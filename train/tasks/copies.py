@@ -11,6 +11,8 @@ import vq_jax
 from train import run_folder
 from train.tasks.base import Setup
 from vq_jax.model import Model
+from vq_jax.runs import locations
+from vq_jax.runs import measurements
 
 
 def copy_run(
@@ -42,5 +44,7 @@ def copy_run(
     shutil.rmtree(copy, ignore_errors=True)
   multihost_utils.sync_global_devices(f'{name} removed')
   export(model, copy)
+  if jax.process_index() == 0:
+    measurements.copy(locations.resolve(source), copy)
   multihost_utils.sync_global_devices(f'{name} copied')
   return copy

@@ -24,7 +24,7 @@ def add(commands, command: Callable) -> None:
     'demo',
     'Serve a page on which a model samples, edits and reconstructs images.',
     run,
-    example='vqjax demo runs/quickstart/maskgit',
+    example='vqjax demo fashion',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
   parser.add_argument(

@@ -212,8 +212,7 @@ def run(arguments) -> None:
       )
     else:
       dream_workflow.optimize(recording, dream, bar.report)
-  count = f'{arguments.num} images' if arguments.num > 1 else '1 image'
-  print(f'{count} in {arguments.out}')
+  print(f'{images.count(arguments.num)} in {arguments.out}')
   if 'video' in arguments:
     video.write(arguments.video, recording.read_frames(), fps=arguments.fps)
     print(f'{len(recording.frames)} frames in {arguments.video}')

@@ -29,7 +29,7 @@ def add(commands, command: Callable) -> None:
     'edit',
     'Sample a part of an image anew, given by a mask or a box.',
     run_edit,
-    example='vqjax edit runs/maskgit photo.png --box 16,16,32,32 --label 3',
+    example='vqjax edit fashion shirt.png --box 14,0,14,28 --label Shirt',
   )
   _add_image(parser)
   parser.add_argument(
@@ -51,7 +51,7 @@ def add(commands, command: Callable) -> None:
     'outpaint',
     'Extend an image beyond its borders, by any number of pixels.',
     run_outpaint,
-    example='vqjax outpaint runs/maskgit photo.png --right 64 --num 4',
+    example='vqjax outpaint fashion shirt.png --right 28 --num 4',
   )
   _add_image(parser)
   for side in _SIDES:
@@ -214,8 +214,7 @@ def _write(
     images.save_animation(arguments.gif, np.stack(frames))
     print(f'{len(frames)} steps in {arguments.gif}')
   images.save_image(arguments.out, frames[-1], comment=arguments.command_line)
-  count = f'{len(edited)} images' if len(edited) > 1 else '1 image'
-  print(f'{count} in {arguments.out}')
+  print(f'{images.count(len(edited))} in {arguments.out}')
 
 
 def _find_label(arguments, model: vq_jax.Model) -> int | None:

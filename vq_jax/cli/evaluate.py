@@ -38,7 +38,7 @@ def add(commands, command: Callable) -> None:
     'by its reconstructions. Or compare two sets of images, with --generated '
     'and --reference. If the command is stopped, the same command resumes it.',
     run,
-    example='vqjax evaluate runs/maskgit --num 1000 --features classifier',
+    example='vqjax evaluate fashion --num 1000 --features classifier',
   )
   parser.add_argument(
     'folder', metavar='RUN', nargs='?', help='The run folder.'

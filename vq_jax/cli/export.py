@@ -23,7 +23,7 @@ def add(commands, command: Callable) -> None:
     'Export a run for others: averaged parameters, config, model card and '
     'checksums, without the state of its training.',
     run,
-    example='vqjax export runs/maskgit --out maskgit --dtype bfloat16 '
+    example='vqjax export fashion --out half --dtype bfloat16 '
     '--format safetensors',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')

@@ -30,7 +30,7 @@ def add(commands, command: Callable) -> None:
     'generate',
     'Generate images with a prior or a VAE.',
     run,
-    example='vqjax generate runs/maskgit --labels 3,7 --num 16 --guidance 2',
+    example='vqjax generate fashion --labels 3,7 --num 16 --guidance 2',
   )
   parser.add_argument(
     'folder', metavar='RUN', help='The run folder of a prior or a VAE.'
@@ -97,7 +97,7 @@ def run(arguments) -> None:
   images.save_image(
     arguments.out, images.grid(generated), comment=arguments.command_line
   )
-  print(f'{len(generated)} images in {arguments.out}')
+  print(f'{images.count(len(generated))} in {arguments.out}')
 
 
 def _find_labels(model: vq_jax.Model, arguments) -> np.ndarray | None:

@@ -23,7 +23,7 @@ def add(commands, command: Callable) -> None:
     'info',
     'Print facts about a run.',
     run,
-    example='vqjax info runs/maskgit',
+    example='vqjax info fashion',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
 

@@ -105,7 +105,7 @@ def run_mixture(arguments) -> None:
   images.save_image(
     arguments.out, images.grid(generated), comment=arguments.command_line
   )
-  print(f'{len(generated)} images in {arguments.out}')
+  print(f'{images.count(len(generated))} in {arguments.out}')
 
 
 def run_interpolate(arguments) -> None:
@@ -119,4 +119,4 @@ def run_interpolate(arguments) -> None:
     images.grid(generated, columns=len(generated)),
     comment=arguments.command_line,
   )
-  print(f'{len(generated)} images in {arguments.out}')
+  print(f'{images.count(len(generated))} in {arguments.out}')

@@ -21,7 +21,7 @@ def add(commands, command: Callable) -> None:
     'probe',
     'Classify images by linear probes of the features of an encoder.',
     run,
-    example='vqjax probe runs/vae --data tfds:fashion_mnist_mini --shots 1,10',
+    example='vqjax probe fashion --data tfds:fashion_mnist_mini --shots 1,10',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
   parser.add_argument(

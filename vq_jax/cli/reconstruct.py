@@ -19,7 +19,7 @@ def add(commands, command: Callable) -> None:
     'reconstruct',
     'Encode and decode images: originals above, reconstructions below.',
     run,
-    example='vqjax reconstruct runs/tokenizer first.png second.jpg',
+    example='vqjax reconstruct fashion first.png second.jpg',
   )
   parser.add_argument('folder', metavar='RUN', help='The run folder.')
   parser.add_argument(
@@ -48,4 +48,4 @@ def run(arguments) -> None:
   images.save_image(
     arguments.out, images.hstack(pairs), comment=arguments.command_line
   )
-  print(f'{len(pairs)} images in {arguments.out}')
+  print(f'{images.count(len(pairs))} in {arguments.out}')

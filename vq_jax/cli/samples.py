@@ -65,8 +65,9 @@ def run(arguments) -> None:
       print(f'page: {arguments.folder}/{sample_page.PAGE}', flush=True)
   if not grids:
     raise ValueError(
-      f'{arguments.folder} has no image grids yet. Training writes them with '
-      'each evaluation (config.train.eval_every); --watch waits for them.'
+      f'{arguments.folder} has no image grids yet. Training writes them into '
+      'its run folder with each evaluation (config.train.eval_every), for '
+      'which --watch waits; packaged and exported models have none.'
     )
   page = sample_page.write_page(arguments.folder, grids, shown=arguments.num)
   _print(grids[::-1])

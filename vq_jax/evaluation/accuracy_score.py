@@ -1,23 +1,32 @@
 """The classification accuracy score of generated images.
 
-Unlike other metrics it is computed from images and not from features, and all
-images are in memory together.
+Unlike other metrics it is computed from images and not from features. Sets of
+more than 1 GiB stay in files, from which each step of the training reads its
+batch, so memory does not grow with the number of images.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import math
+import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
+from vq_jax.evaluation import core
 from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import image_sets
+from vq_jax.evaluation import passes
 from vq_jax.evaluation import records
 from vq_jax.metrics import classifier as classifier_lib
+from vq_jax.metrics import rows as rows_lib
 from vq_jax.utils import fields
 
 NAME = 'cas'
-Labelled = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[rows_lib.Rows, np.ndarray]
 _BATCH = 200  # images that are read at once
+_IN_MEMORY = 2**30  # bytes of images that are read into memory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,8 +66,8 @@ def classification_accuracy_score(
   scores of this function can be compared.
 
   Args:
-    generated: images uint8 [n, H, W, C] and the labels that they were
-      generated for, int [n].
+    generated: images uint8 [n, H, W, C], in memory or in files, and the labels
+      that they were generated for, int [n].
     held_out: real images uint8 [m, H, W, C] and their labels, int [m].
     num_classes: number of classes.
     seed: seed of the training.
@@ -127,8 +136,17 @@ def compare(
   )
 
 
-def read(images: image_sets.ImageSet) -> Labelled:
+@contextlib.contextmanager
+def read(images: image_sets.ImageSet, root: pathlib.Path) -> Iterator[Labelled]:
   """Reads all images of a set, and their labels.
+
+  Args:
+    images: the images.
+    root: the folder for the files of images that are too many for the memory;
+      they are removed at the end, unless there is an error.
+
+  Yields:
+    the images and their labels.
 
   Raises:
     ValueError: if they have no classes.
@@ -138,12 +156,28 @@ def read(images: image_sets.ImageSet) -> Labelled:
       f'a classifier needs images of at least two classes; {images.name} has '
       f'{len(images.class_names)}.'
     )
-  batches = list(images.batches(range(len(images)), _BATCH))
-  found, labels = (
-    np.concatenate([batch[name] for batch in batches])
-    for name in ('image', 'label')
+  if len(images) * math.prod(images.image_shape) <= _IN_MEMORY:
+    batches = list(images.batches(range(len(images)), _BATCH))
+    found, labels = (
+      np.concatenate([batch[name] for batch in batches])
+      for name in ('image', 'label')
+    )
+    yield found, labels
+    return
+  pass_ = passes.Pass(
+    extractors={}, arrays=frozenset(['image', 'label']), batch_size=_BATCH
   )
-  return found, labels
+  stored = core.read_features(images, pass_, root)
+  yield of_stored(stored)
+  stored.remove()
+
+
+def of_stored(stored: feature_sets.StoredFeatures) -> Labelled:
+  """Returns the arrays `image`, in memory if it is small, and `label`."""
+  images = stored.rows('image')
+  if math.prod(images.shape) <= _IN_MEMORY:
+    images = images[:]
+  return images, stored.rows('label')[:]
 
 
 class Scorer:
@@ -161,20 +195,30 @@ class Scorer:
     """
     self._train, self._held_out, self._seed = train, held_out, seed
 
-  def __call__(self, images: feature_sets.StoredFeatures) -> records.Result:
-    """Computes the score of images with the arrays `image` and `label`."""
-    held_out = read(self._held_out)
-    found = compare(
-      (
-        np.asarray(images.rows('image')[:]),
-        np.asarray(images.rows('label')[:]),
-      ),
-      read(self._train),
-      held_out,
-      len(self._held_out.class_names),
-      seed=self._seed,
-    )
-    digests = image_sets.digests(held_out[0])
+  def __call__(
+    self, images: feature_sets.StoredFeatures, root: pathlib.Path
+  ) -> records.Result:
+    """Computes the score of images with the arrays `image` and `label`.
+
+    Args:
+      images: the images.
+      root: see `read`.
+    """
+    with (
+      read(self._held_out, root) as held_out,
+      read(self._train, root) as train,
+    ):
+      found = compare(
+        of_stored(images),
+        train,
+        held_out,
+        len(self._held_out.class_names),
+        seed=self._seed,
+      )
+      checksum = hashlib.sha256()
+      for start in range(0, len(held_out[0]), _BATCH):
+        part = held_out[0][start : start + _BATCH]
+        checksum.update(image_sets.digests(part).tobytes())
     return records.Result(
       metric=NAME,
       value=found.generated,
@@ -182,7 +226,7 @@ class Scorer:
       samples=found.num,
       reference={
         'name': self._held_out.name,
-        'checksum': hashlib.sha256(digests.tobytes()).hexdigest(),
+        'checksum': checksum.hexdigest(),
         'samples': found.num_held_out,
       },
       floor=found.real,

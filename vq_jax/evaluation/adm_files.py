@@ -30,10 +30,10 @@ from vq_jax.utils import paths
 
 # Array of a pass -> suffix of its moments in a file of statistics.
 _SUFFIXES = {'pooled': '', 'spatial': '_s'}
-_MOMENTS = ('mu', 'sigma', 'mu_s', 'sigma_s', 'extractor', 'count')
+_EXTRACTOR, _COUNT, _SHAPE = 'extractor', 'count', 'image_shape'
+_MOMENTS = ('mu', 'sigma', 'mu_s', 'sigma_s', _EXTRACTOR, _COUNT, _SHAPE)
 _SAMPLES = ('arr_0', 'images')
 _LABELS = ('arr_1', 'labels')
-_EXTRACTOR, _COUNT = 'extractor', 'count'
 _PART = 256  # images that are written at once
 
 
@@ -78,6 +78,7 @@ def read_statistics(path: str | os.PathLike) -> feature_sets.Statistics:
   if _EXTRACTOR in found:
     extractor = json.loads(str(found[_EXTRACTOR]))
   count = int(found[_COUNT]) if _COUNT in found else None
+  shape = tuple(map(int, found[_SHAPE])) if _SHAPE in found else None
   try:
     gaussians = {
       array: frechet.from_moments(
@@ -96,6 +97,7 @@ def read_statistics(path: str | os.PathLike) -> feature_sets.Statistics:
     checksum=checksum,
     count=count,
     extractor=extractor,
+    image_shape=shape,
   )
 
 
@@ -104,6 +106,7 @@ def write_statistics(
   features: feature_sets.FeatureSet,
   arrays: Iterable[str],
   extractor: Mapping[str, str | None],
+  image_shape: tuple[int, ...],
 ) -> None:
   """Writes a file of statistics, which ADM's suite can read too.
 
@@ -112,10 +115,12 @@ def write_statistics(
     features: the features.
     arrays: the arrays whose statistics are written, `pooled` and `spatial`.
     extractor: `passes.describe_extractor` of their extractor.
+    image_shape: (H, W, C) of the images.
   """
   found: dict[str, Any] = {
     _EXTRACTOR: json.dumps(dict(extractor)),
     _COUNT: features.count,
+    _SHAPE: np.array(image_shape),
   }
   for array in arrays:
     gaussian = features.gaussian(array)

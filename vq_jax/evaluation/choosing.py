@@ -14,13 +14,13 @@ from vq_jax import features as features_lib
 from vq_jax.evaluation import feature_sets
 from vq_jax.evaluation import image_sets
 from vq_jax.evaluation import metric_table
-from vq_jax.evaluation import passes
+from vq_jax.evaluation import published
 from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import FeatureExtractor
 from vq_jax.utils import names as names_lib
 
 Metrics = Mapping[str, metric_table.Metric]
-Reference = image_sets.ImageSet | feature_sets.Statistics
+Reference = published.Reference
 
 
 class UnavailableMetricWarning(UserWarning):
@@ -59,6 +59,10 @@ def load_extractors(
 
   Returns:
     prefix -> network, and prefix -> why it is missing.
+
+  Raises:
+    ValueError: see `features.load_extractor`, or if the options have another
+      resizer than the given network.
   """
   extractors = (metric.extractor for metric in metrics.values())
   needed = {prefix for prefix in extractors if prefix is not None}
@@ -66,6 +70,11 @@ def load_extractors(
   missing: dict[str, str] = {}
   for prefix in sorted(needed):
     if prefix == metric_table.MAIN and given is not None:
+      if options.resizer not in (None, given.resizer):
+        raise ValueError(
+          f'the extractor has the resizer {given.resizer!r} and the options '
+          f'have {options.resizer!r}; leave that of the options out.'
+        )
       found[prefix] = given
       continue
     arguments: dict[str, Any] = {'name': metric_table.CLIP_MODEL}
@@ -108,7 +117,8 @@ def choose_metrics(
 
   Raises:
     ValueError: if a metric that is named is unknown or cannot be computed, no
-      metric can be computed, or the images or the reference do not fit.
+      metric can be computed, or the images, the reference or the resizer do
+      not fit.
   """
   if isinstance(reference, image_sets.ImageSet):
     image_sets.check_same_shape(images, reference)
@@ -119,6 +129,9 @@ def choose_metrics(
     if options.metrics is None or name in options.metrics
   }
   extractors, missing = load_extractors(options, wanted, extractor)
+  main = extractors.get(metric_table.MAIN)
+  if any(metric.reference == 'statistics' for metric in wanted.values()):
+    published.check(reference, images, main, options)
   shapes = {
     f'{prefix}{name}': shape
     for prefix, network in extractors.items()
@@ -138,7 +151,7 @@ def choose_metrics(
     metrics={k: m for k, m in wanted.items() if k not in reasons},
     extractors=extractors,
     unavailable=reasons,
-    statistics=_find_statistics(reference, extractors, shapes),
+    statistics=published.find(reference, extractors, shapes),
   )
 
 
@@ -159,23 +172,6 @@ def _check_names(options: EvaluationOptions, valid: Sequence[str]) -> None:
   for name in options.metrics or ():
     if name not in valid:
       raise ValueError(names_lib.unknown('metric', name, valid))
-
-
-def _find_statistics(
-  reference: Reference | None,
-  extractors: Mapping[str, FeatureExtractor],
-  shapes: Mapping[str, tuple[int, ...]],
-) -> feature_sets.Statistics | None:
-  """Returns the statistics in a file of images that fit the main network."""
-  found = getattr(reference, 'statistics', None)
-  main = extractors.get(metric_table.MAIN)
-  if found is None or main is None:
-    return None
-  if found.extractor not in (None, passes.describe_extractor(main)):
-    return None
-  return found.select(
-    [a for a, g in found.gaussians.items() if g.mean.shape == shapes.get(a)]
-  )
 
 
 def _output_shapes(
@@ -219,7 +215,7 @@ def _why_not(
   if reference is None:
     return 'there is no reference set; give real images or statistics.'
   if isinstance(reference, feature_sets.Statistics):
-    return _why_not_statistics(metric, reference, extractor, shapes)
+    return published.why_not(metric, reference, extractor, shapes)
   if len(reference) < metric.least:
     return _too_few(reference, metric)
   return None
@@ -229,34 +225,3 @@ def _too_few(images: image_sets.ImageSet, metric: metric_table.Metric) -> str:
   return (
     f'it needs at least {metric.least} images; {images.name} has {len(images)}.'
   )
-
-
-def _why_not_statistics(
-  metric: metric_table.Metric,
-  reference: feature_sets.Statistics,
-  extractor: FeatureExtractor,
-  shapes: Mapping[str, tuple[int, ...]],
-) -> str | None:
-  """Returns why a metric cannot be computed from statistics, or None."""
-  if metric.reference != 'statistics':
-    return f'{reference.name} has only statistics; give images.'
-  own, here = reference.extractor, passes.describe_extractor(extractor)
-  if own is not None and own != here:
-    return (
-      f'{reference.name} has statistics of other features: {_text(own)} there, '
-      f'{_text(here)} here.'
-    )
-  for array in metric.arrays:
-    if array not in reference.gaussians:
-      return f'{reference.name} has no statistics of {array} features.'
-    width = reference.gaussians[array].mean.shape
-    if width != shapes[array]:
-      return (
-        f'{reference.name} has statistics of {width[0]} {array} features, and '
-        f'{extractor.name} has {shapes[array][0]}.'
-      )
-  return None
-
-
-def _text(extractor: Mapping[str, str | None]) -> str:
-  return ', '.join(f'{k} {str(v):.16}' for k, v in extractor.items())

@@ -11,6 +11,7 @@ import jax
 from vq_jax.evaluation import accuracy_score
 from vq_jax.evaluation import references
 from vq_jax.evaluation.options import EvaluationOptions
+from vq_jax.features import extractor_loading
 from vq_jax.features import extractors
 from vq_jax.metrics import classifier as classifier_lib
 from vq_jax.model import Model
@@ -85,10 +86,10 @@ def of_run(
   """
   info = model.info
   images = references.open_data(info, None, info.data.train_split)
-  labelled = accuracy_score.read(images)
-  fitted = classifier_lib.load_or_fit(
-    *labelled, len(images.class_names), cache_dir=cache_dir
-  )
+  with accuracy_score.read(images, pathlib.Path(cache_dir) / 'images') as found:
+    fitted = classifier_lib.load_or_fit(
+      *found, len(images.class_names), cache_dir=cache_dir
+    )
   return make_extractor(fitted, info.image_shape)
 
 
@@ -113,7 +114,7 @@ def load_extractor(
         'to them; leave weights and resizer out.'
       )
     return of_run(model, run_folder / 'classifier')
-  return extractors.load_extractor(
+  return extractor_loading.load_extractor(
     options.features, weights=options.weights, resizer=options.resizer
   )
 

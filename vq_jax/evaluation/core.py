@@ -20,6 +20,7 @@ from vq_jax.evaluation import saving
 from vq_jax.evaluation.options import EvaluationOptions
 
 _WORK, _REFERENCES = 'work', 'references'
+Scorer = Callable[[feature_sets.StoredFeatures, pathlib.Path], records.Result]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ def evaluate(
   *,
   sampling: Sequence[Mapping[str, Any]] = (),
   keep: Collection[str] = (),
-  scorer: Callable[[feature_sets.StoredFeatures], records.Result] | None = None,
+  scorer: Scorer | None = None,
   save: saving.Save | None = None,
 ) -> records.Record:
   """Runs the passes, and computes all metrics and their floors.
@@ -62,7 +63,8 @@ def evaluate(
       images are removed at the end, those of real images are kept.
     sampling: see `records.Record`.
     keep: further arrays of the evaluated images that `scorer` needs.
-    scorer: computes a further result from the evaluated images.
+    scorer: computes a further result from the evaluated images, with a folder
+      for files.
     save: the files to write besides.
   """
   save = save or saving.Save()
@@ -83,7 +85,7 @@ def evaluate(
   floor, note = _read_floor(sets, inputs, chosen, options, real)
   found = results.compute(chosen, inputs, floor, note)
   if scorer is not None:
-    found.append(scorer(images))
+    found.append(scorer(images, work_dir / _WORK))
   images.remove()
   return records.Record(
     kind=kind,

@@ -117,6 +117,7 @@ class Statistics(FeatureSet):
     checksum: str,
     count: int | None,
     extractor: Mapping[str, str | None] | None = None,
+    image_shape: tuple[int, ...] | None = None,
   ):
     """Takes the Gaussians.
 
@@ -126,9 +127,11 @@ class Statistics(FeatureSet):
       checksum: see `FeatureSet`.
       count: see `FeatureSet`.
       extractor: `passes.describe_extractor` of the network, if it is known.
+      image_shape: (H, W, C) of the images, if it is known.
     """
     self.name, self.checksum, self.count = name, checksum, count
     self.gaussians, self.extractor = dict(gaussians), extractor
+    self.image_shape = image_shape
 
   def select(self, arrays: Collection[str]) -> 'Statistics':
     """Returns the Gaussians of some arrays."""
@@ -138,6 +141,7 @@ class Statistics(FeatureSet):
       checksum=self.checksum,
       count=self.count,
       extractor=self.extractor,
+      image_shape=self.image_shape,
     )
 
   def rows(self, array: str) -> rows_lib.Rows:
@@ -161,6 +165,7 @@ class SelectedRows:
 
   Attributes:
     shape: (m, ...).
+    dtype: the type of the elements.
 
   Example:
     >>> rows = SelectedRows(np.arange(6.0)[:, None], np.array([1, 3, 5]))
@@ -172,6 +177,7 @@ class SelectedRows:
     """Takes an array [n, ...] and the numbers of its rows, int [m]."""
     self._rows, self._index = rows, index
     self.shape = (len(index), *rows.shape[1:])
+    self.dtype = rows.dtype
 
   def __len__(self) -> int:
     """Returns m."""

@@ -31,7 +31,8 @@ class EvaluationOptions:
       reference of generated images, and that of evaluation to reconstruct.
     data_dir: the folder of the data sets of TFDS.
     reference: the reference set in place of `data`: a folder of images, or an
-      .npz file with statistics (mu, sigma) or images (arr_0).
+      .npz file with statistics (mu, sigma) or images (arr_0). Statistics of
+      other programs need the resizer that they were made with.
 
   Example:
     >>> from vq_jax import evaluation

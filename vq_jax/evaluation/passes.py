@@ -4,6 +4,9 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -91,10 +94,11 @@ class Pass:
     with _progress(images.name, total, total - todo) as bar:
       for i in missing:
         parts = []
-        for batch in images.batches(shards.examples(i), self.batch_size):
-          if len(batch['image']):
-            parts.append(self._compute(batch))
-          bar.update(len(batch['image']))
+        for part in self._compute_all(
+          images.batches(shards.examples(i), self.batch_size)
+        ):
+          parts.append(part)
+          bar.update(len(part[_DIGEST]))
         shards.write(i, _join(parts))
     devices.wait_for_processes('shards')
     return shards
@@ -104,14 +108,45 @@ class Pass:
     outputs = self.extractors[prefix].outputs
     return [name for name in outputs if f'{prefix}{name}' in self.arrays]
 
-  def _compute(self, batch: image_sets.Batch) -> dict[str, np.ndarray]:
-    """Returns the arrays of one batch."""
+  def _compute_all(
+    self, batches: Iterable[image_sets.Batch]
+  ) -> Iterator[Mapping[str, np.ndarray]]:
+    """Yields the arrays of each batch that has images.
+
+    A batch is read and resized on the host while the devices compute the
+    features of the previous one.
+    """
+    previous = None
+    for batch in batches:
+      if not len(batch['image']):
+        continue
+      started = self._start(batch)
+      if previous is not None:
+        yield previous()
+      previous = started
+    if previous is not None:
+      yield previous()
+
+  def _start(
+    self, batch: image_sets.Batch
+  ) -> Callable[[], dict[str, np.ndarray]]:
+    """Starts to compute the arrays of a batch; returns what waits for them."""
+    running = {
+      prefix: extractor.start(batch['image'])
+      for prefix, extractor in self.extractors.items()
+      if self._outputs(prefix)
+    }
     found = {k: np.asarray(v) for k, v in batch.items() if k in self.arrays}
-    for prefix, extractor in self.extractors.items():
-      outputs = self._outputs(prefix)
-      features = extractor(batch['image']) if outputs else {}
-      found |= {f'{prefix}{name}': features[name] for name in outputs}
-    return {**found, _DIGEST: image_sets.digests(batch['image'])}
+    found[_DIGEST] = image_sets.digests(batch['image'])
+
+    def finish() -> dict[str, np.ndarray]:
+      for prefix, wait in running.items():
+        features = wait()
+        for name in self._outputs(prefix):
+          found[f'{prefix}{name}'] = features[name]
+      return found
+
+    return finish
 
 
 def describe_extractor(extractor: FeatureExtractor) -> dict[str, str | None]:

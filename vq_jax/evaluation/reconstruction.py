@@ -177,9 +177,10 @@ def _load_lpips(
   if options.metrics is not None and 'lpips' not in options.metrics:
     return None, {}
   try:
-    module, variables = losses.load_lpips(_LPIPS)
+    # The size first: weights would not help images that are too small.
+    module, shapes = losses.load_lpips(_LPIPS, abstract=True)
     image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-    jax.eval_shape(module.apply, variables, image, image)
-  except ValueError as error:  # MissingWeights, and images that are too small
+    jax.eval_shape(module.apply, shapes, image, image)
+    return losses.load_lpips(_LPIPS), {}
+  except ValueError as error:  # images that are too small, and MissingWeights
     return None, {'lpips': str(error)}
-  return (module, variables), {}

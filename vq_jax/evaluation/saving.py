@@ -72,6 +72,7 @@ class Save:
         reference,
         _moments(chosen),
         passes.describe_extractor(extractor),
+        images.image_shape,
       )
 
 

@@ -20,8 +20,8 @@ from vq_jax.features.clip_config import ViTConfig
 from vq_jax.features.clip_loading import load_clip
 from vq_jax.features.clip_tokenizer import load_tokenizer
 from vq_jax.features.efficientnet import EfficientNetLite
+from vq_jax.features.extractor_loading import load_extractor
 from vq_jax.features.extractors import FeatureExtractor
-from vq_jax.features.extractors import load_extractor
 from vq_jax.features.inception import InceptionV3
 from vq_jax.features.inception_loading import load_inception
 from vq_jax.features.loading import load

@@ -1,10 +1,8 @@
 """Extractors of features for the metrics of sets of images."""
 
+import collections
 import dataclasses
 import functools
-import hashlib
-import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,26 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vq_jax.features import clip_loading
-from vq_jax.features import efficientnet
-from vq_jax.features import inception
-from vq_jax.features import inception_loading
-from vq_jax.features import released
 from vq_jax.features import resizing
 from vq_jax.utils import cpu
 from vq_jax.utils import devices
 
 # Each network is compiled for a few sizes of batches, powers of two.
 _LARGEST_BATCH = 64
-_STAND_IN = (
-  'Without these weights, efficientnet_lite0 is a stand-in (`--features '
-  'efficientnet_lite0`); its numbers are not comparable with published ones.'
-)
-# The CLIP of CMMD (https://arxiv.org/abs/2401.09603).
-_CLIP = 'ViT-L/14@336px'
-_VALID = ', '.join(
-  ('inception', *efficientnet.NETWORKS, 'clip', 'clip:PATH-OR-NAME')
-)
+_PARTS_ON_DEVICES = 2
+_Part = tuple[int, dict[str, jax.Array]]  # number of images, and their features
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +30,8 @@ class FeatureExtractor:
 
   Attributes:
     name: name of the network, such as 'inception'.
-    checksum: SHA-256 of its weights; None if they are in no file.
+    checksum: SHA-256 of its weights; None if there are none. Features in files
+      are used again for an extractor of the same name, checksum and resizer.
     resizer: how images are resized, see `resizing.resize`.
     outputs: names of the features, of 'pooled', 'spatial' and 'logits'.
     resize: maps images uint8 [B, H, W, 3] to float32 [B, H', W', 3] in [0, 255]
@@ -87,74 +74,58 @@ class FeatureExtractor:
       ValueError: if the images have another dtype or shape, or a size that the
         resizer 'none' refuses.
     """
+    return self.start(images)()
+
+  def start(self, images: np.ndarray) -> Callable[[], dict[str, np.ndarray]]:
+    """Resizes images and starts to compute their features.
+
+    The caller can prepare the next images while the devices compute. Of a large
+    batch, only two parts of 64 images are on the devices at once.
+
+    Args:
+      images: see `__call__`.
+
+    Returns:
+      a function that waits for the features and returns them.
+
+    Raises:
+      ValueError: see `__call__`.
+    """
     _check(images)
     images = np.repeat(images, 3 // images.shape[-1], axis=-1)
-    parts = [
-      self._compute(images[i : i + _LARGEST_BATCH])
-      for i in range(0, len(images), _LARGEST_BATCH)
-    ]
-    return {
-      name: np.concatenate([part[name] for part in parts])
-      for name in self.outputs
-    }
+    running: collections.deque[_Part] = collections.deque()
+    done: list[dict[str, np.ndarray]] = []
+    for i in range(0, len(images), _LARGEST_BATCH):
+      part = images[i : i + _LARGEST_BATCH]
+      running.append((len(part), self._dispatch(part)))
+      if len(running) > _PARTS_ON_DEVICES - 1:
+        done.append(self._collect(*running.popleft()))
 
-  def _compute(self, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Computes the features of at most `_LARGEST_BATCH` images."""
+    def finish() -> dict[str, np.ndarray]:
+      while running:
+        done.append(self._collect(*running.popleft()))
+      return {
+        name: np.concatenate([part[name] for part in done])
+        for name in self.outputs
+      }
+
+    return finish
+
+  def _dispatch(self, images: np.ndarray) -> dict[str, jax.Array]:
+    """Starts to compute the features of at most `_LARGEST_BATCH` images."""
     resized = self.resize(images)
     sharding = devices.batch_sharding()
     size = devices.round_up(1 << (len(images) - 1).bit_length(), sharding)
     rows = np.minimum(np.arange(size), len(images) - 1)
-    found = self.apply(jax.device_put(resized[rows], sharding))
+    return self.apply(jax.device_put(resized[rows], sharding))
+
+  def _collect(
+    self, count: int, found: dict[str, jax.Array]
+  ) -> dict[str, np.ndarray]:
+    """Waits for the features of a part, without those that fill it up."""
     return {
-      name: np.asarray(found[name], np.float32)[: len(images)]
-      for name in self.outputs
+      name: np.asarray(found[name], np.float32)[:count] for name in self.outputs
     }
-
-
-def load_extractor(
-  name: str = 'inception',
-  *,
-  weights: str | os.PathLike | None = None,
-  resizer: str | None = None,
-) -> FeatureExtractor:
-  """Loads a pretrained network as an extractor of features.
-
-  Args:
-    name: 'inception' (`InceptionV3`), 'efficientnet_lite0',
-      'efficientnet_lite2' (`EfficientNetLite`), 'clip' (the ViT-L/14@336px of
-      CMMD, https://arxiv.org/abs/2401.09603), or 'clip:' followed by a name or
-      path of `load_clip`. A hyphen may stand for an underscore.
-    weights: file with the weights; by default see `load_inception`, `load` and
-      `load_clip`.
-    resizer: see `resizing.resize`; 'clean' by default.
-
-  Returns:
-    the extractor. 'pooled' is what the distances are computed from; an
-    Inception Score needs 'logits', which CLIP lacks.
-
-  Raises:
-    MissingWeights: if the weights are not found; the message says how to get
-      them.
-    OSError: if `weights` cannot be read.
-    ValueError: if the name or the resizer is unknown, or the checksum of the
-      weights is wrong.
-  """
-  chosen = resizing.check_resizer(resizer or 'clean')
-  kind, colon, which = name.partition(':')
-  kind = kind.replace('-', '_')
-  try:
-    if kind == 'clip':
-      return _load_clip(weights or which or _CLIP, chosen)
-    if kind == 'inception' and not colon:
-      return _load_inception(weights, chosen)
-  except released.MissingWeights as error:
-    raise released.MissingWeights(f'{error} {_STAND_IN}') from error
-  if kind in efficientnet.NETWORKS and not colon:
-    return _load_efficientnet(kind, weights, chosen)
-  raise ValueError(
-    f'unknown network of features {name!r}. Valid: {_VALID}; for a run also '
-    'classifier.'
-  )
 
 
 def from_network(
@@ -226,67 +197,3 @@ def _check(images: np.ndarray) -> None:
       'images must be [B, H, W, 3] or [B, H, W, 1], at least one and of at '
       f'least one pixel; got {images.shape}.'
     )
-
-
-def _load_inception(
-  weights: str | os.PathLike | None, resizer: resizing.Resizer
-) -> FeatureExtractor:
-  """Loads Inception-v3, whose range of pixels belongs to the resizer."""
-  value_range = (-1.0, 1.0) if resizer == 'pytorch' else inception.GRAPH_RANGE
-  network, variables = inception_loading.load_inception(
-    weights, value_range=value_range
-  )
-  return from_network(
-    network,
-    variables,
-    lambda network, variables, images: network.apply(variables, images / 255),
-    name='inception',
-    checksum=inception_loading.SHA256,
-    size=(inception.SIZE,) * 2,
-    resizer=resizer,
-  )
-
-
-def _load_clip(
-  path: str | os.PathLike, resizer: resizing.Resizer
-) -> FeatureExtractor:
-  """Loads CLIP; the features are its embeddings of images."""
-  network, variables = clip_loading.load_clip(path)
-  named = path in clip_loading.RELEASES
-  with clip_loading.find_file(path).open('rb') as file:
-    checksum = hashlib.file_digest(file, 'sha256').hexdigest()
-
-  def embed(network, variables, images):
-    found = network.apply(variables, images / 255, method='encode_image')
-    return {'pooled': found}
-
-  return from_network(
-    network,
-    variables,
-    embed,
-    name=f'clip:{path if named else pathlib.Path(path).name}',
-    checksum=checksum,
-    size=(network.config.image_size,) * 2,
-    resizer=resizer,
-  )
-
-
-def _load_efficientnet(
-  name: str, weights: str | os.PathLike | None, resizer: resizing.Resizer
-) -> FeatureExtractor:
-  """Loads EfficientNet-Lite."""
-  network, variables = efficientnet.load(name, weights)
-
-  def classify(network, variables, images):
-    logits, pooled = network.apply(variables, images / 255)
-    return {'pooled': pooled, 'logits': logits}
-
-  return from_network(
-    network,
-    jax.tree.map(jnp.asarray, variables),
-    classify,
-    name=name,
-    checksum=released.lookup(name).sha256,
-    size=(network.size,) * 2,
-    resizer=resizer,
-  )

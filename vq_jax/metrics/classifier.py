@@ -22,6 +22,7 @@ import numpy as np
 import optax
 
 from vq_jax.losses import tokens as losses
+from vq_jax.metrics import rows as rows_lib
 from vq_jax.metrics.conv_classifier import ConvClassifier
 from vq_jax.utils import fields
 from vq_jax.utils import images as image_lib
@@ -31,6 +32,7 @@ from vq_jax.utils import trees
 # Part of the names of cached files; to be increased when network or training
 # change.
 _VERSION = 1
+_BATCH = 500  # images that are read or classified at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Classifier:
   params: dict
 
   def __call__(
-    self, images: image_lib.Array, *, batch_size: int = 500
+    self, images: image_lib.Array | rows_lib.Rows, *, batch_size: int = _BATCH
   ) -> tuple[np.ndarray, np.ndarray]:
     """Classifies images.
 
@@ -115,7 +117,7 @@ def class_agreement(
 
 @fields.checked
 def fit(
-  images: np.ndarray,
+  images: rows_lib.Rows,
   labels: np.ndarray,
   num_classes: fields.PositiveInt,
   *,
@@ -128,7 +130,8 @@ def fit(
   """Trains a classifier.
 
   Args:
-    images: uint8 or float in [0, 1], [n, H, W, C], H and W at least 8.
+    images: uint8 or float in [0, 1], [n, H, W, C], H and W at least 8; an
+      array, or uint8 in files, of which each step reads its batch.
     labels: int [n], in [0, num_classes).
     num_classes: number of classes.
     seed: seed of initialisation, shuffling and dropout.
@@ -145,7 +148,8 @@ def fit(
   """
   labels = np.asarray(labels, np.int32)
   _check(images, labels, num_classes)
-  image_lib.check_range(images)
+  if images.dtype != np.uint8:
+    image_lib.check_range(images[:])
   batch_size = min(batch_size, len(images))
   per_epoch = len(images) // batch_size
   network = ConvClassifier(num_classes)
@@ -190,7 +194,7 @@ def _step(network, tx, key, state, image, label):
 
 
 def load_or_fit(
-  images: np.ndarray,
+  images: rows_lib.Rows,
   labels: np.ndarray,
   num_classes: int,
   *,
@@ -228,8 +232,8 @@ def load_or_fit(
   return classifier
 
 
-def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
-  if images.ndim != 4 or min(images.shape[1:3]) < 8:
+def _check(images: rows_lib.Rows, labels: np.ndarray, num_classes: int) -> None:
+  if len(images.shape) != 4 or min(images.shape[1:3]) < 8:
     raise ValueError(
       'images must be [n, H, W, C] of at least 8 x 8 pixels; got '
       f'{images.shape}.'
@@ -246,11 +250,13 @@ def _check(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
     )
 
 
-def _fingerprint(images: np.ndarray, labels: np.ndarray, settings) -> str:
+def _fingerprint(images: rows_lib.Rows, labels: np.ndarray, settings) -> str:
   digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
   for array in (images, labels):
     digest.update(f'{array.dtype}{array.shape}'.encode())
-    digest.update(np.ascontiguousarray(array).data)
+    for start in range(0, len(array), _BATCH):
+      part = array[start : start + _BATCH]
+      digest.update(np.ascontiguousarray(part).data)
   return digest.hexdigest()[:16]
 
 

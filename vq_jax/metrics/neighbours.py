@@ -4,10 +4,9 @@ A set of vectors is described by a ball around each of them, whose radius is the
 distance to the k-th nearest other vector of the set.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from vq_jax.metrics import distances
 from vq_jax.metrics import rows as rows_lib
 from vq_jax.utils import fields
 
@@ -50,9 +49,15 @@ def precision_recall(
     (1.0, 0.0)
   """
   _check(reference, generated, neighbours)
-  precision = _fraction_inside(reference, generated, neighbours, chunk_size)
-  recall = _fraction_inside(generated, reference, neighbours, chunk_size)
-  return precision, recall
+  limits = [
+    distances.Limits(radii(rows, neighbours, chunk_size) * (1 + _TIES), axis)
+    for axis, rows in enumerate((reference, generated))
+  ]
+  of_reference, of_generated = distances.count_within(
+    reference, generated, limits, chunk_size
+  )
+  precision = (of_reference.columns > 0).mean()
+  return float(precision), float((of_generated.rows > 0).mean())
 
 
 @fields.checked
@@ -89,15 +94,13 @@ def density_coverage(
     (1.0, 1.0)
   """
   _check(reference, generated, neighbours)
-  balls, covered = 0, np.zeros(len(reference), bool)
-  for rows, _, distances, squared_radii in _blocks(
-    reference, generated, neighbours, chunk_size
-  ):
-    inside = distances < squared_radii * (1 - _TIES)
-    balls += int(np.count_nonzero(inside))
-    covered[rows] |= inside.any(axis=1)
-  density = balls / (neighbours * len(generated))
-  return float(density), float(covered.mean())
+  squared_radii = radii(reference, neighbours, chunk_size)
+  limits = np.nextafter(squared_radii * (1 - _TIES), -np.inf)
+  (counts,) = distances.count_within(
+    reference, generated, [distances.Limits(limits, 0)], chunk_size
+  )
+  density = counts.rows.sum() / (neighbours * len(generated))
+  return float(density), float((counts.rows > 0).mean())
 
 
 def radii(
@@ -113,62 +116,68 @@ def radii(
   Returns:
     float64 [n].
   """
-  found = []
-  for i, x in enumerate(rows_lib.chunks(features, chunk_size)):
-    nearest = np.empty((len(x), 0))
-    for j, y in enumerate(rows_lib.chunks(features, chunk_size)):
-      distances = rows_lib.squared_distances(x, y)
-      if i == j:
-        np.fill_diagonal(distances, np.inf)  # of each vector to itself
-      nearest = np.concatenate([nearest, distances], axis=1)
-      if nearest.shape[1] > neighbours:
-        nearest = np.partition(nearest, neighbours - 1, axis=1)
-        nearest = nearest[:, :neighbours]
-    found.append(nearest.max(axis=1))
-  return np.concatenate(found)
+  candidates, beyond = distances.find_nearest(
+    features, 2 * neighbours + 2, chunk_size
+  )
+  found = _nearest_of(
+    features, np.arange(len(features)), candidates, neighbours
+  )
+  # Vectors with many others at almost one distance, such as repeated images.
+  unclear = np.flatnonzero(found > beyond)
+  for start in range(0, len(unclear), chunk_size):
+    part = unclear[start : start + chunk_size]
+    candidates = _nearest_in_float64(features, part, neighbours, chunk_size)
+    found[part] = _nearest_of(features, part, candidates, neighbours)
+  return found
+
+
+def _nearest_of(
+  features: rows_lib.Rows,
+  index: np.ndarray,
+  candidates: np.ndarray,
+  neighbours: int,
+) -> np.ndarray:
+  """Returns the k-th smallest squared distance to candidates.
+
+  Args:
+    features: float [n, D].
+    index: numbers of vectors, int [m].
+    candidates: numbers of others, int [m, c]; those below 0 are none.
+    neighbours: k.
+
+  Returns:
+    float64 [m].
+  """
+  found = np.full(candidates.shape, np.inf)
+  rows, columns = np.nonzero(candidates >= 0)
+  found[rows, columns] = distances.of_pairs(
+    features, features, index[rows], candidates[rows, columns]
+  )
+  return np.partition(found, neighbours - 1, axis=1)[:, neighbours - 1]
+
+
+def _nearest_in_float64(
+  features: rows_lib.Rows, index: np.ndarray, neighbours: int, chunk_size: int
+) -> np.ndarray:
+  """Returns the numbers of the k nearest others of some vectors, [m, k]."""
+  x, start = rows_lib.to_float64(features[index]), 0
+  nearest = np.empty((len(index), 0))
+  numbers = np.empty((len(index), 0), int)
+  for y in rows_lib.chunks(features, chunk_size):
+    others = np.arange(start, start + len(y))
+    squared = rows_lib.squared_distances(x, y)
+    squared[index[:, None] == others] = np.inf
+    nearest = np.concatenate([nearest, squared], axis=1)
+    others = np.broadcast_to(others, squared.shape)
+    numbers = np.concatenate([numbers, others], axis=1)
+    best = np.argsort(nearest, axis=1)[:, :neighbours]
+    nearest = np.take_along_axis(nearest, best, axis=1)
+    numbers = np.take_along_axis(numbers, best, axis=1)
+    start += len(y)
+  return numbers
 
 
 def _check(
   reference: rows_lib.Rows, generated: rows_lib.Rows, neighbours: int
 ) -> None:
   rows_lib.check_pair(reference, generated, least=neighbours + 1)
-
-
-def _fraction_inside(
-  centres: rows_lib.Rows,
-  points: rows_lib.Rows,
-  neighbours: int,
-  chunk_size: int,
-) -> float:
-  """Returns the fraction of points that lie in a ball around a centre."""
-  inside = np.zeros(len(points), bool)
-  for _, columns, distances, squared_radii in _blocks(
-    centres, points, neighbours, chunk_size
-  ):
-    contained = distances <= squared_radii * (1 + _TIES)
-    inside[columns] |= contained.any(axis=0)
-  return float(inside.mean())
-
-
-def _blocks(
-  centres: rows_lib.Rows,
-  points: rows_lib.Rows,
-  neighbours: int,
-  chunk_size: int,
-) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
-  """Yields the distances of all pairs in blocks.
-
-  Yields:
-    the centres and the points of the block, their squared distances [r, c], and
-    the squared radii of the centres [r, 1].
-  """
-  squared_radii = np.expand_dims(radii(centres, neighbours, chunk_size), 1)
-  row = 0
-  for x in rows_lib.chunks(centres, chunk_size):
-    rows, column = slice(row, row + len(x)), 0
-    for y in rows_lib.chunks(points, chunk_size):
-      columns = slice(column, column + len(y))
-      distances = rows_lib.squared_distances(x, y)
-      yield rows, columns, distances, squared_radii[rows]
-      column += len(y)
-    row += len(x)

@@ -1,4 +1,4 @@
-"""Feature vectors in chunks, so that sets larger than memory can be read."""
+"""Arrays in chunks, so that sets larger than memory can be read."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -9,13 +9,17 @@ CHUNK = 2048  # vectors that are kept in memory in float64
 
 
 class Rows(Protocol):
-  """Vectors [n, D]: an array, or files that are indexed like one.
+  """Vectors [n, D], or images: an array, or files that are indexed like one.
 
   Attributes:
-    shape: (n, D).
+    shape: (n, D), or that of images.
   """
 
   shape: tuple[int, ...]
+
+  @property
+  def dtype(self) -> np.dtype:
+    """The type of the elements."""
 
   def __len__(self) -> int:
     """Returns n."""

@@ -5,6 +5,7 @@ DIR/config.json          as in every run folder, without local paths
 DIR/checkpoints/<step>/  the averaged parameters (Orbax), or
 DIR/model.safetensors    the same in one file
 DIR/autoencoder/ ...     the runs that this one needs, in the same form
+DIR/measurements.json    metrics and evaluations, which the card quotes
 DIR/checksums.json       the SHA-256 of each file but the model card
 """
 
@@ -24,18 +25,12 @@ from vq_jax.runs import export
 from vq_jax.runs import layout
 from vq_jax.runs import load
 from vq_jax.runs import locations
+from vq_jax.runs import measurements
 from vq_jax.runs import model_card
 from vq_jax.runs import weight_file
 
 Dtype = Literal['float32', 'bfloat16', 'float16']
 Format = Literal['orbax', 'safetensors']
-
-# The fields of a config that name other runs -> the copies within a run.
-_RUNS = {
-  'autoencoder': layout.AUTOENCODER,
-  'parent_prior': layout.PARENT,
-  'generator': layout.GENERATOR,
-}
 
 
 def export_run(
@@ -71,8 +66,9 @@ def export_run(
   require_empty(folder)
   model = load.load(source)  # checks everything first
   _write(origin, folder, np.dtype(dtype), format)
+  measurements.copy(origin, folder)
   card = model_card.make(
-    model, origin, title=folder.resolve().name, dtype=dtype, licence=licence
+    model, folder, title=folder.resolve().name, dtype=dtype, licence=licence
   )
   (folder / model_card.NAME).write_text(card)
   checksums.write_export(folder)
@@ -90,7 +86,7 @@ def _write(
   origin: pathlib.Path, folder: pathlib.Path, dtype: np.dtype, format: Format
 ) -> None:
   """Writes a run and, before it, those that it needs."""
-  for name in _RUNS.values():
+  for name in layout.COPIES:
     if (origin / name).is_dir():
       _write(origin / name, folder / name, dtype, format)
   variables, step = checkpoints.load_variables(origin)
@@ -127,7 +123,7 @@ def _remove_paths(run_config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a config without the paths of the machine of the training."""
   exported = copy.deepcopy(dict(run_config))
   config = exported['config']
-  for field, name in _RUNS.items():
+  for name, field in layout.COPIES.items():
     if config.get(field) is not None:
       config[field] = name
   if config.get('init_from') is not None:
@@ -135,8 +131,7 @@ def _remove_paths(run_config: Mapping[str, Any]) -> dict[str, Any]:
   data = config['data']
   if data.get('data_dir') is not None:
     data['data_dir'] = None
-  kind, separator, path = str(data.get('source', '')).partition(':')
-  if separator and '/' in path:
-    data['source'] = f'{kind}:{os.path.basename(path.rstrip("/"))}'
+  if data.get('source') is not None:
+    data['source'] = layout.remove_folders(data['source'])
   exported.pop('changes', None)
   return exported

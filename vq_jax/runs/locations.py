@@ -13,6 +13,9 @@ import logging
 import os
 import pathlib
 import re
+import socket
+import urllib.parse
+import urllib.request
 
 from vq_jax import pretrained
 from vq_jax.runs import layout
@@ -23,6 +26,9 @@ from vq_jax.utils import paths
 # a run folder that loading needs. In these patterns, * matches slashes, too.
 _FILES = ('*.json', '*.md', '*.safetensors', '*checkpoints/*')
 _UNUSED = ('*checkpoints/*/training/*',)  # the state of the optimizer
+
+_GOOGLE_STORAGE = 'https://storage.googleapis.com'
+_TIMEOUT = 5.0  # seconds for a connection
 
 
 def resolve(source: str | os.PathLike) -> pathlib.Path:
@@ -100,6 +106,7 @@ def _open_bucket(address: str) -> pathlib.Path:
   logging.getLogger('gcsfs').setLevel(logging.CRITICAL)
   folder = paths.make(address)
   try:
+    _check_connection()
     (folder / layout.CONFIG).exists()
   # Errors of credentials, of HTTP and of the connection have no common class.
   except Exception as error:
@@ -108,6 +115,27 @@ def _open_bucket(address: str) -> pathlib.Path:
       'connection, and `gcloud auth application-default login`.'
     ) from error
   return folder
+
+
+def _check_connection() -> None:
+  """Raises OSError if Google Cloud Storage cannot be reached.
+
+  gcsfs and the search for credentials would try again for a minute. Where a
+  proxy is set, the connection is left to them.
+  """
+  if urllib.request.getproxies():
+    return
+  endpoint = os.environ.get('STORAGE_EMULATOR_HOST', _GOOGLE_STORAGE)
+  if '://' not in endpoint:
+    endpoint = f'http://{endpoint}'
+  url = urllib.parse.urlsplit(endpoint)
+  port = url.port or (443 if url.scheme == 'https' else 80)
+  try:
+    socket.create_connection((url.hostname, port), _TIMEOUT).close()
+  except OSError as error:
+    raise ConnectionError(
+      f'there is no connection to {url.hostname} ({error})'
+    ) from error
 
 
 def _download_repository(name: str) -> pathlib.Path:

@@ -3,7 +3,7 @@
 https://huggingface.co/docs/hub/model-cards
 """
 
-import json
+import itertools
 import pathlib
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -12,11 +12,16 @@ from typing import Any
 import yaml
 
 from vq_jax.model import Model
+from vq_jax.runs import layout
+from vq_jax.runs import measurements
 from vq_jax.utils import trees
 
 NAME = 'README.md'
-_METRICS, _EVALUATIONS = 'metrics.jsonl', 'evaluation'
-_NO_QUALITY = ('images_per_second', 'learning_rate', 'grad_norm')
+_COPIES = {
+  layout.AUTOENCODER: 'autoencoder',
+  layout.PARENT: 'prior of the parent level',
+  layout.GENERATOR: 'generator',
+}
 
 
 def make(
@@ -31,7 +36,7 @@ def make(
 
   Args:
     model: the model of the run.
-    folder: the run folder, whose metrics and evaluations are quoted.
+    folder: the export, whose configs and measurements are quoted.
     title: name of the model.
     dtype: dtype of the exported parameters.
     licence: identifier of the licence; None for that in the config, or
@@ -43,8 +48,7 @@ def make(
     _front_matter(model, licence),
     f'# {title}\n\n{_describe(model, dtype)}',
     _usage(model, title),
-    _training(model, folder),
-    *_evaluations(folder),
+    *(part for run in _list_runs(folder) for part in _training(*run)),
     f'## Licence\n\n{_describe_licence(licence)}',
   ]
   return '\n\n'.join(parts) + '\n'
@@ -90,8 +94,7 @@ def _describe(model: Model, dtype: str) -> str:
     some = ', '.join(names[:20]) + (', ...' if len(names) > 20 else '')
     classes = f' It generates images of {len(names)} classes: {some}.'
   return (
-    f'A model of images of {size} for '
-    f'vq_jax {model.run_config.get("vq_jax", "")}.{classes}\n\n{table}\n\n'
+    f'A model of images of {size}, for vq_jax.{classes}\n\n{table}\n\n'
     f'- Tokens: {grids or "none; the latent is continuous"}\n'
     f'- Parameters: averaged where training kept an average, {dtype}'
   )
@@ -110,9 +113,37 @@ def _usage(model: Model, title: str) -> str:
   )
 
 
-def _training(model: Model, folder: pathlib.Path) -> str:
-  """Describes the data, the training and its last metrics."""
-  config = model.run_config['config']
+def _list_runs(
+  folder: pathlib.Path, of: str = ''
+) -> Iterator[tuple[str, pathlib.Path]]:
+  """Yields a run and those that it needs: ' of the <name>' and the folder."""
+  yield of, folder
+  for name, described in _COPIES.items():
+    if (folder / name).is_dir():
+      yield from _list_runs(folder / name, f' of the {described}')
+
+
+def _training(of: str, folder: pathlib.Path) -> Iterator[str]:
+  """Yields sections on the training of a run, and on its evaluations."""
+  measured = measurements.read(folder)
+  metrics = {
+    name: f'{value:.5g}' for name, value in measured['metrics'].items()
+  }
+  rows = {**_describe_config(layout.read_complete_config(folder)), **metrics}
+  table = '\n'.join(
+    f'| {name} | {value} |' for name, value in rows.items() if value is not None
+  )
+  yield f'## Training{of}\n\n| | |\n|---|---|\n{table}'
+  results = list(itertools.chain(*measured['evaluations'].values()))
+  if results:
+    header = '| metric | value | real images | samples | measured with |'
+    lines = '\n'.join(map(_evaluation_row, results))
+    yield f'## Evaluation{of}\n\n{header}\n|---|---|---|---|---|\n{lines}'
+
+
+def _describe_config(run_config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what the config says of the data and the training."""
+  config = run_config['config']
   rows = {'data': config['data'].get('source'), 'task': config['task']}
   rows['batch size'] = config['data'].get('batch_size')
   for section, names in {
@@ -122,65 +153,22 @@ def _training(model: Model, folder: pathlib.Path) -> str:
     for name in names:
       rows[name.replace('_', ' ')] = config.get(section, {}).get(name)
   rows['seed'] = config.get('seed')
-  if released := model.run_config.get('released'):
+  rows['first parameters from'] = config.get('init_from')
+  rows['version of vq_jax'] = run_config.get('vq_jax')
+  if released := run_config.get('released'):
     rows['converted from'] = f'{released["name"]}: {released["url"]}'
-  for name, value in _read_last_metrics(folder).items():
-    rows[name.replace('_', ' ')] = f'{value:.5g}'
-  table = '\n'.join(
-    f'| {name} | {value} |' for name, value in rows.items() if value is not None
-  )
-  return f'## Training\n\n| | |\n|---|---|\n{table}'
-
-
-def _read_last_metrics(folder: pathlib.Path) -> dict[str, Any]:
-  """Returns the last metrics of each kind, `eval psnr` and the like."""
-  path = folder / _METRICS
-  found: dict[str, Any] = {}
-  for line in path.read_text().splitlines() if path.is_file() else ():
-    try:
-      row = json.loads(line)
-    except ValueError:  # the last line of a training that was killed
-      continue
-    kind = row.pop('kind', 'train')
-    found['step'] = row.pop('step', 0)
-    found |= {
-      f'{kind} {name}': value
-      for name, value in row.items()
-      if name not in _NO_QUALITY and isinstance(value, int | float)
-    }
-  return found
-
-
-def _evaluations(folder: pathlib.Path) -> Iterator[str]:
-  """Yields a section with the evaluations in the run folder, if any."""
-  rows = []
-  folder = folder / _EVALUATIONS
-  files = sorted(folder.glob('*.json')) if folder.is_dir() else ()
-  for path in files:
-    record = json.loads(path.read_text())
-    if isinstance(record, Mapping) and isinstance(record.get('results'), list):
-      rows += [_evaluation_row(result) for result in record['results']]
-  if rows:
-    header = '| metric | value | real images | samples | measured with |'
-    yield f'## Evaluation\n\n{header}\n|---|---|---|---|---|\n' + '\n'.join(
-      rows
-    )
+  return rows
 
 
 def _evaluation_row(result: Mapping[str, Any]) -> str:
-  """Returns a row for one `vq_jax.evaluation.Result`."""
-  parts = [
-    part['name']
-    for part in (result.get('features'), result.get('reference'))
-    if part
-  ]
-  floor = result.get('floor')
+  """Returns a row for one result; see `measurements.read`."""
+  floor = result['floor']
   cells = (
     f'{result["kind"]}: {result["metric"]}',
     f'{result["value"]:.5g}',
     '' if floor is None else f'{floor:.5g}',
     str(result['samples']),
-    '; '.join(parts),
+    '; '.join(result['measured with']),
   )
   return f'| {" | ".join(cells)} |'
 

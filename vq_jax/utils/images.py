@@ -271,3 +271,8 @@ def save_animation(
   paths.write_bytes(
     path, image_encoding.encode(frames, kind, milliseconds=milliseconds)
   )
+
+
+def count(number: int) -> str:
+  """Returns a number of images in words: '1 image', '2 images'."""
+  return f'{number} image{"" if number == 1 else "s"}'

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 
 from vq_jax.runs import layout
+from vq_jax.runs import locations
 from vq_jax.utils import paths
 
 PAGE = 'samples.html'
@@ -57,7 +58,7 @@ def find_grids(folder: str | os.PathLike) -> list[Grid]:
   Raises:
     RunError: if it is not a run folder.
   """
-  layout.read_config(folder)
+  layout.read_config(locations.resolve(folder))
   found = []
   for path in (pathlib.Path(folder) / _GRIDS).glob('*.png'):
     match = _NAME.fullmatch(path.name)
