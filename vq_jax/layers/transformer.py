@@ -166,17 +166,16 @@ class TransformerBlock(nn.Module):
     activate = jax.checkpoint(
       activations.BY_NAME[config.activation], prevent_cse=False
     )
-    activate = jax.checkpoint(
-      activations.BY_NAME[config.activation], prevent_cse=False
-    )
+    drops_hidden = config.mlp_dropout == 'hidden'
 
     def project(block, y, *gate):
+      del block  # the module, which `nn.remat` asks for
       y = math.prod(gate, start=activate(y))
-      y = drop(y) if block is None else y
+      y = drop(y) if drops_hidden else y
       return dense(x.shape[-1], name='mlp_out')(y)
 
-    if config.mlp_dropout == 'hidden':
-      return project(None, *inputs)
+    if drops_hidden:
+      return project(self, *inputs)
     return drop(nn.remat(project, prevent_cse=False)(self, *inputs))
 
 
