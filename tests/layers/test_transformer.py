@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 import re
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -188,27 +187,3 @@ def test_every_field_of_the_config_is_read():
   code = '\n'.join(file.read_text() for file in files)
   for field in dataclasses.fields(transformer.TransformerConfig):
     assert re.search(rf'(config|self)\.{field.name}\b', code), field.name
-
-
-def test_blocks_without_a_loop_compute_the_same():
-  x = features(2, 5, 8)
-  stack = transformer.TransformerStack(config(layers=3))
-  variables = stack.init(jax.random.key(0), x)
-  other = transformer.TransformerStack(config(layers=3, unroll=True))
-  same = other.init(jax.random.key(0), x)
-  chex.assert_trees_all_equal(same, variables)
-
-  def loss(variables, stack):
-    return jnp.sum(jnp.square(stack.apply(variables, x)[0]))
-
-  compiled = [
-    jax.jit(jax.grad(loss), static_argnums=1).lower(variables, which).compile()
-    for which in (stack, other)
-  ]
-  assert ['while(' in program.as_text() for program in compiled] == [
-    True,
-    False,
-  ]
-  chex.assert_trees_all_close(
-    *(program(variables) for program in compiled), rtol=1e-5, atol=1e-7
-  )

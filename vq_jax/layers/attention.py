@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from vq_jax.layers import attention_on_tpu
 from vq_jax.layers import dropout
+from vq_jax.layers import heads_projection
 from vq_jax.layers import positions
 from vq_jax.utils.dtypes import Dtypes
 
@@ -257,10 +258,10 @@ class SelfAttention(nn.Module):
         f'heads={self.heads}. Change one of them, or set head_dim.'
       )
     types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    features = (self.heads, self.head_dim or width // self.heads)
     query, key, value = (
-      nn.DenseGeneral(
-        features,
+      heads_projection.HeadsProjection(
+        self.heads,
+        self.head_dim or width // self.heads,
         use_bias=self.qkv_bias,
         kernel_init=self.kernel_init,
         name=name,

@@ -1,6 +1,7 @@
-"""Parameters of the blocks of a scan, with a leading axis for the blocks."""
+"""Parameters of a stack of blocks: of all blocks in one array, or apart."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,20 +28,37 @@ def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
     >>> sorted(stacked_parameters.unroll(stacked))
     ['block_0', 'block_1']
   """
-  leaves, structure = jax.tree.flatten(params['blocks'])
-  blocks = zip(*map(_unstack, leaves), strict=True)
+  blocks = params['blocks']
+  layers = len(jax.tree.leaves(blocks)[0])
   return {
-    f'block_{i}': jax.tree.unflatten(structure, block)
-    for i, block in enumerate(blocks)
+    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
+    for i in range(layers)
   }
 
 
-@jax.custom_vjp
-def _unstack(x: jax.Array) -> tuple[jax.Array, ...]:
-  """Returns the parts x[i]; its gradient is one array that is written once."""
-  return tuple(x[i] for i in range(len(x)))
+def stack(params: Mapping[str, Tree]) -> dict[str, Tree]:
+  """Returns the parameters of a stack as those of one with `scan=True`.
+
+  It is the inverse of `unroll`.
+  """
+  blocks = [params[f'block_{i}'] for i in range(len(params))]
+  return {'blocks': jax.tree.map(lambda *parts: jnp.stack(parts), *blocks)}
 
 
-_unstack.defvjp(
-  lambda x: (_unstack(x), None), lambda _, gradients: (jnp.stack(gradients),)
-)
+def arrange_like(variables: Any, params: Any) -> Any:
+  """Returns variables whose stacks are arranged as those of other ones.
+
+  Args:
+    variables: nested dict of arrays, in which blocks are stacked or apart.
+    params: nested dict of arrays with the wanted arrangement.
+  """
+  if not isinstance(variables, Mapping) or not isinstance(params, Mapping):
+    return variables
+  if 'blocks' in variables and 'block_0' in params:
+    return unroll(variables)
+  if 'block_0' in variables and 'blocks' in params:
+    return stack(variables)
+  return {
+    name: arrange_like(value, params.get(name))
+    for name, value in variables.items()
+  }

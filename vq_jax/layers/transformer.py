@@ -251,28 +251,15 @@ class TransformerStack(nn.Module):
     if config.remat:
       policy = config.remat_policy
       body = nn.remat(body, prevent_cse=not config.scan, policy=policy)
-
-    def apply_all(stack, x):
+    if config.scan:
+      x, new = self._scan(body)(make_block(name='blocks'), x, cache)
+    else:
+      assert not isinstance(cache, attention.KVCache)
       new = []
       for i in range(config.layers):
         own = None if cache is None else cache[i]
-        x, own = body(make_block(name=f'block_{i}', parent=stack), x, own)
+        x, own = body(make_block(name=f'block_{i}'), x, own)
         new.append(own)
-      return x, new
-
-    loop = not config.unroll or cache is not None or self.is_initializing()
-    if config.scan and loop:
-      x, new = self._scan(body)(make_block(name='blocks'), x, cache)
-    elif config.scan:
-      apply_all = nn.map_variables(
-        apply_all,
-        'params',
-        lambda tree: {'params': stacked_parameters.unroll(tree['params'])},
-      )
-      x, new = apply_all(self, x)
-    else:
-      assert not isinstance(cache, attention.KVCache)
-      x, new = apply_all(self, x)
     if cache is None:
       return x, None
     assert position is not None

@@ -48,12 +48,9 @@ class TransformerConfig:
       models that have such tables.
     epsilon: epsilon of the normalisation layers.
     scan: whether one compiled block is scanned over parameters with a leading
-      axis `layers`, so that compile time does not grow with depth; otherwise
-      the blocks are unrolled.
-    unroll: whether the blocks of a scan are computed without a loop. A loop
-      copies what the backward pass needs of each block into one array and out
-      of it; without one a training step takes less time on a TPU, and several
-      times as long to compile. The parameters are the same.
+      axis `layers`, so that compile time does not grow with depth. Otherwise
+      each block has parameters of its own, and a training step takes less time:
+      a loop copies what the backward pass needs of a block into one array.
     remat: whether activations are recomputed in the backward pass, which
       saves memory. A name of `jax.checkpoint_policies` keeps some of them:
       'dots_saveable' the results of all matrix products,
@@ -96,7 +93,6 @@ class TransformerConfig:
   embedding_init: nn.initializers.Initializer = initializers.bert
   epsilon: fields.PositiveFloat = 1e-6
   scan: bool = True
-  unroll: bool = False
   remat: bool | Literal['dots_saveable', 'dots_with_no_batch_dims_saveable'] = (
     False
   )
