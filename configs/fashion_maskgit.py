@@ -23,7 +23,7 @@ def get_config(variant: str = '') -> dict:
     model=dict(
       transformer=dict(dropout=0.05, layers=4, mlp_width=80, width=160)
     ),
-    sampler=dict(guidance=2.0, steps=16),
+    sampler=dict(guidance=3.0, order='random', steps=49, temperature=1.04),
     train=dict(total_steps=12000),
   )
   config = common.merge(quickstart_maskgit.get_config(), longer)
