@@ -30,6 +30,7 @@ from train.tasks.base import Task
 from vq_jax import data
 from vq_jax.config import parse
 from vq_jax.config import schema
+from vq_jax.layers import stacked_parameters
 from vq_jax.runs import checkpoints
 from vq_jax.runs import checksums
 from vq_jax.runs import layout
@@ -194,6 +195,7 @@ def make_initial_state(
     source = locations.resolve(config.init_from)
     checksums.check_export(source)
     loaded, _ = checkpoints.load_variables(source)
+    loaded = stacked_parameters.arrange_like(loaded, variables)
     other = layout.read_config(source)
     loaded = trees.merge_strict(
       variables,

@@ -17,29 +17,30 @@ import sys
 import vq_jax
 from train import errors
 from train import quickstart
+from vq_jax.cli import sampling
 
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit code."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-  parser.add_argument('run', type=pathlib.Path, help='the run of a prior')
+  parser.add_argument('run', help='the run of a prior, as vq_jax.load takes it')
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--num', type=int, default=quickstart.GENERATED)
   parser.add_argument('--epochs', type=int, default=8, help='of the classifier')
-  parser.add_argument('--guidance', type=float, help="the config's by default")
+  parser.add_argument('--seed', type=int, default=0, help='of the samples')
+  sampling.add(parser)
   arguments = parser.parse_args(argv)
 
   def go():
-    options = {}
-    if arguments.guidance is not None:
-      options['guidance'] = arguments.guidance
     arguments.workdir.mkdir(parents=True, exist_ok=True)
+    model = vq_jax.load(arguments.run)
     figures = quickstart.evaluate(
-      vq_jax.load(arguments.run),
+      model,
       arguments.workdir,
       generated=arguments.num,
       epochs=arguments.epochs,
-      **options,
+      seed=arguments.seed,
+      sampler=sampling.samplers_from(arguments, model),
     )
     print(json.dumps(figures, indent=2))
 

@@ -29,4 +29,4 @@ def test_a_port_in_use_is_one_line(maskgit, capsys):
     port = other.getsockname()[1]
     assert cli.main(['demo', maskgit, '--port', str(port)]) == 1
   error = capsys.readouterr().err
-  assert error.count('\n') == 1 and 'Choose another --port' in error
+  assert error.count('\n') == 1 and 'choose another --port' in error

@@ -39,8 +39,17 @@ def count(jaxpr: core.Jaxpr, platform: str | None = None) -> int:
     elif name == 'cond':
       total += max(inner[i] for i in _get_branches(equation, platform))
     else:
-      total += equation.params.get('length', 1) * sum(inner)
+      total += _count_runs(equation) * sum(inner)
   return total
+
+
+def _count_runs(equation: core.JaxprEqn) -> int:
+  """Returns how often an equation runs the functions in its parameters."""
+  if equation.primitive.name == 'pallas_call':
+    return math.prod(equation.params['grid_mapping'].grid)
+  if equation.primitive.name == 'shard_map':
+    return equation.params['mesh'].size
+  return equation.params.get('length', 1)
 
 
 def _get_branches(

@@ -22,6 +22,8 @@ COLLECTIVES = (
   'all-to-all',
 )
 
+# What a kernel in Pallas tells of itself stands on a line of its own.
+_KERNEL = re.compile(r'kernel_metadata=\{\n(.*)\n\}')
 _COMPUTATION = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{\s*$')
 
 
@@ -84,7 +86,7 @@ class Program:
     self.computations: dict[str, list[Instruction]] = {}
     self.entry = ''
     current: list[Instruction] = []
-    for line in text.splitlines():
+    for line in _KERNEL.sub(r'kernel_metadata={\1}', text).splitlines():
       if found := _COMPUTATION.match(line):
         current = self.computations.setdefault(found[2], [])
         self.entry = found[2] if found[1] else self.entry

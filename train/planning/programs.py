@@ -157,10 +157,11 @@ def trace_sampling(
   batch = _Batch(size=batch_size, split=split)
 
   sources, parent = [], None
-  for number, level in enumerate(pipeline.levels):
-    sources.append(_trace_sampler(number, level, parent, batch))
-    parent = batch.make_rows(level.prior.num_tokens)
-  sources.append(_trace_decoder(pipeline, batch))
+  with device_utils.on_mesh(split):
+    for number, level in enumerate(pipeline.levels):
+      sources.append(_trace_sampler(number, level, parent, batch))
+      parent = batch.make_rows(level.prior.num_tokens)
+    sources.append(_trace_decoder(pipeline, batch))
   return sources
 
 

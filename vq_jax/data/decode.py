@@ -110,8 +110,8 @@ def _reason(data: bytes | str | os.PathLike, error: Exception) -> str:
   """Returns why a file cannot be decoded as an image."""
   try:
     head = data if isinstance(data, bytes) else file_kinds.read_head(data)
-  except OSError:
-    return f'{type(error).__name__}: {error}'
+  except OSError as unreadable:
+    return unreadable.strerror or str(unreadable)
   other = file_kinds.describe_placeholder(head)
   return f'it is {other}' if other else f'{type(error).__name__}: {error}'
 

@@ -119,7 +119,8 @@ def _bind(host: str, port: int) -> socket.socket:
   try:
     return socket.create_server((host, port), family=family)
   except (OSError, OverflowError) as error:
+    reason = str(error).rstrip('.')
     raise OSError(
-      f'cannot serve at {host}, port {port}: {error}. Choose another --port, '
+      f'cannot serve at {host}, port {port}: {reason}; choose another --port, '
       'or 0 for a free one.'
     ) from error

@@ -223,5 +223,6 @@ def _why_not(
 
 def _too_few(images: image_sets.ImageSet, metric: metric_table.Metric) -> str:
   return (
-    f'it needs at least {metric.least} images; {images.name} has {len(images)}.'
+    f'it needs at least {metric.least} images, and this set has '
+    f'{len(images)}: {images.name}.'
   )

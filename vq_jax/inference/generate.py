@@ -163,7 +163,9 @@ def generate_batches(
     label = None if labels is None else labels[index % num]
     if sharding is not None:
       keys, label = jax.device_put((keys, label), sharding)
-    yield sample_images(pipeline, keys, label, trace)[: rows.stop - start]
+    with devices.on_mesh(sharding):
+      images = sample_images(pipeline, keys, label, trace)
+    yield images[: rows.stop - start]
 
 
 def sample_vae(

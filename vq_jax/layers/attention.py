@@ -9,7 +9,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import attention_on_tpu
 from vq_jax.layers import dropout
+from vq_jax.layers import heads_projection
 from vq_jax.layers import positions
 from vq_jax.utils.dtypes import Dtypes
 
@@ -96,6 +98,7 @@ def attend(
 
   Logits and softmax are float32. The backward pass computes them again: to
   write and read B x heads x N^2 weights takes longer, and most of the memory.
+  On TPUs all is one kernel, see `attention_on_tpu.is_available`.
 
   Args:
     query: [B, N, heads, head_dim].
@@ -109,19 +112,7 @@ def attend(
   Returns:
     [B, N, heads, head_dim].
   """
-
-  def compute(query, key, value, keep):
-    logits = jnp.einsum(
-      'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
-    ) / math.sqrt(query.shape[-1])
-    if causal:
-      earlier = jnp.tri(*logits.shape[-2:], dtype=bool)[None, None]
-      logits = jnp.where(earlier, logits, jnp.finfo(logits.dtype).min)
-    weights = nn.softmax(logits).astype(value.dtype)
-    if keep is not None:
-      weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
-    return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
-
+  compute = functools.partial(_compute, causal, keep_prob)
   # A TPU computes queries in groups of 128 and fills up the last one. Few of
   # them, such as the label beside 256 tokens, take less time on their own.
   rest = query.shape[1] % _GROUP
@@ -138,7 +129,25 @@ def attend(
       parts.append(compute(query[:, rows], key, value, kept))
     return jnp.concatenate(parts, axis=1)
 
-  return compute_groups(query, key, value, keep)
+  if not attention_on_tpu.is_available(query, key, keep):
+    return compute_groups(query, key, value, keep)
+  return attention_on_tpu.attend(
+    causal, keep_prob, compute_groups, query, key, value, keep
+  )
+
+
+def _compute(causal, keep_prob, query, key, value, keep):
+  """Returns what `attend` does, with the weights as an array."""
+  logits = jnp.einsum(
+    'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
+  ) / math.sqrt(query.shape[-1])
+  if causal:
+    earlier = jnp.tri(*logits.shape[-2:], dtype=bool)[None, None]
+    logits = jnp.where(earlier, logits, jnp.finfo(logits.dtype).min)
+  weights = nn.softmax(logits).astype(value.dtype)
+  if keep is not None:
+    weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
+  return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
 
 
 class SelfAttention(nn.Module):
@@ -249,10 +258,10 @@ class SelfAttention(nn.Module):
         f'heads={self.heads}. Change one of them, or set head_dim.'
       )
     types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
-    features = (self.heads, self.head_dim or width // self.heads)
     query, key, value = (
-      nn.DenseGeneral(
-        features,
+      heads_projection.HeadsProjection(
+        self.heads,
+        self.head_dim or width // self.heads,
         use_bias=self.qkv_bias,
         kernel_init=self.kernel_init,
         name=name,

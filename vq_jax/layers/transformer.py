@@ -1,24 +1,23 @@
 """Transformer blocks, and a stack of them that compiles as one block."""
 
 import functools
+import math
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from vq_jax.layers import activations
 from vq_jax.layers import attention
 from vq_jax.layers import convolution
 from vq_jax.layers import normalization
+from vq_jax.layers import stacked_parameters
 from vq_jax.layers import transformer_cache
 from vq_jax.layers.dropout import Dropout
 from vq_jax.layers.transformer_cache import Cache
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.utils import replicas
-from vq_jax.utils.trees import Tree
 
 
 class TransformerBlock(nn.Module):
@@ -159,42 +158,25 @@ class TransformerBlock(nn.Module):
         name='mlp_in',
         **config.dtypes,
       )
-    # The backward pass computes the activation again: to write and read what it
-    # needs of a GELU takes longer.
-    activation = jax.checkpoint(
+    inputs = [hidden(x)]
+    if config.activation == 'swiglu':
+      inputs.append(dense(config.mlp_width, name='mlp_gate')(x))
+    # The backward pass computes the activation again, since to write and read
+    # it takes longer, and the hidden layer too, unless dropout acts on it.
+    activate = jax.checkpoint(
       activations.BY_NAME[config.activation], prevent_cse=False
     )
-    y = activation(hidden(x))
-    if config.activation == 'swiglu':
-      y *= dense(config.mlp_width, name='mlp_gate')(x)
-    out = dense(x.shape[-1], name='mlp_out')
-    return out(drop(y)) if config.mlp_dropout == 'hidden' else drop(out(y))
+    drops_hidden = config.mlp_dropout == 'hidden'
 
+    def project(block, y, *gate):
+      del block  # the module, which `nn.remat` asks for
+      y = math.prod(gate, start=activate(y))
+      y = drop(y) if drops_hidden else y
+      return dense(x.shape[-1], name='mlp_out')(y)
 
-def _cast_kernels(params: Tree, dtype: jnp.dtype) -> Tree:
-  """Returns the parameters of a scan, the kernels in the dtype of the products.
-
-  Each block would cast its own kernels otherwise, and keep the results for the
-  backward pass. The gradient of a kernel has this dtype in both cases.
-  """
-  return jax.tree.map(lambda x: x.astype(dtype) if x.ndim > 2 else x, params)
-
-
-def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
-  """Returns the parameters of a stack as those of one with `scan=False`.
-
-  Example:
-    >>> import numpy as np
-    >>> from vq_jax.layers import transformer
-    >>> sorted(transformer.unroll({'blocks': {'scale': np.ones((2, 3))}}))
-    ['block_0', 'block_1']
-  """
-  blocks = params['blocks']
-  layers = len(jax.tree.leaves(blocks)[0])
-  return {
-    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
-    for i in range(layers)
-  }
+    if drops_hidden:
+      return project(self, *inputs)
+    return drop(nn.remat(project, prevent_cse=False)(self, *inputs))
 
 
 class TransformerStack(nn.Module):
@@ -293,5 +275,7 @@ class TransformerStack(nn.Module):
     )
     if self.is_initializing():
       return body
-    cast = functools.partial(_cast_kernels, dtype=self.config.dtype)
+    cast = functools.partial(
+      stacked_parameters.cast_kernels, dtype=self.config.dtype
+    )
     return nn.map_variables(body, 'params', cast)

@@ -48,8 +48,9 @@ class TransformerConfig:
       models that have such tables.
     epsilon: epsilon of the normalisation layers.
     scan: whether one compiled block is scanned over parameters with a leading
-      axis `layers`, so that compile time does not grow with depth; otherwise
-      the blocks are unrolled.
+      axis `layers`, so that compile time does not grow with depth. Otherwise
+      each block has parameters of its own, and a training step takes less time:
+      a loop copies what the backward pass needs of a block into one array.
     remat: whether activations are recomputed in the backward pass, which
       saves memory. A name of `jax.checkpoint_policies` keeps some of them:
       'dots_saveable' the results of all matrix products,

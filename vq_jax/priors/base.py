@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax
 
 from vq_jax.layers import checked
-from vq_jax.layers import transformer
+from vq_jax.layers import stacked_parameters
 from vq_jax.priors import vocab as vocab_lib
 
 
@@ -65,7 +65,7 @@ def unroll(
     variables: its variables.
   """
   params = variables['params']
-  stack = transformer.unroll(params['stack'])
+  stack = stacked_parameters.unroll(params['stack'])
   config = dataclasses.replace(prior.transformer, scan=False)
   return (
     prior.clone(transformer=config),

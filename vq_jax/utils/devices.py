@@ -1,5 +1,6 @@
 """The devices of this process, and the other processes of a program."""
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -78,6 +79,22 @@ def split_over(devices: Sequence[jax.Device]) -> NamedSharding:
     (len(devices),), ('data',), (AxisType.Auto,), devices=devices
   )
   return NamedSharding(mesh, PartitionSpec('data'))
+
+
+def on_mesh(
+  sharding: jax.sharding.Sharding | None,
+) -> contextlib.AbstractContextManager:
+  """Returns a context in which functions are compiled for a split batch.
+
+  Kernels are used there only if they can tell from the mesh how arrays are
+  split; see `attention_on_tpu.is_available`.
+
+  Args:
+    sharding: that of the batch, or None for one device.
+  """
+  if not isinstance(sharding, NamedSharding):
+    return contextlib.nullcontext()
+  return jax.sharding.use_abstract_mesh(sharding.mesh.abstract_mesh)
 
 
 def round_up(size: int, sharding: jax.sharding.Sharding | None) -> int:

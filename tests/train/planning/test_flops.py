@@ -1,10 +1,13 @@
 """Operations are counted before anything is compiled."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from train.planning import flops
+from vq_jax.layers import attention_kernel
 
 
 def count(function, *shapes, platform=None) -> int:
@@ -51,3 +54,24 @@ def test_what_a_stride_leaves_out_is_not_counted():
 
   expected = 2 * (4 * 4 * 5) * 3 * 3 * 2
   assert count(convolve, (1, 2, 8, 8), (5, 2, 3, 3)) == expected
+
+
+def test_a_kernel_counts_for_each_program_on_each_device():
+  query = jnp.zeros((4, 2, 16, 8))
+  settings = attention_kernel.Settings()
+  kernel = functools.partial(attention_kernel.forward, settings)
+
+  def attend(x):
+    return kernel(x, x, x, None)
+
+  products = 2 * 2 * 4 * 2 * 16 * 8 * 8
+  assert count(attend, query.shape) == products
+  mesh = jax.make_mesh((2,), ('data',), (jax.sharding.AxisType.Auto,))
+  split = jax.shard_map(
+    attend,
+    mesh=mesh,
+    in_specs=jax.sharding.PartitionSpec('data'),
+    out_specs=jax.sharding.PartitionSpec('data'),
+    check_vma=False,
+  )
+  assert count(split, query.shape) == products

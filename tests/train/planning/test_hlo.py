@@ -196,3 +196,16 @@ replica_groups={{0,1,2,3}}, dimensions={0}
 def test_a_collective_during_several_fusions_counts_once():
   found = hlo.Program(OVERLAPPED).get_collectives()
   assert [c.bytes for c in found] == [8 * 128 * 4] * 2
+
+
+def test_a_kernel_tells_its_cycles_itself():
+  program = hlo.Program(
+    'ENTRY %main (p: f32[8]) -> f32[8] {\n'
+    '  %p = f32[8]{0} parameter(0)\n'
+    '  ROOT %k = f32[8]{0} custom-call(%p), custom_call_target='
+    '"tpu_custom_call", frontend_attributes={kernel_metadata={\n'
+    '"estimated_cycles":"900"\n'
+    '}}, metadata={op_name="jit(step)/kernel"}\n'
+    '}\n'
+  )
+  assert program.cycles == 900

@@ -1,0 +1,64 @@
+"""Parameters of a stack of blocks: of all blocks in one array, or apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vq_jax.utils.trees import Tree
+
+
+def cast_kernels(params: Tree, dtype: jnp.dtype) -> Tree:
+  """Returns the parameters of a scan, its kernels in the dtype of products.
+
+  Each block would cast its own kernels otherwise, and keep the results for the
+  backward pass. The gradient of a kernel has this dtype in both cases.
+  """
+  return jax.tree.map(lambda x: x.astype(dtype) if x.ndim > 2 else x, params)
+
+
+def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
+  """Returns the parameters of a stack as those of one with `scan=False`.
+
+  Example:
+    >>> import numpy as np
+    >>> from vq_jax.layers import stacked_parameters
+    >>> stacked = {'blocks': {'scale': np.ones((2, 3))}}
+    >>> sorted(stacked_parameters.unroll(stacked))
+    ['block_0', 'block_1']
+  """
+  blocks = params['blocks']
+  layers = len(jax.tree.leaves(blocks)[0])
+  return {
+    f'block_{i}': jax.tree.map(lambda x, i=i: x[i], blocks)
+    for i in range(layers)
+  }
+
+
+def stack(params: Mapping[str, Tree]) -> dict[str, Tree]:
+  """Returns the parameters of a stack as those of one with `scan=True`.
+
+  It is the inverse of `unroll`.
+  """
+  blocks = [params[f'block_{i}'] for i in range(len(params))]
+  return {'blocks': jax.tree.map(lambda *parts: jnp.stack(parts), *blocks)}
+
+
+def arrange_like(variables: Any, params: Any) -> Any:
+  """Returns variables whose stacks are arranged as those of other ones.
+
+  Args:
+    variables: nested dict of arrays, in which blocks are stacked or apart.
+    params: nested dict of arrays with the wanted arrangement.
+  """
+  if not isinstance(variables, Mapping) or not isinstance(params, Mapping):
+    return variables
+  if 'blocks' in variables and 'block_0' in params:
+    return unroll(variables)
+  if 'block_0' in variables and 'blocks' in params:
+    return stack(variables)
+  return {
+    name: arrange_like(value, params.get(name))
+    for name, value in variables.items()
+  }
