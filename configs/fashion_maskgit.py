@@ -3,9 +3,9 @@
     python -m train.main --config configs/fashion_maskgit.py \
         --workdir runs/fashion --config.autoencoder=runs/fashion_tokenizer
 
-It is the quickstart's, wider, with dropout, and trained for 12,000 steps of four
-times as many images. Tokens are sampled one after the other in random order:
-`docs/results/fashion.md` has the figures, those of fewer steps too.
+It is the quickstart's, wider, with dropout, and trained for 12,000 steps of
+four times as many images. Tokens are sampled one after the other in random
+order: `docs/results/fashion.md` has the figures, those of fewer steps too.
 """
 
 from configs import common
