@@ -105,6 +105,12 @@ def check_program(module: str, argv: list[str]) -> None:
     parser = importlib.import_module(module).PROGRAM.make_parser()
     parser.parse_args(argv)
     return
+  if 'def make_parser' in text:
+    parser = importlib.import_module(module).make_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest:
+      check_training(['--config', arguments.config, '--workdir', '.', *rest])
+    return
   for flag in argv:
     if flag.startswith('-'):
       assert f"'{flag}'" in text, f'{module} has no flag {flag}'

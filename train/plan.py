@@ -42,7 +42,7 @@ def parse_arguments(
   Returns:
     the arguments, and the overrides of the config: [(key, text)].
   """
-  parser = _make_parser()
+  parser = make_parser()
   arguments, rest = parser.parse_known_args(argv)
   overrides = main_lib.parse_overrides(parser, rest)
   for part in filter(None, arguments.mesh.split(',')):
@@ -51,7 +51,8 @@ def parse_arguments(
   return arguments, overrides
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+  """Returns the parser of the command, without the fields of the config."""
   parser = argparse.ArgumentParser(
     prog='python -m train.plan',
     description='Say what a training or sampling needs, before it runs.',

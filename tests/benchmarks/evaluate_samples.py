@@ -20,8 +20,8 @@ from train import quickstart
 from vq_jax.cli import sampling
 
 
-def main(argv: list[str] | None = None) -> int:
-  """Runs the command; returns the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+  """Returns the parser of the command."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
   parser.add_argument('run', help='the run of a prior, as vq_jax.load takes it')
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
@@ -29,7 +29,12 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--epochs', type=int, default=8, help='of the classifier')
   parser.add_argument('--seed', type=int, default=0, help='of the samples')
   sampling.add(parser)
-  arguments = parser.parse_args(argv)
+  return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command; returns the exit code."""
+  arguments = make_parser().parse_args(argv)
 
   def go():
     arguments.workdir.mkdir(parents=True, exist_ok=True)
