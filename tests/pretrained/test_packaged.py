@@ -1,9 +1,11 @@
 """The packaged model is small, complete and described."""
 
+import dataclasses
 import json
 
 import vq_jax
 from tests.benchmarks import evaluate_samples
+from train import quickstart
 from vq_jax import pretrained
 
 
@@ -20,13 +22,17 @@ def test_the_packaged_model():
 
 
 def test_the_command_of_its_figures_takes_all_sampling_options(
-  tmp_path, capsys
+  tmp_path, monkeypatch, capsys
 ):
-  found = []
-  for steps in ('1', '2'):
-    arguments = f'fashion --workdir {tmp_path} --num 20 --epochs 1'.split()
-    assert not evaluate_samples.main([*arguments, '--steps', steps])
-    found.append(json.loads(capsys.readouterr().out))
-  assert found[0]['generated'] == 20
-  assert found[0]['frechet_distance'] != found[1]['frechet_distance']
-  assert found[0]['frechet_distance_real'] == found[1]['frechet_distance_real']
+  def evaluate(model, workdir, *, generated, epochs, seed, sampler):
+    expected = dataclasses.replace(model.info.sampler, steps=2, guidance=0.5)
+    assert list(sampler) == [expected]
+    return {'numbers': [generated, epochs, seed]}
+
+  monkeypatch.setattr(quickstart, 'evaluate', evaluate)
+  arguments = '--num 20 --epochs 1 --seed 3 --steps 2 --guidance 0.5'.split()
+  workdir = str(tmp_path / 'new')
+  assert not evaluate_samples.main(
+    ['fashion', '--workdir', workdir, *arguments]
+  )
+  assert json.loads(capsys.readouterr().out) == {'numbers': [20, 1, 3]}
