@@ -210,7 +210,7 @@ COMMANDS = [
   (EDIT + ' --gif b.gif --out ./b.gif', 'cannot both be ./b.gif'),
   (PROBE + ' --out .', 'is a folder; give the name of a file'),
   # images and masks
-  ('edit {maskgit} no.png --box 2,2,4,4', 'no.png cannot be read as an image'),
+  ('edit {maskgit} no.png --box 2,2,4,4', 'as an image: No such file'),
   ('edit {maskgit} {bad}/cut.png --box 2,2,4,4', 'cut.png cannot be read'),
   ('edit {maskgit} {bad}/lfs.png --box 2,2,4,4', 'a pointer of Git LFS'),
   ('edit {maskgit} {bad}/html.png --box 2,2,4,4', 'it is a web page'),

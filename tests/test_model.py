@@ -106,15 +106,26 @@ def test_labels_default_to_all_classes_and_one_serves_all(model):
   )
 
 
-def test_sharding_over_devices_changes_no_sample(model):
+def test_sharding_over_devices_changes_no_sample(model, monkeypatch):
   sharding = devices.batch_sharding(16)
   assert len(sharding.device_set) == 8
   assert devices.batch_sharding(12) is None
+  meshes = []
+  sample = generate.sample_images
+
+  def watched(*arguments):
+    meshes.append(jax.sharding.get_abstract_mesh())
+    return sample(*arguments)
+
+  monkeypatch.setattr(generate, 'sample_images', watched)
   spread = model.generate(0, num=16, sharding=sharding)
   assert spread.sharding.device_set == sharding.device_set
   alone = model.generate(0, num=16)
   assert len(alone.sharding.device_set) == 1
   np.testing.assert_allclose(alone, spread, atol=1e-5)
+  # Kernels ask the mesh how arrays are split.
+  split, whole = meshes
+  assert dict(split.shape) == {'data': 8} and whole.empty
 
 
 def test_any_number_of_images_is_spread_over_the_devices(model):

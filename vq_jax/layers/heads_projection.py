@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import dtypes
 
-# The least columns of a product on a TPU.
+# Columns of ones: v5e's compiler estimates fewer cycles for 8 than for 128.
 _COLUMNS = 8
 
 

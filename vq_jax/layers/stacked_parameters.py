@@ -1,10 +1,10 @@
 """Parameters of a stack of blocks: of all blocks in one array, or apart."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vq_jax.utils.trees import Tree
 
@@ -39,26 +39,27 @@ def unroll(params: Mapping[str, Tree]) -> dict[str, Tree]:
 def stack(params: Mapping[str, Tree]) -> dict[str, Tree]:
   """Returns the parameters of a stack as those of one with `scan=True`.
 
-  It is the inverse of `unroll`.
+  It is the inverse of `unroll`. The result is on the host, since it may not fit
+  one device.
   """
   blocks = [params[f'block_{i}'] for i in range(len(params))]
-  return {'blocks': jax.tree.map(lambda *parts: jnp.stack(parts), *blocks)}
+  return {'blocks': jax.tree.map(lambda *parts: np.stack(parts), *blocks)}
 
 
-def arrange_like(variables: Any, params: Any) -> Any:
+def arrange_like(variables: Tree, wanted: Tree) -> Tree:
   """Returns variables whose stacks are arranged as those of other ones.
 
   Args:
     variables: nested dict of arrays, in which blocks are stacked or apart.
-    params: nested dict of arrays with the wanted arrangement.
+    wanted: nested dict of arrays with the wanted arrangement.
   """
-  if not isinstance(variables, Mapping) or not isinstance(params, Mapping):
+  if not isinstance(variables, Mapping) or not isinstance(wanted, Mapping):
     return variables
-  if 'blocks' in variables and 'block_0' in params:
+  if 'blocks' in variables and 'block_0' in wanted:
     return unroll(variables)
-  if 'block_0' in variables and 'blocks' in params:
+  if 'block_0' in variables and 'blocks' in wanted:
     return stack(variables)
   return {
-    name: arrange_like(value, params.get(name))
+    name: arrange_like(value, wanted.get(name))
     for name, value in variables.items()
   }
