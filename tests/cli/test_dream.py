@@ -42,8 +42,9 @@ def dream(run, out, *more):
 
 
 def frames(out):
+  # The temporary file of a frame that is being written does not end in .png.
   folder = pathlib.Path(out).with_suffix('.run') / 'frames'
-  return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+  return {path.name: path.read_bytes() for path in sorted(folder.glob('*.png'))}
 
 
 def test_it_writes_image_film_and_settings(tokenizer, tmp_path, capsys):

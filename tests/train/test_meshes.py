@@ -151,11 +151,12 @@ import json
 import sys
 import time
 import jax
-index, count, port, workdir, seconds, config = sys.argv[1:]
+index, count, port, workdir, seconds, patience, config = sys.argv[1:]
 jax.config.update('jax_cpu_collectives_implementation', 'gloo')
 jax.config.update('jax_num_cpu_devices', 1)
 if int(count) > 1:
-  jax.distributed.initialize(f'localhost:{port}', int(count), int(index))
+  jax.distributed.initialize(f'localhost:{port}', int(count), int(index),
+                             heartbeat_timeout_seconds=int(patience))
 from train import errors, loop, partitioning
 from vq_jax.data import pipeline
 partitioning.MIN_SIZE = 2
@@ -170,13 +171,20 @@ sys.exit(errors.run_with_error_messages(lambda: loop.train(config, workdir)))
 
 
 def start(
-  count: int, config: dict, workdir: pathlib.Path, seconds: float = 0
+  count: int,
+  config: dict,
+  workdir: pathlib.Path,
+  seconds: float = 0,
+  patience: int = 100,
 ) -> list[subprocess.Popen]:
-  """Starts the processes of one training, which sleep before each step."""
+  """Starts the processes of one training, which sleep before each step.
+
+  They give up when one of them has not been heard of for `patience` seconds.
+  """
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
-  rest = [count, port, workdir, seconds, json.dumps(config)]
+  rest = [count, port, workdir, seconds, patience, json.dumps(config)]
   return [
     subprocess.Popen(
       [sys.executable, '-c', PROCESS, str(i), *map(str, rest)],
@@ -235,7 +243,7 @@ def test_a_process_that_is_killed_costs_the_steps_since_the_last_checkpoint(
 ):
   config = tiny_configs.prior(source, tokenizer, save_every={'steps': 2})
   config['parallel'] = {'fsdp': 2}
-  both = start(2, config, tmp_path, seconds=1)
+  both = start(2, config, tmp_path, seconds=1, patience=30)
   for line in both[0].stderr:
     if 'step 4/8' in line:
       both[1].kill()
