@@ -10,7 +10,8 @@
 Their modules are imported from the checkouts, with random weights and at sizes
 that a CPU trains. Both sides compute in float32 and take turns; each time is
 the best of several. In training each core of a CPU is a device, as in the
-training programs. Prints a table.
+training programs, and memory that is freed stays with the process. Prints a
+table.
 """
 
 import argparse
@@ -194,6 +195,7 @@ def main(argv: list[str] | None = None) -> int:
   training = arguments.part == 'training'
   batch = arguments.batch or (16 if training else 8)
   if training:
+    beside.keep_freed_memory()
     cpu.use_cpu_cores(batch)
   print(beside.HEADER)
   for name, function in sides.items():

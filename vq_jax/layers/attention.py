@@ -13,9 +13,11 @@ from vq_jax.layers import attention_on_tpu
 from vq_jax.layers import dropout
 from vq_jax.layers import heads_projection
 from vq_jax.layers import positions
+from vq_jax.layers import token_products
 from vq_jax.utils.dtypes import Dtypes
 
 _GROUP = 128
+_SMALLEST_GROUP = 64
 
 
 @flax.struct.dataclass
@@ -113,20 +115,15 @@ def attend(
     [B, N, heads, head_dim].
   """
   compute = functools.partial(_compute, causal, keep_prob)
-  # A TPU computes queries in groups of 128 and fills up the last one. Few of
-  # them, such as the label beside 256 tokens, take less time on their own.
-  rest = query.shape[1] % _GROUP
-  whole = query.shape[1] - rest
-  apart = whole and 0 < rest <= _GROUP // 8 and not causal
 
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def compute_groups(query, key, value, keep):
-    if not apart:
-      return compute(query, key, value, keep)
     parts = []
-    for rows in (slice(whole), slice(whole, None)):
-      kept = None if keep is None else keep[..., rows, :]
-      parts.append(compute(query[:, rows], key, value, kept))
+    for start, end in _group_queries(query.shape[1], causal):
+      read = end if causal else None  # the keys up to the last query
+      kept = None if keep is None else keep[..., start:end, :read]
+      part = query[:, start:end], key[:, :read], value[:, :read], kept
+      parts.append(compute(*part))
     return jnp.concatenate(parts, axis=1)
 
   if not attention_on_tpu.is_available(query, key, keep):
@@ -136,13 +133,28 @@ def attend(
   )
 
 
+def _group_queries(n: int, causal: bool) -> list[tuple[int, int]]:
+  """Returns (start, end) of the queries that are computed together."""
+  if causal:
+    # The first groups read few keys. More groups would save little more.
+    size = max(_SMALLEST_GROUP, -(-n // 4))
+    return [(start, min(start + size, n)) for start in range(0, n, size)]
+  # A TPU computes queries in groups of 128 and fills up the last one. Few of
+  # them, such as the label beside 256 tokens, take less time on their own.
+  rest = n % _GROUP
+  if n > rest and 0 < rest <= _GROUP // 8:
+    return [(0, n - rest), (n - rest, n)]
+  return [(0, n)]
+
+
 def _compute(causal, keep_prob, query, key, value, keep):
-  """Returns what `attend` does, with the weights as an array."""
+  """Returns what `attend` does; the last query and key are of one token."""
   logits = jnp.einsum(
     'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
   ) / math.sqrt(query.shape[-1])
   if causal:
-    earlier = jnp.tri(*logits.shape[-2:], dtype=bool)[None, None]
+    n, m = logits.shape[-2:]
+    earlier = jnp.tri(n, m, m - n, dtype=bool)[None, None]
     logits = jnp.where(earlier, logits, jnp.finfo(logits.dtype).min)
   weights = nn.softmax(logits).astype(value.dtype)
   if keep is not None:
@@ -227,6 +239,7 @@ class SelfAttention(nn.Module):
     y = nn.DenseGeneral(
       x.shape[-1],
       axis=(-2, -1),
+      dot_general=token_products.dot_general,
       use_bias=self.out_bias,
       kernel_init=self.kernel_init,
       dtype=self.dtype,

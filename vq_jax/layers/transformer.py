@@ -13,6 +13,7 @@ from vq_jax.layers import attention
 from vq_jax.layers import convolution
 from vq_jax.layers import normalization
 from vq_jax.layers import stacked_parameters
+from vq_jax.layers import token_products
 from vq_jax.layers import transformer_cache
 from vq_jax.layers.dropout import Dropout
 from vq_jax.layers.transformer_cache import Cache
@@ -142,6 +143,7 @@ class TransformerBlock(nn.Module):
     hidden: nn.Module
     dense = functools.partial(
       nn.Dense,
+      dot_general=token_products.dot_general,
       use_bias=config.bias,
       kernel_init=config.kernel_init,
       **config.dtypes,
