@@ -52,8 +52,14 @@ def _pull_back(
   """
 
   def through(multiply):
+    multiply = functools.partial(multiply, axes)
+
     def pull_back(arguments, gradient):
-      return jax.vjp(functools.partial(multiply, axes), *arguments)[1](gradient)
+      x, kernel = arguments
+      # Unlike `jax.vjp`, this does not compute the product.
+      of_x = jax.linear_transpose(lambda x: multiply(x, kernel), x)
+      of_kernel = jax.linear_transpose(lambda k: multiply(x, k), kernel)
+      return of_x(gradient) + of_kernel(gradient)
 
     return pull_back
 
