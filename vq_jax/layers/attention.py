@@ -148,7 +148,7 @@ def _group_queries(n: int, causal: bool) -> list[tuple[int, int]]:
 
 
 def _compute(causal, keep_prob, query, key, value, keep):
-  """Returns what `attend` does; the last query and key are of one token."""
+  """Returns what `attend` does; if causal, for the last N of M tokens."""
   logits = jnp.einsum(
     'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
   ) / math.sqrt(query.shape[-1])

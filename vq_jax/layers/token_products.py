@@ -19,12 +19,12 @@ def dot_general(
     kernel: [*inputs, *outputs].
     dimension_numbers: those of `jax.lax.dot_general`; all of the kernel's
       first and of x's last axes are contracted, and there are no batch axes.
-    precision: only the default.
+    precision: must be None; Flax passes it.
 
   Returns:
     [..., *outputs].
   """
-  del precision
+  assert precision is None
   (axes, _), _ = dimension_numbers
   return _multiply(len(axes), x, kernel)
 
