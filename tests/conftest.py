@@ -14,14 +14,18 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
 
 
-def _fast_compilation() -> str:
-  """Returns the flags with which XLA compiles in two thirds of the time.
+def _compiler_flags() -> str:
+  """Returns flags with which XLA compiles in two thirds of the time.
+
+  One more keeps it from ending the process when one of eight devices has waited
+  for another for 40 seconds, which happens where the cores are busy.
 
   XLA refuses flags that it does not know, and the flags of its parts come and
   go, so only those whose names are in its library are set.
   """
   flags = {'xla_backend_optimization_level': '0'}
   flags |= {'xla_cpu_use_fusion_emitters': 'false'}
+  flags |= {'xla_cpu_collective_call_terminate_timeout_seconds': '600'}
   (folder,) = importlib.util.find_spec('jaxlib').submodule_search_locations
   library = pathlib.Path(folder) / 'libjax_common.so'
   with (
@@ -34,7 +38,7 @@ def _fast_compilation() -> str:
 
 
 if 'XLA_FLAGS' not in os.environ:
-  os.environ['XLA_FLAGS'] = _fast_compilation()
+  os.environ['XLA_FLAGS'] = _compiler_flags()
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '0'
 
