@@ -24,7 +24,7 @@ from jax.sharding import PartitionSpec
 
 from train import partitioning
 from vq_jax.config import schema
-from vq_jax.utils import cpu
+from vq_jax.utils import compilation
 from vq_jax.utils import replicas
 from vq_jax.utils.trees import Tree
 
@@ -161,8 +161,8 @@ class JitRunner:
       in_shardings=(shardings, self.batch_sharding),
       out_shardings=(shardings, self._replicated),
       donate_argnums=0,
-      compiler_options=cpu.get_compiler_options(
-        self.mesh.devices.flat[0].platform
+      compiler_options=compilation.get_compiler_options(
+        self.mesh.devices.flat[0]
       ),
     )
 

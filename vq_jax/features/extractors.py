@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vq_jax.features import resizing
-from vq_jax.utils import cpu
+from vq_jax.utils import compilation
 from vq_jax.utils import devices
 
 # Each network is compiled for a few sizes of batches, powers of two.
@@ -166,7 +166,7 @@ def from_network(
     with jax.default_matmul_precision('float32'):
       return forward(network, variables, images)
 
-  options = cpu.get_compiler_options(jax.default_backend())
+  options = compilation.get_compiler_options(jax.devices()[0])
   compiled = jax.jit(compute, compiler_options=options)
 
   def apply(images):

@@ -1,24 +1,14 @@
-"""CPU cores as devices, and what the compiler is told."""
+"""CPU cores as devices."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 # With fewer examples per core, exchanging gradients costs more than it saves.
 _EXAMPLES_PER_CORE = 8
-
-# Since jaxlib 0.10, XLA:CPU computes convolutions with a library that takes 1.3
-# to 2 times as long as XLA's own code. This excludes convolutions from it.
-_CPU_OPTIONS = {
-  'xla_cpu_experimental_ynn_fusion_type': (
-    'LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE'
-  )
-}
 
 
 def use_cpu_cores(*batch_sizes: int) -> None:
@@ -47,19 +37,3 @@ def count_cpu_devices(cores: int, batch_sizes: Sequence[int]) -> int:
   most = max(1, min(cores, min(batch_sizes) // _EXAMPLES_PER_CORE))
   numbers = range(1, most + 1)
   return max(n for n in numbers if not any(b % n for b in batch_sizes))
-
-
-@functools.cache
-def get_compiler_options(platform: str) -> dict[str, str] | None:
-  """Returns the compiler options of large programs, as far as they exist.
-
-  Args:
-    platform: that of the devices, such as 'cpu' or 'tpu'.
-  """
-  if platform != 'cpu':
-    return None
-  try:
-    jax.jit(jnp.negative, compiler_options=_CPU_OPTIONS).lower(0.0).compile()
-  except jax.errors.JaxRuntimeError:
-    return None
-  return _CPU_OPTIONS
