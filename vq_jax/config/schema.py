@@ -189,8 +189,8 @@ class TrainConfig(SubConfig):
       averages, the optimizer and the codebook stay as they were.
     max_skipped: the training stops when so many steps in a row were skipped.
     dropout_rng: the generator of dropout masks, as `jax.random.key` names it:
-      'rbg' is the hardware's, which takes less time on a TPU, but its numbers
-      depend on the chip, the mesh and the version of XLA.
+      'rbg' is the hardware's, whose numbers depend on the chip, the mesh and
+      the version of XLA.
   """
 
   exclusive = (('total_steps', 'total_epochs'),)
