@@ -15,17 +15,20 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
 
 
 def _compiler_flags() -> str:
-  """Returns flags with which XLA compiles in two thirds of the time.
+  """Returns flags with which XLA compiles fast, and waits for busy devices.
 
-  One more keeps it from ending the process when one of eight devices has waited
-  for another for 40 seconds, which happens where the cores are busy.
+  Programs are compiled in two thirds of the time. XLA ends the process when a
+  device has waited too long for the others, by default 40 seconds, which eight
+  devices on a few busy cores may need.
 
   XLA refuses flags that it does not know, and the flags of its parts come and
   go, so only those whose names are in its library are set.
   """
-  flags = {'xla_backend_optimization_level': '0'}
-  flags |= {'xla_cpu_use_fusion_emitters': 'false'}
-  flags |= {'xla_cpu_collective_call_terminate_timeout_seconds': '600'}
+  flags = {
+    'xla_backend_optimization_level': '0',
+    'xla_cpu_use_fusion_emitters': 'false',
+    'xla_cpu_collective_call_terminate_timeout_seconds': '600',
+  }
   (folder,) = importlib.util.find_spec('jaxlib').submodule_search_locations
   library = pathlib.Path(folder) / 'libjax_common.so'
   with (

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import types
 
 import jax
 import pytest
@@ -12,7 +11,6 @@ from train import sharding
 from vq_jax import autoencoders
 from vq_jax import quantizers
 from vq_jax.config import schema
-from vq_jax.utils import compilation
 from vq_jax.utils import cpu
 from vq_jax.utils import devices as utils_devices
 
@@ -99,27 +97,3 @@ cpu.use_cpu_cores(1)  # too late, and harmless
     env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
   ).stdout
   assert int(out) == 2
-
-
-def test_an_unsupported_compiler_option_is_left_out(monkeypatch):
-  (device, *_) = jax.devices('cpu')
-  compilation._get_cpu_options.cache_clear()
-  assert compilation.get_compiler_options(device) == compilation._CPU
-  monkeypatch.setattr(compilation, '_CPU', {'xla_cpu_nothing': '1'})
-  compilation._get_cpu_options.cache_clear()
-  assert compilation.get_compiler_options(device) is None
-  compilation._get_cpu_options.cache_clear()
-
-
-@pytest.mark.parametrize(
-  ('platform', 'kind', 'larger'),
-  [
-    ('tpu', 'TPU v5 lite', True),
-    ('tpu', 'TPU v6 lite', True),
-    ('tpu', 'TPU v4', False),
-    ('gpu', 'NVIDIA H100', False),
-  ],
-)
-def test_tpus_with_much_vector_memory_use_more(platform, kind, larger):
-  device = types.SimpleNamespace(platform=platform, device_kind=kind)
-  assert bool(compilation.get_compiler_options(device)) == larger
