@@ -161,9 +161,7 @@ class JitRunner:
       in_shardings=(shardings, self.batch_sharding),
       out_shardings=(shardings, self._replicated),
       donate_argnums=0,
-      compiler_options=compilation.get_compiler_options(
-        self.mesh.devices.flat[0]
-      ),
+      compiler_options=self._get_compiler_options(),
     )
 
   def transfer_eval(self, batch: Mapping[str, np.ndarray]):
@@ -175,7 +173,14 @@ class JitRunner:
 
   def compile_eval(self, function: Callable) -> Callable:
     """Compiles (gathered variables, batch) -> a tree, replicated."""
-    return jax.jit(self._on_mesh(function), out_shardings=self._replicated)
+    return jax.jit(
+      self._on_mesh(function),
+      out_shardings=self._replicated,
+      compiler_options=self._get_compiler_options(),
+    )
+
+  def _get_compiler_options(self) -> dict[str, str] | None:
+    return compilation.get_compiler_options(self.mesh.devices.flat[0])
 
   def _on_mesh(self, function: Callable) -> Callable:
     """Returns a function that knows the mesh; see `replicas.split_batch`."""

@@ -25,6 +25,7 @@ from vq_jax.evaluation.options import EvaluationOptions
 from vq_jax.features import FeatureExtractor
 from vq_jax.inference import codec
 from vq_jax.model import Model
+from vq_jax.utils import compilation
 from vq_jax.utils import devices
 from vq_jax.utils import images as images_lib
 
@@ -49,7 +50,7 @@ class Reconstructions(image_sets.ImageSet):
     self._distances = jax.jit(metrics_lib.compare_images)
     self._perceptual = None
     if lpips is not None:
-      self._perceptual = jax.jit(lpips[0].apply)
+      self._perceptual = compilation.jit(lpips[0].apply)
 
   def __len__(self) -> int:
     """Returns the number of images."""
@@ -84,7 +85,7 @@ class Reconstructions(image_sets.ImageSet):
     """Returns the arrays of a full batch."""
     model = self._model
     variables = model.variables['autoencoder']
-    found = {}
+    found: dict[str, Any] = {}
     if model.autoencoder.token_grids:
       encoded = codec.encode_tokens(model.autoencoder, variables, image)
       decoded = codec.decode_tokens(model.autoencoder, variables, encoded)

@@ -160,19 +160,14 @@ def from_network(
     )
     variables = jax.device_put(variables, everywhere)
 
+  @compilation.jit
   def compute(variables, images):
     # Otherwise GPUs and TPUs multiply in TF32 or bfloat16, which changes the
     # features, and the distances with them.
     with jax.default_matmul_precision('float32'):
       return forward(network, variables, images)
 
-  options = compilation.get_compiler_options(jax.devices()[0])
-  compiled = jax.jit(compute, compiler_options=options)
-
-  def apply(images):
-    traced = isinstance(images, jax.core.Tracer)  # as part of another program
-    return (compute if traced else compiled)(variables, images)
-
+  apply = functools.partial(compute, variables)
   image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
   return FeatureExtractor(
     name=name,

@@ -18,6 +18,7 @@ from vq_jax import features
 from vq_jax.features import inputs
 from vq_jax.guidance import cutouts as cutouts_lib
 from vq_jax.guidance import prompts as prompts_lib
+from vq_jax.utils import compilation
 
 # The guides, other than CLIPs, that are loaded by name.
 NAMES = ('classifier-text',)
@@ -104,7 +105,7 @@ def _embed(
   return np.asarray(found[0], np.float32)
 
 
-@functools.partial(jax.jit, static_argnames='module')
+@functools.partial(compilation.jit, static_argnames='module')
 def _encode_image(
   module: nn.Module, variables: Mapping[str, Any], image: jax.Array
 ) -> jax.Array:

@@ -21,13 +21,14 @@ from vq_jax.inference import validate
 from vq_jax.inference.info import ModelInfo
 from vq_jax.inference.types import Array
 from vq_jax.inference.types import Indices
+from vq_jax.utils import compilation
 from vq_jax.utils import images as images_lib
 
 if TYPE_CHECKING:
   from PIL import Image
 
 
-@functools.partial(jax.jit, static_argnames='autoencoder')
+@functools.partial(compilation.jit, static_argnames='autoencoder')
 def encode_tokens(
   autoencoder: nn.Module, variables: Mapping[str, Any], images: jax.Array
 ) -> Indices:
@@ -36,7 +37,7 @@ def encode_tokens(
   return encoded.indices
 
 
-@functools.partial(jax.jit, static_argnames='autoencoder')
+@functools.partial(compilation.jit, static_argnames='autoencoder')
 def decode_tokens(
   autoencoder: nn.Module, variables: Mapping[str, Any], indices: Indices
 ) -> jax.Array:

@@ -21,6 +21,7 @@ from vq_jax.data import pixels
 from vq_jax.inference import codec
 from vq_jax.inference import validate
 from vq_jax.inference.info import ModelInfo
+from vq_jax.utils import compilation
 from vq_jax.utils import devices
 from vq_jax.utils import images as images_lib
 
@@ -149,7 +150,7 @@ def prepare(
     networks=networks,
     phrases=_embed_story(story, guides),
     phrase_steps=phrase_steps or -(-options.steps // len(story)),
-    step=jax.jit(step),
+    step=compilation.jit(step),
     decode_latents=_decoder(autoencoder, form),
     encode_images=_encoder(autoencoder, form),
   )
@@ -253,7 +254,7 @@ def _batch(image: Array, num: int, shape: tuple[int, int, int]) -> jax.Array:
 
 @functools.cache
 def _decoder(autoencoder: nn.Module, form: guidance.latents.Form) -> Callable:
-  return jax.jit(
+  return compilation.jit(
     lambda variables, latents: guidance.latents.decode(
       autoencoder, variables, latents, form
     )
@@ -262,7 +263,7 @@ def _decoder(autoencoder: nn.Module, form: guidance.latents.Form) -> Callable:
 
 @functools.cache
 def _encoder(autoencoder: nn.Module, form: guidance.latents.Form) -> Callable:
-  return jax.jit(
+  return compilation.jit(
     lambda variables, image: guidance.latents.from_image(
       autoencoder, variables, image, form
     )

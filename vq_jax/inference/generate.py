@@ -23,13 +23,14 @@ from vq_jax.inference.info import ModelInfo
 from vq_jax.inference.info import Pipeline
 from vq_jax.inference.types import Array
 from vq_jax.inference.types import Labels
+from vq_jax.utils import compilation
 from vq_jax.utils import devices
 
 UNDECIDED = 0.5  # the grey of image parts that are not sampled yet
 
 
 @functools.partial(
-  jax.jit,
+  compilation.jit,
   static_argnames=('sampler', 'prior', 'critic', 'trace', 'share_rows'),
 )
 def sample_tokens(

@@ -13,6 +13,7 @@ import numpy as np
 
 from vq_jax import autoencoders
 from vq_jax.inference.types import Array
+from vq_jax.utils import compilation
 from vq_jax.utils import fields
 
 
@@ -139,12 +140,12 @@ def check_latents(z: Array) -> np.ndarray:
   return found
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(compilation.jit, static_argnums=0)
 def _encode(autoencoder, variables, images):
   return autoencoder.apply(variables, images, method='latents')
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(compilation.jit, static_argnums=0)
 def _decode(autoencoder, variables, z):
   return jnp.clip(autoencoder.apply(variables, z, method='decode'), 0, 1)
 

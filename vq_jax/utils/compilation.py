@@ -1,9 +1,17 @@
 """What the compiler is told, by the device that it compiles for."""
 
 import functools
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import Generic
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax import stages
+
+R = TypeVar('R')
 
 # Since jaxlib 0.10, XLA:CPU computes convolutions with a library that takes 1.3
 # to 2 times as long as XLA's own code. This excludes convolutions from it.
@@ -40,3 +48,78 @@ def _get_cpu_options() -> dict[str, str] | None:
   except jax.errors.JaxRuntimeError:
     return None
   return _CPU
+
+
+class Compiled(Generic[R]):
+  """A function that is compiled with the options of the device at hand.
+
+  `jax.jit` fixes them before it knows the devices of the arguments. This has a
+  jitted function for each set of options and calls the one that fits. Within
+  other transformations of JAX it is a part of their program, whose options
+  count.
+  """
+
+  def __init__(self, function: Callable[..., R], options: Mapping[str, Any]):
+    """Takes a function and the options of `jax.jit`."""
+    functools.update_wrapper(self, function)
+    self._function = function
+    self._options = options
+    self._jitted: dict[tuple[tuple[str, str], ...], Any] = {}
+
+  def __call__(self, *args: Any, **kwargs: Any) -> R:
+    """Calls the function."""
+    return self._choose(args, kwargs)(*args, **kwargs)
+
+  def lower(self, *args: Any, **kwargs: Any) -> stages.Lowered:
+    """Lowers the function; see `jax.stages.Wrapped`."""
+    return self._choose(args, kwargs).lower(*args, **kwargs)
+
+  def trace(self, *args: Any, **kwargs: Any) -> stages.Traced:
+    """Traces the function; see `jax.stages.Wrapped`."""
+    return self._choose(args, kwargs).trace(*args, **kwargs)
+
+  def _choose(self, args: tuple, kwargs: Mapping[str, Any]) -> stages.Wrapped:
+    """Returns the jitted function whose options fit the arguments."""
+    device = _find_device((args, kwargs))
+    chosen = get_compiler_options(device) if device else None
+    key = tuple((chosen or {}).items())
+    if key not in self._jitted:
+      self._jitted[key] = jax.jit(
+        self._function, compiler_options=chosen, **self._options
+      )
+    return self._jitted[key]
+
+  def _cache_size(self) -> int:
+    """Returns the number of compiled programs, as `jax.jit` does."""
+    return sum(jitted._cache_size() for jitted in self._jitted.values())
+
+
+def jit(function: Callable[..., R], **options: Any) -> Compiled[R]:
+  """Returns a function compiled by `jax.jit` with `get_compiler_options`.
+
+  Args:
+    function: a large program, with convolutions or transformers.
+    **options: those of `jax.jit`, such as `static_argnames`.
+  """
+  return Compiled(function, options)
+
+
+def _find_device(tree: Any) -> jax.Device | None:
+  """Returns a device that will run a function of these arguments.
+
+  Args:
+    tree: arrays, shapes, or anything else.
+
+  Returns:
+    a device, or None within another transformation.
+  """
+  default = jnp.zeros(())
+  leaves = [default, *jax.tree.leaves(tree)]
+  if any(isinstance(x, jax.core.Tracer) for x in leaves):
+    return None
+  for x in leaves:
+    is_array = isinstance(x, jax.Array) and x.committed
+    is_shape = isinstance(x, jax.ShapeDtypeStruct) and x.sharding is not None
+    if is_array or is_shape:
+      return next(iter(x.sharding.device_set))
+  return default.device

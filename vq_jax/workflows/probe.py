@@ -11,6 +11,7 @@ import numpy as np
 from vq_jax import data
 from vq_jax.metrics import probe as probe_lib
 from vq_jax.model import Model
+from vq_jax.utils import compilation
 from vq_jax.utils import fields
 
 
@@ -64,7 +65,7 @@ def encoder_features(
   return np.concatenate(features), np.concatenate(labels)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(compilation.jit, static_argnums=(0, 1))
 def _features(autoencoder, cells, variables, image):
   features = autoencoder.apply(variables, image, method='features')
   return pooled(features, cells)
