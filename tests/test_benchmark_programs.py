@@ -1,6 +1,7 @@
 """Programs that measure speed lose no result, whatever happens to an item."""
 
 import collections
+import ctypes
 import json
 import os
 import pathlib
@@ -224,3 +225,53 @@ def test_failing_laws_are_named(tmp_path, monkeypatch):
 
 def test_all_laws_exist():
   assert all((ROOT / 'tests' / file).is_file() for file in laws.LAWS)
+
+
+def test_a_slow_first_run_counts_only_if_it_is_the_best(monkeypatch):
+  now, runs = 0.0, []
+  monkeypatch.setattr(timing.time, 'perf_counter', lambda: now)
+
+  def take(*seconds):
+    left = list(seconds)
+
+    def repeat(n):
+      nonlocal now
+      runs.append(n)
+      now += sum(left.pop(0) if len(left) > 1 else left[0] for _ in range(n))
+
+    return repeat
+
+  assert timing.time_repeats(take(5.0, 2.0), 1.0) == 2.0
+  assert runs == [1, 1]
+  runs.clear()
+  assert timing.time_repeats(take(0.125), 3.0) == 0.125
+  assert runs == [1, 8, 8, 8]
+
+
+@pytest.mark.skipif(
+  not hasattr(ctypes.CDLL(None), 'mallopt'), reason='an option of glibc'
+)
+def test_freed_memory_is_kept():
+  """The second array of a size reuses the pages of the first."""
+  program = """
+import resource
+import numpy as np
+from tests.benchmarks.speed import beside
+
+def count_new_pages():
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  np.empty(2**26, np.uint8).fill(1)
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+beside.keep_freed_memory()
+print(count_new_pages(), count_new_pages())
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', program],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  first, second = map(int, done.stdout.split())
+  assert 10 * second < first
