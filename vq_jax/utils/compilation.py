@@ -91,6 +91,11 @@ class Compiled(Generic[R]):
       )
     return self._jitted[key]
 
+  def clear_cache(self) -> None:
+    """Forgets the compiled programs, as `jax.jit` does."""
+    for jitted in self._jitted.values():
+      jitted.clear_cache()
+
   def _cache_size(self) -> int:
     """Returns the number of compiled programs, as `jax.jit` does."""
     return sum(jitted._cache_size() for jitted in self._jitted.values())
