@@ -180,7 +180,9 @@ class JitRunner:
     )
 
   def _get_compiler_options(self) -> dict[str, str] | None:
-    return compilation.get_compiler_options(self.mesh.devices.flat[0])
+    return compilation.get_compiler_options(
+      self.mesh.devices.flat[0], training=True
+    )
 
   def _on_mesh(self, function: Callable) -> Callable:
     """Returns a function that knows the mesh; see `replicas.split_batch`."""
