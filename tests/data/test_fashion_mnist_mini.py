@@ -278,4 +278,6 @@ def test_sets_with_other_features(tmp_path):
   source = data.open_source('tfds:broken', data_dir=tmp_path)
   with pytest.raises(data.UnreadableImage, match='train example 1'):
     source[1]
-  assert all(isinstance(e, data.UnreadableImage) for e in source.read([0, 1]))
+  found = list(source.read([0, 1]))
+  assert len(found) == 2
+  assert all(isinstance(e, data.UnreadableImage) for e in found)

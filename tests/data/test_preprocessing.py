@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from vq_jax import data
+from vq_jax.data.pixels import stack
 from vq_jax.data.preprocessing import apply
 from vq_jax.data.preprocessing import refuse_random
-from vq_jax.data.preprocessing import stack
 
 
 def _image(h, w, c=3, seed=0):
@@ -172,8 +172,19 @@ def test_bad_fields_fail_at_construction(make, message):
 
 def test_a_batch_of_different_sizes_is_refused():
   with pytest.raises(data.DataError, match='4x4x3, 5x4x3.*CenterCrop'):
-    stack([_image(4, 4), _image(5, 4)], 'folder:photos')
-  assert stack([_image(4, 4), _image(4, 4)], 'x').shape == (2, 4, 4, 3)
+    stack([_image(4, 4), _image(5, 4)], 2, 'folder:photos')
+
+
+def test_each_image_is_copied_before_the_next_is_made():
+  buffer = np.empty((4, 4, 3), np.uint8)
+
+  def images():
+    for seed in range(3):
+      buffer[:] = _image(4, 4, seed=seed)
+      yield buffer
+
+  expected = [_image(4, 4, seed=seed) for seed in range(3)]
+  np.testing.assert_array_equal(stack(images(), 3, 'x'), expected)
 
 
 def test_a_preprocessing_step_must_return_uint8():

@@ -2,6 +2,7 @@
 
 import abc
 import hashlib
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -68,23 +69,22 @@ class Source(abc.ABC):
       UnreadableImage: if the image cannot be decoded.
     """
 
-  def read(self, indices: Sequence[int]) -> list[Example | UnreadableImage]:
-    """Reads several examples.
+  def read(self, indices: Sequence[int]) -> Iterator[Example | UnreadableImage]:
+    """Reads several examples, each of them when it is asked for.
 
     Args:
       indices: positions of the examples.
 
-    Returns:
-      The examples. In place of an image that cannot be decoded, the list has
-      the error.
+    Yields:
+      An example, or the error if its image cannot be decoded.
     """
-    examples: list[Example | UnreadableImage] = []
     for index in indices:
       try:
-        examples.append(self[int(index)])
+        example = self[int(index)]
       except UnreadableImage as error:
-        examples.append(error)
-    return examples
+        yield error
+      else:
+        yield example
 
   def fingerprint(self) -> str:
     """Returns a text that is another one when the examples have changed.

@@ -13,9 +13,9 @@ from vq_jax.data.base import Source
 from vq_jax.data.errors import DataError
 from vq_jax.data.errors import UnreadableImage
 from vq_jax.data.errors import UnreadableImageWarning
+from vq_jax.data.pixels import stack
 from vq_jax.data.preprocessing import Preprocess
 from vq_jax.data.preprocessing import apply
-from vq_jax.data.preprocessing import stack
 from vq_jax.data.tokens import TokenSource
 
 Batch = dict[str, np.ndarray]
@@ -63,23 +63,23 @@ class Fetch:
       self.source, ArraySource | TokenSource
     ):
       return self.source.batch(indices), np.ones(len(indices), bool), ()
-    examples, errors = [], []
-    found = self.source.read(indices.tolist())
-    for index, example in zip(indices, found, strict=True):
-      if isinstance(example, UnreadableImage):
-        errors.append(example)
-        example = self._stand_in(int(index), errors)
-      examples.append(example)
-    readable = np.array([not isinstance(x, UnreadableImage) for x in found])
-    images = [
-      apply(self.preprocess, example['image'], rng)
-      for example, rng in zip(examples, self._rngs(positions), strict=True)
-    ]
-    batch = {
-      'image': stack(images, self.source.name),
-      'label': np.array([example['label'] for example in examples], np.int32),
-    }
-    return batch, readable, tuple(errors)
+    labels = np.empty(len(indices), np.int32)
+    readable = np.ones(len(indices), bool)
+    errors: list[UnreadableImage] = []
+
+    def read_images() -> Iterator[np.ndarray]:
+      found = self.source.read(indices.tolist())
+      rngs = self._rngs(positions)
+      for row, (example, rng) in enumerate(zip(found, rngs, strict=True)):
+        if isinstance(example, UnreadableImage):
+          readable[row] = False
+          errors.append(example)
+          example = self._stand_in(int(indices[row]), errors)
+        labels[row] = example['label']
+        yield apply(self.preprocess, example['image'], rng)
+
+    images = stack(read_images(), len(indices), self.source.name)
+    return {'image': images, 'label': labels}, readable, tuple(errors)
 
   def _rngs(self, positions: np.ndarray) -> Iterator[np.random.Generator]:
     """Yields the generator of each example; they are one object, reseeded."""
@@ -94,7 +94,7 @@ class Fetch:
     """Returns the next readable example; appends errors on the way."""
     length = len(self.source)
     for step in range(1, min(length, self.source.max_unreadable + 2)):
-      example = self.source.read([(index + step) % length])[0]
+      (example,) = self.source.read([(index + step) % length])
       if not isinstance(example, Exception):
         return example
       errors.append(example)

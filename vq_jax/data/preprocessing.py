@@ -196,8 +196,8 @@ class RandomResizedCrop(_Operation):
     ratio = np.exp(rng.uniform(*np.log(self.ratio)))
     # A rectangle that does not fit is clipped instead of sampled again, so that
     # every example takes the same number of random numbers.
-    height = int(np.clip(round(np.sqrt(area / ratio)), 1, h))
-    width = int(np.clip(round(np.sqrt(area * ratio)), 1, w))
+    height = min(max(round(np.sqrt(area / ratio)), 1), h)
+    width = min(max(round(np.sqrt(area * ratio)), 1), w)
     top = int(rng.integers(h - height + 1))
     left = int(rng.integers(w - width + 1))
     crop = image[top : top + height, left : left + width]
@@ -281,20 +281,3 @@ def refuse_random(steps: Sequence[Preprocess]) -> None:
       f'evaluation must not be random; take {random} out of its preprocessing, '
       'e.g. put CenterCrop in the place of a random crop.'
     )
-
-
-def stack(images: Sequence[np.ndarray], name: str) -> np.ndarray:
-  """Stacks images [H, W, C] of one shape to uint8 [B, H, W, C].
-
-  Raises:
-    DataError: if the shapes differ.
-  """
-  shapes = sorted({image.shape for image in images})
-  if len(shapes) > 1:
-    sizes = ', '.join('x'.join(map(str, shape)) for shape in shapes[:4])
-    raise DataError(
-      f'all images of a batch must have one shape; those of {name} differ in '
-      f'size: {sizes}. Add Resize(size=..) and CenterCrop(size=..), or '
-      'Channels(count=..), to the preprocessing.'
-    )
-  return np.stack(images)

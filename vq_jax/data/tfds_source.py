@@ -11,6 +11,7 @@ import socket
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,17 +91,17 @@ class TfdsSource(Source):
     """Reads and decodes one example; see `Source`."""
     return self._decoded(index, self._records[index])
 
-  def read(self, indices: Sequence[int]) -> list[Example | UnreadableImage]:
-    """Reads several examples; see `Source`."""
+  def read(self, indices: Sequence[int]) -> Iterator[Example | UnreadableImage]:
+    """Reads the records of several examples at once; see `Source`."""
     indices = [int(index) for index in indices]
-    examples: list[Example | UnreadableImage] = []
     records = self._records.__getitems__(indices)
     for index, record in zip(indices, records, strict=True):
       try:
-        examples.append(self._decoded(index, record))
+        example = self._decoded(index, record)
       except UnreadableImage as error:
-        examples.append(error)
-    return examples
+        yield error
+      else:
+        yield example
 
   def _decoded(self, index: int, record) -> Example:
     name = f'{self.name} example {index}'

@@ -32,18 +32,23 @@ def write_images(folder: pathlib.Path, number: int) -> None:
 
 
 def measure_pillow(folder: pathlib.Path, seconds: float) -> float:
-  """Returns how many images per second one core decodes, crops and resizes."""
+  """Returns how many images per second one core decodes, crops and resizes.
+
+  The squares have the areas of `RandomResizedCrop`, 80 to 100 % of the image,
+  and the filter is the same.
+  """
   from PIL import Image
 
   rng = np.random.default_rng(0)
   paths = sorted(folder.glob('*.jpg'))
   began, number = time.perf_counter(), 0
   while time.perf_counter() - began < seconds or number < 8:
-    left, top, side = 16, 16, int(rng.integers(224, 240))
+    side = round(SIDE * rng.uniform(0.8, 1) ** 0.5)
+    left, top = rng.integers(SIDE - side + 1, size=2).tolist()
     with Image.open(paths[number % len(paths)]) as image:
       box = (left, top, left + side, top + side)
       cropped = image.convert('RGB').crop(box)
-      np.asarray(cropped.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+      np.asarray(cropped.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
     number += 1
   return number / (time.perf_counter() - began)
 
