@@ -173,6 +173,7 @@ def test_bad_fields_fail_at_construction(make, message):
 def test_a_batch_of_different_sizes_is_refused():
   with pytest.raises(data.DataError, match='4x4x3, 5x4x3.*CenterCrop'):
     stack([_image(4, 4), _image(5, 4)], 2, 'folder:photos')
+  assert stack([_image(4, 4), _image(4, 4)], 2, 'x').shape == (2, 4, 4, 3)
 
 
 def test_each_image_is_copied_before_the_next_is_made():

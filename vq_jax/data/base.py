@@ -2,9 +2,11 @@
 
 import abc
 import hashlib
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -79,12 +81,7 @@ class Source(abc.ABC):
       An example, or the error if its image cannot be decoded.
     """
     for index in indices:
-      try:
-        example = self[int(index)]
-      except UnreadableImage as error:
-        yield error
-      else:
-        yield example
+      yield example_or_error(self.__getitem__, int(index))
 
   def fingerprint(self) -> str:
     """Returns a text that is another one when the examples have changed.
@@ -178,6 +175,16 @@ class ArraySource(Source):
       class_names=self.class_names,
       name=f'{self.name} {split}',
     )
+
+
+def example_or_error(
+  decode: Callable[..., Example], *args: Any
+) -> Example | UnreadableImage:
+  """Returns decode(*args), or the error if the image cannot be decoded."""
+  try:
+    return decode(*args)
+  except UnreadableImage as error:
+    return error
 
 
 def check_label(label: int, num_classes: int, name: str) -> None:

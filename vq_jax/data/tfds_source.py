@@ -19,6 +19,7 @@ import numpy as np
 from vq_jax.data.base import Example
 from vq_jax.data.base import Source
 from vq_jax.data.base import check_label
+from vq_jax.data.base import example_or_error
 from vq_jax.data.decode import check_channels
 from vq_jax.data.decode import decode_image
 from vq_jax.data.errors import DataError
@@ -96,12 +97,7 @@ class TfdsSource(Source):
     indices = [int(index) for index in indices]
     records = self._records.__getitems__(indices)
     for index, record in zip(indices, records, strict=True):
-      try:
-        example = self._decoded(index, record)
-      except UnreadableImage as error:
-        yield error
-      else:
-        yield example
+      yield example_or_error(self._decoded, index, record)
 
   def _decoded(self, index: int, record) -> Example:
     name = f'{self.name} example {index}'
