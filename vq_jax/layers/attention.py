@@ -9,15 +9,15 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import attention_on_cpu
+from vq_jax.layers import attention_on_mesh
 from vq_jax.layers import attention_on_tpu
 from vq_jax.layers import dropout
 from vq_jax.layers import heads_projection
 from vq_jax.layers import positions
+from vq_jax.layers import query_groups
 from vq_jax.layers import token_products
 from vq_jax.utils.dtypes import Dtypes
-
-_GROUP = 128
-_SMALLEST_GROUP = 64
 
 
 @flax.struct.dataclass
@@ -100,7 +100,8 @@ def attend(
 
   Logits and softmax are float32. The backward pass computes them again: to
   write and read B x heads x N^2 weights takes longer, and most of the memory.
-  On TPUs all is one kernel, see `attention_on_tpu.is_available`.
+  On TPUs all is one kernel, see `attention_on_tpu.is_available`. On CPUs what
+  is not differentiated is computed in parts, see `attention_on_cpu.attend`.
 
   Args:
     query: [B, N, heads, head_dim].
@@ -115,36 +116,28 @@ def attend(
     [B, N, heads, head_dim].
   """
   compute = functools.partial(_compute, causal, keep_prob)
+  make_groups = query_groups.for_causal if causal else query_groups.for_tiles
+  groups = make_groups(query.shape[1])
 
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def compute_groups(query, key, value, keep):
     parts = []
-    for start, end in _group_queries(query.shape[1], causal):
+    for start, end in groups:
       read = end if causal else None  # the keys up to the last query
       kept = None if keep is None else keep[..., start:end, :read]
       part = query[:, start:end], key[:, :read], value[:, :read], kept
       parts.append(compute(*part))
     return jnp.concatenate(parts, axis=1)
 
-  if not attention_on_tpu.is_available(query, key, keep):
-    return compute_groups(query, key, value, keep)
-  return attention_on_tpu.attend(
-    causal, keep_prob, compute_groups, query, key, value, keep
-  )
-
-
-def _group_queries(n: int, causal: bool) -> list[tuple[int, int]]:
-  """Returns (start, end) of the queries that are computed together."""
-  if causal:
-    # The first groups read few keys. More groups would save little more.
-    size = max(_SMALLEST_GROUP, -(-n // 4))
-    return [(start, min(start + size, n)) for start in range(0, n, size)]
-  # A TPU computes queries in groups of 128 and fills up the last one. Few of
-  # them, such as the label beside 256 tokens, take less time on their own.
-  rest = n % _GROUP
-  if n > rest and 0 < rest <= _GROUP // 8:
-    return [(0, n - rest), (n - rest, n)]
-  return [(0, n)]
+  if attention_on_tpu.is_available(query, key, keep):
+    return attention_on_tpu.attend(
+      causal, keep_prob, compute_groups, query, key, value, keep
+    )
+  if keep is None and attention_on_mesh.is_available('cpu', query):
+    return attention_on_cpu.attend(
+      causal, lambda *x: compute_groups(*x, None), query, key, value
+    )
+  return compute_groups(query, key, value, keep)
 
 
 def _compute(causal, keep_prob, query, key, value, keep):

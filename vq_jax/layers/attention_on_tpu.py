@@ -1,8 +1,4 @@
-"""Attention by the kernel for TPUs where it can be used, and its gradient.
-
-The compiler cannot split a kernel over devices, so `shard_map` does, by
-examples and heads.
-"""
+"""Attention by the kernel for TPUs where it can be used, and its gradient."""
 
 import functools
 import math
@@ -10,9 +6,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
-from vq_jax.utils import replicas
+from vq_jax.layers import attention_on_mesh
 
 # The most keys, for which the backward pass fits into the vector memory.
 _MOST_KEYS = 1152
@@ -47,7 +42,7 @@ def attend(
 
   def on_tpu(*arrays):
     kernel = _load_kernel('forward', causal, keep_prob)
-    return _last_to_second(_on_mesh(kernel, *_arrange(*arrays)))
+    return _last_to_second(attention_on_mesh.split(kernel, *_arrange(*arrays)))
 
   return jax.lax.platform_dependent(
     query, key, value, keep, tpu=on_tpu, default=elsewhere
@@ -62,7 +57,9 @@ def _attend_forward(causal, keep_prob, elsewhere, query, key, value, keep):
 def _attend_backward(causal, keep_prob, elsewhere, arguments, gradient):
   def on_tpu(arguments, gradient):
     kernel = _load_kernel('backward', causal, keep_prob)
-    found = _on_mesh(kernel, *_arrange(*arguments), _second_to_last(gradient))
+    found = attention_on_mesh.split(
+      kernel, *_arrange(*arguments), _second_to_last(gradient)
+    )
     return tuple(map(_last_to_second, found))
 
   def on_others(arguments, gradient):
@@ -100,9 +97,8 @@ def is_available(
 ) -> bool:
   """Returns whether the kernel can compute attention of these shapes here.
 
-  The compiler cannot split a kernel over devices. So there must be a mesh of
-  TPUs that tells how arrays are split, see `replicas.BATCH_SPEC`, or a single
-  TPU.
+  The compiler cannot split a kernel over devices, so `attention_on_mesh` must
+  be available.
 
   Args:
     query: [B, N, heads, head_dim].
@@ -115,27 +111,7 @@ def is_available(
   # Whole tiles of bfloat16.
   if query.shape[3] % 16 or key.shape[1] > _MOST_KEYS:
     return False
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or not mesh.auto_axes:
-    return jax.device_count() == 1 and jax.default_backend() == 'tpu'
-  device = mesh.abstract_device
-  if device is None or device.platform != 'tpu':
-    return False
-  examples, heads = _split(mesh)
-  divides = query.shape[0] % _size(mesh, examples) == 0
-  divides &= query.shape[2] % _size(mesh, heads) == 0
-  return divides and {*examples, *heads} == {*mesh.auto_axes}
-
-
-def _split(mesh) -> tuple[tuple[str, ...], tuple[str, ...]]:
-  """Returns the axes of a mesh that split examples, and those of heads."""
-  examples = (name for name in replicas.BATCH_SPEC[0] if name in mesh.shape)
-  heads = (name for name in ('tensor',) if name in mesh.shape)
-  return tuple(examples), tuple(heads)
-
-
-def _size(mesh, names: tuple[str, ...]) -> int:
-  return math.prod(mesh.shape[name] for name in names)
+  return attention_on_mesh.is_available('tpu', query)
 
 
 def _load_kernel(name: str, causal: bool, keep_prob: float):
@@ -144,20 +120,3 @@ def _load_kernel(name: str, causal: bool, keep_prob: float):
 
   settings = attention_kernel.Settings(causal=causal, keep_prob=keep_prob)
   return functools.partial(getattr(attention_kernel, name), settings)
-
-
-def _on_mesh(kernel, *arrays):
-  """Computes on each device the part of its examples and heads."""
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or not mesh.auto_axes:
-    return kernel(*arrays)
-  parts = PartitionSpec(*_split(mesh))
-  return jax.shard_map(
-    kernel,
-    in_specs=tuple(
-      None if x is None else parts if x.ndim == 4 else PartitionSpec()
-      for x in arrays
-    ),
-    out_specs=parts,
-    check_vma=False,
-  )(*arrays)
