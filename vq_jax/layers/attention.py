@@ -116,8 +116,7 @@ def attend(
     [B, N, heads, head_dim].
   """
   compute = functools.partial(_compute, causal, keep_prob)
-  make_groups = query_groups.for_causal if causal else query_groups.for_tiles
-  groups = make_groups(query.shape[1])
+  groups = query_groups.make_groups(query.shape[1], causal)
 
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def compute_groups(query, key, value, keep):
