@@ -24,9 +24,9 @@ def attend(
 ) -> jax.Array:
   """Computes attention in parts where the program runs on a CPU.
 
-  A part has some rows, one for each example and head, that come first in
-  memory. XLA:CPU writes and reads the logits of all rows several times, and has
-  only slow products for heads that come after the tokens.
+  A part has some rows, one for each example and head. XLA:CPU multiplies slowly
+  where the heads come after the tokens, and would write and read the logits of
+  all rows several times.
 
   `attention_on_mesh.is_available` must hold. A training gains nothing from
   this, so `elsewhere` computes what is differentiated.
@@ -54,12 +54,11 @@ def attend(
 
 def _attend_forward(causal, elsewhere, *arrays):
   del causal
-  return elsewhere(*arrays), arrays
+  return jax.vjp(elsewhere, *arrays)
 
 
-def _attend_backward(causal, elsewhere, arrays, gradient):
-  del causal
-  _, pull_back = jax.vjp(elsewhere, *arrays)
+def _attend_backward(causal, elsewhere, pull_back, gradient):
+  del causal, elsewhere
   return pull_back(gradient)
 
 
