@@ -14,7 +14,7 @@ from vq_jax.layers import query_groups
 _MOST_WEIGHTS = 5 * 2**18
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def attend(
   causal: bool,
   elsewhere: Callable[..., jax.Array],
@@ -52,17 +52,10 @@ def attend(
   )
 
 
-def _attend_forward(causal, elsewhere, *arrays):
+@attend.defjvp
+def _differentiate(causal, elsewhere, arrays, tangents):
   del causal
-  return jax.vjp(elsewhere, *arrays)
-
-
-def _attend_backward(causal, elsewhere, pull_back, gradient):
-  del causal, elsewhere
-  return pull_back(gradient)
-
-
-attend.defvjp(_attend_forward, _attend_backward)
+  return jax.jvp(elsewhere, arrays, tangents)
 
 
 def _compute_parts(causal, *arrays):
@@ -82,10 +75,9 @@ def _count_rows(rows: int, weights: int) -> int:
 
 def _compute(causal, query, key, value):
   """Returns the attention of [rows, N, head_dim]."""
-  m = key.shape[1]
   parts = []
   for start, end in query_groups.make_groups(query.shape[1], causal):
-    read = end if causal else m
+    read = end if causal else None  # the keys up to the last query
     logits = jnp.einsum(
       'rnd,rmd->rnm',
       query[:, start:end],
@@ -93,7 +85,7 @@ def _compute(causal, query, key, value):
       preferred_element_type=jnp.float32,
     ) / math.sqrt(query.shape[-1])
     if causal:
-      earlier = jnp.tri(end - start, read, start, dtype=bool)
+      earlier = jnp.tri(end - start, end, start, dtype=bool)
       logits = jnp.where(earlier[None], logits, jnp.finfo(logits.dtype).min)
     weights = jnp.exp(logits - logits.max(-1, keepdims=True))
     y = jnp.einsum(

@@ -38,6 +38,9 @@ def is_available(platform: str, query: jax.Array) -> bool:
 def split(function: Callable[..., R], *arrays: jax.Array | None) -> R:
   """Calls a function on each device with its examples and heads.
 
+  The compiler cannot split a kernel over devices, and would gather the examples
+  of a loop that takes them one after the other.
+
   Args:
     function: takes the arrays and returns arrays [B, heads, ...].
     *arrays: [B, heads, _, _], or [N, M] for all examples and heads, or None.

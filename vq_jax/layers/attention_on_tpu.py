@@ -97,8 +97,7 @@ def is_available(
 ) -> bool:
   """Returns whether the kernel can compute attention of these shapes here.
 
-  The compiler cannot split a kernel over devices, so `attention_on_mesh` must
-  be available.
+  `attention_on_mesh.is_available` must hold, too.
 
   Args:
     query: [B, N, heads, head_dim].

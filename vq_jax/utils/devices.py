@@ -87,7 +87,7 @@ def on_mesh(
   """Returns a context in which functions are compiled for a split batch.
 
   Kernels are used there only if they can tell from the mesh how arrays are
-  split; see `attention_on_tpu.is_available`.
+  split; see `attention_on_mesh.is_available`.
 
   Args:
     sharding: that of the batch, or None for one device.
