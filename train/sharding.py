@@ -180,9 +180,7 @@ class JitRunner:
     )
 
   def _get_compiler_options(self) -> dict[str, str] | None:
-    return compilation.get_compiler_options(
-      self.mesh.devices.flat[0], training=True
-    )
+    return compilation.get_compiler_options(self.mesh.devices.flat[0])
 
   def _on_mesh(self, function: Callable) -> Callable:
     """Returns a function that knows the mesh; see `replicas.split_batch`."""

@@ -8,9 +8,10 @@
     done
 
 Their modules are imported from the checkouts, with random weights and at sizes
-that a CPU trains. Both sides compute in float32 and take turns; each time is
-the best of several. In training each core of a CPU is a device, as in the
-training programs, and memory that is freed stays with the process. Prints a
+that a CPU trains. Both sides compute in float32, or with `--dtype bfloat16` in
+bfloat16 with parameters in float32 (`torch.autocast`), and take turns; each
+time is the best of several. In training each core of a CPU is a device, as in
+the training programs, and memory that is freed stays with the process. Prints a
 table.
 """
 
@@ -34,7 +35,7 @@ _HALTON = {'layers': 6, 'width': 384, 'heads': 6}
 _TAMING = {'layers': 6, 'width': 512, 'heads': 8}
 
 
-def compare_halton(part: str, batch: int, turns: int) -> str:
+def compare_halton(part: str, dtype: str, batch: int, turns: int) -> str:
   """Returns the line of Halton-MaskGIT at a small size."""
   import torch
   from Network import transformer
@@ -42,7 +43,10 @@ def compare_halton(part: str, batch: int, turns: int) -> str:
   from torch.nn import functional
 
   training = _open(
-    'configs/halton_maskgit_base_imagenet256.py', mlp_width=1024, **_HALTON
+    'configs/halton_maskgit_base_imagenet256.py',
+    dtype=dtype,
+    mlp_width=1024,
+    **_HALTON,
   )
   classes = training.task.model.prior.vocab.codebook_size
   module = transformer.Transformer(
@@ -66,7 +70,7 @@ def compare_halton(part: str, batch: int, turns: int) -> str:
 
   if part == 'training':
     name = f'Halton-MaskGIT: training step, batch {batch}'
-    return _compare_steps(name, module, loss, training, batch, turns)
+    return _compare_steps(name, module, loss, training, dtype, batch, turns)
   module.eval()
   sampler = halton_sampler.HaltonSampler(step=8, w=0.7)
   decoder = types.SimpleNamespace(decode_code=lambda code: code.float())
@@ -90,13 +94,16 @@ def compare_halton(part: str, batch: int, turns: int) -> str:
   )
   return beside.compare(
     f'Halton-MaskGIT: {batch} images, 8 steps, guidance',
-    lambda _: sampler(trainer, nb_sample=batch, labels=label, verbose=False),
+    _compute_in(
+      dtype,
+      lambda: sampler(trainer, nb_sample=batch, labels=label, verbose=False),
+    ),
     sampling.make_action(prior, sampling.make_variables(prior), batch, own),
     turns,
   )
 
 
-def compare_taming(part: str, batch: int, turns: int) -> str:
+def compare_taming(part: str, dtype: str, batch: int, turns: int) -> str:
   """Returns the line of taming-transformers' minGPT at a small size."""
   import torch
   import transformers
@@ -107,6 +114,7 @@ def compare_taming(part: str, batch: int, turns: int) -> str:
 
   training = _open(
     'configs/vqgan_transformer_f16_1024_imagenet256.py',
+    dtype=dtype,
     mlp_width=4 * _TAMING['width'],
     **_TAMING,
   )
@@ -132,13 +140,17 @@ def compare_taming(part: str, batch: int, turns: int) -> str:
       module,
       lambda: module(tokens[:, :-1], targets=tokens[:, 1:].contiguous())[1],
       training,
+      dtype,
       batch,
       turns,
     )
   module.eval()
   return beside.compare(
     f'taming-transformers: {batch} images, with a cache',
-    lambda _: mingpt.sample_with_past(tokens[:, :1], module, prior.num_tokens),
+    _compute_in(
+      dtype,
+      lambda: mingpt.sample_with_past(tokens[:, :1], module, prior.num_tokens),
+    ),
     sampling.make_action(
       prior,
       sampling.make_variables(prior),
@@ -164,22 +176,38 @@ def _compare_steps(
   module: Any,
   loss: Callable[[], Any],
   training: abstract.Training,
+  dtype: str,
   batch: int,
   turns: int,
 ) -> str:
   """Compares training steps."""
   import torch
 
+  loss = _compute_in(dtype, loss)
+
   optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4)
 
-  def theirs(_: int) -> None:
+  def theirs(turn: int) -> None:
     optimizer.zero_grad(set_to_none=True)
-    loss().backward()
+    loss(turn).backward()
     optimizer.step()
 
   step = training_lib.TrainingStep(training, batch)
   module.train()
   return beside.compare(name, theirs, lambda _: step.repeat(1), turns)
+
+
+def _compute_in(
+  dtype: str, function: Callable[[], Any]
+) -> Callable[[int], Any]:
+  """Returns an action that calls a function of PyTorch in a dtype."""
+  from tests.benchmarks.speed import torch_models
+
+  def act(_: int) -> Any:
+    with torch_models.use_dtype(dtype):
+      return function()
+
+  return act
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -189,6 +217,9 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--part', choices=('training', 'sampling'), required=True)
   parser.add_argument('--halton', metavar='CHECKOUT')
   parser.add_argument('--taming', metavar='CHECKOUT')
+  parser.add_argument(
+    '--dtype', choices=('float32', 'bfloat16'), default='float32'
+  )
   parser.add_argument('--batch', type=int, help='16 in training, 8 in sampling')
   parser.add_argument('--turns', type=int, default=3)
   arguments = parser.parse_args(argv)
@@ -201,7 +232,7 @@ def main(argv: list[str] | None = None) -> int:
   for name, function in sides.items():
     if checkout := getattr(arguments, name):
       sys.path.insert(0, checkout)
-      line = function(arguments.part, batch, arguments.turns)
+      line = function(arguments.part, arguments.dtype, batch, arguments.turns)
       print(line, flush=True)
   return 0
 

@@ -12,6 +12,7 @@ from tests.utils.variables import random_variables
 from train.planning import flops
 from vq_jax.layers import attention
 from vq_jax.layers import dropout
+from vq_jax.layers.attention_cache import KVCache
 
 
 def tokens(*shape):
@@ -95,7 +96,7 @@ def test_token_by_token_with_a_cache_is_the_causal_pass(fields):
   assert nothing is None
   # What stands at later positions must not matter.
   junk = np.full((3, 2, 5, 4), 1e9, np.float32)
-  cache = attention.KVCache(key=junk, value=junk)
+  cache = KVCache(key=junk, value=junk)
 
   @jax.jit
   def step(cache, i):

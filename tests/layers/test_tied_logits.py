@@ -1,22 +1,27 @@
 """Tied logits and their gradients are those of the plain formula."""
 
+import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
+import pytest
 
 from vq_jax.layers.tied_logits import tied_logits
 
 
-def test_values_and_gradients():
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_values_and_gradients(dtype):
   keys = jax.random.split(jax.random.key(0), 4)
   shapes = (2, 3, 5), (7, 5), (7,), (2, 3, 7)
-  x, embedding, bias, weights = map(jax.random.normal, keys, shapes)
+  arrays = map(jax.random.normal, keys, shapes)
+  x, embedding, bias, weights = (x.astype(dtype) for x in arrays)
 
   def plain(x, embedding, bias):
     return jnp.einsum('bnd,kd->bnk', x, embedding) + bias[None, None]
 
   got, pull_got = jax.vjp(tied_logits, x, embedding, bias)
   want, pull_want = jax.vjp(plain, x, embedding, bias)
-  np.testing.assert_allclose(got, want, rtol=1e-6)
-  for a, b in zip(pull_got(weights), pull_want(weights), strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+  rtol = 1e-5 if dtype == jnp.float32 else 0.02
+  got, want = (got, pull_got(weights)), (want, pull_want(weights))
+  chex.assert_trees_all_equal_dtypes(got, want)
+  wide = jax.tree.map(lambda x: x.astype(jnp.float32), (got, want))
+  chex.assert_trees_all_close(*wide, rtol=rtol, atol=rtol)

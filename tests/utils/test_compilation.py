@@ -14,8 +14,6 @@ def test_an_unsupported_compiler_option_is_left_out(monkeypatch):
   (device, *_) = jax.devices('cpu')
   compilation._get_cpu_options.cache_clear()
   assert compilation.get_compiler_options(device) == compilation._CPU
-  training = compilation.get_compiler_options(device, training=True)
-  assert training == compilation._CPU_TRAINING != compilation._CPU
   monkeypatch.setattr(compilation, '_CPU', {'xla_cpu_nothing': '1'})
   compilation._get_cpu_options.cache_clear()
   assert compilation.get_compiler_options(device) is None

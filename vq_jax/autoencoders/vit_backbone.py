@@ -13,6 +13,7 @@ from vq_jax.layers import patches
 from vq_jax.layers import positions
 from vq_jax.layers import transformer as transformer_lib
 from vq_jax.layers.output_norm import OutputNorm
+from vq_jax.layers.projection import Projection
 from vq_jax.utils import fields
 
 SMALL = transformer_lib.TransformerConfig(
@@ -35,7 +36,7 @@ def _transform(
   x, _ = transformer_lib.TransformerStack(config, name='stack')(x)
   x = OutputNorm(config, name='norm_out')(x)
   if head_width is not None:
-    x = nn.tanh(nn.Dense(head_width, name='head', **config.dtypes)(x))
+    x = nn.tanh(Projection((head_width,), name='head', **config.dtypes)(x))
   return x.reshape(b, h, w, -1)
 
 
@@ -133,7 +134,7 @@ class ViTDecoder(checked.CheckedModule):
   def __call__(self, codes: jax.Array) -> jax.Array:
     """Maps [B, h, w, D] to [B, h * patch, w * patch, out_channels]."""
     config = self.transformer
-    x = nn.Dense(config.width, name='from_code', **config.dtypes)(codes)
+    x = Projection((config.width,), name='from_code', **config.dtypes)(codes)
     x = _transform(x, config, self.head_width)
     return patches.OverlapAdd(
       self.out_channels,

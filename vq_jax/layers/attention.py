@@ -1,11 +1,10 @@
-"""Multi-head self-attention, and its key-value cache."""
+"""Multi-head self-attention."""
 
 import functools
 import math
 from typing import Literal
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 
@@ -13,78 +12,12 @@ from vq_jax.layers import attention_on_cpu
 from vq_jax.layers import attention_on_mesh
 from vq_jax.layers import attention_on_tpu
 from vq_jax.layers import dropout
-from vq_jax.layers import heads_projection
 from vq_jax.layers import positions
+from vq_jax.layers import products
 from vq_jax.layers import query_groups
-from vq_jax.layers import token_products
+from vq_jax.layers.attention_cache import KVCache
+from vq_jax.layers.projection import Projection
 from vq_jax.utils.dtypes import Dtypes
-
-
-@flax.struct.dataclass
-class KVCache:
-  """Keys and values of the tokens of a sequence that are already processed.
-
-  The axis of the heads precedes that of the tokens, which is the layout of the
-  products with queries.
-
-  Attributes:
-    key: [..., B, heads, N, head_dim].
-    value: [..., B, heads, N, head_dim].
-  """
-
-  key: jax.Array
-  value: jax.Array
-
-  @classmethod
-  def zeros(cls, shape: tuple[int, ...], dtype: jnp.dtype) -> 'KVCache':
-    """Returns an empty cache, whose keys and values have that shape."""
-    return cls(key=jnp.zeros(shape, dtype), value=jnp.zeros(shape, dtype))
-
-  @classmethod
-  def from_projections(cls, key: jax.Array, value: jax.Array) -> 'KVCache':
-    """Returns a cache of keys and values [B, N, heads, head_dim]."""
-    return cls(key=jnp.swapaxes(key, 1, 2), value=jnp.swapaxes(value, 1, 2))
-
-  def write(self, new: 'KVCache', position: jax.Array) -> 'KVCache':
-    """Writes the keys and values of new tokens, the first at `position`."""
-    return jax.tree.map(
-      lambda old, new: jax.lax.dynamic_update_slice_in_dim(
-        old, new.astype(old.dtype), position, axis=old.ndim - 2
-      ),
-      self,
-      new,
-    )
-
-  def attend(
-    self, query: jax.Array, new: 'KVCache', position: jax.Array
-  ) -> jax.Array:
-    """Attends from one token to the tokens before it and to itself.
-
-    The token's own key and value are an argument: writing them into the cache
-    first would copy the cache in every layer.
-
-    Args:
-      query: [B, 1, heads, head_dim].
-      new: key and value of the token, [B, heads, 1, head_dim].
-      position: int32 [], the position of the token. The content of the cache
-        at this position and after it is ignored.
-
-    Returns:
-      [B, 1, heads, head_dim].
-    """
-    query = jnp.swapaxes(query, 1, 2) / math.sqrt(query.shape[-1])
-    einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-    logits = einsum('bhqd,bhnd->bhqn', query, self.key)
-    earlier = jnp.arange(self.key.shape[2]) < position
-    logits = jnp.where(
-      jnp.expand_dims(earlier, (0, 1, 2)), logits, jnp.finfo(logits.dtype).min
-    )
-    own_logit = einsum('bhqd,bhqd->bhq', query, new.key)[..., None]
-    weights = nn.softmax(jnp.concatenate([logits, own_logit], axis=-1))
-    weights = weights.astype(self.value.dtype)
-    y = einsum('bhqn,bhnd->bhqd', weights[..., :-1], self.value)
-    y += weights[..., -1:] * new.value
-    return jnp.swapaxes(y, 1, 2).astype(query.dtype)
 
 
 def attend(
@@ -122,10 +55,14 @@ def attend(
   @functools.partial(jax.checkpoint, prevent_cse=False)
   def compute_groups(query, key, value, keep):
     parts = []
+    dtype, wide = key.dtype, jnp.promote_types(key.dtype, jnp.float32)
+    # The gradients of all groups are added in float32.
+    key, value = key.astype(wide), value.astype(wide)
     for start, end in groups:
       read = end if causal else None  # the keys up to the last query
       kept = None if keep is None else keep[..., start:end, :read]
-      part = query[:, start:end], key[:, :read], value[:, :read], kept
+      read_key, read_value = (x[:, :read].astype(dtype) for x in (key, value))
+      part = query[:, start:end], read_key, read_value, kept
       parts.append(compute(*part))
     return jnp.concatenate(parts, axis=1)
 
@@ -142,8 +79,8 @@ def attend(
 
 def _compute(causal, keep_prob, query, key, value, keep):
   """Returns what `attend` does; if causal, for the last N of M tokens."""
-  logits = jnp.einsum(
-    'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
+  logits = products.einsum(
+    'bnhd,bmhd->bhnm', query, key, dtype=jnp.float32
   ) / math.sqrt(query.shape[-1])
   if causal:
     n, m = logits.shape[-2:]
@@ -152,7 +89,7 @@ def _compute(causal, keep_prob, query, key, value, keep):
   weights = nn.softmax(logits).astype(value.dtype)
   if keep is not None:
     weights *= keep.astype(value.dtype) / jnp.asarray(keep_prob, value.dtype)
-  return jnp.einsum('bhnm,bmhd->bnhd', weights, value)
+  return products.einsum('bhnm,bmhd->bnhd', weights, value)
 
 
 class SelfAttention(nn.Module):
@@ -229,10 +166,9 @@ class SelfAttention(nn.Module):
       new_cache = KVCache.from_projections(key, value)
       assert position is not None
       y = cache.attend(query, new_cache, position)
-    y = nn.DenseGeneral(
-      x.shape[-1],
-      axis=(-2, -1),
-      dot_general=token_products.dot_general,
+    y = Projection(
+      x.shape[-1:],
+      axes=2,
       use_bias=self.out_bias,
       kernel_init=self.kernel_init,
       dtype=self.dtype,
@@ -265,9 +201,8 @@ class SelfAttention(nn.Module):
       )
     types: Dtypes = {'dtype': self.dtype, 'param_dtype': self.param_dtype}
     query, key, value = (
-      heads_projection.HeadsProjection(
-        self.heads,
-        self.head_dim or width // self.heads,
+      Projection(
+        (self.heads, self.head_dim or width // self.heads),
         use_bias=self.qkv_bias,
         kernel_init=self.kernel_init,
         name=name,

@@ -13,6 +13,14 @@ from vq_jax.utils import replicas
 R = TypeVar('R')
 
 
+def get_platform() -> str | None:
+  """Returns the platform of the mesh, if it is known, or of the only device."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return jax.default_backend()
+  return mesh.abstract_device and mesh.abstract_device.platform
+
+
 def is_available(platform: str, query: jax.Array) -> bool:
   """Returns whether `split` can be used here.
 
@@ -23,12 +31,11 @@ def is_available(platform: str, query: jax.Array) -> bool:
     platform: that of the devices, such as 'tpu'.
     query: [B, N, heads, head_dim].
   """
+  if get_platform() != platform:
+    return False
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or not mesh.auto_axes:
-    return jax.device_count() == 1 and jax.default_backend() == platform
-  device = mesh.abstract_device
-  if device is None or device.platform != platform:
-    return False
+    return jax.device_count() == 1
   examples, heads = _get_axes(mesh)
   divides = query.shape[0] % _size(mesh, examples) == 0
   divides &= query.shape[2] % _size(mesh, heads) == 0

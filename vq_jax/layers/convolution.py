@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import products
+from vq_jax.layers import projection
 from vq_jax.utils.dtypes import Dtypes
 
 
@@ -107,7 +109,8 @@ class GridConv(nn.Module):
       [padded[:, i : i + h, j : j + w] for i in range(k) for j in range(k)],
       axis=-1,
     ).reshape(b, h * w, k * k * d)
-    grid = neighbours @ kernel.reshape(k * k * d, self.features)
-    centre = kernel[middle, middle]
-    y = jnp.concatenate([x[:, :prefix] @ centre, grid], axis=1)
-    return y + jnp.expand_dims(bias, (0, 1))
+    parts = [
+      products.project(x[:, :prefix], kernel[middle, middle]),
+      products.project(neighbours, kernel.reshape(-1, self.features)),
+    ]
+    return projection.add_bias(jnp.concatenate(parts, axis=1), bias)

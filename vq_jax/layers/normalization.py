@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers.projection import Projection
+
 _SMALLEST_NORM = 1e-12
 _LayerNorm = nn.remat(nn.LayerNorm, prevent_cse=False)
 _RMSNorm = nn.remat(nn.RMSNorm, prevent_cse=False)
@@ -145,6 +147,21 @@ def _affine(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
   return x * jnp.expand_dims(scale, (1, 2)) + jnp.expand_dims(shift, (1, 2))
 
 
+def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:
+  """Returns x * (1 + scale) + shift, computed in float32.
+
+  Args:
+    x: float [B, N, D].
+    shift: float [B, 1, D].
+    scale: float [B, 1, D].
+
+  Returns:
+    an array of the dtype of x.
+  """
+  shift, scale = shift.astype(jnp.float32), scale.astype(jnp.float32)
+  return (x * (1 + scale) + shift).astype(x.dtype)
+
+
 class AdaLN(nn.Module):
   """The linear layer of adaptive LayerNorm: condition -> shift, scale, gate.
 
@@ -168,8 +185,8 @@ class AdaLN(nn.Module):
   @nn.compact
   def __call__(self, condition: jax.Array) -> list[jax.Array]:
     """Maps a condition [B, C] to a list of arrays [B, 1, D]."""
-    x = nn.Dense(
-      self.outputs * self.features,
+    x = Projection(
+      (self.outputs * self.features,),
       kernel_init=self.kernel_init,
       dtype=self.dtype,
       param_dtype=self.param_dtype,

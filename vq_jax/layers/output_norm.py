@@ -41,4 +41,4 @@ class OutputNorm(nn.Module):
     shift, scale = normalization.AdaLN(
       config.width, 2, self.adaln_init, name='adaln', **config.dtypes
     )(condition)
-    return x * (1 + scale) + shift
+    return normalization.modulate(x, shift, scale)

@@ -12,6 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import products
+from vq_jax.layers import projection
+
 
 def check_patch(patch: int, stride: int) -> None:
   """Raises ValueError unless `patch` is a multiple of `stride`."""
@@ -68,14 +71,18 @@ class PatchConv(nn.Module):
     x = x.reshape(b, h + r - 1, s, w + r - 1, s, c)
     x = x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h + r - 1, w + r - 1, -1)
     kernel = kernel.reshape(r, s, r, s, c, -1).transpose(0, 2, 1, 3, 4, 5)
-    y = jax.lax.conv_general_dilated(
-      x,
-      kernel.reshape(r, r, s * s * c, -1),
-      window_strides=(1, 1),
-      padding='VALID',
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    )
-    return y if bias is None else y + jnp.expand_dims(bias, (0, 1, 2))
+    kernel = kernel.reshape(r, r, s * s * c, -1)
+    if r == 1:
+      y = products.project(x, kernel[0, 0])
+    else:
+      y = jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1, 1),
+        padding='VALID',
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      )
+    return y if bias is None else projection.add_bias(y, bias)
 
 
 class OverlapAdd(nn.Module):
@@ -116,7 +123,7 @@ class OverlapAdd(nn.Module):
     x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
     # A patch consists of r x r blocks of stride x stride pixels.
     kernel = kernel.reshape(r, s, r, s, d, c).transpose(4, 0, 2, 1, 3, 5)
-    blocks = x.reshape(-1, d) @ kernel.reshape(d, -1)
+    blocks = products.project(x, kernel.reshape(d, -1))
     blocks = blocks.reshape(b, h, w, r, r, s * s * c)
     shifted = (
       jnp.pad(
@@ -132,4 +139,4 @@ class OverlapAdd(nn.Module):
     image = image.reshape(b, (h + r - 1) * s, (w + r - 1) * s, c)
     first = (p - s) // 2
     image = image[:, first : first + h * s, first : first + w * s]
-    return image + jnp.expand_dims(bias, (0, 1, 2))
+    return projection.add_bias(image, bias)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import causal_convolution as causal
-from vq_jax.layers.attention import KVCache
+from vq_jax.layers.attention_cache import KVCache
 from vq_jax.layers.dropout import Dropout
 from vq_jax.utils.dtypes import Dtypes
 

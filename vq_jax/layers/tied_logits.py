@@ -3,6 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from vq_jax.layers import products
+
+_SUBSCRIPTS = 'bnd,kd->bnk'
+
 
 @jax.custom_vjp
 def tied_logits(
@@ -29,24 +33,39 @@ def tied_logits(
     >>> tied_logits(jnp.ones((1, 2, 3)), jnp.ones((4, 3)), jnp.ones(4)).shape
     (1, 2, 4)
   """
-  return jnp.einsum('bnd,kd->bnk', x, embedding) + jnp.expand_dims(bias, (0, 1))
+  logits = products.einsum(_SUBSCRIPTS, x, embedding)
+  return logits + jnp.expand_dims(bias, (0, 1))
 
 
 def _forward(x, embedding, bias):
   return tied_logits(x, embedding, bias), (x, embedding)
 
 
-def _backward(residuals, gradient):
-  x, embedding = residuals
+def _backward(factors, gradient):
+  x, embedding = factors
+  if x.dtype != jnp.bfloat16:
+    return _pull_back(x, embedding, gradient)
+  return jax.lax.platform_dependent(
+    x, embedding, gradient, cpu=_pull_back_bfloat16, default=_pull_back
+  )
+
+
+def _pull_back_bfloat16(x, embedding, gradient):
+  """Returns the gradients of x, embedding and bias."""
+  of_factors = products.pull_back_on_cpu(_SUBSCRIPTS, x, embedding, gradient)
+  return *of_factors, gradient.sum((0, 1))
+
+
+def _pull_back(x, embedding, gradient):
+  """Returns the same."""
   of_x = jnp.einsum('bnk,kd->bnd', gradient, embedding)
-  gradient = gradient.reshape(-1, gradient.shape[-1])
   # Without the barrier, XLA exchanges the factors of the product.
   transposed = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
-  of_embedding = (transposed @ gradient).T
+  gradient = gradient.reshape(-1, gradient.shape[-1])
   ones = jax.lax.optimization_barrier(
     jnp.ones(gradient.shape[:1], gradient.dtype)
   )
-  return of_x, of_embedding, ones @ gradient
+  return of_x, (transposed @ gradient).T, ones @ gradient
 
 
 tied_logits.defvjp(_forward, _backward)

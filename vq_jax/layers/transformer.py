@@ -7,15 +7,17 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from vq_jax.layers import activations
 from vq_jax.layers import attention
 from vq_jax.layers import convolution
 from vq_jax.layers import normalization
 from vq_jax.layers import stacked_parameters
-from vq_jax.layers import token_products
 from vq_jax.layers import transformer_cache
+from vq_jax.layers.attention_cache import KVCache
 from vq_jax.layers.dropout import Dropout
+from vq_jax.layers.projection import Projection
 from vq_jax.layers.transformer_cache import Cache
 from vq_jax.layers.transformer_config import TransformerConfig
 from vq_jax.utils import replicas
@@ -59,11 +61,11 @@ class TransformerBlock(nn.Module):
     *,
     condition: jax.Array | None = None,
     angles: jax.Array | None = None,
-    cache: attention.KVCache | None = None,
+    cache: KVCache | None = None,
     position: jax.Array | None = None,
     queries: int | None = None,
     train: bool = False,
-  ) -> tuple[jax.Array, attention.KVCache | None]:
+  ) -> tuple[jax.Array, KVCache | None]:
     """Applies the block; see `TransformerStack.__call__` for its arguments.
 
     With `queries`, only that many first tokens are computed, which is enough
@@ -77,9 +79,8 @@ class TransformerBlock(nn.Module):
     if queries is not None and config.mlp_kernel > 1:
       raise ValueError(f'queries need mlp_kernel=1; got {config.mlp_kernel}.')
     drop = Dropout(config.dropout, deterministic=not train)
-    # Shift, scale and gate that change nothing.
-    of_attention: Sequence[jax.Array | float] = (0.0, 0.0, 1.0)
-    of_mlp = of_attention
+    of_attention: Sequence[jax.Array] = ()
+    of_mlp: Sequence[jax.Array] = ()
     if self.adaln:
       assert condition is not None
       vectors = normalization.AdaLN(
@@ -105,8 +106,10 @@ class TransformerBlock(nn.Module):
     return x, new_cache
 
   def _residual(self, name, layer, x, adaln):
-    """Applies a layer that returns (output, cache), its norm and residual."""
-    shift, scale, gate = adaln
+    """Applies a layer that returns (output, cache), its norm and residual.
+
+    `adaln` is empty, or shift, scale and gate.
+    """
     config = self.config
     norm = normalization.make_norm(
       config.norm_type,
@@ -119,8 +122,13 @@ class TransformerBlock(nn.Module):
     if config.norm == 'post':
       y, cache = layer(x)
       return norm(x[:, : y.shape[1]] + y), cache
-    y, cache = layer(norm(x) * (1 + scale) + shift)
-    return x[:, : y.shape[1]] + gate * y, cache
+    if not adaln:
+      y, cache = layer(norm(x))
+      return x[:, : y.shape[1]] + y, cache
+    shift, scale, gate = adaln
+    y, cache = layer(normalization.modulate(norm(x), shift, scale))
+    y = gate.astype(jnp.float32) * y
+    return (x[:, : y.shape[1]] + y).astype(x.dtype), cache
 
   def _attention(self) -> attention.SelfAttention:
     config = self.config
@@ -142,14 +150,13 @@ class TransformerBlock(nn.Module):
     config = self.config
     hidden: nn.Module
     dense = functools.partial(
-      nn.Dense,
-      dot_general=token_products.dot_general,
+      Projection,
       use_bias=config.bias,
       kernel_init=config.kernel_init,
       **config.dtypes,
     )
     if config.mlp_kernel == 1:
-      hidden = dense(config.mlp_width, name='mlp_in')
+      hidden = dense((config.mlp_width,), name='mlp_in')
     else:
       assert self.grid is not None
       hidden = convolution.GridConv(
@@ -162,7 +169,7 @@ class TransformerBlock(nn.Module):
       )
     inputs = [hidden(x)]
     if config.activation == 'swiglu':
-      inputs.append(dense(config.mlp_width, name='mlp_gate')(x))
+      inputs.append(dense((config.mlp_width,), name='mlp_gate')(x))
     # The backward pass computes the activation again, since to write and read
     # it takes longer, and the hidden layer too, unless dropout acts on it.
     activate = jax.checkpoint(
@@ -174,7 +181,7 @@ class TransformerBlock(nn.Module):
       del block  # the module, which `nn.remat` asks for
       y = math.prod(gate, start=activate(y))
       y = drop(y) if drops_hidden else y
-      return dense(x.shape[-1], name='mlp_out')(y)
+      return dense(x.shape[-1:], name='mlp_out')(y)
 
     if drops_hidden:
       return project(self, *inputs)
@@ -256,7 +263,7 @@ class TransformerStack(nn.Module):
     if config.scan:
       x, new = self._scan(body)(make_block(name='blocks'), x, cache)
     else:
-      assert not isinstance(cache, attention.KVCache)
+      assert not isinstance(cache, KVCache)
       new = []
       for i in range(config.layers):
         own = None if cache is None else cache[i]

@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from vq_jax.layers import attention
+from vq_jax.layers.attention_cache import KVCache
 from vq_jax.layers.transformer_config import TransformerConfig
 
-Cache = attention.KVCache | tuple[attention.KVCache, ...]
+Cache = KVCache | tuple[KVCache, ...]
 
 
 def make_cache(
@@ -21,7 +21,7 @@ def make_cache(
     of each layer, [B, heads, N, head_dim].
   """
   shape = batch_size, config.heads, num_tokens, config.head_width
-  make = functools.partial(attention.KVCache.zeros, dtype=config.dtype)
+  make = functools.partial(KVCache.zeros, dtype=config.dtype)
   if config.scan:
     return make((config.layers, *shape))
   return tuple(make(shape) for _ in range(config.layers))
@@ -38,12 +38,12 @@ def write(
     position: int32 [], its position.
     after: [B, 1, D], the output of the stack.
   """
-  if isinstance(cache, attention.KVCache):
-    assert isinstance(new, attention.KVCache)
+  if isinstance(cache, KVCache):
+    assert isinstance(new, KVCache)
     return cache.write(new, position)
   # XLA copies a cache unless what is written depends on the last reading.
   last = after[:, :, :1, None]
-  assert not isinstance(new, attention.KVCache)
+  assert not isinstance(new, KVCache)
   after_last = jax.tree.map(
     lambda n: jnp.where(position < 0, last, n), tuple(new)
   )

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import ClassVar
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from vq_jax.layers import initializers
 from vq_jax.layers import transformer as transformer_lib
 from vq_jax.layers import transformer_cache
 from vq_jax.layers.output_norm import OutputNorm
+from vq_jax.layers.projection import Projection
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
 from vq_jax.utils import fields
@@ -128,8 +128,8 @@ class AutoregressiveTransformer(base.Prior):
         self.parent_codebook_size, config
       )
     self.norm_out = OutputNorm(config, adaln)
-    self.head = nn.Dense(
-      self.vocab.codebook_size,
+    self.head = Projection(
+      (self.vocab.codebook_size,),
       use_bias=False,
       kernel_init=config.kernel_init,
       **config.dtypes,

@@ -12,6 +12,7 @@ from vq_jax.layers import initializers
 from vq_jax.layers import normalization
 from vq_jax.layers import transformer as transformer_lib
 from vq_jax.layers.output_norm import OutputNorm
+from vq_jax.layers.projection import Projection
 from vq_jax.layers.tied_logits import tied_logits
 from vq_jax.priors import base
 from vq_jax.priors import embeddings
@@ -119,8 +120,8 @@ class MaskGIT(base.Prior):
         config.norm_type, config.epsilon, bias=config.bias, **config.dtypes
       )
     if self.head == 'mlm':
-      self.dense_out = nn.Dense(
-        config.width, kernel_init=config.kernel_init, **config.dtypes
+      self.dense_out = Projection(
+        (config.width,), kernel_init=config.kernel_init, **config.dtypes
       )
     self.norm_out = OutputNorm(config, adaln, self.adaln_out_init)
     self.bias_out = self.param(

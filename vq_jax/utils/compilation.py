@@ -15,15 +15,11 @@ R = TypeVar('R')
 
 # Since jaxlib 0.10, XLA:CPU computes convolutions with a library that takes 1.3
 # to 2 times as long as XLA's own code. These options exclude convolutions from
-# it. Products that are not fused with other operations stay with the library,
-# or transformers would sample up to 14 % slower, but not in training, where
-# they take about 1 % more memory and save no time.
-_CPU_LIBRARY = 'xla_cpu_experimental_ynn_fusion_type'
-_CPU_TRAINING = {
-  _CPU_LIBRARY: 'LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE'
-}
+# it. Products that are not fused with other operations stay with the library:
+# XLA alone does not multiply in bfloat16, and samples from transformers up to
+# 14 % slower.
 _CPU = {
-  _CPU_LIBRARY: (
+  'xla_cpu_experimental_ynn_fusion_type': (
     'LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,'
     'LIBRARY_FUSION_TYPE_REDUCE'
   )
@@ -37,29 +33,25 @@ _TPU = {'xla_tpu_scoped_vmem_limit_kib': '32768'}
 _TPU_KINDS = ('TPU v5 lite', 'TPU v6 lite')
 
 
-def get_compiler_options(
-  device: jax.Device, *, training: bool = False
-) -> dict[str, str] | None:
+def get_compiler_options(device: jax.Device) -> dict[str, str] | None:
   """Returns the compiler options of large programs, as far as they exist.
 
   Args:
     device: one of those that run the program.
-    training: whether the program is a step of a training.
   """
   if device.platform == 'cpu':
-    return _get_cpu_options(training)
+    return _get_cpu_options()
   return _TPU if device.device_kind in _TPU_KINDS else None
 
 
 @functools.cache
-def _get_cpu_options(training: bool) -> dict[str, str] | None:
+def _get_cpu_options() -> dict[str, str] | None:
   """Returns the options of CPUs, or None if this XLA does not know them."""
-  options = _CPU_TRAINING if training else _CPU
   try:
-    jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
+    jax.jit(jnp.negative, compiler_options=_CPU).lower(0.0).compile()
   except jax.errors.JaxRuntimeError:
     return None
-  return options
+  return _CPU
 
 
 class Compiled(Generic[R]):

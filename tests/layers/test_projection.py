@@ -1,4 +1,4 @@
-"""Tokens are projected to heads as by `nn.DenseGeneral`."""
+"""Tokens are projected as by `nn.DenseGeneral`."""
 
 import chex
 import flax.linen as nn
@@ -7,26 +7,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vq_jax.layers import heads_projection
+from vq_jax.layers import projection
 
 X = np.random.default_rng(0).normal(size=(2, 5, 6)).astype(np.float32)
 
 
 @pytest.mark.parametrize('dtype', [None, jnp.bfloat16])
 @pytest.mark.parametrize('use_bias', [True, False])
-def test_it_is_a_dense_layer(use_bias, dtype):
+@pytest.mark.parametrize(
+  ('inputs', 'features'), [((6,), (3, 4)), ((2, 3), (7,)), ((6,), (5,))]
+)
+def test_it_is_a_dense_layer(inputs, features, use_bias, dtype):
+  x = X.reshape(2, 5, *inputs)
+  axes = len(inputs)
   fields = {'use_bias': use_bias, 'dtype': dtype}
-  ours = heads_projection.HeadsProjection(3, 4, **fields)
-  theirs = nn.DenseGeneral((3, 4), **fields)
-  variables = ours.init(jax.random.key(0), X)
-  chex.assert_trees_all_equal(variables, theirs.init(jax.random.key(0), X))
+  ours = projection.Projection(features, axes, **fields)
+  theirs = nn.DenseGeneral(features, tuple(range(-axes, 0)), **fields)
+  variables = ours.init(jax.random.key(0), x)
+  chex.assert_trees_all_equal(variables, theirs.init(jax.random.key(0), x))
   variables = jax.tree.map(lambda x: x + 0.1, variables)
 
   def gradients(module):
     def loss(variables, x):
       return jnp.sum(jnp.sin(module.apply(variables, x).astype(jnp.float32)))
 
-    return jax.value_and_grad(loss, argnums=(0, 1))(variables, X)
+    return jax.value_and_grad(loss, argnums=(0, 1))(variables, x)
 
   # The products may add in another order.
   chex.assert_trees_all_close(
@@ -41,7 +46,7 @@ def test_a_product_with_ones_sums_over_examples_and_tokens():
   gradient = np.random.default_rng(1).normal(size=(4, 17, 3, 5))
   gradient = gradient.astype(np.float32)
   np.testing.assert_allclose(
-    heads_projection._multiply_by_ones(jnp.asarray(gradient)),
+    projection._multiply_by_ones(jnp.asarray(gradient)),
     gradient.sum((0, 1)),
     rtol=2e-5,
     atol=1e-5,
