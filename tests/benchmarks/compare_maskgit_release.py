@@ -5,10 +5,12 @@
 
 Its modules are imported from the checkout, which needs ml_collections, and have
 random weights and the published sizes. Both sides compute in float32 and take
-turns; each time is the best of several. Prints a table.
+turns; each time is the best of several. With `--dtype bfloat16` our transformer
+computes in bfloat16, which the release cannot. Prints a table.
 """
 
 import argparse
+import dataclasses
 import sys
 from typing import Any
 
@@ -24,15 +26,18 @@ from vq_jax import priors
 from vq_jax import quantizers
 from vq_jax import samplers
 from vq_jax.inference import codec
+from vq_jax.priors import maskgit
 
 
-def compare_tokens(batch: int, turns: int) -> str:
+def compare_tokens(batch: int, turns: int, dtype: str) -> str:
   """Returns the line of sampling at the published size."""
   from maskgit.libml import parallel_decode
   from maskgit.nets import maskgit_transformer
 
   prior = priors.MaskGIT(
-    vocab=priors.Vocab(codebook_size=1024, num_classes=1000), grid=(16, 16)
+    vocab=priors.Vocab(codebook_size=1024, num_classes=1000),
+    grid=(16, 16),
+    transformer=dataclasses.replace(maskgit.PUBLISHED, dtype=jnp.dtype(dtype)),
   )
   size = prior.transformer
   transformer = maskgit_transformer.Transformer(
@@ -59,7 +64,7 @@ def compare_tokens(batch: int, turns: int) -> str:
     )[:, -1]
 
   return beside.compare(
-    f'Google: tokens of {batch} image(s), 8 steps',
+    f'Google: tokens of {batch} image(s), 8 steps; ours in {dtype}',
     lambda seed: jax.block_until_ready(
       sample(variables, blank, jax.random.PRNGKey(seed))
     ),
@@ -117,14 +122,17 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('checkout')
   parser.add_argument('--batches', type=int, nargs='+', default=[1, 8])
   parser.add_argument('--turns', type=int, default=3)
+  parser.add_argument(
+    '--dtype', choices=('float32', 'bfloat16'), default='float32'
+  )
   arguments = parser.parse_args(argv)
   sys.path.insert(0, arguments.checkout)
   # The name of arrays when the release was written.
   vars(jnp)['DeviceArray'] = jax.Array
   print(beside.HEADER)
   for batch in arguments.batches:
-    for function in (compare_tokens, compare_decoders):
-      print(function(batch, arguments.turns), flush=True)
+    print(compare_tokens(batch, arguments.turns, arguments.dtype), flush=True)
+    print(compare_decoders(batch, arguments.turns), flush=True)
   return 0
 
 

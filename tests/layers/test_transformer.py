@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.utils.variables import random_variables
+from train.planning import flops
 from vq_jax.layers import activations
+from vq_jax.layers import normalization
 from vq_jax.layers import transformer
 
 
@@ -115,6 +117,49 @@ def test_adaln_by_hand():
   want = x + gate * (y @ p['mlp_out']['kernel'])
   got, _ = jax.jit(block.apply)(variables, x, condition=condition)
   np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize('scan', [False, True])
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_remat_keeps_products(dtype, scan):
+  b, n, width, hidden, layers = 2, 6, 8, 12, 2
+
+  def count(remat):
+    """Counts the operations of a forward and a backward pass."""
+    stack = transformer.TransformerStack(
+      config(dtype=dtype, scan=scan, remat=remat)
+    )
+    x = jax.ShapeDtypeStruct((b, n, width), dtype)
+    variables = jax.eval_shape(stack.init, jax.random.key(0), x)
+
+    def loss(variables, x):
+      return stack.apply(variables, x)[0].astype(jnp.float32).sum()
+
+    traced = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(variables, x)
+    return flops.count(traced.jaxpr.jaxpr)
+
+  # The backward pass does not need the last product of a block.
+  projections = layers * 2 * b * n * (4 * width**2 + width * hidden)
+  again = count(True)
+  assert count('dots_with_no_batch_dims_saveable') == again - projections
+  # Attention and the hidden layers are computed again without remat, too.
+  assert count('dots_saveable') < count(False) < again
+
+
+def test_adaln_is_computed_in_float32():
+  """The gradient of a shift is a sum over tokens, here of 4096 ones."""
+  x = jnp.asarray(features(1, 4096, 3), jnp.bfloat16)
+  shift, scale = jnp.asarray(features(2, 1, 1, 3), jnp.bfloat16)
+  y, pull_back = jax.vjp(normalization.modulate, x, shift, scale)
+  wide, *vectors = (v.astype(jnp.float32) for v in (x, shift, scale))
+  want = normalization.modulate(wide, *vectors)
+  np.testing.assert_array_equal(y, want.astype(jnp.bfloat16))
+  np.testing.assert_allclose(want, wide * (1 + vectors[1]) + vectors[0])
+  _, of_shift, of_scale = pull_back(jnp.ones_like(y))
+  np.testing.assert_array_equal(of_shift, 4096)
+  np.testing.assert_allclose(
+    of_scale.astype(jnp.float32), wide.sum(1, keepdims=True), rtol=0.01
+  )
 
 
 def test_a_gated_mlp_by_hand():

@@ -71,17 +71,13 @@ class PatchConv(nn.Module):
     x = x.reshape(b, h + r - 1, s, w + r - 1, s, c)
     x = x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h + r - 1, w + r - 1, -1)
     kernel = kernel.reshape(r, s, r, s, c, -1).transpose(0, 2, 1, 3, 4, 5)
-    kernel = kernel.reshape(r, r, s * s * c, -1)
-    if r == 1:
-      y = products.project(x, kernel[0, 0])
-    else:
-      y = jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1, 1),
-        padding='VALID',
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-      )
+    y = jax.lax.conv_general_dilated(
+      x,
+      kernel.reshape(r, r, s * s * c, -1),
+      window_strides=(1, 1),
+      padding='VALID',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
     return y if bias is None else projection.add_bias(y, bias)
 
 

@@ -6,7 +6,13 @@ import string
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
+
+# The names of products for policies of `jax.checkpoint`, which cannot look into
+# functions with a gradient of their own.
+PRODUCT = 'product'
+BATCHED_PRODUCT = 'product with batch axes'
 
 
 def einsum(
@@ -26,9 +32,14 @@ def einsum(
     dtype: that of the output; of the arrays if None.
   """
   dtype = jnp.dtype(dtype or x.dtype)
-  if x.dtype == jnp.bfloat16:
-    return _einsum_bfloat16(subscripts, dtype, x, y)
-  return _einsum(subscripts, dtype, x, y)
+  if x.dtype != jnp.bfloat16:
+    return _einsum(subscripts, dtype, x, y)
+  inputs, output = subscripts.split('->')
+  of_x, of_y = map(set, inputs.split(','))
+  return checkpoint_name(
+    _einsum_bfloat16(subscripts, dtype, x, y),
+    BATCHED_PRODUCT if of_x & of_y & set(output) else PRODUCT,
+  )
 
 
 def project(x: jax.Array, kernel: jax.Array, axes: int = 1) -> jax.Array:
@@ -43,7 +54,7 @@ def project(x: jax.Array, kernel: jax.Array, axes: int = 1) -> jax.Array:
     [..., *outputs], of that dtype.
   """
   if x.dtype != jnp.bfloat16:
-    return _project(axes, x, kernel)
+    return checkpoint_name(_project(axes, x, kernel), PRODUCT)
   letters = string.ascii_letters
   tokens, letters = letters[: x.ndim - axes], letters[x.ndim - axes :]
   of_kernel = letters[: kernel.ndim]

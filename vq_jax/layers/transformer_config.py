@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vq_jax.layers import initializers
+from vq_jax.layers import products
 from vq_jax.utils import fields
 from vq_jax.utils.dtypes import Dtypes
 
@@ -110,8 +111,15 @@ class TransformerConfig:
   @property
   def remat_policy(self) -> Callable[..., bool]:
     """What `remat` keeps; see `jax.checkpoint_policies`."""
-    name = self.remat if isinstance(self.remat, str) else 'nothing_saveable'
-    return getattr(jax.checkpoint_policies, name)
+    policies = jax.checkpoint_policies
+    if not isinstance(self.remat, str):
+      return policies.nothing_saveable
+    names = [products.PRODUCT]
+    if self.remat == 'dots_saveable':
+      names.append(products.BATCHED_PRODUCT)
+    return policies.save_from_both_policies(
+      getattr(policies, self.remat), policies.save_only_these_names(*names)
+    )
 
   @property
   def input_dropout(self) -> float:
