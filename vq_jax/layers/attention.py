@@ -35,7 +35,8 @@ def attend(
   write and read B x heads x N^2 weights takes longer, and most of the memory.
   On TPUs all is one kernel, see `attention_on_tpu.is_available`. On CPUs what
   is not differentiated is computed in parts, see `attention_on_cpu.attend`.
-  The kernel has a gradient, but no forward-mode derivative (`jax.jvp`).
+  The kernel has a gradient, but no forward-mode derivative (`jax.jvp`), nor
+  has attention in bfloat16.
 
   Args:
     query: [B, N, heads, head_dim].

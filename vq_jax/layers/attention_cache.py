@@ -78,7 +78,7 @@ class KVCache:
       query,
       new,
       position,
-      # XLA:CPU reads what it multiplies from memory, however little it counts.
+      # A product reads all of its factors, however many keys are masked.
       cpu=lambda *arguments: jax.lax.switch(
         position // size,
         [functools.partial(_attend_to_cache, end) for _, end in groups],
