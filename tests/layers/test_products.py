@@ -51,9 +51,13 @@ def check(got, want, shapes, dtype, options):
   got, want = gradients(got), gradients(want)
   chex.assert_trees_all_equal_dtypes(got, want)
   got, want = jax.tree.map(lambda x: np.asarray(x, np.float32), (got, want))
-  rtol = 1e-5 if dtype == jnp.float32 else 0.02
+  rtol, most = (1e-5, 1e-5) if dtype == jnp.float32 else (0.02, 0.1)
+  if x.size > 10_000:
+    most = np.inf  # long sums
   jax.tree.map(
-    lambda x, y: np.testing.assert_allclose(x, y, atol=rtol * np.abs(y).max()),
+    lambda x, y: np.testing.assert_allclose(
+      x, y, atol=min(most, rtol * np.abs(y).max())
+    ),
     got,
     want,
   )

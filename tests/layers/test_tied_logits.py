@@ -20,8 +20,14 @@ def test_values_and_gradients(dtype):
 
   got, pull_got = jax.vjp(tied_logits, x, embedding, bias)
   want, pull_want = jax.vjp(plain, x, embedding, bias)
-  rtol = 1e-5 if dtype == jnp.float32 else 0.02
-  got, want = (got, pull_got(weights)), (want, pull_want(weights))
-  chex.assert_trees_all_equal_dtypes(got, want)
-  wide = jax.tree.map(lambda x: x.astype(jnp.float32), (got, want))
-  chex.assert_trees_all_close(*wide, rtol=rtol, atol=rtol)
+  gradients = pull_got(weights), pull_want(weights)
+  chex.assert_trees_all_equal_dtypes((got, gradients[0]), (want, gradients[1]))
+  if dtype == jnp.float32:
+    chex.assert_trees_all_close(got, want, rtol=1e-6)
+    chex.assert_trees_all_close(*gradients, rtol=1e-5, atol=1e-6)
+  else:
+    wide = jax.tree.map(
+      lambda x: x.astype(jnp.float32), ((got, want), gradients)
+    )
+    chex.assert_trees_all_close(*wide[0], rtol=0.02, atol=0.02)
+    chex.assert_trees_all_close(*wide[1], rtol=0.02, atol=0.02)

@@ -3,6 +3,7 @@
 A product is fast there if its factors are bfloat16 and it returns float32.
 """
 
+import pathlib
 import re
 
 import jax
@@ -13,6 +14,7 @@ from train import sharding
 from train.planning import programs
 from vq_jax.config import schema
 
+ROOT = pathlib.Path(__file__).parents[2]
 # (config, whether it learns from tokens)
 CONFIGS = [
   ('quickstart_maskgit', True),
@@ -29,7 +31,7 @@ _PRODUCT = re.compile(
 @pytest.mark.parametrize(('config', 'tokens'), CONFIGS)
 def test_all_products_of_transformers_are_fast(config, tokens):
   training = training_lib.open_training(
-    f'configs/{config}.py:smoke',
+    f'{ROOT}/configs/{config}.py:smoke',
     {'model': {'transformer': {'dtype': 'bfloat16'}}},
     tokens=tokens,
   )

@@ -14,7 +14,7 @@ R = TypeVar('R')
 
 
 def get_platform() -> str | None:
-  """Returns the platform of the mesh, if it is known, or of the only device."""
+  """Returns the platform of the mesh, if known; without one, the default."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return jax.default_backend()
