@@ -6,6 +6,11 @@ After an interruption, the same command resumes the training where it was saved.
 import argparse
 import sys
 
+from train import huge_pages
+
+if __name__ == '__main__':
+  huge_pages.restart_with_huge_pages()  # before JAX is imported
+
 from train import config as config_lib
 from train import errors
 from train import loop

@@ -23,15 +23,15 @@ if __name__ == '__main__':
     'TPU_WORKER_HOSTNAMES': 'localhost',
   }
 
-from train import errors  # noqa: E402
-from train import main as main_lib  # noqa: E402
-from train import sharding  # noqa: E402
-from train.planning import abstract  # noqa: E402
-from train.planning import chips  # noqa: E402
-from train.planning import figures as figures_lib  # noqa: E402
-from train.planning import programs  # noqa: E402
-from train.planning import report  # noqa: E402
-from vq_jax.config import schema  # noqa: E402
+from train import errors
+from train import main as main_lib
+from train import sharding
+from train.planning import abstract
+from train.planning import chips
+from train.planning import figures as figures_lib
+from train.planning import programs
+from train.planning import report
+from vq_jax.config import schema
 
 
 def parse_arguments(

@@ -21,6 +21,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from train import huge_pages
+
+if __name__ == '__main__':
+  huge_pages.restart_with_huge_pages()  # before JAX is imported
+
 import numpy as np
 
 import vq_jax
