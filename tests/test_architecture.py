@@ -44,7 +44,14 @@ FIRST_TO_SEE_DATA = 'config'
 
 # The same for the modules and packages of train.
 TRAIN_ROWS = [
-  {'intervals', 'partitioning', 'preemption', 'run_folder', 'state'},
+  {
+    'huge_pages',
+    'intervals',
+    'partitioning',
+    'preemption',
+    'run_folder',
+    'state',
+  },
   {'sharding', 'skipping'},
   {'checkpointing', 'datasets', 'logging', 'optim'},
   {'step'},

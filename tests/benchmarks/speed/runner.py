@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 from tests.benchmarks.speed import report as report_lib
+from train import huge_pages
 
 # The environment of the processes of a group. JAX and PyTorch share the memory
 # of a GPU only if JAX does not take all of it.
@@ -153,10 +154,10 @@ class Program:
     command += [f'--minutes={arguments.minutes}', '--items', *names]
     if arguments.smoke or arguments.quick:
       command.append('--smoke' if arguments.smoke else '--quick')
-    environment = ENVIRONMENT.get(group, ENVIRONMENT[''])
-    return subprocess.Popen(
-      command, env={**environment, **os.environ}, stdout=sys.stderr
-    )
+    environment = {**ENVIRONMENT.get(group, ENVIRONMENT['']), **os.environ}
+    if group == 'training':  # as the training programs do
+      environment |= huge_pages.get_environment()
+    return subprocess.Popen(command, env=environment, stdout=sys.stderr)
 
 
 def _follow(
