@@ -13,10 +13,12 @@ import jax.extend
 import pytest
 
 from tests.benchmarks import accelerator
+from tests.benchmarks import all as all_items
 from tests.benchmarks.speed import items
 from tests.benchmarks.speed import laws
 from tests.benchmarks.speed import report
 from tests.benchmarks.speed import timing
+from train import huge_pages
 from train import sharding
 from train.planning import flops
 from train.planning import programs
@@ -98,6 +100,21 @@ def test_each_item_is_reported_whatever_happens_to_it(tmp_path):
   table = [line for line in lines if line.startswith('| ')]
   assert len(table) == 1 + len(found['items'])
   assert {line.count('|') for line in table} == {len(report.COLUMNS) + 1}
+
+
+@pytest.mark.parametrize('group', ['training', 'inference', 'peers'])
+def test_steps_get_the_huge_pages_of_the_training_programs(group, monkeypatch):
+  changes = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
+  monkeypatch.setattr(huge_pages, 'get_environment', lambda: changes)
+  monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
+  started = []
+  monkeypatch.setattr(
+    subprocess, 'Popen', lambda command, env, stdout: started.append(env)
+  )
+  arguments = all_items.PROGRAM.make_parser().parse_args(['--quick'])
+  all_items.PROGRAM._start(group, ['an item'], arguments, 0.0, pathlib.Path())
+  (environment,) = started
+  assert ('GLIBC_TUNABLES' in environment) == (group == 'training')
 
 
 @pytest.mark.slow

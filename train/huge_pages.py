@@ -15,7 +15,7 @@ _TUNABLE = 'glibc.malloc.hugetlb'
 
 
 def restart_with_huge_pages() -> None:
-  """Starts this program again, with huge pages if it has none yet.
+  """Starts this program again with huge pages, if it does not have them.
 
   XLA allocates the temporaries of a training step on a CPU in each step, and
   waits while the kernel maps and clears them: a page of 4 KiB at a time, unless
@@ -32,11 +32,12 @@ def restart_with_huge_pages() -> None:
 
 
 def get_environment() -> dict[str, str]:
-  """Returns the environment variables of programs that get huge pages.
+  """Returns the environment variables by which malloc asks for huge pages.
 
-  It is empty where they make no difference: without Linux and glibc 2.35; if
-  the kernel gives huge pages to all programs or to none; or if GLIBC_TUNABLES
-  says already whether malloc asks for them, as `glibc.malloc.hugetlb=0`.
+  There are none where they make no difference, on systems other than Linux with
+  glibc 2.35 or newer, or if the kernel gives huge pages to all programs or to
+  none; and none if GLIBC_TUNABLES already says whether malloc asks for them, as
+  `glibc.malloc.hugetlb=0` does.
   """
   tunables = os.environ.get('GLIBC_TUNABLES', '')
   if _TUNABLE in tunables or not _has_glibc() or not _gives_on_request():

@@ -1,12 +1,15 @@
 """Training programs ask for huge pages, where malloc must be told to do so."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
 from train import huge_pages
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -71,6 +74,7 @@ def test_programs_start_again_before_they_import_jax(module):
   done = subprocess.run(
     [sys.executable, '-X', 'importtime', '-m', module, '--help'],
     env=environment,
+    cwd=ROOT,
     capture_output=True,
     text=True,
   )
