@@ -18,10 +18,12 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
 def _compiler_flags() -> str:
   """Returns flags with which XLA compiles fast, and waits for busy devices.
 
-  Programs are compiled in three fifths of the time: without optimization, and
-  in one part, as the other cores run tests, too. XLA ends the process when a
-  device has waited too long for the others, by default 40 seconds, which eight
-  devices on a few busy cores may need.
+  Without optimization, programs are compiled in two thirds of the time. By
+  default a program is compiled in several parts at once, which gains nothing
+  while the other cores run tests, too; in one part it takes a tenth less.
+
+  XLA ends the process when a device has waited too long for the others, by
+  default 40 seconds, which eight devices on a few busy cores may need.
 
   XLA refuses flags that it does not know, and the flags of its parts come and
   go, so only those whose names are in its library are set.
@@ -51,8 +53,8 @@ os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '0'
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-# Traces are made of many objects. By default the collector would go through all
-# that are kept every few seconds, which takes a twentieth of the time.
+# Tracing makes many objects that stay. The default thresholds of the collector,
+# at which it goes through all of them, would cost a twentieth of the time.
 gc.set_threshold(50_000, 10, 10)
 
 jax.config.update('jax_num_cpu_devices', 8)

@@ -63,8 +63,8 @@ def draw(shape):
   [(128,), (131,), (7, 29), (2, 8, 16), (96, 2), (1, 200), (0,), (1000,)],
 )
 def test_values_and_gradients_are_those_without_blocks(shape):
-  # The terms of the sums cancel, so float32 would be as far from the truth as
-  # the tolerance, and how far depends on the processor.
+  # The terms of the sums cancel, so in float32 rounding alone can exceed the
+  # tolerance.
   with jax.enable_x64(True):
     arrays = [jnp.asarray(x, jnp.float64) for x in draw(shape)]
     got, want = derivatives(MANY, *arrays), derivatives(1, *arrays)
