@@ -92,7 +92,7 @@ def tokenizer(source, tmp_path_factory) -> str:
   from train import loop
 
   folder = tmp_path_factory.mktemp('runs') / 'tokenizer'
-  loop.train(tiny_configs.autoencoder(source), folder)
+  loop.train(tiny_configs.autoencoder(source, num_images=4), folder)
   return str(folder)
 
 
@@ -103,7 +103,7 @@ def vae_run(source, tmp_path_factory) -> str:
   from train import loop
 
   folder = tmp_path_factory.mktemp('runs') / 'vae'
-  loop.train(tiny_configs.vae(source), folder)
+  loop.train(tiny_configs.vae(source, num_images=4), folder)
   return str(folder)
 
 
@@ -114,7 +114,7 @@ def maskgit(source, tokenizer, tmp_path_factory) -> str:
   from train import loop
 
   folder = tmp_path_factory.mktemp('runs') / 'maskgit'
-  loop.train(tiny_configs.prior(source, tokenizer), folder)
+  loop.train(tiny_configs.prior(source, tokenizer, num_images=4), folder)
   return str(folder)
 
 

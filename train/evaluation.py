@@ -53,7 +53,7 @@ class Evaluator:
       task: defines the metrics and images.
       batches: the held-out examples.
       runner: compiles the function of a batch.
-      num_images: number of images in a grid.
+      num_images: number of images in a grid; 0 makes none.
     """
     self._task, self._batches, self._runner = task, batches, runner
     self._num_images = num_images
@@ -90,6 +90,23 @@ class Evaluator:
     counts = total.pop(_COUNTS, {})
     means = {name: float(value / n) for name, (value, n) in total.items()}
     stats = metrics_lib.codebook.dataset_stats(counts)
+    return Evaluation(
+      metrics={
+        **task.summarize(means),
+        **{name: float(value) for name, value in stats.items()},
+      },
+      images=self._make_images(networks),
+      histograms={
+        f'{_COUNTS}{suffix}': array.reshape(-1)
+        for suffix, array in counts.items()
+      },
+    )
+
+  def _make_images(self, networks: Mapping[str, Tree]) -> dict[str, np.ndarray]:
+    """Returns the grids of the task."""
+    if not self._num_images:
+      return {}
+    task = self._task
     # Others, such as that of LPIPS, are no part of the model.
     names = {*task.model.variables, task.trained}
     model = dataclasses.replace(
@@ -98,14 +115,4 @@ class Evaluator:
         {name: networks[name] for name in names}
       ),
     )
-    return Evaluation(
-      metrics={
-        **task.summarize(means),
-        **{name: float(value) for name, value in stats.items()},
-      },
-      images=task.make_images(model, self._batches, self._num_images),
-      histograms={
-        f'{_COUNTS}{suffix}': array.reshape(-1)
-        for suffix, array in counts.items()
-      },
-    )
+    return task.make_images(model, self._batches, self._num_images)

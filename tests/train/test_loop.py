@@ -487,6 +487,14 @@ def test_images_without_classes_train_an_unconditional_prior(
     model.generate(0, labels=[0])
 
 
+def test_image_grids_can_be_left_out(source, tmp_path):
+  config = tiny_configs.autoencoder(source, total_steps=2, num_images=0)
+  assert loop.train(config, tmp_path)['psnr'] > 0
+  assert not (tmp_path / 'samples').exists()
+  page = (tmp_path / 'report.html').read_text()
+  assert 'psnr' in page and 'data:image/png' not in page
+
+
 def test_classes_can_be_left_out(source, tokenizer, tmp_path):
   config = tiny_configs.prior(source, tokenizer)
   config['conditional'] = False

@@ -183,7 +183,8 @@ class TrainConfig(SubConfig):
     eval_every: duration between evaluations; there is one at the end, too.
     save_every: duration between checkpoints; there is one at the end, too.
     keep: number of the latest checkpoints that are kept.
-    num_images: number of images in the grids that an evaluation writes.
+    num_images: number of images in the grids that an evaluation writes; 0
+      writes none, which saves the time to sample them.
     on_nonfinite: 'stop' ends the training at a loss, gradient or other metric
       that is not finite. 'skip' does not take such a step: parameters, their
       averages, the optimizer and the codebook stay as they were.
@@ -201,7 +202,7 @@ class TrainConfig(SubConfig):
   eval_every: Duration = Duration(percent=25)
   save_every: Duration = Duration(percent=25)
   keep: fields.PositiveInt = 2
-  num_images: Annotated[int, fields.Range(least=1, most=4096)] = 16
+  num_images: Annotated[int, fields.Range(least=0, most=4096)] = 16
   on_nonfinite: Literal['stop', 'skip'] = 'stop'
   max_skipped: fields.PositiveInt = 10
   dropout_rng: Literal['threefry2x32', 'rbg'] = 'threefry2x32'

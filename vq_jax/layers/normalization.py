@@ -97,6 +97,9 @@ def group_norm_swish(
   return _group_norm_swish(x, scale, bias, groups, epsilon)[0]
 
 
+# Inlined, so it is no call in the program, but it is traced once for all layers
+# of one shape.
+@functools.partial(jax.jit, static_argnums=(3, 4), inline=True)
 def _group_norm_swish(x, scale, bias, groups, epsilon):
   """Returns the output and the residuals of the backward pass."""
   wide = x.astype(jnp.float32)
@@ -108,6 +111,7 @@ def _group_norm_swish(x, scale, bias, groups, epsilon):
   return nn.swish(y).astype(x.dtype), (x, scale, bias, mean, rstd)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
 def _group_norm_swish_backward(groups, epsilon, residuals, gradient):
   """Returns the gradients of x, scale and bias."""
   del epsilon

@@ -68,7 +68,10 @@ def _einsum(
   return jnp.einsum(subscripts, x, y, preferred_element_type=dtype)
 
 
+# The functions with `jax.jit` are inlined, so they are no calls in the program,
+# but they are traced once for all layers of one shape.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
 def _einsum_bfloat16(
   subscripts: str, dtype: jnp.dtype, x: jax.Array, y: jax.Array
 ) -> jax.Array:
@@ -122,6 +125,7 @@ def pull_back_on_cpu(
   )
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
 def _pull_back_einsum(
   subscripts: str,
   dtype: jnp.dtype,
@@ -172,6 +176,7 @@ def _multiply_matrices(axes: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
   return y.reshape(*x.shape[:-axes], *kernel.shape[axes:])
 
 
+@functools.partial(jax.jit, static_argnums=0, inline=True)
 def _pull_back_projection(
   axes: int, factors: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

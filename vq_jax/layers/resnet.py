@@ -197,11 +197,21 @@ class Upsample(nn.Module):
 
 def _convolve_doubled(x: jax.Array, kernel: jax.Array, *_, **options):
   """Convolves the doubled image; has the interface of `nn.Conv`'s function."""
+  return _convolve_by_device(
+    x, kernel, options['dimension_numbers'], options['precision']
+  )
+
+
+# Inlined, so it is no call in the program, but it is traced once for all layers
+# of one shape.
+@functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
+def _convolve_by_device(x, kernel, dimension_numbers, precision):
+  """Convolves the doubled image as suits the device."""
   convolve = functools.partial(
     jax.lax.conv_general_dilated,
     window_strides=(1, 1),
-    dimension_numbers=options['dimension_numbers'],
-    precision=options['precision'],
+    dimension_numbers=dimension_numbers,
+    precision=precision,
   )
   return jax.lax.platform_dependent(
     x,
