@@ -76,6 +76,15 @@ def test_what_is_wrong_is_said_in_one_line(run, more, message, capsys):
   assert error.count('\n') == 1
 
 
+@pytest.mark.parametrize('more', [[], ['--watch']])
+def test_a_training_without_grids_is_not_waited_for(run, more, capsys):
+  layout.write_config(run, {'config': {'train': {'num_images': 0}}})
+  assert cli.main(['samples', str(run), *more]) == 1
+  assert 'with config.train.num_images=0' in capsys.readouterr().err
+  write(run, 'samples', 2)
+  assert cli.main(['samples', str(run)]) == 0
+
+
 def test_a_packaged_model_has_no_grids(capsys, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   assert cli.main(['samples', 'fashion']) == 1

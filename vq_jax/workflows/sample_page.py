@@ -68,6 +68,19 @@ def find_grids(folder: str | os.PathLike) -> list[Grid]:
   return sorted(found, key=lambda grid: (-grid.step, grid.name))
 
 
+def are_written(folder: str | os.PathLike) -> bool:
+  """Returns whether the training of a run writes grids at all.
+
+  Args:
+    folder: the run folder.
+
+  Raises:
+    RunError: if it is not a run folder.
+  """
+  config = layout.read_config(locations.resolve(folder))['config']
+  return config.get('train', {}).get('num_images') != 0
+
+
 def write_page(
   folder: str | os.PathLike,
   grids: Sequence[Grid],
