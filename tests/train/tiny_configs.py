@@ -70,7 +70,7 @@ def autoencoder(source: str, **train) -> dict:
       'log_every': {'steps': 2},
       'eval_every': {'steps': 4},
       'save_every': {'steps': 4},
-      'num_images': 0,  # to make them takes as long as to train
+      'num_images': 0,  # a sampler would be compiled for them
       **train,
     },
     # Tests of several devices set it.

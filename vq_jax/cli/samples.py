@@ -55,7 +55,7 @@ def run(arguments) -> None:
   fields.check_value('--seconds', arguments.seconds, _Seconds)
   fields.check_value('--num', arguments.num, fields.PositiveInt)
   grids = sample_page.find_grids(arguments.folder)
-  if not grids and not sample_page.are_written(arguments.folder):
+  if not grids and not sample_page.writes_grids(arguments.folder):
     raise ValueError(
       f'{arguments.folder} has no image grids: it is trained with '
       'config.train.num_images=0. Resume it with a larger number.'

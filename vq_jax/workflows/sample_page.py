@@ -68,8 +68,8 @@ def find_grids(folder: str | os.PathLike) -> list[Grid]:
   return sorted(found, key=lambda grid: (-grid.step, grid.name))
 
 
-def are_written(folder: str | os.PathLike) -> bool:
-  """Returns whether the training of a run writes grids at all.
+def writes_grids(folder: str | os.PathLike) -> bool:
+  """Returns whether the config of a run lets its training write grids.
 
   Args:
     folder: the run folder.
